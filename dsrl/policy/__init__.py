@@ -1,0 +1,1 @@
+"""Frozen policies steered by their initial noise."""
