@@ -1,0 +1,169 @@
+"""Paired evaluation: world i is seed `first_seed + i` for every policy, so two policies meet the same worlds.
+
+seeds -> env.reset -> features -> act(features, seeds, decision) -> noise [n, T', D] -> env.step_noise -> ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dsrl.noise_action_env import NoiseActionEnv
+
+Act = Callable[[NDArray[np.float32], Sequence[int], int], Tensor]
+"""(features [n, F], seeds of the n worlds, index of the decision) -> the sampler's initial noise [n, T', D]"""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What happened in every world; the i-th entries belong to world `seeds[i]`."""
+
+    seeds: tuple[int, ...]
+    successes: tuple[bool, ...] | None  # None where the task knows no success
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]  # control steps until the world's end
+
+    @property
+    def score(self) -> float:
+        """The success rate, or the mean return where the task knows no success."""
+        return float(np.mean(self.returns if self.successes is None else self.successes))
+
+    def summary(self) -> dict[str, Any]:
+        """The figures of `summary.json`; null where success is not defined."""
+        num = len(self.seeds)
+        figures: dict[str, Any] = {"successes": None, "episodes": num, "success_rate": None, "ci95": None}
+        if self.successes is not None:
+            hits = int(sum(self.successes))
+            figures |= {"successes": hits, "success_rate": hits / num, "ci95": list(wilson(hits, num))}
+        return {**figures, "mean_return": float(np.mean(self.returns)), "mean_length": float(np.mean(self.lengths))}
+
+
+def wilson(successes: int, episodes: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of a success rate."""
+    from scipy.stats import binomtest  # seconds to import
+
+    interval = binomtest(successes, episodes).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def paired(base: Evaluation, steered: Evaluation) -> dict[str, Any] | None:
+    """On how many worlds which policy succeeded, with the exact (binomial) McNemar p-value; None without success.
+
+    Raises ValueError when the two evaluations met different worlds.
+    """
+    from scipy.stats import binomtest
+
+    if base.seeds != steered.seeds:
+        raise ValueError("the two evaluations met different worlds; evaluate both with the same seed and episodes")
+    if base.successes is None or steered.successes is None:
+        return None
+    before, after = np.array(base.successes), np.array(steered.successes)
+    gained, lost = int((~before & after).sum()), int((before & ~after).sum())
+    p_value = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    both, neither = int((before & after).sum()), int((~before & ~after).sum())
+    return {"both": both, "only_steered": gained, "only_base": lost, "neither": neither, "p_value": p_value}
+
+
+class _Algorithm(Protocol):
+    """The part of a tianshou algorithm that an evaluation needs."""
+
+    @property
+    def policy(self) -> Any: ...
+
+
+def base_noise(noise_shape: tuple[int, int]) -> Act:
+    """The unsteered policy: independent N(0, I) in every slot, a function of (world, decision) alone."""
+
+    def act(features: NDArray[np.float32], seeds: Sequence[int], decision: int) -> Tensor:
+        draws = [torch.randn(noise_shape, generator=_generator(seed, decision)) for seed in seeds]
+        return torch.stack(draws)
+
+    return act
+
+
+def prior_noise(noise: Any) -> Act:
+    """The policy under the actor's own noise: N(0, I) of its parametrisation, clipped to its box."""
+
+    def act(features: NDArray[np.float32], seeds: Sequence[int], decision: int) -> Tensor:
+        draws = [noise.sample_prior(1, _generator(seed, decision)) for seed in seeds]
+        expanded: Tensor = noise.expand(torch.cat(draws).clamp(-noise.magnitude, noise.magnitude))
+        return expanded
+
+    return act
+
+
+def steered_noise(algorithm: _Algorithm, noise: Any, *, stochastic: bool) -> Act:
+    """The policy under the actor: its mean, or a draw that is a function of (world, decision) alone."""
+    from tianshou.data import Batch  # seconds to import
+
+    def act(features: NDArray[np.float32], seeds: Sequence[int], decision: int) -> Tensor:
+        with torch.no_grad():
+            mean, std = algorithm.policy(Batch(obs=features, info=Batch())).logits  # [n, dim] before the tanh
+        if stochastic:
+            draws = [torch.randn(mean.shape[1:], generator=_generator(seed, decision)) for seed in seeds]
+            mean = mean + std * torch.stack(draws).to(mean)
+        expanded: Tensor = noise.expand(noise.magnitude * torch.tanh(mean).cpu())
+        return expanded
+
+    return act
+
+
+def evaluate(
+    env: NoiseActionEnv,
+    act: Act,
+    *,
+    episodes: int,
+    first_seed: int,
+    on_progress: Callable[[Evaluation], None] | None = None,
+) -> Evaluation:
+    """Play the worlds `first_seed … first_seed + episodes - 1`, `len(env)` at a time, one episode each."""
+    done = Evaluation((), None, (), ())
+    for start in range(first_seed, first_seed + episodes, len(env)):
+        seeds = range(start, min(start + len(env), first_seed + episodes))
+        done = _join(done, _play(env, act, list(seeds)))
+        if on_progress is not None:
+            on_progress(done)
+    return done
+
+
+def _play(env: NoiseActionEnv, act: Act, seeds: list[int]) -> Evaluation:
+    """One episode in each of the given worlds, side by side in the first rows."""
+    num = len(seeds)
+    returns, lengths, successes = np.zeros(num), np.zeros(num, dtype=int), np.zeros(num, dtype=bool)
+    rows = np.arange(num)
+    features, info = env.reset(env_id=rows, seeds=seeds)
+    decision = 0
+    while len(rows):
+        noise = act(features, [seeds[row] for row in rows], decision)
+        features, reward, terminated, truncated, info = env.step_noise(noise, rows)
+        returns[rows] += reward
+        lengths[rows] += [one["env_steps"] for one in info]
+        successes[rows] |= [bool(one["success"]) for one in info]
+        on = ~(terminated | truncated)
+        rows, features, decision = rows[on], features[on], decision + 1
+    known = tuple(bool(success) for success in successes) if env.task.has_success else None
+    return Evaluation(tuple(seeds), known, tuple(map(float, returns)), tuple(map(int, lengths)))
+
+
+def _join(first: Evaluation, second: Evaluation) -> Evaluation:
+    """Both evaluations as one."""
+    successes = None if second.successes is None else (first.successes or ()) + second.successes
+    return replace(
+        first,
+        seeds=first.seeds + second.seeds,
+        successes=successes,
+        returns=first.returns + second.returns,
+        lengths=first.lengths + second.lengths,
+    )
+
+
+def _generator(seed: int, decision: int) -> torch.Generator:
+    """An own stream for every (world, decision), whatever the batch that holds it."""
+    state = np.random.SeedSequence((seed, decision)).generate_state(1, dtype=np.uint64)[0]
+    return torch.Generator().manual_seed(int(state) & 0x7FFF_FFFF_FFFF_FFFF)

@@ -1,0 +1,50 @@
+"""Metrics as plain files: `metrics.csv` for spreadsheets and `metrics.jsonl` for scripts."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class CsvLogger:
+    """One row per call. The CSV gains a column when a new metric appears; empty cells were not measured."""
+
+    def __init__(self, folder: str) -> None:
+        """Write into `folder`, continuing the files found there."""
+        self._csv = Path(folder) / "metrics.csv"
+        self._jsonl = Path(folder) / "metrics.jsonl"
+        self._rows: list[dict[str, float]] = []
+        if self._jsonl.exists():
+            self._rows = [json.loads(line) for line in self._jsonl.read_text().splitlines()]
+        self._columns = list(dict.fromkeys(key for row in self._rows for key in row))
+
+    def log(self, metrics: Mapping[str, float], env_steps: int) -> None:
+        """Append a row to both files."""
+        row = {"env_steps": float(env_steps), **{name: float(value) for name, value in metrics.items()}}
+        self._rows.append(row)
+        with self._jsonl.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        new = [name for name in row if name not in self._columns]
+        self._columns += new
+        if new or not self._csv.exists():
+            self._rewrite()
+        else:
+            with self._csv.open("a", newline="") as file:
+                csv.DictWriter(file, self._columns).writerow(row)
+
+    def video(self, name: str, path: Path, env_steps: int) -> None:
+        """Files show no video: it lies in the run folder already."""
+
+    def close(self) -> None:
+        """Every row is on disk already."""
+
+    def _rewrite(self) -> None:
+        partial = self._csv.with_suffix(".csv.partial")
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self._columns)
+            writer.writeheader()
+            writer.writerows(self._rows)
+        os.replace(partial, self._csv)

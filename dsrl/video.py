@@ -1,0 +1,100 @@
+"""Side-by-side films of the same worlds, base policy left and steered policy right, written in this process.
+
+replay(env over Film(task)) -> frames [world][time] -> base | steered -> mp4
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dsrl.interfaces import Observation, Step, Task
+
+Frame = NDArray[np.uint8]  # [H, W, 3]
+
+HEIGHT = 240  # pixels of one picture in the film, at least
+
+
+class Film:
+    """A task that behaves like the one it wraps and keeps a picture of its first worlds after every step."""
+
+    def __init__(self, task: Task, num_worlds: int) -> None:
+        """Film rows 0 … num_worlds - 1 through the first camera of `task`."""
+        self._task, self._num_worlds = task, num_worlds
+        self.num_envs, self.state_dim, self.action_dim = task.num_envs, task.state_dim, task.action_dim
+        self.cameras: Mapping[str, tuple[int, int, int]] = task.cameras
+        self.max_steps, self.has_success = task.max_steps, task.has_success
+        self.frames: list[list[Frame]] = [[] for _ in range(num_worlds)]
+        self.successes = [False] * num_worlds
+        self._over = [False] * num_worlds
+
+    def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
+        """As the wrapped task."""
+        self._task.reset(rows, seeds)
+
+    def observe(self) -> Observation:
+        """As the wrapped task."""
+        return self._task.observe()
+
+    def hold(self) -> Tensor:
+        """As the wrapped task."""
+        return self._task.hold()
+
+    def step(self, action: Tensor) -> Step:
+        """As the wrapped task; then take a picture of every filmed world that has not ended."""
+        step = self._task.step(action)
+        images = next(iter(self._task.observe().images.values()))[: self._num_worlds]
+        for world, image in enumerate(images):
+            if self._over[world]:
+                continue
+            self.frames[world].append(image.permute(1, 2, 0).cpu().numpy().astype(np.uint8))
+            self._over[world] = bool(step.terminated[world] | step.truncated[world])
+            self.successes[world] = step.success is not None and bool(step.success[world])
+        return step
+
+
+def side_by_side(base: Film, steered: Film, seeds: Sequence[int]) -> list[Frame]:
+    """One film of all worlds in turn; the shorter side waits on its last picture."""
+    film: list[Frame] = []
+    for world, seed in enumerate(seeds):
+        left = _titled(base.frames[world], f"base · world {seed}", base.successes[world])
+        right = _titled(steered.frames[world], f"steered · world {seed}", steered.successes[world])
+        length = max(len(left), len(right)) + 5
+        for time in range(length):
+            film.append(np.concatenate([left[min(time, len(left) - 1)], right[min(time, len(right) - 1)]], axis=1))
+    return film
+
+
+def write_mp4(path: Path, frames: Sequence[Frame], fps: int = 10) -> None:
+    """Write frames [H, W, 3] (H and W even) as H.264, which every browser plays."""
+    import av
+
+    height, width = frames[0].shape[:2]
+    with av.open(str(path), mode="w") as container:
+        stream: Any = container.add_stream("libx264", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _titled(frames: Sequence[Frame], title: str, success: bool) -> list[Frame]:
+    """The pictures enlarged, with a title; the last one says how it ended."""
+    pictures = [_picture(frame, title) for frame in frames]
+    return [*pictures, _picture(frames[-1], f"{title} · {'success' if success else 'no success'}")]
+
+
+def _picture(frame: Frame, title: str) -> Frame:
+    from PIL import Image, ImageDraw
+
+    scale = max(1, -(-HEIGHT // frame.shape[0]))
+    size = (frame.shape[1] * scale // 2 * 2, frame.shape[0] * scale // 2 * 2)
+    image = Image.new("RGB", (size[0], size[1] + 24), "white")
+    image.paste(Image.fromarray(frame).resize(size, Image.Resampling.NEAREST), (0, 24))
+    ImageDraw.Draw(image).text((6, 6), title, fill="black")
+    return np.asarray(image, dtype=np.uint8)

@@ -1,0 +1,20 @@
+"""Repeat the final evaluation of a saved run: `python eval.py run=outputs/…/…`"""
+
+import os
+
+import hydra
+from omegaconf import DictConfig
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported: spinning threads starve each other
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="eval")
+def main(cfg: DictConfig) -> float:
+    """Evaluate and return the success rate (the mean return where a task knows no success)."""
+    from dsrl.experiment import evaluate  # not above: `--help` answers without loading torch
+
+    return evaluate(cfg)
+
+
+if __name__ == "__main__":
+    main()

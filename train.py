@@ -1,0 +1,20 @@
+"""Steer a frozen policy: evaluate the base, train the noise actor, evaluate again. `python train.py --help`"""
+
+import os
+
+import hydra
+from omegaconf import DictConfig
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported: spinning threads starve each other
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(cfg: DictConfig) -> float:
+    """Run the experiment and return the steered success rate (the mean return where a task knows no success)."""
+    from dsrl.experiment import train  # not above: `--help` answers without loading torch
+
+    return train(cfg)
+
+
+if __name__ == "__main__":
+    main()
