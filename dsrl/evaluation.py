@@ -70,11 +70,11 @@ def paired(base: Evaluation, steered: Evaluation) -> dict[str, Any] | None:
     return {"both": both, "only_steered": gained, "only_base": lost, "neither": neither, "p_value": p_value}
 
 
-class _Algorithm(Protocol):
-    """The part of a tianshou algorithm that an evaluation needs."""
+class _Actor(Protocol):
+    """The part of an algorithm that an evaluation needs."""
 
-    @property
-    def policy(self) -> Any: ...
+    def act(self, features: NDArray[np.float32], keys: Sequence[Sequence[int]] | None) -> NDArray[np.float32]:
+        """Noise vectors [n, dim] for features [n, F]; with `keys`, row i is a draw seeded by keys[i]."""
 
 
 def base_noise(noise_shape: tuple[int, int]) -> Act:
@@ -98,17 +98,12 @@ def prior_noise(noise: Any) -> Act:
     return act
 
 
-def steered_noise(algorithm: _Algorithm, noise: Any, *, stochastic: bool) -> Act:
+def steered_noise(algorithm: _Actor, noise: Any, *, stochastic: bool) -> Act:
     """The policy under the actor: its mean, or a draw that is a function of (world, decision) alone."""
-    from tianshou.data import Batch  # seconds to import
 
     def act(features: NDArray[np.float32], seeds: Sequence[int], decision: int) -> Tensor:
-        with torch.no_grad():
-            mean, std = algorithm.policy(Batch(obs=features, info=Batch())).logits  # [n, dim] before the tanh
-        if stochastic:
-            draws = [torch.randn(mean.shape[1:], generator=_generator(seed, decision)) for seed in seeds]
-            mean = mean + std * torch.stack(draws).to(mean)
-        expanded: Tensor = noise.expand(noise.magnitude * torch.tanh(mean).cpu())
+        keys = [(seed, decision) for seed in seeds] if stochastic else None
+        expanded: Tensor = noise.expand(torch.as_tensor(algorithm.act(features, keys)))
         return expanded
 
     return act
@@ -141,13 +136,13 @@ def _play(env: NoiseActionEnv, act: Act, seeds: list[int]) -> Evaluation:
     decision = 0
     while len(rows):
         noise = act(features, [seeds[row] for row in rows], decision)
-        features, reward, terminated, truncated, info = env.step_noise(noise, rows)
+        features, reward, terminated, truncated, info = env.step_noise(noise, rows, look_at_truncated=False)
         returns[rows] += reward
         lengths[rows] += [one["env_steps"] for one in info]
         successes[rows] |= [bool(one["success"]) for one in info]
         on = ~(terminated | truncated)
         rows, features, decision = rows[on], features[on], decision + 1
-    known = tuple(bool(success) for success in successes) if env.task.has_success else None
+    known = tuple(bool(success) for success in successes) if env.has_success else None
     return Evaluation(tuple(seeds), known, tuple(map(float, returns)), tuple(map(int, lengths)))
 
 

@@ -1,0 +1,275 @@
+"""From a config to live parts: the only place that meets a config and calls instantiate.
+
+cfg -> Settings (typed scalars)
+    -> task, policy, noise, algorithm (each `_target_` on the allow list) -> Parts -> dsrl.workflow
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dsrl.interfaces import SteerablePolicy, Task
+from dsrl.logging import Logger
+from dsrl.noise_action_env import FIRST_DRAWN_SEED, NoiseActionEnv
+from dsrl.run import RunFolder
+
+GROUPS = ("task", "policy", "noise", "sac", "logging")  # conf/<group>/ builds only from dsrl/<group>/
+TARGET = re.compile(r"dsrl\.(?P<group>\w+)\.(?P<module>[a-z]\w*)\.(?P<name>[A-Za-z]\w*)")
+
+
+class UserError(Exception):
+    """Something that the user typed cannot work; the message is one sentence that says what would."""
+
+
+@dataclass
+class Settings:
+    """The values of conf/train.yaml that belong to no group; that file says what each of them means."""
+
+    seed: int
+    num_envs: int
+    horizon: int | None
+    threads: int | None
+    decisions: int
+    warmup_decisions: int
+    batch_size: int
+    buffer_size: int
+    utd: float
+    eval_episodes: int
+    test_seed: int
+    eval_every: int
+    validation_episodes: int
+    validation_seed: int
+    video_episodes: int
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that a run is made of; nothing here knows a config."""
+
+    settings: Settings
+    task: Task
+    policy: SteerablePolicy
+    noise: Any
+    env: NoiseActionEnv
+    make_algorithm: Callable[[], Any]  # a new, untrained algorithm
+
+
+def train(cfg: DictConfig) -> float:
+    """Evaluate the base policy, train, evaluate again; returns the steered success rate (or mean return)."""
+    from dsrl import workflow
+    from dsrl.progress import Screen
+
+    with _one_sentence():
+        screen = Screen()
+        folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
+        screen.phase(f"run folder {folder.path}; loading task and policy …")
+        parts = build(cfg, screen.phase)
+        with _user_errors():
+            loggers: list[Logger] = [_instantiate(node) for node in cfg.logging.values()]
+        return workflow.train(parts, folder, loggers, screen)
+
+
+def evaluate(cfg: DictConfig) -> float:
+    """Repeat the final evaluation of the run in `cfg.run`; returns its success rate (or mean return)."""
+    from dsrl import workflow
+    from dsrl.progress import Screen
+
+    with _one_sentence():
+        screen = Screen()
+        with _user_errors():
+            request = _request(cfg)
+            folder = RunFolder(Path(cfg.run))
+            saved = _saved_config(folder)
+            state = None if request.checkpoint == "none" else folder.load(request.checkpoint)
+        parts = build(saved, screen.phase)
+        return workflow.evaluate(parts, folder, request, state, screen)
+
+
+def build(cfg: DictConfig, announce: Callable[[str], None]) -> Parts:
+    """Check a config and build its parts; no simulation has started when this returns.
+
+    Raises UserError with one sentence for what cannot work.
+    """
+    import torch
+
+    with _user_errors():
+        settings = _settings(cfg)
+        for group in GROUPS:
+            check_targets(cfg[group], group, group)
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        task: Task = _instantiate(cfg.task, **_accepted(cfg.task, announce=announce))
+        policy: SteerablePolicy = _instantiate(cfg.policy, **_accepted(cfg.policy, task=task))
+        _check_fits(policy, task)
+        horizon = policy.chunk_shape[0] if settings.horizon is None else settings.horizon
+        noise = _instantiate(cfg.noise)(noise_shape=policy.noise_shape)
+        env = NoiseActionEnv(task, policy, noise, horizon)
+        build_algorithm = _instantiate(cfg.sac)
+
+    def make_algorithm() -> Any:
+        torch.manual_seed(settings.seed)
+        return build_algorithm(env.observation_space, env.action_space)
+
+    with _user_errors():
+        make_algorithm()  # a wrong value in `sac` shows now, not after the base evaluation
+    return Parts(settings, task, policy, noise, env, make_algorithm)
+
+
+def check_targets(node: Any, where: str, group: str) -> None:
+    """Let a config build our own components only, and only with arguments that they take.
+
+    A config may come from a run folder that somebody sent, and Hydra would call anything it names. A target is
+    dsrl.<group>.<module>.<name>, public, and defined in that very module.
+
+    Raises:
+        ValueError: for any other target, and for keys that the target does not take.
+    """
+    if isinstance(node, DictConfig | dict):
+        items = node.items_ex(resolve=False) if isinstance(node, DictConfig) else node.items()
+        content = dict(items)
+        if "_target_" in content:
+            _check_call(content, where, group)
+        for key, value in content.items():
+            check_targets(value, f"{where}.{key}", group)
+    elif OmegaConf.is_list(node) or isinstance(node, list | tuple):
+        for i, value in enumerate(node):
+            check_targets(value, f"{where}[{i}]", group)
+
+
+def _check_call(content: dict[str, Any], where: str, group: str) -> None:
+    """One `_target_` with its arguments."""
+    target = content["_target_"]
+    match = TARGET.fullmatch(target) if isinstance(target, str) else None
+    if match is None or match["group"] != group:
+        raise ValueError(f"{where}._target_ is {target!r}; a config may build dsrl.{group}.<module>.<name> only")
+    component = get_object(target)
+    if getattr(component, "__module__", None) != target.rpartition(".")[0] or not callable(component):
+        raise ValueError(f"{where}._target_ {target!r} is not defined in that module; name the component itself")
+    known = inspect.signature(component).parameters
+    unknown = [key for key in content if not key.startswith("_") and key not in known]
+    extra = [key for key in content if key.startswith("_") and key not in ("_target_", "_partial_", "_convert_")]
+    if unknown or extra:
+        raise ValueError(f"{where}.{(unknown + extra)[0]} is no option; {target} takes {', '.join(known)}")
+
+
+def _settings(cfg: DictConfig) -> Settings:
+    """The scalars, with their types checked."""
+    names = [field.name for field in fields(Settings)]
+    missing = [name for name in names if name not in cfg]
+    if missing:
+        raise ValueError(f"the config lacks {missing[0]}; conf/train.yaml says what it means")
+    scalars = {name: cfg[name] for name in names}
+    settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), scalars))
+    assert isinstance(settings, Settings)
+    for name in names:
+        value = getattr(settings, name)
+        low = 0 if name in ("seed", "test_seed", "validation_seed", "video_episodes", "warmup_decisions") else 1
+        if value is not None and value < low and name != "utd":
+            raise ValueError(f"{name}={value} is too small; type a number of at least {low}")
+    _check_worlds(settings)
+    return settings
+
+
+def _check_worlds(settings: Settings) -> None:
+    """Final evaluation, validation and training must never meet. Raises ValueError where their seeds overlap."""
+    test = range(settings.test_seed, settings.test_seed + settings.eval_episodes)
+    validation = range(settings.validation_seed, settings.validation_seed + settings.validation_episodes)
+    if max(test.start, validation.start) < min(test.stop, validation.stop):
+        raise ValueError(
+            f"test_seed={test.start} and validation_seed={validation.start} share worlds; move them further apart"
+        )
+    if max(test.stop, validation.stop) > FIRST_DRAWN_SEED:
+        raise ValueError(
+            f"test_seed={test.start} and validation_seed={validation.start} reach into the training worlds, "
+            f"which start at {FIRST_DRAWN_SEED}; choose smaller ones"
+        )
+
+
+def _check_fits(policy: SteerablePolicy, task: Task) -> None:
+    """Let a policy that knows its own robot compare cameras, state and action with the task's."""
+    check = getattr(policy, "check_fits", None)
+    if check is not None:
+        check(task)
+
+
+def _instantiate(node: DictConfig, **live: Any) -> Any:
+    """Build what a node names, with live values that no YAML can hold; a `_partial_` node without any stays one."""
+    build = instantiate(node, _convert_="all", _partial_=True)
+    return build if node.get("_partial_", False) and not live else build(**live)
+
+
+def _accepted(node: DictConfig, **live: Any) -> dict[str, Any]:
+    """Those live values that the target of `node` takes."""
+    known = inspect.signature(get_object(node._target_)).parameters
+    return {name: value for name, value in live.items() if name in known}
+
+
+@dataclass
+class Request:
+    """What eval.py is asked for; None stands for what the run did."""
+
+    run: str
+    checkpoint: str
+    episodes: int | None
+    seed: int | None
+    stochastic: bool
+
+
+def _request(cfg: DictConfig) -> Request:
+    if OmegaConf.is_missing(cfg, "run"):
+        raise ValueError("run is missing; type run=<folder of a run>, for example run=outputs/2026-01-31/12-00-00")
+    request = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Request), cfg))
+    assert isinstance(request, Request)
+    if request.checkpoint not in ("best", "last", "none"):
+        raise ValueError(f"checkpoint={request.checkpoint} is unknown; type best, last or none (the base policy)")
+    if request.episodes is not None and request.episodes < 1:
+        raise ValueError(f"episodes={request.episodes} is too small; type a number of at least 1")
+    return request
+
+
+def _saved_config(folder: RunFolder) -> DictConfig:
+    """The config that Hydra saved in a run folder."""
+    if not folder.config.is_file():
+        raise FileNotFoundError(f"run={folder.path} has no .hydra/config.yaml; type the folder of a run of train.py")
+    saved = OmegaConf.load(folder.config)
+    if not isinstance(saved, DictConfig) or any(group not in saved for group in GROUPS):
+        raise ValueError(f"{folder.config} is not a config of train.py: it lacks one of {', '.join(GROUPS)}")
+    return saved
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    """Turn what our own checks raise into UserError; everything else is a mistake of ours and keeps its traceback."""
+    try:
+        yield
+    except (InstantiationException, OmegaConfBaseException, ValueError, FileNotFoundError) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        if isinstance(cause, OmegaConfBaseException):
+            raise UserError(f"{cause.full_key}: {cause.msg}" if cause.full_key else str(cause.msg)) from error
+        if not isinstance(cause, ValueError | FileNotFoundError):
+            raise
+        raise UserError(str(cause)) from error
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """End the program on a UserError with its sentence alone; in a sweep, the launcher has to see the exception."""
+    try:
+        yield
+    except UserError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        raise SystemExit(f"error: {' '.join(str(error).split())}") from None

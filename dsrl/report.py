@@ -1,0 +1,65 @@
+"""What is left after a run for people to look at: a table, a picture and `summary.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.table import Table
+
+from dsrl.evaluation import Evaluation
+
+PACKAGES = ("dsrl", "torch", "tianshou", "lerobot", "genesis-world", "hydra-core", "gymnasium", "numpy")
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A validation during training."""
+
+    env_steps: int
+    decisions: int
+    evaluation: Evaluation
+
+
+def package_versions() -> dict[str, str]:
+    """The versions a result depends on."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def summary_table(rows: Mapping[str, Evaluation]) -> Table:
+    """One row per evaluated policy: success with its 95 % interval, mean return, mean length."""
+    table = Table("policy", "success", "95 % interval", "mean return", "mean length", "episodes")
+    for name, evaluation in rows.items():
+        figures = evaluation.summary()
+        success = interval = "-"
+        if figures["ci95"] is not None:
+            success = f"{figures['success_rate']:.1%}"
+            interval = "{:.1%} … {:.1%}".format(*figures["ci95"])
+        lengths = f"{figures['mean_return']:.2f}", f"{figures['mean_length']:.1f}", str(figures["episodes"])
+        table.add_row(name, success, interval, *lengths)
+    return table
+
+
+def draw_learning_curve(path: Path, curve: Sequence[CurvePoint], base: Evaluation | None, steered: Evaluation) -> None:
+    """Score of the validations over environment steps, between the base policy and the final evaluation."""
+    from matplotlib.figure import Figure  # draws without a display, and takes seconds to import
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot(xlabel="environment steps in training", ylabel=_score_name(steered))
+    steps = [point.env_steps for point in curve]
+    if steered.successes is not None:
+        intervals = [point.evaluation.summary()["ci95"] for point in curve]
+        axes.fill_between(steps, [low for low, _ in intervals], [high for _, high in intervals], alpha=0.2)
+        axes.set_ylim(-0.02, 1.02)
+    axes.plot(steps, [point.evaluation.score for point in curve], marker="o", label="validation")
+    if base is not None:
+        axes.axhline(base.score, color="grey", linestyle="--", label=f"base policy: {base.score:.3g}")
+    axes.axhline(steered.score, color="tab:green", linestyle=":", label=f"best, final evaluation: {steered.score:.3g}")
+    axes.legend(loc="best")
+    figure.savefig(path, dpi=120)
+
+
+def _score_name(evaluation: Evaluation) -> str:
+    return "mean return" if evaluation.successes is None else "success rate (95 % interval)"

@@ -1,0 +1,211 @@
+"""What train.py and eval.py do, in order: base policy, training, steered policy on the same worlds, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from dsrl import report, video
+from dsrl.evaluation import Act, Evaluation, base_noise, paired, prior_noise, steered_noise
+from dsrl.evaluation import evaluate as play
+from dsrl.logging import Logger
+from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.progress import Screen, clock
+from dsrl.run import RunFolder, write_json
+from dsrl.training import Counters
+from dsrl.training import train as learn
+
+if TYPE_CHECKING:
+    from dsrl.experiment import Parts, Request
+
+
+def train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen) -> float:
+    """The whole run; leaves summary, checkpoints, picture and video in `folder` and returns the steered score."""
+    begin = time.monotonic()
+    settings = parts.settings
+    sha256_before = policy_sha256(parts)
+    setup_seconds = _build_simulation(parts, screen)
+
+    base, base_boxed = _evaluate_base(parts, screen) if sha256_before else (None, None)
+    training = _Training(parts, folder, loggers, screen)
+    counters = training.run()
+
+    screen.phase(f"steered policy (best checkpoint) on {settings.eval_episodes} test worlds …")
+    training.algorithm.load_state_dict(folder.load("best"))
+    steered_act = steered_noise(training.algorithm, parts.noise, stochastic=False)
+    steered = _evaluate(parts, steered_act, screen)
+    report.draw_learning_curve(folder.learning_curve, training.curve, base, steered)
+    filmed = base is not None and _film(parts, folder, steered_act, screen)
+
+    seconds = time.monotonic() - begin - setup_seconds
+    summary = {
+        "base": base and base.summary(),
+        "base_under_actor_noise": base_boxed and base_boxed.summary(),
+        "steered": steered.summary(),
+        "paired": base and paired(base, steered),
+        "env_steps": counters.env_steps,
+        "decisions": counters.decisions,
+        "gradient_steps": counters.gradient_steps,
+        "training_episodes": counters.episodes,
+        "wall_time_s": seconds,
+        "setup_time_s": setup_seconds,
+        "policy_sha256": {"before": sha256_before, "after": policy_sha256(parts)},
+        "seed": settings.seed,
+        "packages": report.package_versions(),
+    }
+    write_json(folder.summary, summary)
+    results = {"base": base, "base, actor's noise": base_boxed, "steered": steered}
+    known = {name: result for name, result in results.items() if result is not None}
+    for logger in loggers:
+        logger.log({f"final/{name}": result.score for name, result in known.items()}, counters.env_steps)
+        if filmed:
+            logger.video("base_vs_steered", folder.video, counters.env_steps)
+        logger.close()
+    _conclude(folder, known, seconds, screen)
+    return steered.score
+
+
+def evaluate(parts: Parts, folder: RunFolder, request: Request, state: Any, screen: Screen) -> float:
+    """Play the final evaluation of a saved run again; `state` is its checkpoint, None for the base policy."""
+    _build_simulation(parts, screen)
+    if state is None:
+        act = base_noise(parts.policy.noise_shape)
+    else:
+        algorithm = parts.make_algorithm()
+        algorithm.load_state_dict(state)
+        act = steered_noise(algorithm, parts.noise, stochastic=request.stochastic)
+    episodes = request.episodes or parts.settings.eval_episodes
+    first_seed = parts.settings.test_seed if request.seed is None else request.seed
+    screen.phase(f"checkpoint {request.checkpoint} on {episodes} worlds from seed {first_seed} …")
+    result = _evaluate(parts, act, screen, episodes=episodes, first_seed=first_seed)
+    screen.console.print(report.summary_table({request.checkpoint: result}))
+    asked = {**asdict(request), "episodes": episodes, "seed": first_seed}
+    write_json(folder.path / "eval.json", {"request": asked, "result": result.summary(), "worlds": asdict(result)})
+    screen.phase(f"written to {folder.path / 'eval.json'}")
+    return result.score
+
+
+def policy_sha256(parts: Parts) -> str | None:
+    """The digest of the policy's weights; None for a policy that has none, so that there is no base to steer."""
+    digest: Callable[[], str] | None = getattr(parts.policy, "policy_sha256", None)
+    return None if digest is None else digest()
+
+
+def _evaluate_base(parts: Parts, screen: Screen) -> tuple[Evaluation, Evaluation]:
+    """The unsteered policy: under its own noise, and under the noise that the actor will be able to choose."""
+    screen.phase(f"base policy on {parts.settings.eval_episodes} test worlds, independent N(0, I) noise …")
+    base = _evaluate(parts, base_noise(parts.policy.noise_shape), screen)
+    screen.phase(
+        f"base policy on the same worlds, N(0, I) as the actor gives noise (within ±{parts.noise.magnitude}) …"
+    )
+    boxed = _evaluate(parts, prior_noise(parts.noise), screen)
+    difference = f"{boxed.score - base.score:+.1%}" if base.successes else f"{boxed.score - base.score:+.2f}"
+    screen.phase(f"base policy: {shown(base)}; with the actor's noise: {shown(boxed)} ({difference})")
+    return base, boxed
+
+
+class _Training:
+    """The learning phase: what it shows, logs and saves along the way."""
+
+    def __init__(self, parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen) -> None:
+        self.parts, self.folder, self.loggers, self.screen = parts, folder, loggers, screen
+        self.algorithm = parts.make_algorithm()
+        self.curve: list[report.CurvePoint] = []
+        self._counters = Counters()
+        self._recent = ""  # the figure that the live line shows
+
+    def run(self) -> Counters:
+        """Train from the first decision to the last."""
+        settings = self.parts.settings
+        self.screen.phase(
+            f"training for {settings.decisions} decisions, validated every {settings.eval_every} "
+            f"on {settings.validation_episodes} other worlds …"
+        )
+        with self.screen.live("training", settings.decisions, "decisions") as self._line:
+            return learn(
+                env=self.parts.env,
+                algorithm=self.algorithm,
+                decisions=settings.decisions,
+                warmup_decisions=settings.warmup_decisions,
+                utd=settings.utd,
+                batch_size=settings.batch_size,
+                buffer_size=settings.buffer_size,
+                eval_every=settings.eval_every,
+                evaluate=self._validate,
+                log=self._log,
+                save=lambda name: self.folder.save(name, self.algorithm.state_dict()),
+                seed=settings.seed,
+            )
+
+    def _validate(self) -> Evaluation:
+        settings = self.parts.settings
+        act = steered_noise(self.algorithm, self.parts.noise, stochastic=False)
+        return play(self.parts.env, act, episodes=settings.validation_episodes, first_seed=settings.validation_seed)
+
+    def _log(self, metrics: Mapping[str, float], counters: Counters) -> None:
+        counts = {"decisions": counters.decisions, "gradient_steps": counters.gradient_steps}
+        for logger in self.loggers:
+            logger.log({**counts, **metrics}, counters.env_steps)
+        self._line.update(counters.decisions, self._recent)
+
+
+def _build_simulation(parts: Parts, screen: Screen) -> float:
+    """Start what is heavy and return the seconds that took; it happens once per machine or process."""
+    begin = time.monotonic()
+    screen.phase("building the simulation …")
+    parts.env.reset(seeds=list(range(len(parts.env))))
+    seconds = time.monotonic() - begin
+    screen.phase(f"simulation ready after {clock(seconds)}")
+    return seconds
+
+
+def _evaluate(
+    parts: Parts, act: Act, screen: Screen, *, episodes: int | None = None, first_seed: int | None = None
+) -> Evaluation:
+    """The final evaluation with a live line; without `episodes` and `first_seed`, those of the settings."""
+    episodes = episodes or parts.settings.eval_episodes
+    first_seed = parts.settings.test_seed if first_seed is None else first_seed
+    with screen.live("evaluation", episodes, "episodes") as line:
+        return play(
+            parts.env,
+            act,
+            episodes=episodes,
+            first_seed=first_seed,
+            on_progress=lambda so_far: line.update(len(so_far.seeds), shown(so_far)),
+        )
+
+
+def _film(parts: Parts, folder: RunFolder, steered: Act, screen: Screen) -> bool:
+    """Replay the first test worlds under both policies and film them; False where there is nothing to see."""
+    num = min(parts.settings.video_episodes, len(parts.env), parts.settings.eval_episodes)
+    if not num or not parts.task.cameras:
+        return False
+    screen.phase(f"filming {num} of these worlds …")
+    films = []
+    for act in (base_noise(parts.policy.noise_shape), steered):
+        film = video.Film(parts.task, num)
+        env = NoiseActionEnv(film, parts.policy, parts.noise, parts.env.horizon)
+        play(env, act, episodes=num, first_seed=parts.settings.test_seed)
+        films.append(film)
+    seeds = range(parts.settings.test_seed, parts.settings.test_seed + num)
+    video.write_mp4(folder.video, video.side_by_side(films[0], films[1], seeds))
+    return True
+
+
+def shown(evaluation: Evaluation) -> str:
+    """The score as a person reads it."""
+    if evaluation.successes is None:
+        return f"mean return {evaluation.score:.1f}"
+    return f"success {evaluation.score:.1%}"
+
+
+def _conclude(folder: RunFolder, results: Mapping[str, Evaluation], seconds: float, screen: Screen) -> None:
+    """The table, where everything lies and what to type next."""
+    screen.console.print(report.summary_table(results))
+    screen.phase(f"done after {clock(seconds)} of work besides building the simulation")
+    pictures = [path for path in (folder.learning_curve, folder.video) if path.is_file()]
+    screen.console.print(f"pictures:       {'  '.join(map(str, pictures))}")
+    screen.console.print(f"figures:        {folder.summary}")
+    screen.console.print(f"evaluate again: python eval.py run={folder.path}")

@@ -1,0 +1,155 @@
+"""Every YAML composes, names a component of its own group, and gives it arguments that it takes."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from dsrl.experiment import GROUPS, Settings, check_targets
+
+ROOT = Path(__file__).resolve().parent.parent
+CONF = ROOT / "conf"
+BUILT = [path for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+CHOICES = [path for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name not in ("hydra",) and path.stem != "none"]
+
+
+def _compose(*overrides: str, name: str = "train") -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(name, list(overrides), return_hydra_config=True)
+
+
+def _targets(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node
+        for value in node.values():
+            yield from _targets(value)
+
+
+def _required_and_known(target: str) -> tuple[set[str], set[str]]:
+    """Arguments of a class or function, read from its source: importing it may take half a minute."""
+    module, _, name = target.rpartition(".")
+    path = ROOT / (module.replace(".", "/") + ".py")
+    tree = ast.parse(path.read_text())
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if name in functions:
+        return _arguments(functions[name])
+    own = [node for node in classes[name].body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+    if own:
+        return _arguments(own[0])
+    base = classes[name].bases[0]
+    assert isinstance(base, ast.Name)
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and base.id in [alias.name for alias in node.names]:
+            return _required_and_known(f"{node.module}.{base.id}")
+    return _required_and_known(f"{module}.{base.id}")
+
+
+def _arguments(function: ast.FunctionDef) -> tuple[set[str], set[str]]:
+    positional = [argument.arg for argument in function.args.args if argument.arg != "self"]
+    optional = set(positional[len(positional) - len(function.args.defaults) :]) if function.args.defaults else set()
+    keyword = [argument.arg for argument in function.args.kwonlyargs]
+    optional |= {name for name, value in zip(keyword, function.args.kw_defaults, strict=True) if value is not None}
+    known = {*positional, *keyword}
+    return known - optional, known
+
+
+@pytest.mark.parametrize("path", CHOICES, ids=lambda path: f"{path.parent.name}={path.stem}")
+def test_every_choice_composes(path: Path) -> None:
+    cfg = _compose(f"{path.parent.name}={path.stem}")
+    assert set(GROUPS) <= set(cfg)
+
+
+@pytest.mark.parametrize("path", BUILT, ids=lambda path: f"{path.parent.name}={path.stem}")
+def test_keys_of_a_choice_are_the_signature_of_its_target(path: Path) -> None:
+    group = path.parent.name
+    node = OmegaConf.to_container(_compose(f"{group}={path.stem}")[group], resolve=False)
+    found = list(_targets(node))
+    assert found or path.stem == "none"
+    for content in found:
+        assert re.fullmatch(rf"dsrl\.{group}\.\w+\.\w+", content["_target_"])
+        required, known = _required_and_known(content["_target_"])
+        keys = {key for key in content if not key.startswith("_")}
+        assert keys <= known
+        assert content.get("_partial_") or required <= keys
+
+
+@pytest.mark.parametrize("group", ["policy", "sac", "noise", "logging"])
+def test_a_choice_is_named_like_the_module_that_it_builds(group: str) -> None:
+    for path in sorted((CONF / group).glob("*.yaml")):
+        if path.stem != "none":
+            assert (ROOT / "dsrl" / group / f"{path.stem}.py").exists()
+
+
+def test_every_scalar_of_the_settings_stands_in_train_yaml() -> None:
+    cfg = OmegaConf.load(CONF / "train.yaml")
+    assert set(Settings.__dataclass_fields__) == set(cfg) - {"defaults", "hydra"}
+
+
+@pytest.mark.parametrize("name", ["train", "eval"])
+def test_self_stands_first_so_that_choices_win_over_the_main_file(name: str) -> None:
+    assert OmegaConf.load(CONF / f"{name}.yaml").defaults[0] == "_self_"
+
+
+def test_an_experiment_wins_over_defaults_and_the_command_line_over_both() -> None:
+    assert _compose("experiment=smoke").decisions == 96
+    assert _compose("experiment=smoke", "decisions=7").decisions == 7
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_an_experiment_begins_with_the_command_that_runs_it(path: Path) -> None:
+    comments = [line for line in path.read_text().splitlines() if line.startswith("#") and "@package" not in line]
+    assert f"python train.py experiment={path.stem}" in comments[0]
+
+
+def test_pendulum_brings_the_policy_that_it_needs_and_the_command_line_may_choose_another() -> None:
+    assert _compose("task=pendulum").policy._target_ == "dsrl.policy.identity.IdentityPolicy"
+    assert _compose("task=pendulum", "policy=smolvla").policy._target_ == "dsrl.policy.smolvla.SmolVLA"
+
+
+def test_the_temperature_is_a_number_or_auto() -> None:
+    assert _compose("sac.alpha=0.1").sac.alpha == 0.1
+    assert _compose("sac.alpha=auto").sac.alpha == "auto"
+
+
+def test_slurm_takes_its_resources_from_the_cluster_group() -> None:
+    launcher = _compose("cluster=slurm", "cluster.partition=gpu", "cluster.minutes=90").hydra.launcher
+    assert (launcher.partition, launcher.timeout_min) == ("gpu", 90)
+    assert launcher._target_.endswith("SlurmLauncher")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "torch.load",
+        "dsrl.run.os.system",  # an attribute of an attribute
+        "dsrl.task.gym.gymnasium.make",
+        "dsrl.task.gym.Box",  # imported there, not defined there
+        "dsrl.policy.identity.IdentityPolicy",  # ours, but of another group
+        "dsrl.task._genesis.start_genesis",
+        ["os", "system"],
+    ],
+)
+def test_a_config_cannot_call_what_is_not_a_component(target: Any) -> None:
+    with pytest.raises(ValueError, match=r"task\.inner\._target_ .* (may build|not defined)"):
+        check_targets({"inner": {"_target_": target}}, "task", "task")
+
+
+def test_targets_are_checked_in_lists_too() -> None:
+    with pytest.raises(ValueError, match=r"task\.a\[1\]\._target_"):
+        check_targets(OmegaConf.create({"a": [1, {"_target_": "os.system"}]}), "task", "task")
+
+
+def test_a_key_that_the_component_does_not_take_is_named() -> None:
+    node = {"_target_": "dsrl.task.gym.GymTask", "id": "Pendulum-v1", "num_env": 3}
+    with pytest.raises(ValueError, match=r"task\.num_env is no option; dsrl\.task\.gym\.GymTask takes id, num_envs"):
+        check_targets(node, "task", "task")
