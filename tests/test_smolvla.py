@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,8 +35,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "fewer_expert_layers": {"num_expert_layers": 2, "self_attn_every_n_layers": -1},
     "fewer_vlm_layers": {"num_vlm_layers": 2},
     "narrow_expert": {"expert_width_multiplier": 0.75, "head_dim": 32},
-    "images_as_they_come": {"resize_imgs_with_padding": None},
-    "images_not_square": {"resize_imgs_with_padding": (IMAGE_SIZE, IMAGE_SIZE // 2)},
+    "images_made_smaller": {"resize_imgs_with_padding": (IMAGE_SIZE // 2, IMAGE_SIZE // 2)},
+    "images_made_larger": {"resize_imgs_with_padding": (2 * IMAGE_SIZE, 2 * IMAGE_SIZE)},
     "aloha": {"adapt_to_pi_aloha": True, "state_dim": 14, "action_dim": 14},
     "nothing_padded": {"max_state_dim": 5, "max_action_dim": 4},
     "ten_steps": {"num_steps": 10},
@@ -119,22 +121,30 @@ def test_features_are_normalised_state_and_pooled_and_state_outputs_whatever_the
     torch.testing.assert_close(padded.encode(look(padded)).features, features, rtol=1e-4, atol=1e-5)
 
 
-def test_a_policy_of_the_real_dimensions_loads_encodes_and_decodes(tmp_path: Path) -> None:
-    write_smolvlm2_500m(tmp_path / "vlm")
-    config = tiny_config(
-        ("camera1",),
-        6,
-        6,
-        50,
-        max_state_dim=32,
-        max_action_dim=32,
-        resize_imgs_with_padding=(512, 512),
-        num_vlm_layers=16,
-        expert_width_multiplier=0.75,
-        num_steps=1,
-    )
-    save_random_policy(tmp_path, config, random_stats(6, 6))
-    policy = load(tmp_path)
+@pytest.fixture
+def real_size() -> Iterator[Path]:
+    """A checkpoint of SmolVLA's real dimensions: 1.8 GB, hence not left behind as pytest would."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_smolvlm2_500m(folder / "vlm")
+        config = tiny_config(
+            ("camera1",),
+            6,
+            6,
+            50,
+            max_state_dim=32,
+            max_action_dim=32,
+            resize_imgs_with_padding=(512, 512),
+            num_vlm_layers=16,
+            expert_width_multiplier=0.75,
+            num_steps=1,
+        )
+        save_random_policy(folder, config, random_stats(6, 6))
+        yield folder
+
+
+def test_a_policy_of_the_real_dimensions_loads_encodes_and_decodes(real_size: Path) -> None:
+    policy = load(real_size)
     weights = sum(weight.numel() for weight in policy._policy.parameters())
     assert 430e6 < weights < 470e6  # "450 M parameters"
     assert (policy.noise_shape, policy.chunk_shape, policy.feature_dim) == ((50, 32), (50, 6), 6 + 2 * 960)
