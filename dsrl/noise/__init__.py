@@ -1,0 +1,1 @@
+"""How the actor's vector becomes the sampler's initial noise."""

@@ -1,0 +1,35 @@
+"""Every slot of the chunk has its own noise vector: all that the sampler accepts.
+
+    w [B, T'·d]  ->  [B, T', d]  ->  (w, 0) [B, T', D]
+
+The parametrisation of DSRL for diffusion policies (arXiv 2506.15799, sec. 4). Its prior is the base policy itself.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dsrl.noise._padding import checked_magnitude, checked_vectors, pad_with_zeros, standard_normal, steered_dims
+
+
+class FullNoise:
+    """w in R^(T'·d), d = action_dims or D, slot after slot; dimensions beyond `action_dims` are 0."""
+
+    def __init__(self, noise_shape: tuple[int, int], magnitude: float, action_dims: int | None) -> None:
+        """`noise_shape` (T', D) is the policy's; `magnitude` bounds |w|, in standard deviations of the prior.
+
+        Raises ValueError where `action_dims` exceeds D or `magnitude` is not positive.
+        """
+        self.noise_shape = noise_shape
+        self.magnitude = checked_magnitude(magnitude)
+        self.dim = noise_shape[0] * steered_dims(noise_shape, action_dims)
+
+    def expand(self, vectors: Tensor) -> Tensor:
+        """The sampler's noise [B, T', D] of actor vectors [B, dim]; a new tensor."""
+        slots, dims = self.noise_shape
+        return pad_with_zeros(checked_vectors(vectors, self.dim).unflatten(1, (slots, -1)), dims)
+
+    def sample_prior(self, num: int, generator: torch.Generator | None = None) -> Tensor:
+        """N(0, I) vectors [num, dim], unclipped: the base policy as seen through this parametrisation."""
+        return standard_normal(num, self.dim, generator)

@@ -1,0 +1,252 @@
+"""The door between the simulated worlds and the learner: its action is the noise that a frozen policy starts from.
+
+    learner (numpy)            NoiseActionEnv                               task, policy (torch)
+    features [n, F]      <---  encode(observe())          one look
+    noise vector [n, d]  --->  expand -> decode -> chunk [n, T, A]  --->    `horizon` x step, summed to each world's end
+
+torch and numpy meet here and nowhere else. The class is a duck-typed tianshou vector environment; one of its steps is
+one decision. Row i is world i, for ever: worlds that have ended, or that a call does not name, are parked by `hold()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dsrl.interfaces import Encoding, SteerablePolicy, Task
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Infos = NDArray[np.object_]
+Transition = tuple[Floats, Floats, Bools, Bools, Infos]
+
+FIRST_DRAWN_SEED = 2**30
+"""Worlds that the environment seeds by itself start here, so that small seeds stay free for evaluation."""
+
+
+class Noise(Protocol):
+    """How the actor's vector becomes the sampler's initial noise."""
+
+    dim: int
+    magnitude: float
+
+    def expand(self, vectors: Tensor) -> Tensor:
+        """The sampler's noise [B, T', D] of actor vectors [B, dim]; a new tensor."""
+
+
+class NoiseSpace(Box):
+    """The box [-magnitude, magnitude]^dim whose samples are N(0, I) clipped to it: random play is the base policy."""
+
+    def __init__(self, dim: int, magnitude: float) -> None:
+        super().__init__(-magnitude, magnitude, (dim,), np.float32)
+
+    def sample(self, mask: None = None, probability: None = None) -> Floats:
+        """One noise vector [dim]."""
+        normal = self.np_random.standard_normal(self.shape)
+        return np.clip(normal, self.low, self.high).astype(np.float32)
+
+
+@dataclass
+class _Outcome:
+    """What a chunk brought, per world [B]: rewards summed and flags raised up to the world's own end."""
+
+    reward: Tensor
+    terminated: Tensor
+    truncated: Tensor
+    success: Tensor
+    env_steps: Tensor
+
+    @classmethod
+    def of(cls, num_envs: int, device: torch.device) -> _Outcome:
+        terminated, truncated, success = (torch.zeros(num_envs, dtype=torch.bool, device=device) for _ in range(3))
+        env_steps = torch.zeros(num_envs, dtype=torch.int64, device=device)
+        return cls(torch.zeros(num_envs, device=device), terminated, truncated, success, env_steps)
+
+
+class NoiseActionEnv:
+    """A vector environment whose actions are noise vectors and whose steps are action chunks."""
+
+    is_async = False
+
+    def __init__(self, task: Task, policy: SteerablePolicy, noise: Noise, horizon: int) -> None:
+        """`horizon` is how many actions of each chunk are executed before the policy looks again.
+
+        Raises ValueError where task, policy, noise and horizon do not fit; nothing is simulated here.
+        """
+        _check_fit(task, policy, noise, horizon)
+        self.task, self.policy, self.noise, self.horizon = task, policy, noise, horizon
+        self.observation_space = Box(-np.inf, np.inf, (policy.feature_dim,), np.float32)
+        self.action_space = NoiseSpace(noise.dim, noise.magnitude)
+        self.has_success = task.has_success
+        self.encoding: Encoding | None = None  # of all worlds, as of each one's last look
+        self.ended = torch.ones(task.num_envs, dtype=torch.bool)
+        self._seeds = np.zeros(task.num_envs, dtype=np.int64)
+        self.seed_stream = np.random.default_rng(0)
+
+    def __len__(self) -> int:
+        return self.task.num_envs
+
+    def seed(self, seed: int) -> None:
+        """Fix the worlds that resets without seeds will draw, and the samples of the action space."""
+        self.seed_stream = np.random.default_rng(seed)
+        self.action_space.seed(seed)
+
+    def close(self) -> None:
+        """Part of the vector-environment protocol; the task outlives us."""
+
+    @torch.no_grad()
+    def reset(
+        self, env_id: NDArray[np.int64] | Sequence[int] | int | None = None, seeds: Sequence[int] | None = None
+    ) -> tuple[Floats, Infos]:
+        """Start new episodes in the named worlds (all, if None): features [n, F] and info [n].
+
+        World env_id[i] becomes exactly the world of seeds[i]; without `seeds` they are drawn from the stream that
+        `seed` started, from 2**30 up. Raises ValueError where seeds and worlds differ in number.
+        """
+        worlds = self._rows(env_id)
+        drawn = self.seed_stream.integers(FIRST_DRAWN_SEED, 2**31, len(worlds)) if seeds is None else seeds
+        if len(drawn) != len(worlds):
+            raise ValueError(f"{len(drawn)} seeds were given for {len(worlds)} worlds; give one seed per world")
+        self._seeds[worlds.numpy()] = drawn
+        self.task.reset(worlds, [int(seed) for seed in drawn])
+        self.ended[worlds] = False
+        self._look(worlds)
+        info = [{"success": False, "env_steps": 0, "seed": int(seed)} for seed in drawn]
+        return self._features(worlds), np.array(info, dtype=object)
+
+    def step(self, action: Floats, id: NDArray[np.int64] | Sequence[int] | int | None = None) -> Transition:
+        """One decision by noise vectors [n, dim] in the named worlds; see `step_noise`."""
+        return self.step_noise(self.noise.expand(torch.as_tensor(action, dtype=torch.float32)), id)
+
+    @torch.no_grad()
+    def step_noise(
+        self,
+        noise: Tensor,
+        id: NDArray[np.int64] | Sequence[int] | int | None = None,
+        *,
+        look_at_truncated: bool = True,
+    ) -> Transition:
+        """One decision by the sampler's own noise [n, T', D]: features, reward, terminated, truncated, info, each [n].
+
+        Rewards are summed up to each world's end. The features of a truncated world are those of its last observation,
+        from which its value bootstraps (nobody who only evaluates needs that look: `look_at_truncated=False`);
+        those of a terminated world mean nothing and stay what they were. Raises ValueError for a world that has ended
+        and was not reset, and FloatingPointError where features, chunk or reward are not finite.
+        """
+        worlds = self._rows(id)
+        if self.encoding is None or self.ended[worlds].any():
+            raise ValueError(f"worlds {worlds[self.ended[worlds]].tolist()} have ended; reset them before stepping")
+        chunk = self.policy.decode(self.encoding[worlds], noise.to(self.encoding.features.device))
+        _check_finite(chunk, worlds, "chunk")
+        outcome = self._execute(chunk, worlds)
+        terminated, truncated = outcome.terminated.cpu()[worlds], outcome.truncated.cpu()[worlds]
+        self.ended[worlds] = terminated | truncated
+        continuing = ~(terminated | truncated)
+        if continuing.any() or (look_at_truncated and truncated.any()):
+            self._look(worlds[continuing | truncated] if look_at_truncated else worlds[continuing])
+        reward = outcome.reward.cpu()[worlds].numpy()
+        return self._features(worlds), reward, terminated.numpy(), truncated.numpy(), self._info(outcome, worlds)
+
+    def _execute(self, chunk: Tensor, worlds: Tensor) -> _Outcome:
+        """Play the chunk [n, T, A] in `worlds` while all others, and those that end on the way, hold still."""
+        hold = self.task.hold()
+        plan = torch.zeros(len(self), *chunk.shape[1:], device=hold.device, dtype=hold.dtype)
+        plan[worlds] = chunk.to(plan)
+        active = torch.zeros(len(self), dtype=torch.bool, device=hold.device)
+        active[worlds] = True
+        outcome = _Outcome.of(len(self), hold.device)
+        for t in range(self.horizon):
+            step = self.task.step(torch.where(active[:, None], plan[:, t], self.task.hold()))
+            _check_finite(torch.where(active, step.reward, 0.0), torch.arange(len(self)), "reward")
+            outcome.reward += torch.where(active, step.reward, 0.0)
+            outcome.env_steps += active
+            outcome.terminated |= active & step.terminated
+            outcome.truncated |= active & step.truncated & ~step.terminated
+            if step.success is not None:
+                outcome.success |= active & step.success
+            active = active & ~(step.terminated | step.truncated)
+            if not active.any():
+                break
+        return outcome
+
+    def _look(self, worlds: Tensor) -> None:
+        """Encode `worlds` as they are now and put them into the rows of the encoding that waits for `decode`."""
+        fresh = self.policy.encode(self.task.observe()[worlds])
+        _check_finite(fresh.features, worlds, "features")
+        if torch.equal(worlds, torch.arange(len(self))):
+            self.encoding = fresh
+            return
+        if self.encoding is None:
+            self.encoding = _spread(fresh, worlds, len(self))
+            return
+        features = _replaced(self.encoding.features, fresh.features, worlds, "features")
+        context = {key: _replaced(old, fresh.context[key], worlds, key) for key, old in self.encoding.context.items()}
+        self.encoding = Encoding(features, context)
+
+    def _features(self, worlds: Tensor) -> Floats:
+        assert self.encoding is not None
+        features: Floats = self.encoding.features[worlds].float().cpu().numpy()
+        return features
+
+    def _info(self, outcome: _Outcome, worlds: Tensor) -> Infos:
+        success, env_steps = outcome.success.cpu()[worlds].tolist(), outcome.env_steps.cpu()[worlds].tolist()
+        seeds = self._seeds[worlds.numpy()].tolist()
+        rows = zip(success, env_steps, seeds, strict=True)
+        info = [{"success": won, "env_steps": steps, "seed": seed} for won, steps, seed in rows]
+        return np.array(info, dtype=object)
+
+    def _rows(self, ids: Any) -> Tensor:
+        return torch.arange(len(self)) if ids is None else torch.as_tensor(np.atleast_1d(ids), dtype=torch.int64)
+
+
+def _check_fit(task: Task, policy: SteerablePolicy, noise: Noise, horizon: int) -> None:
+    length, action_dim = policy.chunk_shape
+    if not 1 <= horizon <= length:
+        raise ValueError(
+            f"horizon is {horizon} but the policy's chunks have {length} actions; choose a horizon of 1 to {length}"
+        )
+    if task.action_dim != action_dim:
+        raise ValueError(
+            f"policy emits {action_dim}-dim actions but the task takes {task.action_dim}; "
+            "choose a checkpoint for this robot or another task.control"
+        )
+    expanded = tuple(noise.expand(torch.zeros(1, noise.dim)).shape[1:])
+    if expanded != tuple(policy.noise_shape):
+        raise ValueError(
+            f"noise expands to {expanded} but the policy's sampler takes {tuple(policy.noise_shape)}; "
+            "build the noise with the policy's noise_shape"
+        )
+
+
+def _check_finite(values: Tensor, worlds: Tensor, quantity: str) -> None:
+    if not torch.isfinite(values).all():
+        bad = ~torch.isfinite(values.flatten(1) if values.ndim > 1 else values[:, None]).all(1)
+        raise FloatingPointError(
+            f"{quantity} of world {worlds[bad.cpu()].tolist()} is not finite; "
+            "look at the task's state and the policy's normalisation statistics"
+        )
+
+
+def _replaced(old: Tensor, fresh: Tensor, worlds: Tensor, name: str) -> Tensor:
+    if old.shape[1:] != fresh.shape[1:]:
+        raise ValueError(
+            f"encoding {name!r} has rows of shape {tuple(fresh.shape[1:])} now but {tuple(old.shape[1:])} before; "
+            "a policy must encode every world to the same shape (pad to a fixed length)"
+        )
+    rows = old.clone()
+    rows[worlds.to(old.device)] = fresh
+    return rows
+
+
+def _spread(fresh: Encoding, worlds: Tensor, num_envs: int) -> Encoding:
+    """An encoding of all worlds that knows only some: the others have ended and are never read before a reset."""
+    rows = torch.zeros(num_envs, dtype=torch.int64)
+    rows[worlds] = torch.arange(len(worlds))
+    return fresh[rows]

@@ -1,0 +1,67 @@
+"""Noise parametrisations: what the sampler gets for what the actor says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsrl.noise.full import FullNoise
+from dsrl.noise.repeat import RepeatNoise
+
+shapes = st.tuples(st.integers(1, 6), st.integers(1, 5))
+
+
+@given(shape=shapes, batch=st.integers(1, 4), data=st.data())
+def test_repeated_noise_is_a_manual_tile_and_the_callers_vector_is_left_alone(shape, batch, data):
+    dims = data.draw(st.integers(1, shape[1]))
+    noise = RepeatNoise(shape, magnitude=1.5, action_dims=dims)
+    vectors = torch.randn(batch, noise.dim)
+    before = vectors.clone()
+    expanded = noise.expand(vectors)
+    manual = np.zeros((batch, *shape), np.float32)
+    for row in range(batch):
+        for slot in range(shape[0]):
+            manual[row, slot, :dims] = before[row].numpy()
+    np.testing.assert_array_equal(expanded.numpy(), manual)
+    expanded += 1.0
+    assert torch.equal(vectors, before)
+
+
+@given(shape=shapes, batch=st.integers(1, 4), data=st.data())
+def test_full_noise_lays_the_vector_out_slot_after_slot(shape, batch, data):
+    dims = data.draw(st.integers(1, shape[1]))
+    noise = FullNoise(shape, magnitude=1.5, action_dims=dims)
+    vectors = torch.randn(batch, noise.dim)
+    before = vectors.clone()
+    expanded = noise.expand(vectors)
+    manual = np.zeros((batch, *shape), np.float32)
+    for row in range(batch):
+        for slot in range(shape[0]):
+            manual[row, slot, :dims] = before[row, slot * dims : (slot + 1) * dims].numpy()
+    np.testing.assert_array_equal(expanded.numpy(), manual)
+    expanded += 1.0
+    assert torch.equal(vectors, before)
+
+
+@pytest.mark.parametrize("kind", [RepeatNoise, FullNoise])
+def test_the_prior_is_standard_normal_and_repeats_with_its_generator(kind):
+    noise = kind((3, 4), magnitude=0.5, action_dims=2)
+    first = noise.sample_prior(20000, torch.Generator().manual_seed(1))
+    again = noise.sample_prior(20000, torch.Generator().manual_seed(1))
+    assert torch.equal(first, again)
+    assert first.shape == (20000, noise.dim)
+    assert first.mean().abs() < 0.02
+    assert (first.std() - 1.0).abs() < 0.02
+
+
+@pytest.mark.parametrize("kind", [RepeatNoise, FullNoise])
+def test_impossible_noise_is_refused_with_what_would_work(kind):
+    with pytest.raises(ValueError, match=r"noise.action_dims is 5 but .* has 4 dimensions; choose 1 to 4, or null"):
+        kind((3, 4), magnitude=1.0, action_dims=5)
+    with pytest.raises(ValueError, match=r"noise.magnitude is 0.*; choose a number above 0"):
+        kind((3, 4), magnitude=0.0, action_dims=None)
+    with pytest.raises(ValueError, match=r"have shape \(1, 1\) but this parametrisation takes"):
+        kind((3, 4), magnitude=1.0, action_dims=None).expand(torch.zeros(1, 1))
