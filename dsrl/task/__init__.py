@@ -1,0 +1,1 @@
+"""Batches of worlds, one module per task."""

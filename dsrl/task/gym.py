@@ -1,0 +1,111 @@
+"""Any gymnasium environment with a flat observation and a box of actions, as a batch of worlds in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from torch import Tensor
+
+from dsrl.interfaces import Observation, Step
+
+
+class GymTask:
+    """`num_envs` copies of one gymnasium id, stepped one after the other.
+
+    A world that has ended waits, unstepped and with reward 0, until it is reset. Actions are in the environment's own
+    units. `success` is given where the environment's step info has `is_success`.
+    """
+
+    def __init__(
+        self, id: str, num_envs: int, max_steps: int | None, env_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        """`max_steps` None keeps the time limit that `id` was registered with; `env_kwargs` go to gymnasium.make.
+
+        Raises ValueError for an unknown id, for spaces that are not flat boxes and where there is no time limit.
+        """
+        self._envs = [_make(id, max_steps, env_kwargs or {}) for _ in range(num_envs)]
+        first = self._envs[0]
+        observation_space, action_space = _flat_boxes(id, first)
+        self.num_envs = num_envs
+        self.state_dim = observation_space.shape[0]
+        self.action_dim = action_space.shape[0]
+        self.action_low = torch.as_tensor(action_space.low, dtype=torch.float32)
+        self.action_high = torch.as_tensor(action_space.high, dtype=torch.float32)
+        self.cameras: Mapping[str, tuple[int, int, int]] = {}
+        self.max_steps = _time_limit(id, first)
+        self.has_success = _reports_success(first)
+        self._state = torch.zeros(num_envs, self.state_dim)
+        self._ended = np.ones(num_envs, dtype=bool)
+        self._terminated = torch.zeros(num_envs, dtype=torch.bool)
+        self._truncated = torch.zeros(num_envs, dtype=torch.bool)
+        self._success = torch.zeros(num_envs, dtype=torch.bool)
+
+    def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
+        """Start new episodes in `rows` (int64 [n]), with one seed per row or from each row's own stream."""
+        for position, row in enumerate(rows.tolist()):
+            state, _ = self._envs[row].reset(seed=None if seeds is None else int(seeds[position]))
+            self._state[row] = torch.as_tensor(state, dtype=torch.float32)
+            self._ended[row] = False
+        for flag in (self._terminated, self._truncated, self._success):
+            flag[rows] = False
+
+    def observe(self) -> Observation:
+        """The state [B, S] of all worlds; no images, no language."""
+        return Observation(state=self._state.clone(), images={}, instruction=("",) * self.num_envs)
+
+    def step(self, action: Tensor) -> Step:
+        """Advance the worlds that have not ended by action [B, A], in the environment's units."""
+        reward = torch.zeros(self.num_envs)
+        actions = action.detach().cpu().numpy()
+        for row in np.flatnonzero(~self._ended):
+            env = self._envs[row]
+            state, gain, terminated, truncated, info = env.step(actions[row].astype(env.action_space.dtype))
+            self._state[row] = torch.as_tensor(state, dtype=torch.float32)
+            reward[row] = float(gain)
+            self._terminated[row] = bool(terminated)
+            self._truncated[row] = bool(truncated and not terminated)
+            self._success[row] |= bool(info.get("is_success", False))
+            self._ended[row] = terminated or truncated
+        success = self._success.clone() if self.has_success else None
+        return Step(reward, self._terminated.clone(), self._truncated.clone(), success)
+
+    def hold(self) -> Tensor:
+        """The action [B, A] nearest to zero; ended worlds are not stepped at all."""
+        nearest = torch.zeros(self.action_dim).clamp(self.action_low, self.action_high)
+        return nearest.expand(self.num_envs, -1).clone()
+
+
+def _make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
+    try:
+        return gymnasium.make(id, max_episode_steps=max_steps, **env_kwargs)
+    except gymnasium.error.Error as error:
+        raise ValueError(
+            f"task.id is {id!r} and gymnasium cannot make it ({error}); choose a registered id such as Pendulum-v1"
+        ) from error
+
+
+def _flat_boxes(id: str, env: gymnasium.Env[Any, Any]) -> tuple[Box, Box]:
+    for name in ("observation_space", "action_space"):
+        space = getattr(env, name)
+        if not isinstance(space, Box) or len(space.shape) != 1:
+            raise ValueError(f"{id} has {name} {space} but task=gym needs a flat Box; choose another id or wrap it")
+    return env.observation_space, env.action_space
+
+
+def _time_limit(id: str, env: gymnasium.Env[Any, Any]) -> int:
+    limit = env.spec.max_episode_steps if env.spec else None
+    if limit is None:
+        raise ValueError(f"{id} has no time limit and task.max_steps is null; give task.max_steps a number of steps")
+    return int(limit)
+
+
+def _reports_success(env: gymnasium.Env[Any, Any]) -> bool:
+    """One trial step tells; the world is reset with a seed before it is used."""
+    env.reset(seed=0)
+    *_, info = env.step(np.clip(np.zeros_like(env.action_space.low), env.action_space.low, env.action_space.high))
+    return "is_success" in info
