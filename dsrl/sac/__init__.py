@@ -1,0 +1,1 @@
+"""Algorithms that learn which noise to give a frozen policy."""

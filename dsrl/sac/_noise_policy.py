@@ -1,0 +1,88 @@
+"""The actor as tianshou's SACPolicy: a tanh-squashed Gaussian u, and w = magnitude·u for the sampler."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+from tianshou.algorithm.modelfree.sac import SACPolicy
+from tianshou.data import Batch
+from torch import Tensor
+from torch.nn import functional
+
+from dsrl.sac._networks import Actor, FeatureScaler
+
+Floats = NDArray[np.float32]
+
+
+class NoisePolicy(SACPolicy):
+    """Features to squashed noise u in [-1, 1]. tianshou scales u to the noise box; replay holds u."""
+
+    def __init__(self, actor: Actor, scaler: FeatureScaler, observation_space: Box, action_space: Box) -> None:
+        super().__init__(actor=actor, action_space=action_space, observation_space=observation_space)
+        self.scaler = scaler
+        self.magnitude = float(action_space.high[0])
+
+    def forward(self, batch: Any, state: Any = None, **kwargs: Any) -> Batch:
+        """u [n, dim] of `batch.obs` [n, F]: random within a training step, tanh of the mean otherwise."""
+        mean, log_std = self.actor(self.standardise(batch.obs))
+        deterministic = self.deterministic_eval and not self.is_within_training_step
+        normal = torch.zeros_like(mean) if deterministic else torch.randn_like(mean)
+        squashed, log_prob = squashed_sample(mean, log_std, normal)
+        return Batch(act=squashed, log_prob=log_prob, logits=(mean, log_std.exp()))
+
+    def standardise(self, features: Floats | Tensor) -> Tensor:
+        """Features [n, F] as the networks take them, on their device."""
+        return cast(Tensor, self.scaler(torch.as_tensor(features, dtype=torch.float32, device=self.scaler.mean.device)))
+
+    def sample(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """u [n, dim] and log π(u) [n] of standardised features, differentiable, drawn from torch's global generator."""
+        mean, log_std = self.actor(features)
+        return squashed_sample(mean, log_std, torch.randn_like(mean))
+
+    @torch.no_grad()
+    def act(self, features: Floats, normal: Floats | None = None) -> Floats:
+        """Noise vectors w [n, dim] in the noise box for features [n, F].
+
+        Deterministic, w = b·tanh μ, without `normal`; with standard normal draws [n, dim], w = b·tanh(μ + σ·normal).
+        The caller draws, so that a draw can belong to a world and a decision, whatever batch they are in.
+        """
+        mean, log_std = self.actor(self.standardise(features))
+        if normal is not None:
+            mean = mean + log_std.exp() * torch.as_tensor(normal, dtype=mean.dtype, device=mean.device)
+        noise: Floats = (self.magnitude * torch.tanh(mean)).cpu().numpy()
+        return noise
+
+
+def squashed_sample(mean: Tensor, log_std: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
+    """u = tanh(mean + std·normal) [n, dim] and its log density [n], of u itself: no Jacobian of the scale b.
+
+    The density of w = b·u is `log_prob - dim·log b`. log(1 - tanh²x) = 2(log 2 - x - softplus(-2x)) stays exact
+    where 1 - u² underflows (SAC, arXiv 1801.01290, app. C, eq. 21).
+    """
+    raw = mean + log_std.exp() * normal
+    gaussian = -0.5 * normal.square() - log_std - 0.5 * math.log(2.0 * math.pi)
+    jacobian = 2.0 * (math.log(2.0) - raw - functional.softplus(-2.0 * raw))
+    return torch.tanh(raw), (gaussian - jacobian).sum(-1)
+
+
+def prior_std(magnitude: float) -> float:
+    """The σ for which b·tanh(σε) has the second moment of clip(ε, -b, b), ε ~ N(0, 1), b = magnitude.
+
+    The actor starts there, with mean 0: as near to the base policy's own noise as a tanh in the box allows. For a wide
+    box σ tends to 1/b; at b = 1 it is about 1.2. Solved by bisection; the moments are integrated numerically.
+    """
+    epsilon = np.linspace(-8.0, 8.0, 4001)
+    density = np.exp(-0.5 * epsilon**2)
+    density /= density.sum()
+    target = float(density @ np.clip(epsilon, -magnitude, magnitude) ** 2)
+    low, high = 1e-3 / magnitude, 1e3
+    for _ in range(200):
+        middle = math.sqrt(low * high)
+        moment = float(density @ (magnitude * np.tanh(middle * epsilon)) ** 2)
+        low, high = (middle, high) if moment < target else (low, middle)
+    return math.sqrt(low * high)

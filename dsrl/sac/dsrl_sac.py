@@ -1,0 +1,188 @@
+"""DSRL-SAC: soft actor-critic whose action is the noise of a frozen policy (arXiv 2506.15799).
+
+One gradient step, in the order of the published code, with û, log π ~ π(s) drawn once and α = exp(log α) held fixed:
+
+    temperature   L = -mean[log α · (log π + H̄)]
+    critics       y = r + γ (1 - terminated) (min_j Q̄_j(s', u') - α log π(u'|s')),  L = ½ Σ_j MSE(Q_j(s, u), y)
+    actor         L = mean[α log π - min_j Q_j(s, û)]
+    polyak        Q̄ <- τ Q + (1 - τ) Q̄
+
+A time-out bootstraps: only `terminated` cuts the return.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from gymnasium.spaces import Box
+from tianshou.algorithm.algorithm_base import TrainingStats
+from tianshou.algorithm.modelfree.ddpg import ActorCriticOffPolicyAlgorithm
+from tianshou.algorithm.optim import OptimizerFactory, TorchOptimizerFactory
+from tianshou.data import ReplayBuffer
+from torch import Tensor
+
+from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
+from dsrl.sac._noise_policy import Floats, NoisePolicy, prior_std
+
+
+@dataclass(kw_only=True)
+class SACStats(TrainingStats):
+    """Scalars of one update, still tensors: converting them would wait for the device."""
+
+    critic_loss: Tensor
+    q: Tensor
+    actor_loss: Tensor | None = None
+    entropy: Tensor | None = None
+    alpha: Tensor | None = None
+    alpha_loss: Tensor | None = None
+
+
+class DSRLSAC(ActorCriticOffPolicyAlgorithm):
+    """tianshou's SAC with E stacked critics, exact update order and a critic warm-up. Replay holds u in [-1, 1]."""
+
+    def __init__(
+        self,
+        *,
+        policy: NoisePolicy,
+        critics: StackedCritics,
+        temperature: Temperature,
+        target_entropy: float | None,
+        optimisers: tuple[OptimizerFactory, OptimizerFactory, OptimizerFactory],
+        gamma: float,
+        tau: float,
+        critic_warmup_updates: int,
+    ) -> None:
+        """`target_entropy` None keeps the temperature fixed. `optimisers` are those of actor, critics, temperature."""
+        actor_optim, critic_optim, alpha_optim = optimisers
+        super().__init__(
+            policy=policy, policy_optim=actor_optim, critic=critics, critic_optim=critic_optim, tau=tau, gamma=gamma
+        )
+        self.temperature = temperature
+        self.target_entropy = target_entropy
+        self.alpha_optim = None if target_entropy is None else self._create_optimizer(temperature, alpha_optim)
+        self.critic_warmup_updates = critic_warmup_updates
+
+    def act(self, features: Floats, normal: Floats | None = None) -> Floats:
+        """Noise vectors w [n, dim] for features [n, F], deterministic without `normal`; see `NoisePolicy.act`."""
+        return self.policy.act(features, normal)
+
+    def warm_up(self, buffer: ReplayBuffer, batch_size: int) -> list[TrainingStats]:
+        """Once, after base-policy play filled `buffer`: fit the feature scaling, then train the critics alone.
+
+        The actor stays the base policy meanwhile, so that its first step follows a critic that knows something.
+        """
+        self.policy.scaler.fit(torch.as_tensor(buffer[buffer.sample_indices(0)].obs, dtype=torch.float32))
+        stats: list[TrainingStats] = []
+        for _ in range(self.critic_warmup_updates):
+            batch, indices = buffer.sample(batch_size)
+            loss, q = self._critic_step(self._preprocess_batch(batch, buffer, indices))
+            self._update_lagged_network_weights()
+            stats.append(SACStats(critic_loss=loss, q=q))
+        return stats
+
+    def _preprocess_batch(self, batch: Any, buffer: ReplayBuffer, indices: Any) -> Any:
+        """Put tensors into the batch: `features`, `noise` (u) and the target `returns`."""
+        features = self.policy.standardise(batch.obs)
+        batch.features, batch.noise = features, torch.as_tensor(batch.act, dtype=features.dtype, device=features.device)
+        reward, terminated = (
+            torch.as_tensor(values, dtype=features.dtype, device=features.device)
+            for values in (batch.rew, batch.terminated)
+        )
+        batch.returns = reward + self.gamma * (1.0 - terminated) * self._next_value(batch)
+        return batch
+
+    @torch.no_grad()
+    def _next_value(self, batch: Any) -> Tensor:
+        """Soft value [B] of the next state under target critics and the current actor."""
+        features = self.policy.standardise(batch.obs_next)
+        noise, log_prob = self.policy.sample(features)
+        value: Tensor = self.critic_old(features, noise).amin(0) - self.temperature.value * log_prob
+        return value
+
+    def _update_with_batch(self, batch: Any) -> TrainingStats:
+        noise, log_prob = self.policy.sample(batch.features)
+        alpha = self.temperature.value
+        alpha_loss = self._temperature_step(log_prob.detach())
+        critic_loss, q = self._critic_step(batch)
+        actor_loss = self._actor_step(batch.features, noise, log_prob, alpha)
+        self._update_lagged_network_weights()
+        entropy = -log_prob.detach().mean()
+        return SACStats(
+            critic_loss=critic_loss, q=q, actor_loss=actor_loss, entropy=entropy, alpha=alpha, alpha_loss=alpha_loss
+        )
+
+    def _temperature_step(self, log_prob: Tensor) -> Tensor | None:
+        if self.alpha_optim is None or self.target_entropy is None:
+            return None
+        loss = -(self.temperature.log_alpha * (log_prob + self.target_entropy)).mean()
+        self.alpha_optim.step(loss)
+        return loss.detach()
+
+    def _critic_step(self, batch: Any) -> tuple[Tensor, Tensor]:
+        values = self.critic(batch.features, batch.noise)  # [E, B]
+        loss = 0.5 * (values - batch.returns).square().mean(1).sum()
+        self.critic_optim.step(loss)
+        return loss.detach(), values.detach().mean()
+
+    def _actor_step(self, features: Tensor, noise: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
+        self.critic.requires_grad_(False)  # the gradient passes through the critics, it is not theirs
+        loss = (alpha * log_prob - self.critic(features, noise).amin(0)).mean()
+        self.policy_optim.step(loss)
+        self.critic.requires_grad_(True)
+        return loss.detach()
+
+
+def build_dsrl_sac(
+    observation_space: Box,
+    action_space: Box,
+    *,
+    hidden: int,
+    depth: int,
+    activation: str,
+    num_critics: int,
+    alpha: float | Literal["auto"],
+    initial_alpha: float,
+    target_entropy: float | Literal["auto"],
+    actor_lr: float,
+    critic_lr: float,
+    alpha_lr: float,
+    gamma: float,
+    tau: float,
+    critic_warmup_updates: int,
+) -> DSRLSAC:
+    """DSRL-SAC for features `observation_space` [F] and the noise box `action_space` [dim]; live spaces give all sizes.
+
+    `alpha` a number fixes the temperature and `auto` tunes it from `initial_alpha` towards `target_entropy` (of u, in
+    nats; `auto` is -dim). Weights are drawn from torch's global generator. Raises ValueError for values out of range.
+    """
+    start = _initial_temperature(alpha, initial_alpha)
+    features, dim = observation_space.shape[0], action_space.shape[0]
+    entropy = float(-dim if target_entropy == "auto" else target_entropy)
+    actor = Actor(features, dim, hidden, depth, activation, prior_std(float(action_space.high[0])))
+    policy = NoisePolicy(actor, FeatureScaler(features), observation_space, action_space)
+    return DSRLSAC(
+        policy=policy,
+        critics=StackedCritics(num_critics, features, dim, hidden, depth, activation),
+        temperature=Temperature(start, trainable=alpha == "auto"),
+        target_entropy=entropy if alpha == "auto" else None,
+        optimisers=(_adam(actor_lr), _adam(critic_lr), _adam(alpha_lr)),
+        gamma=gamma,
+        tau=tau,
+        critic_warmup_updates=critic_warmup_updates,
+    )
+
+
+def _initial_temperature(alpha: float | Literal["auto"], initial_alpha: float) -> float:
+    if isinstance(alpha, str) and alpha != "auto":
+        raise ValueError(f"sac.alpha is {alpha!r}; give a number to fix the temperature, or auto to tune it")
+    start = float(initial_alpha if alpha == "auto" else alpha)
+    if not start > 0:
+        name = "initial_alpha" if alpha == "auto" else "alpha"
+        raise ValueError(f"sac.{name} is {start}; a temperature is above 0, such as 0.1")
+    return start
+
+
+def _adam(lr: float) -> OptimizerFactory:
+    return TorchOptimizerFactory(torch.optim.Adam, lr=lr, fused=True)

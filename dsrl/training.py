@@ -1,0 +1,238 @@
+"""The training loop: the base policy plays, the critics look, then play and learning take turns.
+
+    warm-up (noise ~ N(0, I)) -> algorithm.warm_up -> [ one decision in every world -> utd updates per decision ] ...
+                                                            every eval_every decisions: evaluate, save
+
+tianshou's collector, buffer and algorithm do the work. The loop is ours because tianshou's trainer scans the whole
+buffer for NaN at each step and returns only the statistics of its last update.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from tianshou.algorithm.algorithm_base import TrainingStats
+from tianshou.data import Collector, ReplayBuffer, VectorReplayBuffer
+from tianshou.utils.torch_utils import policy_within_training_step
+
+from dsrl.noise_action_env import NoiseActionEnv
+
+EPISODE_WINDOW = 64  # latest episodes behind train/success_rate and train/return
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Four clocks that must not be mixed; warm-up counts."""
+
+    env_steps: int = 0  # control steps, summed over worlds, parked ones left out
+    decisions: int = 0  # chunks begun, summed over worlds
+    gradient_steps: int = 0  # critic updates, those of the critic warm-up included
+    episodes: int = 0  # episodes ended
+
+
+class Learner(Protocol):
+    """What the loop asks of an algorithm, beyond being tianshou's."""
+
+    policy: Any
+
+    def warm_up(self, buffer: ReplayBuffer, batch_size: int) -> Sequence[TrainingStats]:
+        """Learn from the warm-up data what must be known before the actor moves."""
+
+    def update(self, buffer: ReplayBuffer, sample_size: int | None) -> TrainingStats:
+        """One gradient step on a batch of `sample_size` transitions."""
+
+
+class Evaluated(Protocol):
+    """The result of an evaluation."""
+
+    @property
+    def score(self) -> float:
+        """What chooses the best checkpoint; larger is better."""
+
+    def summary(self) -> Mapping[str, Any]:
+        """Its figures by name; those that are not numbers are not logged."""
+
+
+def train(
+    *,
+    env: NoiseActionEnv,
+    algorithm: Learner,
+    decisions: int,
+    warmup_decisions: int,
+    utd: float,
+    batch_size: int,
+    buffer_size: int,
+    eval_every: int,
+    log_every: int = 100,
+    evaluate: Callable[[], Evaluated],
+    log: Callable[[Metrics, Counters], None],
+    save: Callable[[Literal["best", "last"]], None],
+    seed: int,
+    on_progress: Callable[[Counters, Metrics], None] | None = None,
+) -> Counters:
+    """Train `algorithm` in `env` for `decisions` decisions, the first `warmup_decisions` of them the base policy's.
+
+    `utd` gradient steps follow per decision. Every `log_every` decisions `log` gets the figures of that stretch; every
+    `eval_every`, and at the end, `evaluate` is called, "last" is saved, and "best" if the score was never beaten
+    (evaluation may use `env`: play resumes in new episodes). `on_progress` is called after each round of all worlds.
+    The result depends on nothing but `seed`, the parts and their state.
+
+    Raises ValueError where warm-up leaves nothing to learn, FloatingPointError naming the first figure not finite.
+    """
+    if not 0 <= warmup_decisions < decisions:
+        raise ValueError(f"warmup_decisions is {warmup_decisions} but decisions is {decisions}; warm up for fewer")
+    torch.manual_seed(seed)
+    env.seed(seed)
+    buffer = make_buffer(buffer_size, len(env), seed)
+    diary = _Diary(len(env), env.has_success)
+    collector = Collector(algorithm.policy, env, buffer, on_step_hook=diary.write)
+    loop = _Loop(algorithm, buffer, collector, diary, batch_size)
+    report = on_progress or (lambda counters, metrics: None)
+
+    collector.reset_env()
+    while diary.counters.decisions < warmup_decisions:
+        loop.play(random=True)
+        report(diary.counters, diary.recent())
+    warmed_up_at = diary.counters.decisions
+    if warmed_up_at:
+        loop.warm_up()
+        log(loop.figures(), diary.counters)
+
+    learned, best = 0, -float("inf")
+    while diary.counters.decisions < decisions:
+        before = diary.counters.decisions
+        loop.play(random=False)
+        owed = int((diary.counters.decisions - warmed_up_at) * utd) - learned
+        loop.learn(owed)
+        learned += owed
+        report(diary.counters, diary.recent())
+        finished = diary.counters.decisions >= decisions
+        if finished or _crossed(before, diary.counters.decisions, log_every):
+            log(loop.figures(), diary.counters)
+        if finished or _crossed(before, diary.counters.decisions, eval_every):
+            result = evaluate()
+            log(_numbers(result.summary()), diary.counters)
+            if result.score >= best:
+                best = result.score
+                save("best")
+            save("last")
+            collector.reset_env()
+            diary.forget_unfinished()
+    return diary.counters
+
+
+def make_buffer(size: int, num_envs: int, seed: int) -> VectorReplayBuffer:
+    """A replay buffer of `size` transitions, one part per world, whose batches are drawn from `seed`.
+
+    Raises ValueError where not every world would hold a transition.
+    """
+    if size < num_envs:
+        raise ValueError(f"buffer_size is {size} but there are {num_envs} worlds; give each one transition at least")
+    buffer = VectorReplayBuffer(size, num_envs)
+    # tianshou hands a seed to none of them: each part, and the choice among parts, would draw from RandomState(42)
+    for i, part in enumerate([buffer, *buffer.buffers]):
+        part._random_state = np.random.RandomState([seed, i])
+    return buffer
+
+
+class _Loop:
+    """The three things a round does, and the figures of the rounds since the last report."""
+
+    def __init__(
+        self, algorithm: Learner, buffer: ReplayBuffer, collector: Collector[Any], diary: _Diary, batch_size: int
+    ) -> None:
+        self.algorithm, self.buffer, self.collector, self.diary = algorithm, buffer, collector, diary
+        self.batch_size = batch_size
+        self._figures: list[Metrics] = []
+
+    def play(self, *, random: bool) -> None:
+        """One decision in every world."""
+        with policy_within_training_step(self.algorithm.policy):
+            self.collector.collect(n_step=self.collector.env_num, random=random)
+
+    def warm_up(self) -> None:
+        """The algorithm's own warm-up."""
+        with policy_within_training_step(self.algorithm.policy):
+            self._book(self.algorithm.warm_up(self.buffer, self.batch_size))
+
+    def learn(self, updates: int) -> None:
+        """Some gradient steps."""
+        with policy_within_training_step(self.algorithm.policy):
+            self._book([self.algorithm.update(self.buffer, self.batch_size) for _ in range(updates)])
+
+    def figures(self) -> Metrics:
+        """Means since the last call, and the latest episodes."""
+        names = dict.fromkeys(name for figures in self._figures for name in figures)
+        means = {name: float(np.mean([f[name] for f in self._figures if name in f])) for name in names}
+        self._figures = []
+        return {**self.diary.recent(), **means}
+
+    def _book(self, stats: Sequence[TrainingStats]) -> None:
+        if stats:
+            count = self.diary.counters.gradient_steps + len(stats)
+            self.diary.counters = replace(self.diary.counters, gradient_steps=count)
+            self._figures.append(_checked_means(stats, count))
+
+
+class _Diary:
+    """Counts, returns and successes, written down as each decision comes in."""
+
+    def __init__(self, num_envs: int, has_success: bool) -> None:
+        self.counters = Counters()
+        self._has_success = has_success
+        self._returns = np.zeros(num_envs)
+        self._latest: deque[tuple[float, bool]] = deque(maxlen=EPISODE_WINDOW)
+
+    def write(self, _: Any, rollout: Any) -> None:
+        """tianshou's step hook: one decision in every world."""
+        self._returns += rollout.rew
+        for world in np.flatnonzero(rollout.done):
+            self._latest.append((float(self._returns[world]), bool(rollout.info.success[world])))
+            self._returns[world] = 0.0
+        self.counters = replace(
+            self.counters,
+            env_steps=self.counters.env_steps + int(rollout.info.env_steps.sum()),
+            decisions=self.counters.decisions + len(rollout.rew),
+            episodes=self.counters.episodes + int(rollout.done.sum()),
+        )
+
+    def forget_unfinished(self) -> None:
+        """All worlds were reset from outside."""
+        self._returns[:] = 0.0
+
+    def recent(self) -> Metrics:
+        """Mean return and success rate of the latest episodes; empty before the first has ended."""
+        if not self._latest:
+            return {}
+        returns, successes = zip(*self._latest, strict=True)
+        recent = {"train/return": float(np.mean(returns))}
+        return recent | {"train/success_rate": float(np.mean(successes))} if self._has_success else recent
+
+
+def _checked_means(stats: Sequence[TrainingStats], gradient_steps: int) -> Metrics:
+    """The mean of each figure over some updates: one wait for the device, however many there were."""
+    rows = [one.get_loss_stats_dict() for one in stats]
+    means = torch.stack([torch.stack([torch.as_tensor(row[name]) for row in rows]).mean() for name in rows[0]])
+    figures = dict(zip(rows[0], means.tolist(), strict=True))
+    for name, value in figures.items():
+        if not np.isfinite(value):
+            raise FloatingPointError(
+                f"{name} is {value} after {gradient_steps} gradient steps; lower the learning rates or scale the reward"
+            )
+    return {f"learn/{name}": value for name, value in figures.items()}
+
+
+def _numbers(summary: Mapping[str, Any]) -> Metrics:
+    numeric = {name: value for name, value in summary.items() if isinstance(value, int | float)}
+    return {f"eval/{name}": float(value) for name, value in numeric.items()}
+
+
+def _crossed(before: int, now: int, every: int) -> bool:
+    return now // every > before // every
