@@ -24,6 +24,7 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.utils.constants import ACTION, OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.initialization import no_init_weights
 
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy import _lerobot
@@ -279,8 +280,8 @@ def _inference_config(checkpoint: Path, device: torch.device, num_steps: int | N
 
 def _build(config: SmolVLAConfig, checkpoint: Path) -> Any:
     """lerobot's policy with the checkpoint's weights; the caller's random state is left as it was."""
-    with torch.random.fork_rng(devices=[]), _lerobot.quiet():
-        policy = SmolVLAPolicy(config)
+    with torch.random.fork_rng(devices=[]), no_init_weights(), _lerobot.quiet():
+        policy = SmolVLAPolicy(config)  # every weight is about to be loaded: filling 450 M of them first costs 10 s
     _lerobot.load_weights(policy, checkpoint, UNUSED_WEIGHTS)
     return policy.to(config.device)
 
