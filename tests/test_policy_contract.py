@@ -21,7 +21,7 @@ def make_smolvla(folder: Path) -> World:
 
     from dsrl.policy.smolvla import SmolVLA
 
-    policy = SmolVLA(str(make_tiny_checkpoint(folder / "tiny", cameras=("front", "wrist"))), "cpu", "float32")
+    policy = SmolVLA(str(make_tiny_checkpoint(folder / "tiny", cameras=("front", "wrist"))), "cpu", "checkpoint")
     shape = (NUM_WORLDS, 3, IMAGE_SIZE, IMAGE_SIZE)
     images = {camera: torch.randint(256, shape, dtype=torch.uint8) for camera in policy.cameras}
     instructions = ("pick up the red cube", "put it now", "pick up the green cube now", "")

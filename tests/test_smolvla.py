@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 import torch
+from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.utils.constants import OBS_STATE
 from safetensors.torch import load_file, save_file
 from tiny_smolvla import IMAGE_SIZE, WORDS, make_tiny_checkpoint, random_stats, save_random_policy, tiny_config
+from transformers import AutoConfig, SmolVLMForConditionalGeneration
 
 from dsrl.interfaces import Observation
 from dsrl.policy import _lerobot
@@ -46,7 +48,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def load(folder: Path | str, **arguments: Any) -> SmolVLA:
-    return SmolVLA(str(folder), **{"device": "cpu", "dtype": "float32", **arguments})
+    return SmolVLA(str(folder), **{"device": "cpu", "dtype": "checkpoint", **arguments})
 
 
 def look(policy: SmolVLA, size: tuple[int, int] = (IMAGE_SIZE, IMAGE_SIZE), seed: int = 0) -> Observation:
@@ -227,6 +229,28 @@ def test_bfloat16_stays_near_float32(checkpoint: Path) -> None:
     torch.testing.assert_close(*chunks, rtol=0, atol=5e-2)
     with pytest.raises(ValueError, match=r"policy\.dtype=int8 is not supported; type one of"):
         load(checkpoint, dtype="int8")
+
+
+@pytest.mark.parametrize("half", ["text model", "whole backbone"])
+def test_weights_keep_the_types_that_lerobot_gives_them(half: str, checkpoint: Path, copy: Path) -> None:
+    vlm = json.loads((copy / "vlm" / "config.json").read_text())
+    edit_json(copy / "vlm" / "config.json", text_config={**vlm["text_config"], "dtype": "bfloat16"})
+    config = tiny_config(("front",), 5, 4, 6, load_vlm_weights=half == "whole backbone")
+    if config.load_vlm_weights:
+        whole = SmolVLMForConditionalGeneration(AutoConfig.from_pretrained(copy / "vlm"))
+        whole.save_pretrained(copy / "vlm")
+    save_random_policy(copy, config, random_stats(5, 4))
+    policy = load(copy)
+    config.vlm_model_name = str(copy / "vlm")
+    lerobots = SmolVLAPolicy.from_pretrained(copy, config=config)
+    types = {name: weight.dtype for name, weight in policy._policy.named_parameters()}
+    assert types == {name: weight.dtype for name, weight in lerobots.named_parameters()}
+    assert len(set(types.values())) == 2
+    noise, observation = torch.randn(3, *policy.noise_shape), look(policy)
+    chunk = policy.decode(policy.encode(observation), noise)
+    policy._policy = lerobots
+    torch.testing.assert_close(chunk, lerobots_chunk(policy, observation, noise), rtol=0, atol=1e-5)
+    assert {weight.dtype for weight in load(copy, dtype="float32")._policy.parameters()} == {torch.float32}
 
 
 def test_cameras_are_named_by_their_key_and_renamed_only_by_camera_map(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from huggingface_hub import snapshot_download
 from lerobot.configs import NormalizationMode, PreTrainedConfig
 from lerobot.policies.factory import make_pre_post_processors
 from lerobot.processor import ProcessorStepRegistry
+from safetensors import safe_open
 from safetensors.torch import load_model
 from torch import Tensor, nn
 
@@ -135,6 +136,7 @@ def load_weights(policy: nn.Module, checkpoint: Path, unused: tuple[str, ...]) -
         ValueError: if any other weight is missing, left over or of another shape.
     """
     file = checkpoint / "model.safetensors"
+    _take_stored_types(policy, file)
     try:
         missing, unexpected = load_model(policy, file, strict=False)
     except RuntimeError as error:
@@ -151,6 +153,19 @@ def load_weights(policy: nn.Module, checkpoint: Path, unused: tuple[str, ...]) -
     policy.requires_grad_(False).eval()
     for name in blank:
         policy.get_parameter(name).zero_()
+
+
+def _take_stored_types(policy: nn.Module, file: Path) -> None:
+    """Give every weight the type that it is stored in: the one that lerobot trained and saved it in.
+
+    lerobot builds a backbone in bfloat16 or in float32 depending on two configurations and a download.
+    """
+    types = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+    with safe_open(file, "pt") as stored:
+        names = set(stored.keys())
+        for name, weight in policy.named_parameters():
+            if name in names:
+                weight.data = weight.data.to(types.get(stored.get_slice(name).get_dtype(), torch.float32))
 
 
 def load_processors(config: Any, checkpoint: Path, device: torch.device) -> tuple[Any, Any]:

@@ -29,7 +29,7 @@ from transformers.initialization import no_init_weights
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy import _lerobot
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = ("checkpoint", "float32", "bfloat16")
 UNUSED_WEIGHTS = ("model.vlm_with_expert.vlm.lm_head.",)  # SmolVLA writes actions, never words
 
 
@@ -39,7 +39,8 @@ class SmolVLA:
     Args:
         path: a bundled policy's name, the folder of a lerobot checkpoint, or a hub id.
         device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
-        dtype: `float32`, or `bfloat16` for autocast to it.
+        dtype: `checkpoint` computes in the types that the weights are stored in, as lerobot does; `float32` casts all
+            weights to it; `bfloat16` is autocast.
         camera_map: {task camera: checkpoint camera} where the two names differ; None or {} where they agree.
         num_steps: Euler steps of a denoising; None for the checkpoint's own number.
 
@@ -59,13 +60,15 @@ class SmolVLA:
         num_steps: int | None = None,
     ) -> None:
         if dtype not in DTYPES:
-            raise ValueError(f"policy.dtype={dtype} is not supported; type one of {list(DTYPES)}")
+            raise ValueError(f"policy.dtype={dtype} is not supported; type one of {', '.join(DTYPES)}")
         self.path = path
         self.device = _lerobot.choose_device(device)
-        self._dtype = DTYPES[dtype]
+        self._half = dtype == "bfloat16"
         checkpoint = _lerobot.find_checkpoint(path)
         self._config = _inference_config(checkpoint, self.device, num_steps)
         self._policy = _build(self._config, checkpoint)
+        if dtype == "float32":
+            self._policy.float()
         self._preprocess, self._postprocess = _lerobot.load_processors(self._config, checkpoint, self.device)
         self.cameras = self._name_cameras(camera_map or {})  # task camera -> key that the preprocessor takes
         self._check_statistics(checkpoint)
@@ -197,7 +200,7 @@ class SmolVLA:
         return _Prefix(output.float(), pad_masks, att_masks.int().argmax(dim=1), cache)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._dtype is torch.bfloat16)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half)
 
     def _name_cameras(self, camera_map: Mapping[str, str]) -> dict[str, str]:
         """{task camera: preprocessor key}; a camera is called by the key's last part unless camera_map renames it."""
