@@ -109,6 +109,10 @@ def build(cfg: DictConfig, announce: Callable[[str], None]) -> Parts:
         settings = _settings(cfg)
         for group in GROUPS:
             check_targets(cfg[group], group, group)
+        missing = OmegaConf.missing_keys(cfg)
+        if missing:
+            key = min(missing)
+            raise ValueError(f"{key} has no default; type {key}=…")
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         task: Task = _instantiate(cfg.task, **_accepted(cfg.task, announce=announce))
@@ -177,8 +181,13 @@ def _settings(cfg: DictConfig) -> Settings:
     for name in names:
         value = getattr(settings, name)
         low = 0 if name in ("seed", "test_seed", "validation_seed", "video_episodes", "warmup_decisions") else 1
-        if value is not None and value < low and name != "utd":
+        if value is not None and value < low and (name != "utd" or value <= 0):
             raise ValueError(f"{name}={value} is too small; type a number of at least {low}")
+    if settings.warmup_decisions >= settings.decisions:
+        raise ValueError(
+            f"warmup_decisions={settings.warmup_decisions} leaves nothing of decisions={settings.decisions}; "
+            "type a larger decisions or a smaller warmup_decisions"
+        )
     _check_worlds(settings)
     return settings
 
@@ -258,7 +267,7 @@ def _user_errors() -> Iterator[None]:
     except (InstantiationException, OmegaConfBaseException, ValueError, FileNotFoundError) as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
         if isinstance(cause, OmegaConfBaseException):
-            raise UserError(f"{cause.full_key}: {cause.msg}" if cause.full_key else str(cause.msg)) from error
+            raise UserError(f"{cause.full_key or 'config'}: {str(cause.msg).splitlines()[0]}") from error
         if not isinstance(cause, ValueError | FileNotFoundError):
             raise
         raise UserError(str(cause)) from error

@@ -114,7 +114,6 @@ class _Training:
         self.algorithm = parts.make_algorithm()
         self.curve: list[report.CurvePoint] = []
         self._counters = Counters()
-        self._recent = ""  # the figure that the live line shows
 
     def run(self) -> Counters:
         """Train from the first decision to the last."""
@@ -137,18 +136,30 @@ class _Training:
                 log=self._log,
                 save=lambda name: self.folder.save(name, self.algorithm.state_dict()),
                 seed=settings.seed,
+                on_progress=self._show,
             )
 
     def _validate(self) -> Evaluation:
         settings = self.parts.settings
         act = steered_noise(self.algorithm, self.parts.noise, stochastic=False)
-        return play(self.parts.env, act, episodes=settings.validation_episodes, first_seed=settings.validation_seed)
+        result = play(self.parts.env, act, episodes=settings.validation_episodes, first_seed=settings.validation_seed)
+        self.curve.append(report.CurvePoint(self._counters.env_steps, self._counters.decisions, result))
+        self.screen.phase(f"validation after {self._counters.decisions} decisions: {shown(result)}")
+        return result
 
     def _log(self, metrics: Mapping[str, float], counters: Counters) -> None:
         counts = {"decisions": counters.decisions, "gradient_steps": counters.gradient_steps}
         for logger in self.loggers:
             logger.log({**counts, **metrics}, counters.env_steps)
-        self._line.update(counters.decisions, self._recent)
+
+    def _show(self, counters: Counters, recent: Mapping[str, float]) -> None:
+        self._counters = counters
+        figure = "no episode has ended yet"
+        if "train/success_rate" in recent:
+            figure = f"success {recent['train/success_rate']:.0%}"
+        elif "train/return" in recent:
+            figure = f"return {recent['train/return']:.1f}"
+        self._line.update(counters.decisions, figure)
 
 
 def _build_simulation(parts: Parts, screen: Screen) -> float:

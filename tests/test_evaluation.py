@@ -1,0 +1,166 @@
+"""Evaluation on a toy whose results are known by hand: paired worlds, intervals, independence of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dsrl.evaluation import Evaluation, base_noise, evaluate, paired, prior_noise, steered_noise, wilson
+from dsrl.interfaces import Encoding, Observation, Step
+from dsrl.noise.repeat import RepeatNoise
+from dsrl.noise_action_env import NoiseActionEnv
+
+
+class Guess:
+    """World of seed s hides the sign of s - 4.5; an action of the right sign ends it well."""
+
+    state_dim, action_dim, max_steps, has_success = 1, 1, 6, True
+    cameras: Mapping[str, tuple[int, int, int]] = {}
+
+    def __init__(self, num_envs: int) -> None:
+        self.num_envs = num_envs
+        self.target, self.elapsed = torch.zeros(num_envs, 1), torch.zeros(num_envs, dtype=torch.int64)
+
+    def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
+        assert seeds is not None
+        self.target[rows] = (torch.tensor(list(seeds)).float() - 4.5)[:, None]
+        self.elapsed[rows] = 0
+
+    def observe(self) -> Observation:
+        return Observation(self.target.clone(), {}, ("",) * self.num_envs)
+
+    def step(self, action: Tensor) -> Step:
+        self.elapsed += 1
+        success = (action * self.target)[:, 0] > 0
+        truncated = (self.elapsed >= self.max_steps) & ~success
+        return Step(success.float(), success, truncated, success)
+
+    def hold(self) -> Tensor:
+        return torch.zeros(self.num_envs, 1)
+
+
+class Echo:
+    """A policy whose chunk of two is its noise."""
+
+    feature_dim, noise_shape, chunk_shape = 1, (2, 1), (2, 1)
+
+    def encode(self, observation: Observation) -> Encoding:
+        return Encoding(observation.state, {})
+
+    def decode(self, encoding: Encoding, noise: Tensor) -> Tensor:
+        return noise.clone()
+
+
+class Actor:
+    """Steers towards the features, or by a draw from the keys."""
+
+    def act(self, features: np.ndarray, keys: Sequence[Sequence[int]] | None) -> np.ndarray:
+        if keys is None:
+            return np.tanh(features)
+        return np.array([np.random.default_rng(list(key)).standard_normal(1) for key in keys], dtype=np.float32)
+
+
+def _env(num_envs: int) -> NoiseActionEnv:
+    return NoiseActionEnv(Guess(num_envs), Echo(), _noise(), horizon=2)
+
+
+def _noise() -> RepeatNoise:
+    return RepeatNoise((2, 1), 1.0, None)
+
+
+def _always(sign: float):
+    return lambda features, seeds, decision: torch.full((len(seeds), 2, 1), sign)
+
+
+def test_a_constant_guess_succeeds_in_the_worlds_that_it_fits() -> None:
+    result = evaluate(_env(4), _always(1.0), episodes=10, first_seed=0)
+    assert result.seeds == tuple(range(10))
+    assert result.successes == (False,) * 5 + (True,) * 5
+    assert result.returns == (0.0,) * 5 + (1.0,) * 5
+    assert result.lengths == (6,) * 5 + (1,) * 5
+    figures = result.summary()
+    assert (figures["successes"], figures["episodes"], figures["success_rate"]) == (5, 10, 0.5)
+    assert (figures["mean_return"], figures["mean_length"]) == (0.5, 3.5)
+
+
+@pytest.mark.parametrize("make", ["base", "prior", "steered", "stochastic"])
+def test_results_do_not_depend_on_how_worlds_are_batched(make: str) -> None:
+    act = {
+        "base": base_noise((2, 1)),
+        "prior": prior_noise(_noise()),
+        "steered": steered_noise(Actor(), _noise(), stochastic=False),
+        "stochastic": steered_noise(Actor(), _noise(), stochastic=True),
+    }[make]
+    one, some, all_at_once = (evaluate(_env(num), act, episodes=13, first_seed=0) for num in (1, 5, 13))
+    assert one == some == all_at_once
+
+
+def test_a_world_is_the_same_whatever_the_first_seed() -> None:
+    whole = evaluate(_env(3), base_noise((2, 1)), episodes=9, first_seed=0)
+    tail = evaluate(_env(2), base_noise((2, 1)), episodes=4, first_seed=5)
+    assert whole.returns[5:] == tail.returns
+
+
+def test_the_base_policy_is_independent_standard_normal_in_every_slot() -> None:
+    noise = base_noise((8, 4))(np.zeros((500, 1), np.float32), range(500), 3)
+    assert noise.shape == (500, 8, 4)
+    assert abs(noise.mean().item()) < 0.02
+    assert abs(noise.std().item() - 1) < 0.02
+    assert not torch.equal(noise, base_noise((8, 4))(np.zeros((500, 1), np.float32), range(500), 4))
+
+
+def test_the_actors_prior_repeats_one_vector_within_its_box() -> None:
+    noise = prior_noise(_noise())(np.zeros((200, 1), np.float32), range(200), 0)
+    assert torch.equal(noise[:, 0], noise[:, 1])
+    assert noise.abs().max() == 1.0
+
+
+def test_steering_by_the_features_always_succeeds() -> None:
+    result = evaluate(_env(4), steered_noise(Actor(), _noise(), stochastic=False), episodes=10, first_seed=0)
+    assert result.score == 1.0
+
+
+@pytest.mark.parametrize(
+    ("successes", "episodes", "low", "high"),
+    [
+        (8, 10, 0.4902, 0.9433),  # (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n), z = 1.95996
+        (0, 10, 0.0, 0.2775),  # z² / (n + z²)
+        (10, 10, 0.7225, 1.0),
+        (50, 100, 0.4038, 0.5962),
+    ],
+)
+def test_the_wilson_interval_is_that_of_the_formula(successes: int, episodes: int, low: float, high: float) -> None:
+    assert wilson(successes, episodes) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_pairing_counts_the_worlds_that_were_gained_and_lost() -> None:
+    before = _known(True, True, False, False, False, False)
+    after = _known(True, False, True, True, True, False)
+    assert paired(before, after) == {"both": 1, "only_steered": 3, "only_base": 1, "neither": 1, "p_value": 0.625}
+
+
+def test_pairing_refuses_different_worlds() -> None:
+    with pytest.raises(ValueError, match="different worlds"):
+        paired(_known(True), Evaluation((7,), (True,), (0.0,), (1,)))
+
+
+def test_without_a_notion_of_success_its_figures_are_null() -> None:
+    result = Evaluation((0, 1), None, (-3.0, -5.0), (10, 20))
+    assert result.score == -4.0
+    assert result.summary() == {
+        "successes": None,
+        "episodes": 2,
+        "success_rate": None,
+        "ci95": None,
+        "mean_return": -4.0,
+        "mean_length": 15.0,
+    }
+
+
+def _known(*successes: bool) -> Evaluation:
+    num = len(successes)
+    return Evaluation(tuple(range(num)), successes, (0.0,) * num, (1,) * num)
