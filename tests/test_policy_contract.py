@@ -23,9 +23,9 @@ def make_smolvla(folder: Path) -> World:
 
     policy = SmolVLA(str(make_tiny_checkpoint(folder / "tiny", cameras=("front", "wrist"))), "cpu", "checkpoint")
     shape = (NUM_WORLDS, 3, IMAGE_SIZE, IMAGE_SIZE)
-    images = {camera: torch.randint(256, shape, dtype=torch.uint8) for camera in policy.cameras}
+    images = {camera: torch.randint(256, shape, dtype=torch.uint8) for camera in policy.embodiment.cameras}
     instructions = ("pick up the red cube", "put it now", "pick up the green cube now", "")
-    return policy, Observation(torch.randn(NUM_WORLDS, policy.state_dim), images, instructions)
+    return policy, Observation(torch.randn(NUM_WORLDS, policy.embodiment.state_dim), images, instructions)
 
 
 def make_identity(folder: Path) -> World:

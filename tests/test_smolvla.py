@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from tiny_smolvla import IMAGE_SIZE, WORDS, make_tiny_checkpoint, random_stats, save_random_policy, tiny_config
 from transformers import AutoConfig, SmolVLMForConditionalGeneration
 
-from dsrl.interfaces import Observation
+from dsrl.interfaces import Encoding, Observation
 from dsrl.policy import _lerobot
 from dsrl.policy.smolvla import SmolVLA
 
@@ -55,15 +55,16 @@ def look(policy: SmolVLA, size: tuple[int, int] = (IMAGE_SIZE, IMAGE_SIZE), seed
     """Three different worlds."""
     generator = torch.Generator().manual_seed(seed)
     images = {
-        camera: torch.randint(256, (3, 3, *size), generator=generator, dtype=torch.uint8) for camera in policy.cameras
+        camera: torch.randint(256, (3, 3, *size), generator=generator, dtype=torch.uint8)
+        for camera in policy.embodiment.cameras
     }
-    return Observation(torch.randn(3, policy.state_dim, generator=generator), images, INSTRUCTIONS)
+    return Observation(torch.randn(3, policy.embodiment.state_dim, generator=generator), images, INSTRUCTIONS)
 
 
 def lerobots_chunk(policy: SmolVLA, observation: Observation, noise: torch.Tensor) -> torch.Tensor:
     """What lerobot itself makes of an observation, through nothing of ours but the names of the cameras."""
     batch: dict[str, Any] = {OBS_STATE: observation.state.clone(), "task": list(observation.instruction)}
-    batch |= {key: observation.images[camera].float() / 255 for camera, key in policy.cameras.items()}
+    batch |= {key: observation.images[camera].float() / 255 for camera, key in policy.embodiment.cameras.items()}
     chunk = policy._policy.predict_action_chunk(policy._preprocess(batch), noise=noise)
     return policy._postprocess(chunk)
 
@@ -111,6 +112,17 @@ def test_a_checkpoint_saved_without_cache_gives_the_chunk_of_the_cached_one(chec
     assert torch.equal(*chunks)
 
 
+def test_worlds_with_instructions_of_any_length_share_one_batch(checkpoint: Path) -> None:
+    policy = load(checkpoint)
+    observation, noise = look(policy), torch.randn(3, *policy.noise_shape)
+    together = policy.encode(observation)
+    apart = [policy.encode(observation[torch.tensor([row])]) for row in range(3)]
+    context = {key: torch.cat([one.context[key] for one in apart]) for key in together.context}
+    mixed = Encoding(torch.cat([one.features for one in apart]), context)
+    torch.testing.assert_close(mixed.features, together.features, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(policy.decode(mixed, noise), policy.decode(together, noise), rtol=0, atol=1e-5)
+
+
 def test_features_are_normalised_state_and_pooled_and_state_outputs_whatever_the_padding(
     checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -154,7 +166,7 @@ def test_a_policy_of_the_real_dimensions_loads_encodes_and_decodes(real_size: Pa
     observation = Observation(torch.zeros(1, 6), {"camera1": image}, ("pick up the red cube",))
     noise = torch.randn(1, 50, 32)
     encoding = policy.encode(observation)
-    assert encoding.context["keys"].shape == (1, 16, 5, 64 + 6 + 1, 64)  # 64 image, 6 language, 1 state token
+    assert encoding.context["keys"].shape == (1, 16, 5, 64 + 12 + 1, 64)  # 64 image, 12 language, 1 state token
     expected = lerobots_chunk(policy, observation, noise)
     torch.testing.assert_close(policy.decode(encoding, noise), expected, rtol=0, atol=1e-5)
 
@@ -256,9 +268,12 @@ def test_weights_keep_the_types_that_lerobot_gives_them(half: str, checkpoint: P
 def test_cameras_are_named_by_their_key_and_renamed_only_by_camera_map(tmp_path: Path) -> None:
     folder = make_tiny_checkpoint(tmp_path / "two", cameras=("front", "wrist"))
     front, wrist = "observation.images.front", "observation.images.wrist"
-    assert load(folder).cameras == {"front": front, "wrist": wrist}
-    assert load(folder, camera_map={"top": "front"}).cameras == {"top": front, "wrist": wrist}
-    assert load(folder, camera_map={"wrist": front, "front": wrist}).cameras == {"wrist": front, "front": wrist}
+    assert load(folder).embodiment.cameras == {"front": front, "wrist": wrist}
+    assert load(folder, camera_map={"top": "front"}).embodiment.cameras == {"top": front, "wrist": wrist}
+    assert load(folder, camera_map={"wrist": front, "front": wrist}).embodiment.cameras == {
+        "wrist": front,
+        "front": wrist,
+    }
     with pytest.raises(ValueError, match=r"camera_map names 'side' but the cameras of .* are \['observation"):
         load(folder, camera_map={"top": "side"})
     with pytest.raises(ValueError, match=r"camera_map gives observation\.images\.front two task cameras"):
@@ -273,7 +288,7 @@ def test_cameras_that_the_preprocessor_renames_keep_their_first_name(copy: Path)
     saved["steps"][0]["config"]["rename_map"] = {"observation.images.top": "observation.images.front"}
     file.write_text(json.dumps(saved))
     policy = load(copy)
-    assert policy.cameras == {"top": "observation.images.top"}
+    assert policy.embodiment.cameras == {"top": "observation.images.top"}
     noise, observation = torch.randn(3, *policy.noise_shape), look(policy)
     chunk = policy.decode(policy.encode(observation), noise)
     torch.testing.assert_close(chunk, lerobots_chunk(policy, observation, noise), rtol=0, atol=1e-5)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from lerobot.policies.common.flow_matching import euler_integrate
 from lerobot.policies.common.vla_utils import make_att_2d_masks
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
@@ -28,6 +29,7 @@ from transformers.initialization import no_init_weights
 
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy import _lerobot
+from dsrl.policy._embodiment import image_keys, read_embodiment
 
 DTYPES = ("checkpoint", "float32", "bfloat16")
 UNUSED_WEIGHTS = ("model.vlm_with_expert.vlm.lm_head.",)  # SmolVLA writes actions, never words
@@ -70,36 +72,40 @@ class SmolVLA:
         if dtype == "float32":
             self._policy.float()
         self._preprocess, self._postprocess = _lerobot.load_processors(self._config, checkpoint, self.device)
-        self.cameras = self._name_cameras(camera_map or {})  # task camera -> key that the preprocessor takes
+        self._longest_prompt = _lerobot.processor_step(self._preprocess, "tokenizer_processor").max_length
+        self.embodiment = read_embodiment(path, self._config, self._preprocess, camera_map or {})
         self._check_statistics(checkpoint)
 
         hidden = self._policy.model.vlm_with_expert.config.text_config.hidden_size
-        self.state_dim: int = self._config.robot_state_feature.shape[0]
-        self.action_dim: int = self._config.action_feature.shape[0]
-        self.feature_dim: int = self.state_dim + 2 * hidden
+        self.feature_dim: int = self.embodiment.state_dim + 2 * hidden
         self.noise_shape: tuple[int, int] = (self._config.chunk_size, self._config.max_action_dim)
-        self.chunk_shape: tuple[int, int] = (self._config.chunk_size, self.action_dim)
+        self.chunk_shape: tuple[int, int] = (self._config.chunk_size, self.embodiment.action_dim)
         self._check_steering()
 
     @torch.no_grad()
     def encode(self, observation: Observation) -> Encoding:
         """Look once: the only pass over images and language in a decision.
 
+        The context is the prefix: `keys` and `values` [B, layers, heads, L, head_dim], `pad_masks` [B, L] bool, with
+        the same L for every instruction.
+
         Raises:
             ValueError: if the observation lacks a camera, or its state or images are not what the checkpoint takes.
         """
-        batch = self._preprocess(self._as_batch(observation))
+        batch = self._preprocess(self.embodiment.as_batch(observation, self.device))
         proprioception = batch[OBS_STATE].float().clone()  # the next line may write into the state
         prefix = self._look(self._policy._prepare_batch(batch))
         kept = prefix.pad_masks[..., None]
         pooled = (prefix.output * kept).sum(dim=1) / kept.sum(dim=1)
-        rows = torch.arange(len(proprioception), device=self.device)
-        features = torch.cat([proprioception, pooled, prefix.output[rows, prefix.state_token]], dim=1)
+        features = torch.cat([proprioception, pooled, prefix.output[:, prefix.state_token]], dim=1)
+        # lerobot pads to the longest prompt of a batch: fill up to the longest of all, so that rows of two looks mix
+        room = prefix.state_token + 1 + self._longest_prompt - batch[OBS_LANGUAGE_TOKENS].shape[1]
+        spare = max(0, room - prefix.pad_masks.shape[1])
         layers = prefix.cache.layers
         context = {
-            "keys": torch.stack([layer.keys for layer in layers], dim=1),  # [B, layers, heads, L, head_dim]
-            "values": torch.stack([layer.values for layer in layers], dim=1),
-            "pad_masks": prefix.pad_masks,  # [B, L] bool
+            "keys": F.pad(torch.stack([layer.keys for layer in layers], dim=1), (0, 0, 0, spare)),
+            "values": F.pad(torch.stack([layer.values for layer in layers], dim=1), (0, 0, 0, spare)),
+            "pad_masks": F.pad(prefix.pad_masks, (0, spare)),
         }
         return Encoding(features, context)
 
@@ -123,59 +129,19 @@ class SmolVLA:
 
         with self._autocast():
             actions = euler_integrate(velocity, noise.to(self.device, torch.float32), self._config.num_steps)
-        actions = actions[:, :, : self.action_dim]
+        actions = actions[:, :, : self.embodiment.action_dim]
         if self._config.adapt_to_pi_aloha:
             actions = self._policy._pi_aloha_encode_actions(actions)
         chunk: Tensor = self._postprocess(actions)
         return chunk
 
     def check_fits(self, task: Task) -> None:
-        """Compare the task's cameras, state and action with the checkpoint's, before anything is simulated.
-
-        Raises:
-            ValueError: naming what differs, and what to type.
-        """
-        missing = sorted(set(self.cameras) - set(task.cameras))
-        if missing:
-            free = sorted(set(task.cameras) - set(self.cameras)) or ["<task camera>"]
-            raise ValueError(
-                f"policy.path={self.path} looks through cameras {sorted(self.cameras)} but the task has "
-                f"{sorted(task.cameras)}; where two are the same view, type "
-                f"'policy.camera_map={{{free[0]}: {missing[0]}}}'"
-            )
-        for name, ours, theirs in (
-            ("state", self.state_dim, task.state_dim),
-            ("action", self.action_dim, task.action_dim),
-        ):
-            if ours != theirs:
-                raise ValueError(
-                    f"policy.path={self.path} has a {ours}-dim {name} but the task has a {theirs}-dim one; "
-                    "choose a checkpoint trained on this robot and control, or another task"
-                )
+        """Compare the task's cameras, state and action with the checkpoint's. Raises ValueError where they differ."""
+        self.embodiment.check_fits(task)
 
     def policy_sha256(self) -> str:
         """SHA-256 over all weights and buffers: the proof that steering changed none."""
         return _lerobot.weights_sha256(self._policy)
-
-    def _as_batch(self, observation: Observation) -> dict[str, Any]:
-        """The observation under the names and in the ranges that lerobot's preprocessor takes."""
-        state = observation.state
-        if state.ndim != 2 or state.shape[1] != self.state_dim:
-            raise ValueError(f"the observed state is {tuple(state.shape)} but {self.path} takes [B, {self.state_dim}]")
-        batch: dict[str, Any] = {OBS_STATE: state.to(self.device, torch.float32, copy=True)}
-        for camera, key in self.cameras.items():
-            image = observation.images.get(camera)
-            if image is None:
-                raise ValueError(
-                    f"{self.path} needs camera {camera!r} but the observation has {list(observation.images)}"
-                )
-            if image.dtype != torch.uint8 or image.ndim != 4 or image.shape[1] != 3:
-                raise ValueError(
-                    f"camera {camera!r} gave {image.dtype} {tuple(image.shape)} but images are uint8 [B, 3, H, W]"
-                )
-            batch[key] = image.to(self.device).float() / 255
-        batch["task"] = list(observation.instruction)
-        return batch
 
     def _look(self, batch: dict[str, Any]) -> _Prefix:
         """The first half of lerobot's `sample_actions`: embed the prefix and run the VLM over it."""
@@ -197,48 +163,25 @@ class SmolVLA:
                 use_cache=True,
             )
         # embed_prefix marks the state, and nothing else, as a token that the earlier ones may not see
-        return _Prefix(output.float(), pad_masks, att_masks.int().argmax(dim=1), cache)
+        return _Prefix(output.float(), pad_masks, int(att_masks[0].int().argmax()), cache)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half)
 
-    def _name_cameras(self, camera_map: Mapping[str, str]) -> dict[str, str]:
-        """{task camera: preprocessor key}; a camera is called by the key's last part unless camera_map renames it."""
-        rename = _lerobot.processor_step(self._preprocess, "rename_observations_processor")
-        inverse = {new: old for old, new in rename.rename_map.items()} if rename else {}
-        keys = [inverse.get(key, key) for key in self._image_keys()]
-        renamed = {}
-        for camera, target in camera_map.items():
-            matches = [key for key in keys if target in (key, key.rsplit(".", 1)[-1])]
-            if len(matches) != 1:
-                raise ValueError(f"policy.camera_map names {target!r} but the cameras of {self.path} are {keys}")
-            if matches[0] in renamed:
-                raise ValueError(f"policy.camera_map gives {matches[0]} two task cameras; name it once")
-            renamed[matches[0]] = camera
-        cameras = {renamed.get(key, key.rsplit(".", 1)[-1]): key for key in keys}
-        if len(cameras) != len(keys):
-            raise ValueError(f"cameras {keys} of {self.path} share a name; tell them apart with policy.camera_map")
-        return cameras
-
-    def _image_keys(self) -> list[str]:
-        """Keys of the images that the model sees; `empty_camera_<i>` stands for a view that is never there."""
-        return [key for key in self._config.image_features if ".empty_camera_" not in key]
-
     def _check_statistics(self, checkpoint: Path) -> None:
         normaliser = _lerobot.processor_step(self._preprocess, "normalizer_processor")
         unnormaliser = _lerobot.processor_step(self._postprocess, "unnormalizer_processor")
-        _lerobot.check_statistics(normaliser, [OBS_STATE, *self._image_keys()], checkpoint, inputs=True)
+        _lerobot.check_statistics(normaliser, [OBS_STATE, *image_keys(self._config)], checkpoint, inputs=True)
         _lerobot.check_statistics(unnormaliser, [ACTION], checkpoint, inputs=False)
 
     def _check_steering(self) -> None:
         """Behaviour, not signatures: the same noise gives the same chunk and another noise another one."""
         generator = torch.Generator().manual_seed(0)
-        shapes = {camera: self._config.image_features[key].shape for camera, key in self._model_keys().items()}
         images = {
             camera: torch.randint(256, (1, *shape), generator=generator, dtype=torch.uint8)
-            for camera, shape in shapes.items()
+            for camera, shape in self.embodiment.image_shapes.items()
         }
-        encoding = self.encode(Observation(torch.zeros(1, self.state_dim), images, ("",)))
+        encoding = self.encode(Observation(torch.zeros(1, self.embodiment.state_dim), images, ("",)))
         one, other = torch.randn(2, *self.noise_shape, generator=generator)
         chunks = self.decode(encoding[torch.zeros(3, dtype=torch.int64)], torch.stack([one, one, other]))
         drift, steer = ((chunks[0] - chunk).abs().max().item() for chunk in chunks[1:])
@@ -248,10 +191,6 @@ class SmolVLA:
                 f"noise by {steer:.2g}; choose a checkpoint whose actions depend on the initial noise alone"
             )
 
-    def _model_keys(self) -> dict[str, str]:
-        """{task camera: key after the preprocessor has renamed it}."""
-        return dict(zip(self.cameras, self._image_keys(), strict=True))
-
 
 @dataclass(frozen=True)
 class _Prefix:
@@ -259,7 +198,7 @@ class _Prefix:
 
     output: Tensor  # [B, L, H] float32
     pad_masks: Tensor  # [B, L] bool, False where nothing stands
-    state_token: Tensor  # [B] int64, where the state stands
+    state_token: int  # where the state stands
     cache: Any  # DynamicCache of the prefix
 
 
@@ -268,7 +207,7 @@ def _inference_config(checkpoint: Path, device: torch.device, num_steps: int | N
     config: SmolVLAConfig = _lerobot.read_config(checkpoint, SmolVLAConfig.get_choice_name(SmolVLAConfig), device)
     if config.robot_state_feature is None or config.action_feature is None:
         raise ValueError(f"{checkpoint}/config.json names no {OBS_STATE} or no {ACTION}; it cannot drive a robot")
-    if not any(".empty_camera_" not in key for key in config.image_features):
+    if not image_keys(config):
         raise ValueError(f"{checkpoint}/config.json names no camera, and SmolVLA needs one; train it with images")
     if num_steps is not None and num_steps < 1:
         raise ValueError(f"policy.num_steps={num_steps} but denoising takes at least one Euler step")

@@ -1,0 +1,115 @@
+"""What a checkpoint is made for: its cameras, state and action, held against a task and against every observation.
+
+    task camera "top" --camera_map--> checkpoint key "observation.images.front" --saved preprocessor--> image feature
+
+Cameras are matched by name, never by order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lerobot.utils.constants import OBS_STATE
+
+from dsrl.interfaces import Observation, Task
+from dsrl.policy._lerobot import processor_step
+
+
+@dataclass(frozen=True)
+class Embodiment:
+    """The robot that a checkpoint was trained on."""
+
+    path: str  # what the user typed, for messages
+    cameras: Mapping[str, str]  # task camera -> key that the saved preprocessor takes
+    image_shapes: Mapping[str, tuple[int, ...]]  # task camera -> (3, H, W) of the training images
+    state_dim: int
+    action_dim: int
+
+    def check_fits(self, task: Task) -> None:
+        """Compare with a task before anything is simulated. Raises ValueError naming what differs and what to type."""
+        missing = sorted(set(self.cameras) - set(task.cameras))
+        if missing:
+            free = sorted(set(task.cameras) - set(self.cameras)) or ["<task camera>"]
+            raise ValueError(
+                f"policy.path={self.path} looks through cameras {sorted(self.cameras)} but the task has "
+                f"{sorted(task.cameras)}; where two are the same view, type "
+                f"'policy.camera_map={{{free[0]}: {missing[0]}}}'"
+            )
+        for name, ours, theirs in (
+            ("state", self.state_dim, task.state_dim),
+            ("action", self.action_dim, task.action_dim),
+        ):
+            if ours != theirs:
+                raise ValueError(
+                    f"policy.path={self.path} has a {ours}-dim {name} but the task has a {theirs}-dim one; "
+                    "choose a checkpoint trained on this robot and control, or another task"
+                )
+
+    def as_batch(self, observation: Observation, device: torch.device) -> dict[str, Any]:
+        """An observation under the names and in the ranges that lerobot's preprocessor takes; images in [0, 1].
+
+        Raises:
+            ValueError: for a camera, a state or an image that lerobot would drop, pad or take as it is.
+        """
+        state = observation.state
+        if state.ndim != 2 or state.shape[1] != self.state_dim:
+            raise ValueError(f"the observed state is {tuple(state.shape)} but {self.path} takes [B, {self.state_dim}]")
+        batch: dict[str, Any] = {OBS_STATE: state.to(device, torch.float32, copy=True)}
+        for camera, key in self.cameras.items():
+            image = observation.images.get(camera)
+            if image is None:
+                raise ValueError(
+                    f"{self.path} needs camera {camera!r} but the observation has {list(observation.images)}"
+                )
+            if image.dtype != torch.uint8 or image.ndim != 4 or image.shape[1] != 3:
+                raise ValueError(
+                    f"camera {camera!r} gave {image.dtype} {tuple(image.shape)} but images are uint8 [B, 3, H, W]"
+                )
+            batch[key] = image.to(device).float() / 255
+        batch["task"] = list(observation.instruction)
+        return batch
+
+
+def read_embodiment(path: str, config: Any, preprocessor: Any, camera_map: Mapping[str, str]) -> Embodiment:
+    """The embodiment of a lerobot checkpoint, from its configuration and its saved preprocessor.
+
+    Raises:
+        ValueError: if `camera_map` ({task camera: checkpoint camera}) names no camera of the checkpoint, or one twice.
+    """
+    rename = processor_step(preprocessor, "rename_observations_processor")
+    inverse = {new: old for old, new in rename.rename_map.items()} if rename else {}
+    shapes = {inverse.get(key, key): config.image_features[key].shape for key in image_keys(config)}
+    cameras = _name_cameras(path, list(shapes), camera_map)
+    return Embodiment(
+        path=path,
+        cameras=cameras,
+        image_shapes={camera: tuple(shapes[key]) for camera, key in cameras.items()},
+        state_dim=config.robot_state_feature.shape[0],
+        action_dim=config.action_feature.shape[0],
+    )
+
+
+def image_keys(config: Any) -> list[str]:
+    """Keys of the images that the model sees; `empty_camera_<i>` stands for a view that is never there."""
+    return [key for key in config.image_features if ".empty_camera_" not in key]
+
+
+def _name_cameras(path: str, keys: list[str], camera_map: Mapping[str, str]) -> dict[str, str]:
+    """{task camera: key}; a camera is called by the last part of its key unless `camera_map` renames it."""
+    renamed: dict[str, str] = {}
+    for camera, target in camera_map.items():
+        matches = [key for key in keys if target in (key, key.rsplit(".", 1)[-1])]
+        if len(matches) != 1:
+            raise ValueError(
+                f"policy.camera_map names {target!r} but the cameras of {path} are {keys}; type one of them"
+            )
+        if matches[0] in renamed:
+            raise ValueError(f"policy.camera_map gives {matches[0]} two task cameras; name it once")
+        renamed[matches[0]] = camera
+    cameras = {renamed.get(key, key.rsplit(".", 1)[-1]): key for key in keys}
+    if len(cameras) != len(keys):
+        raise ValueError(f"cameras {keys} of {path} share a name; tell them apart with policy.camera_map")
+    return cameras
