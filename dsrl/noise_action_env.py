@@ -41,7 +41,7 @@ class Noise(Protocol):
         """The sampler's noise [B, T', D] of actor vectors [B, dim]; a new tensor."""
 
 
-class NoiseSpace(Box):
+class NoiseSpace(Box):  # type: ignore[misc]  # gymnasium is not followed
     """The box [-magnitude, magnitude]^dim whose samples are N(0, I) clipped to it: random play is the base policy."""
 
     def __init__(self, dim: int, magnitude: float) -> None:
@@ -50,7 +50,8 @@ class NoiseSpace(Box):
     def sample(self, mask: None = None, probability: None = None) -> Floats:
         """One noise vector [dim]."""
         normal = self.np_random.standard_normal(self.shape)
-        return np.clip(normal, self.low, self.high).astype(np.float32)
+        sample: Floats = np.clip(normal, self.low, self.high).astype(np.float32)
+        return sample
 
 
 @dataclass

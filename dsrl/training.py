@@ -135,11 +135,18 @@ def make_buffer(size: int, num_envs: int, seed: int) -> VectorReplayBuffer:
     """
     if size < num_envs:
         raise ValueError(f"buffer_size is {size} but there are {num_envs} worlds; give each one transition at least")
-    buffer = VectorReplayBuffer(size, num_envs)
+    buffer = _LazyBuffer(size, num_envs)
     # tianshou hands a seed to none of them: each part, and the choice among parts, would draw from RandomState(42)
     for i, part in enumerate([buffer, *buffer.buffers]):
         part._random_state = np.random.RandomState([seed, i])
     return buffer
+
+
+class _LazyBuffer(VectorReplayBuffer):  # type: ignore[misc]  # tianshou is not followed
+    """Without tianshou's eager numba compilation of `prev` and `next`: seconds, and they compile when first called."""
+
+    def _compile(self) -> None:
+        return
 
 
 class _Loop:

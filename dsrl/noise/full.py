@@ -28,7 +28,7 @@ class FullNoise:
     def expand(self, vectors: Tensor) -> Tensor:
         """The sampler's noise [B, T', D] of actor vectors [B, dim]; a new tensor."""
         slots, dims = self.noise_shape
-        return pad_with_zeros(checked_vectors(vectors, self.dim).unflatten(1, (slots, -1)), dims)
+        return pad_with_zeros(checked_vectors(vectors, self.dim).reshape(len(vectors), slots, -1), dims)
 
     def sample_prior(self, num: int, generator: torch.Generator | None = None) -> Tensor:
         """N(0, I) vectors [num, dim], unclipped: the base policy as seen through this parametrisation."""

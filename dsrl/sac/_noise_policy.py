@@ -19,13 +19,17 @@ from dsrl.sac._networks import Actor, FeatureScaler
 Floats = NDArray[np.float32]
 
 
-class NoisePolicy(SACPolicy):
+class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
     """Features to squashed noise u in [-1, 1]. tianshou scales u to the noise box; replay holds u."""
 
     def __init__(self, actor: Actor, scaler: FeatureScaler, observation_space: Box, action_space: Box) -> None:
         super().__init__(actor=actor, action_space=action_space, observation_space=observation_space)
         self.scaler = scaler
         self.magnitude = float(action_space.high[0])
+
+    @staticmethod
+    def _compile() -> None:
+        """Leaves out tianshou's eager numba compilation of n-step returns, seconds of work that nobody here calls."""
 
     def forward(self, batch: Any, state: Any = None, **kwargs: Any) -> Batch:
         """u [n, dim] of `batch.obs` [n, F]: random within a training step, tanh of the mean otherwise."""

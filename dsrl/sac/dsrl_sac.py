@@ -12,6 +12,8 @@ A time-out bootstraps: only `terminated` cuts the return.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,7 +30,7 @@ from dsrl.sac._noise_policy import Floats, NoisePolicy, prior_std
 
 
 @dataclass(kw_only=True)
-class SACStats(TrainingStats):
+class SACStats(TrainingStats):  # type: ignore[misc]  # tianshou is not followed
     """Scalars of one update, still tensors: converting them would wait for the device."""
 
     critic_loss: Tensor
@@ -39,7 +41,7 @@ class SACStats(TrainingStats):
     alpha_loss: Tensor | None = None
 
 
-class DSRLSAC(ActorCriticOffPolicyAlgorithm):
+class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou is not followed
     """tianshou's SAC with E stacked critics, exact update order and a critic warm-up. Replay holds u in [-1, 1]."""
 
     def __init__(
@@ -66,7 +68,12 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):
 
     def act(self, features: Floats, normal: Floats | None = None) -> Floats:
         """Noise vectors w [n, dim] for features [n, F], deterministic without `normal`; see `NoisePolicy.act`."""
-        return self.policy.act(features, normal)
+        noise: Floats = self.policy.act(features, normal)
+        return noise
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Restore a `state_dict`, optimisers included. The caller's dict stays whole and shares no tensor with us."""
+        return super().load_state_dict(deepcopy(dict(state_dict)), strict=strict, assign=assign)
 
     def warm_up(self, buffer: ReplayBuffer, batch_size: int) -> list[TrainingStats]:
         """Once, after base-policy play filled `buffer`: fit the feature scaling, then train the critics alone.
