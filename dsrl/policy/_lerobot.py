@@ -46,6 +46,8 @@ SPREAD = {
 def find_checkpoint(path: str) -> Path:
     """The folder of a checkpoint: a bundled name, a folder, or a hub id (downloaded once, then read from the cache).
 
+    A bundled name wins over a folder of that name, for which there is `./name`.
+
     Raises:
         FileNotFoundError: if the name is none of them or a file of a checkpoint is missing.
     """

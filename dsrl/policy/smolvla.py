@@ -50,7 +50,7 @@ class SmolVLA:
         FileNotFoundError, ValueError: with one sentence, if the checkpoint is not whole or does not fit the arguments.
 
     Features are the normalised proprioception [S], the mean of the VLM's prefix outputs [H] and its output at the
-    state token [H], as DSRL (arXiv 2506.15799, section 5) gives its actor for a VLA: F = S + 2 H.
+    state token [H], in the way that DSRL (arXiv 2506.15799) steers a VLA: F = S + 2 H.
     """
 
     def __init__(
@@ -124,8 +124,8 @@ class SmolVLA:
         model, cache = self._policy.model, _rebuild_cache(encoding)
 
         def velocity(noisy: Tensor, time: Tensor) -> Tensor:
-            chunk: Tensor = model.denoise_step(encoding.context["pad_masks"], cache, noisy, time)
-            return chunk.float()
+            flow: Tensor = model.denoise_step(encoding.context["pad_masks"], cache, noisy, time)
+            return flow.float()
 
         with self._autocast():
             actions = euler_integrate(velocity, noise.to(self.device, torch.float32), self._config.num_steps)
