@@ -131,7 +131,7 @@ def _play(env: NoiseActionEnv, act: Act, seeds: list[int]) -> Evaluation:
     """One episode in each of the given worlds, side by side in the first rows."""
     num = len(seeds)
     returns, lengths, successes = np.zeros(num), np.zeros(num, dtype=int), np.zeros(num, dtype=bool)
-    rows = np.arange(num)
+    rows: NDArray[np.int64] = np.arange(num)
     features, info = env.reset(env_id=rows, seeds=seeds)
     decision = 0
     while len(rows):

@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.interfaces import SteerablePolicy, Task
@@ -109,10 +109,6 @@ def build(cfg: DictConfig, announce: Callable[[str], None]) -> Parts:
         settings = _settings(cfg)
         for group in GROUPS:
             check_targets(cfg[group], group, group)
-        missing = OmegaConf.missing_keys(cfg)
-        if missing:
-            key = min(missing)
-            raise ValueError(f"{key} has no default; type {key}=…")
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         task: Task = _instantiate(cfg.task, **_accepted(cfg.task, announce=announce))
@@ -139,18 +135,19 @@ def check_targets(node: Any, where: str, group: str) -> None:
     dsrl.<group>.<module>.<name>, public, and defined in that very module.
 
     Raises:
-        ValueError: for any other target, and for keys that the target does not take.
+        ValueError: for any other target, for keys that the target does not take, and for values left open.
     """
-    if isinstance(node, DictConfig | dict):
-        items = node.items_ex(resolve=False) if isinstance(node, DictConfig) else node.items()
-        content = dict(items)
-        if "_target_" in content:
-            _check_call(content, where, group)
-        for key, value in content.items():
+    plain = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+    if isinstance(plain, dict):
+        if "_target_" in plain:
+            _check_call(plain, where, group)
+        for key, value in plain.items():
             check_targets(value, f"{where}.{key}", group)
-    elif OmegaConf.is_list(node) or isinstance(node, list | tuple):
-        for i, value in enumerate(node):
+    elif isinstance(plain, list | tuple):
+        for i, value in enumerate(plain):
             check_targets(value, f"{where}[{i}]", group)
+    elif plain == MISSING:
+        raise ValueError(f"{where} has no default; type {where}=…")
 
 
 def _check_call(content: dict[str, Any], where: str, group: str) -> None:

@@ -29,7 +29,7 @@ class WandbLogger:
             raise ValueError(f"logging.wandb.mode is {mode!r}; type online, offline or disabled")
         Path(folder).mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._identity = {"project": project, "entity": entity, "group": group, "name": name}
+        self._identity: dict[str, Any] = {"project": project, "entity": entity, "group": group, "name": name}
         self._timeout = timeout
         self.run = self._start(mode)
         self.run.define_metric("env_steps")
