@@ -14,12 +14,23 @@ MAKERS: dict[str, Callable[[], Task]] = {
     "pendulum": lambda: GymTask("Pendulum-v1", num_envs=3, max_steps=12),
     "gym": lambda: GymTask("MountainCarContinuous-v0", num_envs=3, max_steps=12),
 }
-"""Name -> a task of at least 3 worlds; add slow ones with `pytest.param` marks where they are made."""
+"""Name -> a task of at least 3 worlds; made once, when its first test runs."""
+
+STILL_WITHIN: dict[str, float] = {}
+"""Name -> how far the state may drift in five held steps, for tasks whose `hold` means standing still."""
 
 
 @pytest.fixture(scope="module", params=sorted(MAKERS))
 def task(request: pytest.FixtureRequest) -> Task:
     return MAKERS[request.param]()
+
+
+@pytest.fixture
+def still_within(request: pytest.FixtureRequest) -> float:
+    name = request.node.callspec.params["task"]
+    if name not in STILL_WITHIN:
+        pytest.skip(f"{name} cannot stand still")
+    return STILL_WITHIN[name]
 
 
 def everyone(task: Task) -> torch.Tensor:
@@ -86,3 +97,11 @@ def test_running_out_of_time_is_truncation_not_termination(task):
 
 def test_holding_is_a_finite_action(task):
     assert torch.isfinite(task.hold()).all()
+
+
+def test_holding_keeps_a_world_still(task, still_within):
+    task.reset(everyone(task), seeds=list(range(task.num_envs)))
+    before = task.observe()
+    for _ in range(5):
+        task.step(task.hold())
+    assert (task.observe().state - before.state).abs().max() < still_within

@@ -135,7 +135,7 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
 
     def _actor_step(self, features: Tensor, noise: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
         self.critic.requires_grad_(False)  # the gradient passes through the critics, it is not theirs
-        loss = (alpha * log_prob - self.critic(features, noise).amin(0)).mean()
+        loss: Tensor = (alpha * log_prob - self.critic(features, noise).amin(0)).mean()
         self.policy_optim.step(loss)
         self.critic.requires_grad_(True)
         return loss.detach()
