@@ -76,9 +76,11 @@ def train(cfg: DictConfig) -> float:
         screen = Screen()
         folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
         screen.phase(f"run folder {folder.path}; loading task and policy …")
+        with _user_errors():
+            logging = checked(cfg, "logging")
         parts = build(cfg, screen.phase)
         with _user_errors():
-            loggers: list[Logger] = [_instantiate(node) for node in cfg.logging.values()]
+            loggers: list[Logger] = [_instantiate(node) for node in logging.values()]
         return workflow.train(parts, folder, loggers, screen)
 
 
@@ -107,17 +109,16 @@ def build(cfg: DictConfig, announce: Callable[[str], None]) -> Parts:
 
     with _user_errors():
         settings = _settings(cfg)
-        for group in GROUPS:
-            check_targets(cfg[group], group, group)
+        nodes = {group: checked(cfg, group) for group in ("task", "policy", "noise", "sac")}
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
-        task: Task = _instantiate(cfg.task, **_accepted(cfg.task, announce=announce))
-        policy: SteerablePolicy = _instantiate(cfg.policy, **_accepted(cfg.policy, task=task))
+        task: Task = _instantiate(nodes["task"], **_accepted(nodes["task"], announce=announce))
+        policy: SteerablePolicy = _instantiate(nodes["policy"], **_accepted(nodes["policy"], task=task))
         _check_fits(policy, task)
         horizon = policy.chunk_shape[0] if settings.horizon is None else settings.horizon
-        noise = _instantiate(cfg.noise)(noise_shape=policy.noise_shape)
+        noise = _instantiate(nodes["noise"])(noise_shape=policy.noise_shape)
         env = NoiseActionEnv(task, policy, noise, horizon)
-        build_algorithm = _instantiate(cfg.sac)
+        build_algorithm = _instantiate(nodes["sac"])
 
     def make_algorithm() -> Any:
         torch.manual_seed(settings.seed)
@@ -126,6 +127,13 @@ def build(cfg: DictConfig, announce: Callable[[str], None]) -> Parts:
     with _user_errors():
         make_algorithm()  # a wrong value in `sac` shows now, not after the base evaluation
     return Parts(settings, task, policy, noise, env, make_algorithm)
+
+
+def checked(cfg: DictConfig, group: str) -> DictConfig:
+    """A group with its interpolations resolved: what is checked here is, to the letter, what will be built."""
+    plain = OmegaConf.to_container(cfg[group], resolve=True)
+    check_targets(plain, group, group)
+    return OmegaConf.create(plain)  # type: ignore[arg-type, return-value]
 
 
 def check_targets(node: Any, where: str, group: str) -> None:
@@ -137,17 +145,18 @@ def check_targets(node: Any, where: str, group: str) -> None:
     Raises:
         ValueError: for any other target, for keys that the target does not take, and for values left open.
     """
-    plain = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
-    if isinstance(plain, dict):
-        if "_target_" in plain:
-            _check_call(plain, where, group)
-        for key, value in plain.items():
+    if isinstance(node, dict):
+        if "_target_" in node:
+            _check_call(node, where, group)
+        for key, value in node.items():
             check_targets(value, f"{where}.{key}", group)
-    elif isinstance(plain, list | tuple):
-        for i, value in enumerate(plain):
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
             check_targets(value, f"{where}[{i}]", group)
-    elif plain == MISSING:
+    elif node == MISSING:
         raise ValueError(f"{where} has no default; type {where}=…")
+    elif isinstance(node, str) and "${" in node:  # escaped once: it would turn into another value after this check
+        raise ValueError(f"{where} is {node!r}; write the value itself")
 
 
 def _check_call(content: dict[str, Any], where: str, group: str) -> None:

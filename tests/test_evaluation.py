@@ -2,57 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from toys import Echo, Guess
 
 from dsrl.evaluation import Evaluation, base_noise, evaluate, paired, prior_noise, steered_noise, wilson
-from dsrl.interfaces import Encoding, Observation, Step
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
-
-
-class Guess:
-    """World of seed s hides the sign of s - 4.5; an action of the right sign ends it well."""
-
-    state_dim, action_dim, max_steps, has_success = 1, 1, 6, True
-    cameras: Mapping[str, tuple[int, int, int]] = {}
-
-    def __init__(self, num_envs: int) -> None:
-        self.num_envs = num_envs
-        self.target, self.elapsed = torch.zeros(num_envs, 1), torch.zeros(num_envs, dtype=torch.int64)
-
-    def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
-        assert seeds is not None
-        self.target[rows] = (torch.tensor(list(seeds)).float() - 4.5)[:, None]
-        self.elapsed[rows] = 0
-
-    def observe(self) -> Observation:
-        return Observation(self.target.clone(), {}, ("",) * self.num_envs)
-
-    def step(self, action: Tensor) -> Step:
-        self.elapsed += 1
-        success = (action * self.target)[:, 0] > 0
-        truncated = (self.elapsed >= self.max_steps) & ~success
-        return Step(success.float(), success, truncated, success)
-
-    def hold(self) -> Tensor:
-        return torch.zeros(self.num_envs, 1)
-
-
-class Echo:
-    """A policy whose chunk of two is its noise."""
-
-    feature_dim, noise_shape, chunk_shape = 1, (2, 1), (2, 1)
-
-    def encode(self, observation: Observation) -> Encoding:
-        return Encoding(observation.state, {})
-
-    def decode(self, encoding: Encoding, noise: Tensor) -> Tensor:
-        return noise.clone()
 
 
 class Actor:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 import torch
+from toys import Echo, Guess
 
 from dsrl import run
 from dsrl.evaluation import evaluate
 from dsrl.logging.csv import CsvLogger
+from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run import RunFolder
-from dsrl.video import side_by_side, write_mp4
+from dsrl.video import Film, side_by_side, write_mp4
 
 STATE: dict[str, Any] = {
     "weights": torch.arange(6.0).reshape(2, 3),
@@ -100,21 +102,8 @@ def test_a_film_can_be_read_back(tmp_path: Path) -> None:
 
 
 def test_a_film_shows_each_world_until_its_own_end() -> None:
-    from test_evaluation import Echo, Guess, _noise
-
-    from dsrl.video import Film
-
-    class Seen(Guess):
-        cameras: ClassVar = {"front": (3, 8, 8)}
-
-        def observe(self):
-            seen = super().observe()
-            return type(seen)(
-                seen.state, {"front": torch.zeros(self.num_envs, 3, 8, 8, dtype=torch.uint8)}, seen.instruction
-            )
-
-    film = Film(Seen(3), 2)
-    env = NoiseActionEnv(film, Echo(), _noise(), horizon=2)
+    film = Film(Guess(3), 2)
+    env = NoiseActionEnv(film, Echo(), RepeatNoise((2, 1), 1.0, None), horizon=2)
     result = evaluate(env, lambda features, seeds, decision: torch.ones(len(seeds), 2, 1), episodes=2, first_seed=4)
     assert [len(frames) for frames in film.frames] == list(result.lengths) == [6, 1]
     assert film.successes == [False, True]

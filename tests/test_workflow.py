@@ -1,0 +1,92 @@
+"""The whole run on a toy: a base policy that fails half of the time, steered, filmed, logged and played again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import av
+import torch
+from toys import Echo, Guess
+
+from dsrl import workflow
+from dsrl.experiment import Parts, Request, Settings
+from dsrl.logging.csv import CsvLogger
+from dsrl.logging.tensorboard import TensorBoardLogger
+from dsrl.logging.wandb import WandbLogger
+from dsrl.noise.repeat import RepeatNoise
+from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.progress import Screen
+from dsrl.run import RunFolder
+from dsrl.sac.dsrl_sac import build_dsrl_sac
+
+SAC: dict[str, Any] = {
+    "hidden": 16,
+    "depth": 1,
+    "activation": "ReLU",
+    "num_critics": 2,
+    "alpha": 0.01,
+    "initial_alpha": 0.1,
+    "target_entropy": "auto",
+    "actor_lr": 3e-3,
+    "critic_lr": 3e-3,
+    "alpha_lr": 3e-3,
+    "gamma": 0.9,
+    "tau": 0.05,
+    "critic_warmup_updates": 50,
+}
+
+
+def _parts() -> Parts:
+    settings = Settings(
+        seed=0,
+        num_envs=4,
+        horizon=None,
+        threads=1,
+        decisions=400,
+        warmup_decisions=80,
+        batch_size=32,
+        buffer_size=1000,
+        utd=1.0,
+        eval_episodes=20,
+        test_seed=1000,
+        eval_every=200,
+        validation_episodes=10,
+        validation_seed=2000,
+        video_episodes=2,
+    )
+    task, policy, noise = Guess(4, max_steps=2), Echo(), RepeatNoise((2, 1), 1.0, None)
+    env = NoiseActionEnv(task, policy, noise, horizon=2)
+
+    def make_algorithm() -> Any:
+        torch.manual_seed(0)
+        return build_dsrl_sac(env.observation_space, env.action_space, **SAC)
+
+    return Parts(settings, task, policy, noise, env, make_algorithm)
+
+
+def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: Path) -> None:
+    offline: dict[str, Any] = {"project": "toy", "entity": None, "group": None, "name": None, "timeout": 5.0}
+    where = str(tmp_path)
+    loggers = [CsvLogger(where), TensorBoardLogger(where), WandbLogger(where, mode="offline", **offline)]
+    folder = RunFolder(tmp_path)
+    score = workflow.train(_parts(), folder, loggers, Screen())
+
+    summary = json.loads(folder.summary.read_text())
+    assert score == summary["steered"]["success_rate"] == 1.0
+    assert 0.0 < summary["base"]["success_rate"] < 1.0
+    assert summary["paired"]["only_base"] == 0
+    assert summary["policy_sha256"] == {"before": "0" * 64, "after": "0" * 64}
+    assert folder.learning_curve.is_file()
+    assert list(tmp_path.glob("tensorboard/events*"))
+    assert list(tmp_path.glob("wandb/offline-run-*"))
+    with av.open(str(folder.video)) as container:
+        assert container.streams.video[0].width == 480
+
+    request = Request(run=where, checkpoint="best", episodes=None, seed=None, stochastic=False)
+    workflow.evaluate(_parts(), folder, request, folder.load("best"), Screen())
+    assert json.loads((tmp_path / "eval.json").read_text())["result"] == summary["steered"]
+    request = Request(run=where, checkpoint="none", episodes=None, seed=None, stochastic=False)
+    workflow.evaluate(_parts(), folder, request, None, Screen())
+    assert json.loads((tmp_path / "eval.json").read_text())["result"] == summary["base"]
