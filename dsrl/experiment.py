@@ -133,7 +133,7 @@ def checked(cfg: DictConfig, group: str) -> DictConfig:
     """A group with its interpolations resolved: what is checked here is, to the letter, what will be built."""
     plain = OmegaConf.to_container(cfg[group], resolve=True)
     check_targets(plain, group, group)
-    return OmegaConf.create(plain)  # type: ignore[arg-type, return-value]
+    return OmegaConf.create(plain)  # type: ignore[return-value]
 
 
 def check_targets(node: Any, where: str, group: str) -> None:

@@ -11,7 +11,7 @@ from dsrl.interfaces import Encoding, Observation, Step
 
 
 class Guess:
-    """World of seed s hides the sign of s % 10 - 4.5: an action of that sign ends it well, `max_steps` others do not."""
+    """World of seed s hides the sign of s % 10 - 4.5: an action of that sign ends it well, the clock not."""
 
     state_dim, action_dim, has_success = 1, 1, True
 
