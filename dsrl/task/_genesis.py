@@ -1,0 +1,96 @@
+"""Genesis, started once per process: one set of options everywhere, cameras that draw every world apart."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_SEED = 0  # Genesis compiles every kernel anew for each other seed; worlds draw from generators of their own
+
+
+@dataclass(frozen=True)
+class CameraPlace:
+    """Where a camera looks from. Positions in metres, in the world or, with `link`, in that link's frame."""
+
+    position: tuple[float, float, float]
+    lookat: tuple[float, float, float]
+    up: tuple[float, float, float]
+    fov: float  # vertical field of view, degrees
+    link: str | None = None
+
+
+def start_genesis(backend: str) -> Any:
+    """The genesis module, initialised. `backend` is "cpu" or "gpu"; a process keeps the first one it starts."""
+    os.environ.setdefault("PYOPENGL_PLATFORM", "egl" if sys.platform == "linux" else "")
+    import genesis as gs
+
+    if not gs._initialized:
+        # gs.init(seed) also reseeds Python, NumPy and torch, which are not its to seed.
+        torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()
+        gs.init(backend={"cpu": gs.cpu, "gpu": gs.gpu}[backend], seed=_SEED, logging_level="error")
+        torch.set_rng_state(torch_state)
+        np.random.set_state(numpy_state)
+    return gs
+
+
+def kernels_are_compiled() -> bool:
+    """Whether this machine holds Genesis kernels from an earlier run (a cold start compiles for minutes)."""
+    folder = os.environ.get("QD_OFFLINE_CACHE_FILE_PATH") or Path.home() / ".cache" / "quadrants"
+    return any(Path(folder).rglob("*.*"))
+
+
+def make_scene(gs: Any, physics_dt: float) -> Any:
+    """An empty scene with the options that every task shares (other options would compile other kernels)."""
+    return gs.Scene(
+        sim_options=gs.options.SimOptions(dt=physics_dt, substeps=1),
+        rigid_options=gs.options.RigidOptions(enable_self_collision=False),
+        vis_options=gs.options.VisOptions(
+            shadow=False,  # software GL drops shadows and GPUs draw them: pictures must not depend on the machine
+            plane_reflection=False,
+            split_envs=True,
+            ambient_light=(0.35, 0.35, 0.35),
+            background_color=(0.75, 0.8, 0.85),
+        ),
+        profiling_options=gs.options.ProfilingOptions(show_FPS=False),
+        show_viewer=False,
+    )
+
+
+def add_camera(scene: Any, place: CameraPlace, size: tuple[int, int]) -> Any:
+    """A camera of `size` (width, height); attach it with `attach_camera` after the scene is built."""
+    if place.link is not None:
+        return scene.add_camera(res=size, fov=place.fov, near=0.01, far=5.0, GUI=False)
+    return scene.add_camera(
+        res=size, pos=place.position, lookat=place.lookat, up=place.up, fov=place.fov, near=0.05, far=10.0, GUI=False
+    )
+
+
+def attach_camera(camera: Any, place: CameraPlace, link: Any) -> None:
+    from genesis.utils.geom import pos_lookat_up_to_T
+
+    camera.attach(link, pos_lookat_up_to_T(*(np.array(v) for v in (place.position, place.lookat, place.up))))
+
+
+def render(cameras: Mapping[str, Any], num_envs: int) -> dict[str, Tensor]:
+    """Draw every world by every camera: name -> uint8 [B, 3, H, W]."""
+    images = {}
+    for name, camera in cameras.items():
+        if camera._attached_link is not None:
+            camera.move_to_attach()
+        # Pictures are cached by simulation time, which a reset does not move.
+        picture = np.asarray(camera.render(rgb=True, force_render=True)[0])
+        width, height = camera.res
+        if picture.shape != (num_envs, height, width, 3):
+            raise RuntimeError(
+                f"camera {name!r} drew {picture.shape}, expected {(num_envs, height, width, 3)}: one picture a world"
+            )
+        images[name] = torch.from_numpy(picture.transpose(0, 3, 1, 2).copy())
+    return images

@@ -1,0 +1,250 @@
+"""A Panda at a table with coloured cubes: the worlds, control and cameras that the manipulation tasks share.
+
+action [B, 4] = gripper x, y, z (m), opening (m)        control="hand": batched inverse kinematics, hand pointing down
+action [B, 9] = joint targets (rad), finger travel (m)  control="joint"
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dsrl.interfaces import Observation, Step
+from dsrl.task._genesis import (
+    CameraPlace,
+    add_camera,
+    attach_camera,
+    kernels_are_compiled,
+    make_scene,
+    render,
+    start_genesis,
+)
+from dsrl.task._panda import light_panda
+
+COLOURS = {"red": (0.85, 0.08, 0.08), "green": (0.08, 0.65, 0.12), "blue": (0.1, 0.2, 0.85)}
+CUBE = 0.05  # m, edge
+REST_HEIGHT = CUBE / 2  # m, centre of a cube on the table
+MAX_OPENING = 0.08  # m, between the fingers
+HOME = (0.40, 0.0, 0.40)  # m, where the gripper starts: above and behind the cubes, hiding none
+DOWN = (0.0, 1.0, 0.0, 0.0)  # quaternion w, x, y, z
+_GRIP_OFFSET = 0.1034  # m, from the frame of the hand to the point between the fingertips
+_PHYSICS_DT = 0.01  # s
+_PHYSICS_STEPS = 10  # per control step: 10 Hz control
+_ARM = list(range(7))
+_FINGERS = [7, 8]
+_HOME_JOINTS = (0.0, -0.35, 0.0, -2.2, 0.0, 1.85, 0.785)  # rad, where the search for the exact home begins
+
+_CAMERAS = {
+    "front": CameraPlace(position=(1.25, 0.0, 0.62), lookat=(0.53, 0.0, 0.05), up=(0, 0, 1), fov=36),
+    "wrist": CameraPlace(position=(0.06, 0.0, 0.0), lookat=(0.13, 0.0, 0.4), up=(1, 0, 0), fov=56, link="hand"),
+}
+
+
+class Tabletop(ABC):
+    """Batched worlds of one robot and three cubes; subclasses say what is asked and what counts as done."""
+
+    has_success = True
+    instructions: tuple[str, ...]  # one per colour, in the order of COLOURS
+
+    def __init__(
+        self,
+        num_envs: int,
+        control: str,
+        reward: str,
+        max_steps: int,
+        image_size: int,
+        backend: str,
+        announce: Callable[[str], None] | None = None,
+    ) -> None:
+        """Remember what to build; the simulator starts at the first `reset`.
+
+        control: "hand" | "joint"; reward: "sparse" | "dense"; max_steps: control steps (0.1 s) until truncation;
+        image_size: pixels, square; backend: "cpu" | "gpu".
+        """
+        _one_of("task.control", control, ("hand", "joint"))
+        _one_of("task.reward", reward, ("sparse", "dense"))
+        _one_of("task.backend", backend, ("cpu", "gpu"))
+        if num_envs < 1:
+            raise ValueError(f"num_envs={num_envs}: a task needs at least one world")
+        self.num_envs, self.max_steps = num_envs, max_steps
+        self.control, self.reward, self.backend = control, reward, backend
+        self.state_dim = 4 if control == "hand" else 9
+        self.action_dim = self.state_dim
+        self.image_size = image_size
+        self.cameras = dict.fromkeys(_CAMERAS, (3, image_size, image_size))
+        self._announce = announce or (lambda text: print(text, flush=True))
+        self._scene: Any = None
+        self._generators = [np.random.default_rng((num_envs, row)) for row in range(num_envs)]
+        self._elapsed = torch.zeros(num_envs, dtype=torch.long)
+        self.named = torch.zeros(num_envs, dtype=torch.long)  # which cube the instruction of each world names
+        self.setup_seconds = 0.0
+
+    # -- what a task adds -----------------------------------------------------------------------------------------
+
+    def add_furniture(self, gs: Any, scene: Any) -> None:  # noqa: B027  (optional)
+        """Add fixed bodies before the scene is built."""
+
+    def place_furniture(self, rows: Tensor, generators: Sequence[np.random.Generator]) -> None:  # noqa: B027
+        """Move what `add_furniture` added, for new episodes in `rows`."""
+
+    @abstractmethod
+    def succeeded(self) -> Tensor:
+        """Whether each world has reached its goal [B] bool."""
+
+    @abstractmethod
+    def progress(self) -> Tensor:
+        """How near each world is to its goal [B], 0 … 1: the dense reward."""
+
+    # -- the Task protocol ----------------------------------------------------------------------------------------
+
+    def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
+        if self._scene is None:
+            self._build()
+        if seeds is not None:
+            for row, seed in zip(rows.tolist(), seeds, strict=True):
+                self._generators[row] = np.random.default_rng(int(seed))
+        generators = [self._generators[row] for row in rows.tolist()]
+        layouts = np.stack([_draw_layout(generator) for generator in generators])  # [n, 3, 2]
+        named = [int(generator.integers(len(COLOURS))) for generator in generators]
+        self.named[rows] = torch.tensor(named)
+        self._elapsed[rows] = 0
+        self._place(rows, layouts)
+        self.place_furniture(rows, generators)
+
+    def observe(self) -> Observation:
+        instruction = tuple(self.instructions[int(i)] for i in self.named)
+        return Observation(self.robot_state(), render(self._cameras, self.num_envs), instruction)
+
+    def step(self, action: Tensor) -> Step:
+        if action.shape != (self.num_envs, self.action_dim):
+            raise ValueError(
+                f"an action has shape {tuple(action.shape)}, this task takes {(self.num_envs, self.action_dim)}"
+            )
+        self._robot.control_dofs_position(action if self.control == "joint" else self._hand_joints(action))
+        for _ in range(_PHYSICS_STEPS):
+            self._scene.step()
+        self._elapsed += 1
+        success = self.succeeded()
+        reward = success.float() if self.reward == "sparse" else self.progress()
+        return Step(reward, terminated=success, truncated=~success & (self._elapsed >= self.max_steps), success=success)
+
+    def hold(self) -> Tensor:
+        return self.robot_state()
+
+    # -- what subclasses and scripts read -------------------------------------------------------------------------
+
+    def robot_state(self) -> Tensor:
+        """Proprioception in the units of an action: [B, 4] gripper position and opening, or [B, 9] joints."""
+        joints: Tensor = self._robot.get_dofs_position().cpu()
+        if self.control == "joint":
+            return joints.float()
+        return torch.cat([self.gripper(), joints[:, 7:].sum(1, keepdim=True)], dim=1).float()
+
+    def gripper(self) -> Tensor:
+        """The point between the fingertips [B, 3], metres."""
+        position: Tensor = self._hand.get_pos().cpu()
+        quaternion: Tensor = self._hand.get_quat().cpu()
+        return position + _GRIP_OFFSET * _z_axis(quaternion)
+
+    def cube_positions(self) -> Tensor:
+        """Centres of all cubes [B, 3 colours, 3], metres."""
+        return torch.stack([cube.get_pos().cpu() for cube in self._cubes], dim=1)
+
+    def action_towards(self, target: Tensor) -> Tensor:
+        """The action [B, A] that moves the gripper to target [B, 4] (x, y, z, opening; m) in this task's control."""
+        return target if self.control == "hand" else self._hand_joints(target)
+
+    def named_cube(self) -> Tensor:
+        """Centre of the cube that each instruction names [B, 3], metres."""
+        return self.cube_positions()[torch.arange(self.num_envs), self.named]
+
+    # -- building and control -------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        started = time.perf_counter()
+        cold = "" if kernels_are_compiled() else "; the first time on a machine it also compiles kernels, 2-4 minutes"
+        self._announce(f"building {self.num_envs} worlds in Genesis (about 20 s{cold})")
+        gs = start_genesis(self.backend)
+        scene = make_scene(gs, _PHYSICS_DT)
+        scene.add_entity(gs.morphs.Plane(), surface=gs.surfaces.Default(color=(0.55, 0.5, 0.45)))
+        stock = Path(gs.utils.get_assets_dir()) / "xml" / "franka_emika_panda"
+        self._robot = scene.add_entity(gs.morphs.MJCF(file=str(light_panda(stock))))
+        self._cubes = [
+            scene.add_entity(
+                gs.morphs.Box(size=(CUBE,) * 3, pos=(0.5, 0.15 * (i - 1), REST_HEIGHT)),
+                material=gs.materials.Rigid(rho=300.0, friction=1.0),
+                surface=gs.surfaces.Default(color=colour),
+            )
+            for i, colour in enumerate(COLOURS.values())
+        ]
+        self.add_furniture(gs, scene)
+        self._cameras = {n: add_camera(scene, place, (self.image_size,) * 2) for n, place in _CAMERAS.items()}
+        scene.build(n_envs=self.num_envs)
+        self._scene, self._hand = scene, self._robot.get_link("hand")
+        for name, place in _CAMERAS.items():
+            if place.link is not None:
+                attach_camera(self._cameras[name], place, self._robot.get_link(place.link))
+        self._robot.set_dofs_kp([4500, 4500, 3500, 3500, 2000, 2000, 2000, 400, 400])
+        self._robot.set_dofs_kv([450, 450, 350, 350, 200, 200, 200, 40, 40])
+        self._robot.set_dofs_force_range([-87] * 4 + [-12] * 3 + [-60] * 2, [87] * 4 + [12] * 3 + [60] * 2)
+        self._find_home()
+        self.setup_seconds = time.perf_counter() - started
+
+    def _find_home(self) -> None:
+        start = torch.tensor((*_HOME_JOINTS, 0.04, 0.04)).expand(self.num_envs, -1)
+        self._robot.set_qpos(start)
+        target = torch.tensor((*HOME, MAX_OPENING)).expand(self.num_envs, -1)
+        for _ in range(10):
+            self._robot.set_qpos(self._hand_joints(target))
+        self._home = self._robot.get_qpos()[:1].clone()
+
+    def _place(self, rows: Tensor, layouts: NDArray[np.float64]) -> None:
+        """Put the arm home and the cubes at `layouts` [n, 3, 2] (m) in `rows`; everything at rest."""
+        home = self._home.expand(len(rows), -1)
+        self._robot.set_qpos(home, envs_idx=rows, zero_velocity=True)
+        self._robot.control_dofs_position(home, envs_idx=rows)  # targets survive a reset
+        height = torch.full((len(rows), 1), REST_HEIGHT)
+        for i, cube in enumerate(self._cubes):
+            cube.set_pos(torch.cat([torch.from_numpy(layouts[:, i]).float(), height], 1), envs_idx=rows)
+            cube.set_quat(torch.tensor([[1.0, 0, 0, 0]]).expand(len(rows), -1), envs_idx=rows)
+            cube.zero_all_dofs_velocity(envs_idx=rows)
+
+    def _hand_joints(self, target: Tensor) -> Tensor:
+        """Joint targets [B, 9] that bring the gripper, pointing down, to target [B, 4] (x, y, z, opening; m)."""
+        position = target[:, :3] + torch.tensor([0.0, 0.0, _GRIP_OFFSET])
+        quaternion = torch.tensor(DOWN).expand(self.num_envs, -1)
+        # One warm-started sample: a restart from random joints would make the arm jump.
+        joints: Tensor = self._robot.inverse_kinematics(
+            link=self._hand, pos=position, quat=quaternion, init_qpos=self._robot.get_qpos(), max_samples=1,
+            max_solver_iters=10, dofs_idx_local=_ARM, seed=0,
+        )  # fmt: skip
+        joints[:, _FINGERS] = (target[:, 3:].clamp(0.0, MAX_OPENING) / 2).to(joints)
+        return joints
+
+
+def _draw_layout(generator: np.random.Generator) -> NDArray[np.float64]:
+    """Three cube centres [3, 2] (m) on the table, at least 0.11 m apart."""
+    while True:
+        layout = generator.uniform((0.45, -0.20), (0.66, 0.20), size=(len(COLOURS), 2))
+        distances = np.linalg.norm(layout[:, None] - layout[None], axis=-1)
+        if distances[np.triu_indices(len(COLOURS), 1)].min() >= 0.11:
+            return layout
+
+
+def _z_axis(quaternion: Tensor) -> Tensor:
+    """Third column of the rotation matrices of quaternions [B, 4] (w, x, y, z)."""
+    w, x, y, z = quaternion.unbind(1)
+    return torch.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], dim=1)
+
+
+def _one_of(key: str, found: str, choices: tuple[str, ...]) -> None:
+    if found not in choices:
+        raise ValueError(f"{key}={found!r} is not known; choose one of {', '.join(choices)}")

@@ -1,0 +1,199 @@
+"""Clone demonstrations into a SmolVLA with lerobot's own flow-matching loss, into a real lerobot checkpoint.
+
+    python -m scripts.pretrain --dataset data/simple_pick --init data/grounded --out data/policy --steps 6000
+    python -m scripts.pretrain --dataset my/dataset --init lerobot/smolvla_base --out my_policy --batch 16 --rate 1e-4
+
+`--init` is the folder or hub id of any SmolVLA; its features become the dataset's. The checkpoint that is written is
+whole: weights (a running average), config, processors with the dataset's statistics, and the VLM's description.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Batch = dict[str, Any]
+
+
+class Clips:
+    """Some frames of a LeRobotDataset in memory, each with the chunk of actions that follows it."""
+
+    def __init__(self, dataset: Any, frames: NDArray[np.int64], cameras: list[str]) -> None:
+        """frames: int [N] indices into `dataset`, which must have been opened with the chunk's delta_timestamps."""
+        items = [dataset[int(frame)] for frame in frames]
+        self.pictures = {
+            key: torch.stack([(item[key] * 255).round().to(torch.uint8) for item in items]) for key in cameras
+        }
+        self.tensors = {key: torch.stack([item[key] for item in items]) for key in ("observation.state", "action")}
+        self.tensors["action_is_pad"] = torch.stack([item["action_is_pad"] for item in items])
+        self.task = [item["task"] for item in items]
+
+    def __len__(self) -> int:
+        return len(self.task)
+
+    def batch(self, rows: Tensor) -> Batch:
+        pictures = {key: picture[rows].float() / 255 for key, picture in self.pictures.items()}
+        tensors = {key: tensor[rows] for key, tensor in self.tensors.items()}
+        return {**pictures, **tensors, "task": [self.task[int(row)] for row in rows]}
+
+
+def choose_frames(
+    lengths: NDArray[np.int64], starts: NDArray[np.int64], chunk: int, extra: int, generator: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Per episode, the frames at which a policy that executes whole chunks decides, and `extra` random others."""
+    chosen = []
+    for length, start in zip(lengths, starts, strict=True):
+        decisions = np.arange(0, length, chunk)
+        others = np.setdiff1d(np.arange(length), decisions)
+        chosen.append(start + np.concatenate([decisions, generator.permutation(others)[:extra]]))
+    return chosen
+
+
+def load_policy(init: str, features: dict[str, Any], train: str) -> Any:
+    """The SmolVLA at `init` with a dataset's features; `train` is "expert" (the VLM stays frozen) or "all"."""
+    from lerobot.configs import FeatureType, PreTrainedConfig
+    from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+
+    config = PreTrainedConfig.from_pretrained(init)
+    local = Path(init) / config.vlm_model_name
+    config.vlm_model_name = str(local) if local.is_dir() else config.vlm_model_name
+    config.input_features = {key: f for key, f in features.items() if f.type is not FeatureType.ACTION}
+    config.output_features = {key: f for key, f in features.items() if f.type is FeatureType.ACTION}
+    config.train_expert_only = config.freeze_vision_encoder = train == "expert"
+    config.train_state_proj = train == "all"
+    return SmolVLAPolicy.from_pretrained(init, config=config)
+
+
+def learn(
+    policy: Any,
+    preprocess: Any,
+    clips: Clips,
+    held_out: Clips,
+    steps: int,
+    batch: int,
+    rate: float,
+    evaluate_every: int,
+) -> Any:
+    """Minimise lerobot's loss; returns the running average of the weights."""
+    from torch.optim.swa_utils import AveragedModel
+
+    trainable = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(trainable, lr=rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.05)
+    average = AveragedModel(policy, avg_fn=lambda old, new, _: old + 0.002 * (new - old))
+    policy.train()
+    started, running = time.perf_counter(), 0.0
+    for step, rows in enumerate(_shuffled(len(clips), batch, steps)):
+        loss, _ = policy.forward(preprocess(clips.batch(rows)))
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trainable, 1.0)
+        optimiser.step()
+        schedule.step()
+        average.update_parameters(policy)
+        running = loss.item() if step == 0 else 0.98 * running + 0.02 * loss.item()
+        if (step + 1) % evaluate_every == 0 or step + 1 == steps:
+            outside = _held_out_loss(average.module, preprocess, held_out)
+            print(
+                f"step {step + 1}  loss {running:.4f}  held-out {outside:.4f}  {time.perf_counter() - started:.0f} s",
+                flush=True,
+            )
+    return average.module
+
+
+def _shuffled(count: int, batch: int, steps: int) -> Iterator[Tensor]:
+    order = torch.empty(0, dtype=torch.long)
+    for _ in range(steps):
+        if len(order) < batch:
+            order = torch.cat([order, torch.randperm(count)])
+        yield order[:batch]
+        order = order[batch:]
+
+
+@torch.no_grad()
+def _held_out_loss(policy: Any, preprocess: Any, clips: Clips) -> float:
+    """The loss on episodes that were not trained on, always under the same noise and times."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        losses = [
+            policy.forward(preprocess(clips.batch(rows)))[0].item()
+            for rows in torch.split(torch.arange(len(clips)), 64)
+        ]
+    return float(np.mean(losses))
+
+
+def save(policy: Any, preprocess: Any, postprocess: Any, out: Path) -> None:
+    """A whole checkpoint; a local VLM description is copied in and named relative to the folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    vlm = Path(policy.config.vlm_model_name)
+    if vlm.is_dir():
+        shutil.copytree(vlm, out / "vlm", dirs_exist_ok=True)
+        policy.config.vlm_model_name = "vlm"
+        for step in preprocess.steps:
+            if hasattr(step, "tokenizer_name"):
+                step.tokenizer_name = "vlm"
+    policy.save_pretrained(out)
+    preprocess.save_pretrained(out)
+    postprocess.save_pretrained(out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", required=True, help="folder or hub id of a LeRobotDataset")
+    parser.add_argument("--init", required=True, help="folder or hub id of the SmolVLA to start from")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--train", choices=["expert", "all"], default="expert", help="all: the VLM learns as well")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    parser.add_argument("--extra-frames", type=int, default=3, help="frames per episode beside those of decisions")
+    parser.add_argument("--held-out", type=int, default=64, help="episodes kept for the held-out loss")
+    parser.add_argument("--evaluate-every", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    torch.set_num_threads(1 if options.device == "cpu" else torch.get_num_threads())
+    torch.manual_seed(options.seed)
+
+    from lerobot.configs import PreTrainedConfig
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset, LeRobotDatasetMetadata
+    from lerobot.policies.factory import make_pre_post_processors
+    from lerobot.utils.feature_utils import dataset_to_policy_features
+
+    folder = Path(options.dataset)
+    where = {"repo_id": f"local/{folder.name}", "root": folder} if folder.is_dir() else {"repo_id": options.dataset}
+    meta = LeRobotDatasetMetadata(**where)
+    chunk = PreTrainedConfig.from_pretrained(options.init).chunk_size
+    dataset = LeRobotDataset(**where, delta_timestamps={"action": [i / meta.fps for i in range(chunk)]})
+    features = dataset_to_policy_features(meta.features)
+    policy = load_policy(options.init, features, options.train).to(options.device)
+    policy.config.device = options.device
+    preprocess, postprocess = make_pre_post_processors(policy.config, dataset_stats=meta.stats)
+
+    lengths = np.array(meta.episodes["length"])
+    starts = np.array(meta.episodes["dataset_from_index"])
+    frames = choose_frames(lengths, starts, chunk, options.extra_frames, np.random.default_rng(options.seed))
+    cameras = list(policy.config.image_features)
+    held_out = Clips(dataset, np.concatenate(frames[: options.held_out]), cameras)
+    clips = Clips(dataset, np.concatenate(frames[options.held_out :]), cameras)
+    print(
+        f"{len(clips)} clips of {len(lengths)} episodes; {sum(p.numel() for p in policy.parameters())} weights",
+        flush=True,
+    )
+    average = learn(
+        policy, preprocess, clips, held_out, options.steps, options.batch, options.rate, options.evaluate_every
+    )
+    save(average, preprocess, postprocess, options.out)
+
+
+if __name__ == "__main__":
+    main()

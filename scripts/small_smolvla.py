@@ -1,0 +1,65 @@
+"""A SmolVLA of under two million parameters: lerobot's own class over a tiny SmolVLM, trained on a laptop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+IMAGE_SIZE = 96  # pixels, square
+CHUNK = 8  # control steps
+VOCABULARY = ["pick", "up", "put", "the", "red", "green", "blue", "cube", "into", "box", "place", "and", "in", "a"]
+
+
+def make_small_smolvla(folder: Path, cameras: tuple[str, ...], state_dim: int, action_dim: int) -> Any:
+    """A randomly initialised SmolVLAPolicy, all of it trainable; its VLM description goes to `folder`/vlm."""
+    from lerobot.configs import FeatureType, PolicyFeature
+    from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
+    from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+
+    from dsrl.policy._tiny_vlm import write_tiny_vlm
+
+    vlm = write_tiny_vlm(
+        folder / "vlm", vocabulary=VOCABULARY, hidden_size=96, head_dim=32, num_layers=4,
+        image_size=IMAGE_SIZE, patch_size=12, vision_hidden_size=96, vision_layers=3, scale_factor=2,
+    )  # fmt: skip
+    images = {
+        f"observation.images.{name}": PolicyFeature(FeatureType.VISUAL, (3, IMAGE_SIZE, IMAGE_SIZE)) for name in cameras
+    }
+    config = SmolVLAConfig(
+        input_features={"observation.state": PolicyFeature(FeatureType.STATE, (state_dim,)), **images},
+        output_features={"action": PolicyFeature(FeatureType.ACTION, (action_dim,))},
+        vlm_model_name=str(vlm), load_vlm_weights=False, resize_imgs_with_padding=(IMAGE_SIZE, IMAGE_SIZE),
+        chunk_size=CHUNK, n_action_steps=CHUNK, max_state_dim=state_dim, max_action_dim=action_dim,
+        num_steps=5, num_vlm_layers=4, num_expert_layers=4, expert_width_multiplier=1.0, tokenizer_max_length=12,
+        freeze_vision_encoder=False, train_expert_only=False, device="cpu",
+    )  # fmt: skip
+    return SmolVLAPolicy(config)
+
+
+def state_token_values(policy: Any, images: list[Tensor], tokens: Tensor, masks: Tensor, state: Tensor) -> Tensor:
+    """What the action expert reads of the state token in the last VLM layer [B, hidden]: its cached values.
+
+    images: per camera float [B, 3, H, W] in [-1, 1]; tokens, masks [B, L]; state [B, S].
+    """
+    from lerobot.policies.common.vla_utils import make_att_2d_masks
+
+    model = policy.model
+    everyone = tokens.new_ones(len(tokens)).bool()
+    embeddings, pad, att = model.embed_prefix(images, [everyone] * len(images), tokens, masks, state=state)
+    _, cache = model.vlm_with_expert.forward(
+        attention_mask=make_att_2d_masks(pad, att), position_ids=pad.cumsum(1) - 1, past_key_values=None,
+        inputs_embeds=[embeddings, None], use_cache=True,
+    )  # fmt: skip
+    values: Tensor = cache.layers[-1].values[:, :, -1]  # the state is the last token of the prefix
+    return values.flatten(1)
+
+
+class PointingHead(nn.Module):
+    """Reads table coordinates out of the state token: the named cube and, as a second lesson, all of them."""
+
+    def __init__(self, hidden: int, num_cubes: int) -> None:
+        super().__init__()
+        self.named = nn.Linear(hidden, 2)
+        self.all = nn.Linear(hidden, 2 * num_cubes)
