@@ -10,7 +10,7 @@ one decision. Row i is world i, for ever: worlds that have ended, or that a call
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,6 +54,15 @@ class NoiseSpace(Box):  # type: ignore[misc]  # gymnasium is not followed
         return sample
 
 
+@dataclass(frozen=True)
+class Decision:
+    """The latest decision of some worlds, for those who keep more than noise of it; rows in the order of the call."""
+
+    before: Encoding  # what the policy knew
+    chunk: Tensor  # [n, horizon, A] what was executed, or would have been had the world not ended
+    after: Encoding  # what it knew then; of a terminated world, the same as before
+
+
 @dataclass
 class _Outcome:
     """What a chunk brought, per world [B]: rewards summed and flags raised up to the world's own end."""
@@ -87,6 +96,8 @@ class NoiseActionEnv:
         self.action_space = NoiseSpace(noise.dim, noise.magnitude)
         self.has_success = task.has_success
         self.encoding: Encoding | None = None  # of all worlds, as of each one's last look
+        self.decision: Decision | None = None  # the latest
+        self.chunk_shape = (horizon, policy.chunk_shape[1])  # of what is executed
         self.ended = torch.ones(task.num_envs, dtype=torch.bool)
         self._seeds = np.zeros(task.num_envs, dtype=np.int64)
         self.seed_stream = np.random.default_rng(0)
@@ -144,7 +155,8 @@ class NoiseActionEnv:
         worlds = self._rows(id)
         if self.encoding is None or self.ended[worlds].any():
             raise ValueError(f"worlds {worlds[self.ended[worlds]].tolist()} have ended; reset them before stepping")
-        chunk = self.policy.decode(self.encoding[worlds], noise.to(self.encoding.features.device))
+        before = self.encoding[worlds]
+        chunk = self.policy.decode(before, noise.to(before.features.device))
         _check_finite(chunk, worlds, "chunk")
         outcome = self._execute(chunk, worlds)
         terminated, truncated = outcome.terminated.cpu()[worlds], outcome.truncated.cpu()[worlds]
@@ -152,8 +164,22 @@ class NoiseActionEnv:
         continuing = ~(terminated | truncated)
         if continuing.any() or (look_at_truncated and truncated.any()):
             self._look(worlds[continuing | truncated] if look_at_truncated else worlds[continuing])
+        self.decision = Decision(before, chunk[:, : self.horizon], self.encoding[worlds])
         reward = outcome.reward.cpu()[worlds].numpy()
         return self._features(worlds), reward, terminated.numpy(), truncated.numpy(), self._info(outcome, worlds)
+
+    @torch.no_grad()
+    def decode(self, features: Tensor, context: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
+        """The chunks [B, horizon, A] that noise vectors [B, dim] would have executed where the policy saw this.
+
+        `features` [B, F] and `context` are those of any earlier looks; tensors kept in another precision are brought
+        back to that of the policy. Vectors may lie outside the noise box. The result is on the vectors' device.
+        """
+        latest = {} if self.encoding is None else self.encoding.context
+        own = {key: value.to(latest[key]) if key in latest else value for key, value in context.items()}
+        device = features.device if self.encoding is None else self.encoding.features.device
+        chunk = self.policy.decode(Encoding(features.to(device), own), self.noise.expand(vectors).to(device))
+        return chunk[:, : self.horizon].to(vectors)
 
     def _execute(self, chunk: Tensor, worlds: Tensor) -> _Outcome:
         """Play the chunk [n, T, A] in `worlds` while all others, and those that end on the way, hold still."""

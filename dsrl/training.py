@@ -21,6 +21,7 @@ from tianshou.data import Collector, ReplayBuffer, VectorReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
 
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.replay import NOISE, Recorder
 
 EPISODE_WINDOW = 64  # latest episodes behind train/success_rate and train/return
 
@@ -33,7 +34,7 @@ class Counters:
 
     env_steps: int = 0  # control steps, summed over worlds, parked ones left out
     decisions: int = 0  # chunks begun, summed over worlds
-    gradient_steps: int = 0  # critic updates, those of the critic warm-up included
+    gradient_steps: int = 0  # updates of critics, with the actor or without; warm-up and distillation included
     episodes: int = 0  # episodes ended
 
 
@@ -41,12 +42,13 @@ class Learner(Protocol):
     """What the loop asks of an algorithm, beyond being tianshou's."""
 
     policy: Any
+    replay: str  # what replay keeps of a decision: one of dsrl.replay's
 
     def warm_up(self, buffer: ReplayBuffer, batch_size: int) -> Sequence[TrainingStats]:
         """Learn from the warm-up data what must be known before the actor moves."""
 
-    def update(self, buffer: ReplayBuffer, sample_size: int | None) -> TrainingStats:
-        """One gradient step on a batch of `sample_size` transitions."""
+    def learn(self, buffer: ReplayBuffer, batch_size: int, updates: int) -> Sequence[TrainingStats]:
+        """Learn after a round of play: `updates` gradient steps on `batch_size` transitions, and what follows them."""
 
 
 class Evaluated(Protocol):
@@ -90,8 +92,9 @@ def train(
         raise ValueError(f"warmup_decisions is {warmup_decisions} but decisions is {decisions}; warm up for fewer")
     torch.manual_seed(seed)
     env.seed(seed)
-    buffer = make_buffer(buffer_size, len(env), seed)
-    diary = _Diary(len(env), env.has_success)
+    buffer = make_buffer(buffer_length(buffer_size, decisions, len(env)), len(env), seed)
+    recorder = None if algorithm.replay == NOISE else Recorder(env, algorithm.replay)
+    diary = _Diary(len(env), env.has_success, recorder)
     collector = Collector(algorithm.policy, env, buffer, on_step_hook=diary.write)
     loop = _Loop(algorithm, buffer, collector, diary, batch_size)
     report = on_progress or (lambda counters, metrics: None)
@@ -126,6 +129,11 @@ def train(
             collector.reset_env()
             diary.forget_unfinished()
     return diary.counters
+
+
+def buffer_length(buffer_size: int, decisions: int, num_envs: int) -> int:
+    """Transitions that replay will hold: `buffer_size`, or all of a run that has fewer."""
+    return min(buffer_size, num_envs * -(-decisions // num_envs))
 
 
 def make_buffer(size: int, num_envs: int, seed: int) -> VectorReplayBuffer:
@@ -172,7 +180,7 @@ class _Loop:
     def learn(self, updates: int) -> None:
         """Some gradient steps."""
         with policy_within_training_step(self.algorithm.policy):
-            self._book([self.algorithm.update(self.buffer, self.batch_size) for _ in range(updates)])
+            self._book(self.algorithm.learn(self.buffer, self.batch_size, updates))
 
     def figures(self) -> Metrics:
         """Means since the last call, and the latest episodes."""
@@ -191,14 +199,17 @@ class _Loop:
 class _Diary:
     """Counts, returns and successes, written down as each decision comes in."""
 
-    def __init__(self, num_envs: int, has_success: bool) -> None:
+    def __init__(self, num_envs: int, has_success: bool, recorder: Recorder | None) -> None:
         self.counters = Counters()
+        self._recorder = recorder
         self._has_success = has_success
         self._returns = np.zeros(num_envs)
         self._latest: deque[tuple[float, bool]] = deque(maxlen=EPISODE_WINDOW)
 
     def write(self, _: Any, rollout: Any) -> None:
-        """tianshou's step hook: one decision in every world."""
+        """tianshou's step hook: one decision in every world, before it goes into the buffer."""
+        if self._recorder is not None:
+            self._recorder.write(rollout)
         self._returns += rollout.rew
         for world in np.flatnonzero(rollout.done):
             self._latest.append((float(self._returns[world]), bool(rollout.info.success[world])))
@@ -226,8 +237,10 @@ class _Diary:
 def _checked_means(stats: Sequence[TrainingStats], gradient_steps: int) -> Metrics:
     """The mean of each figure over some updates: one wait for the device, however many there were."""
     rows = [one.get_loss_stats_dict() for one in stats]
-    means = torch.stack([torch.stack([torch.as_tensor(row[name]) for row in rows]).mean() for name in rows[0]])
-    figures = dict(zip(rows[0], means.tolist(), strict=True))
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [[torch.as_tensor(row[name]) for row in rows if name in row] for name in names]
+    means = torch.stack([torch.stack(column).mean() for column in columns])
+    figures = dict(zip(names, means.tolist(), strict=True))
     for name, value in figures.items():
         if not np.isfinite(value):
             raise FloatingPointError(

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
+from references import reference_pi, reference_q, snapshot
 from tianshou.data import Batch, ReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
-from torch.distributions import Normal
-from torch.nn import functional
 
 from dsrl.noise_action_env import NoiseSpace
 from dsrl.sac._noise_policy import prior_std, squashed_sample
@@ -55,40 +54,6 @@ def filled_buffer(size: int = BATCH) -> ReplayBuffer:
         act = rng.uniform(-1, 1, DIM).astype(np.float32)
         buffer.add(Batch(obs=obs, obs_next=obs_next, act=act, rew=float(i), info={}, done=any(end.values()), **end))
     return buffer
-
-
-def linear(values, weight, bias):
-    return values @ weight + bias
-
-
-def reference_q(critic_state: dict, j: int, features: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """Critic j, written out layer by layer from its parameters."""
-    values = torch.cat([features, noise], 1)
-    for layer in range(2):
-        name = f"layers.{layer}"
-        values = linear(values, critic_state[f"{name}.linear.weight"][j], critic_state[f"{name}.linear.bias"][j])
-        centred = values - values.mean(1, keepdim=True)
-        values = centred / torch.sqrt(centred.square().mean(1, keepdim=True) + 1e-5)
-        values = torch.tanh(values * critic_state[f"{name}.gain"][j] + critic_state[f"{name}.offset"][j])
-    return linear(values, critic_state["head.weight"][j], critic_state["head.bias"][j])[:, 0]
-
-
-def reference_pi(actor_state: dict, features: torch.Tensor, normal: torch.Tensor):
-    values = features
-    for layer in (0, 3):
-        values = functional.linear(values, actor_state[f"trunk.{layer}.weight"], actor_state[f"trunk.{layer}.bias"])
-        name = f"trunk.{layer + 1}"
-        values = functional.layer_norm(values, (8,), actor_state[f"{name}.weight"], actor_state[f"{name}.bias"])
-        values = torch.tanh(values)
-    out = functional.linear(values, actor_state["head.weight"], actor_state["head.bias"])
-    mean, std = out[:, :DIM], out[:, DIM:].clamp(-10, 2).exp()
-    raw = mean + std * normal
-    log_prob = Normal(mean, std).log_prob(raw) - torch.log(1 - torch.tanh(raw.double()) ** 2).float()
-    return torch.tanh(raw), log_prob.sum(1)
-
-
-def snapshot(module: torch.nn.Module) -> dict:
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
 
 
 def updated(algorithm: DSRLSAC, buffer: ReplayBuffer, seed: int = 1):
@@ -138,7 +103,7 @@ def test_the_critics_take_one_adam_step_along_the_gradient_of_their_loss_only():
     parameters = {name: value.clone().requires_grad_() for name, value in before.items()}
     torch.manual_seed(1)
     batch = twin._preprocess_batch(buffer[np.arange(BATCH)], buffer, np.arange(BATCH))
-    values = torch.stack([reference_q(parameters, j, batch.features, batch.noise) for j in range(3)])
+    values = torch.stack([reference_q(parameters, j, batch.features, batch.choice) for j in range(3)])
     (0.5 * ((values - batch.returns) ** 2).mean(1).sum()).backward()
     for name, value in parameters.items():
         g = value.grad

@@ -113,14 +113,14 @@ class Exploding:
     """An algorithm whose critics are lost after warm-up."""
 
     def __init__(self, algorithm):
-        self.algorithm, self.policy = algorithm, algorithm.policy
+        self.algorithm, self.policy, self.replay = algorithm, algorithm.policy, "noise"
 
     def warm_up(self, buffer, batch_size):
         return []
 
-    def update(self, buffer, sample_size):
+    def learn(self, buffer, batch_size, updates):
         self.algorithm.critic.head.bias.data.fill_(float("nan"))
-        return self.algorithm.update(buffer, sample_size)
+        return self.algorithm.learn(buffer, batch_size, updates)
 
 
 def test_a_figure_that_is_not_finite_stops_training_by_name():

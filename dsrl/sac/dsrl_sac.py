@@ -44,6 +44,8 @@ class SACStats(TrainingStats):  # type: ignore[misc]  # tianshou is not followed
 class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou is not followed
     """tianshou's SAC with E stacked critics, exact update order and a critic warm-up. Replay holds u in [-1, 1]."""
 
+    replay = "noise"  # what replay keeps of a decision
+
     def __init__(
         self,
         *,
@@ -80,7 +82,7 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
 
         The actor stays the base policy meanwhile, so that its first step follows a critic that knows something.
         """
-        self.policy.scaler.fit(torch.as_tensor(buffer[buffer.sample_indices(0)].obs, dtype=torch.float32))
+        self._fit_scaling(buffer, buffer.sample_indices(0))
         stats: list[TrainingStats] = []
         for _ in range(self.critic_warmup_updates):
             batch, indices = buffer.sample(batch_size)
@@ -89,16 +91,27 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
             stats.append(SACStats(critic_loss=loss, q=q))
         return stats
 
+    def learn(self, buffer: ReplayBuffer, batch_size: int, updates: int) -> list[TrainingStats]:
+        """What is learnt after each round of play: `updates` gradient steps."""
+        return [self.update(buffer, batch_size) for _ in range(updates)]
+
+    def _fit_scaling(self, buffer: ReplayBuffer, indices: Any) -> None:
+        self.policy.scaler.fit(torch.as_tensor(buffer.obs[indices], dtype=torch.float32))
+
     def _preprocess_batch(self, batch: Any, buffer: ReplayBuffer, indices: Any) -> Any:
-        """Put tensors into the batch: `features`, `noise` (u) and the target `returns`."""
-        features = self.policy.standardise(batch.obs)
-        batch.features, batch.noise = features, torch.as_tensor(batch.act, dtype=features.dtype, device=features.device)
-        reward, terminated = (
-            torch.as_tensor(values, dtype=features.dtype, device=features.device)
-            for values in (batch.rew, batch.terminated)
-        )
+        """Put tensors into the batch: `features`, what the critics value as `choice`, and the target `returns`."""
+        batch.features = self.policy.standardise(batch.obs)
+        batch.choice = self._choice(batch)
+        reward, terminated = self._tensor(batch.rew), self._tensor(batch.terminated)
         batch.returns = reward + self.gamma * (1.0 - terminated) * self._next_value(batch)
         return batch
+
+    def _choice(self, batch: Any) -> Tensor:
+        """What was chosen, as the critics take it: u [B, dim]."""
+        return self._tensor(batch.act)
+
+    def _tensor(self, values: Any) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.float32, device=self.policy.scaler.mean.device)
 
     @torch.no_grad()
     def _next_value(self, batch: Any) -> Tensor:
@@ -128,17 +141,24 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         return loss.detach()
 
     def _critic_step(self, batch: Any) -> tuple[Tensor, Tensor]:
-        values = self.critic(batch.features, batch.noise)  # [E, B]
+        values = self.critic(batch.features, batch.choice)  # [E, B]
         loss = 0.5 * (values - batch.returns).square().mean(1).sum()
         self.critic_optim.step(loss)
         return loss.detach(), values.detach().mean()
 
     def _actor_step(self, features: Tensor, noise: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
-        self.critic.requires_grad_(False)  # the gradient passes through the critics, it is not theirs
-        loss: Tensor = (alpha * log_prob - self.critic(features, noise).amin(0)).mean()
+        critic = self._actors_critic
+        critic.requires_grad_(False)  # the gradient passes through the critics, it is not theirs
+        loss: Tensor = (alpha * log_prob - critic(features, noise).amin(0)).mean()
         self.policy_optim.step(loss)
-        self.critic.requires_grad_(True)
+        critic.requires_grad_(True)
         return loss.detach()
+
+    @property
+    def _actors_critic(self) -> StackedCritics:
+        """Values noise u for the actor."""
+        critic: StackedCritics = self.critic
+        return critic
 
 
 def build_dsrl_sac(
@@ -164,7 +184,7 @@ def build_dsrl_sac(
     `alpha` a number fixes the temperature and `auto` tunes it from `initial_alpha` towards `target_entropy` (of u, in
     nats; `auto` is -dim). Weights are drawn from torch's global generator. Raises ValueError for values out of range.
     """
-    start = _initial_temperature(alpha, initial_alpha)
+    start = initial_temperature(alpha, initial_alpha)
     features, dim = observation_space.shape[0], action_space.shape[0]
     entropy = float(-dim if target_entropy == "auto" else target_entropy)
     actor = Actor(features, dim, hidden, depth, activation, prior_std(float(action_space.high[0])))
@@ -174,14 +194,14 @@ def build_dsrl_sac(
         critics=StackedCritics(num_critics, features, dim, hidden, depth, activation),
         temperature=Temperature(start, trainable=alpha == "auto"),
         target_entropy=entropy if alpha == "auto" else None,
-        optimisers=(_adam(actor_lr), _adam(critic_lr), _adam(alpha_lr)),
+        optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
         gamma=gamma,
         tau=tau,
         critic_warmup_updates=critic_warmup_updates,
     )
 
 
-def _initial_temperature(alpha: float | Literal["auto"], initial_alpha: float) -> float:
+def initial_temperature(alpha: float | Literal["auto"], initial_alpha: float) -> float:
     if isinstance(alpha, str) and alpha != "auto":
         raise ValueError(f"sac.alpha is {alpha!r}; give a number to fix the temperature, or auto to tune it")
     start = float(initial_alpha if alpha == "auto" else alpha)
@@ -191,5 +211,5 @@ def _initial_temperature(alpha: float | Literal["auto"], initial_alpha: float) -
     return start
 
 
-def _adam(lr: float) -> OptimizerFactory:
+def adam(lr: float) -> OptimizerFactory:
     return TorchOptimizerFactory(torch.optim.Adam, lr=lr, fused=True)

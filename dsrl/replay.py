@@ -1,0 +1,112 @@
+"""What replay keeps of a decision beyond features and u: the executed chunk, and the policy's context to decode anew.
+
+    NoiseActionEnv.decision -> Recorder.write -> info.chunk [n, h, A], info.context, info.next_context  -> buffer
+                                                                  |
+                                              NoiseActionEnv.decode(features, context, w) -> chunk
+
+torch and numpy meet here for the context only, as in `NoiseActionEnv`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dsrl.interfaces import Encoding, Observation
+from dsrl.noise_action_env import NoiseActionEnv
+
+CONTEXT, EXACT_CONTEXT, NOISE = "context", "exact_context", "noise"
+"""What an algorithm may ask replay to keep: the context in half precision, as it is, or none (u alone)."""
+
+HALVED_FROM = 1024
+"""Numbers in a row from which a context tensor is kept in half precision; smaller ones would save nothing."""
+
+GIB = 2**30
+
+
+class Recorder:
+    """Writes the chunk that was executed, and the contexts before and after it, into each transition's `info`."""
+
+    def __init__(self, env: NoiseActionEnv, replay: str) -> None:
+        """`replay` is `context` or `exact_context`."""
+        self.env, self.replay = env, replay
+
+    def write(self, rollout: Any) -> None:
+        """Complete tianshou's rollout batch of the environment's latest decision."""
+        decision = self.env.decision
+        assert decision is not None, "the rollout comes from a step of this environment"
+        rollout.info.chunk = decision.chunk.float().cpu().numpy()
+        for name, encoding in (("context", decision.before), ("next_context", decision.after)):
+            arrays = context_arrays(encoding.context, self.replay)
+            if arrays:
+                rollout.info[name] = type(rollout.info)(arrays)
+
+
+def context_arrays(context: Mapping[str, Tensor], replay: str) -> dict[str, NDArray[Any]]:
+    """A context as numpy arrays for replay. Raises FloatingPointError where half precision cannot hold a number."""
+    return {key: _array(key, value, replay) for key, value in context.items()}
+
+
+def _array(key: str, value: Tensor, replay: str) -> NDArray[Any]:
+    if not value.is_floating_point():
+        return value.cpu().numpy()
+    if replay == CONTEXT and value[0].numel() >= HALVED_FROM:
+        halved = value.half()
+        if not torch.isfinite(halved).all():
+            raise FloatingPointError(
+                f"context {key!r} has numbers that half precision cannot hold; choose sac.replay={EXACT_CONTEXT}"
+            )
+        return halved.cpu().numpy()
+    return (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
+
+
+def replay_bytes(env: NoiseActionEnv, replay: str, transitions: int) -> int:
+    """Bytes that `transitions` transitions take, from one look at a blank observation: nothing is simulated."""
+    numbers = 2 * env.policy.feature_dim + env.noise.dim + 8  # reward, flags, counts
+    if replay == NOISE:
+        return transitions * 4 * numbers
+    length, action_dim = env.chunk_shape
+    arrays = context_arrays(_blank_look(env).context, replay)
+    context = sum(array.nbytes for array in arrays.values())
+    return transitions * (4 * (numbers + length * action_dim) + 2 * context)
+
+
+def checked_replay_bytes(env: NoiseActionEnv, replay: str, transitions: int, available: int | None = None) -> int:
+    """`replay_bytes`; raises ValueError where that exceeds the memory `available` (bytes; None asks the system)."""
+    needed, free = replay_bytes(env, replay, transitions), available_memory() if available is None else available
+    if needed > free:
+        fitting = int(free / needed * transitions)
+        raise ValueError(
+            f"replay of {transitions} transitions takes {needed / GIB:.1f} GiB but {free / GIB:.1f} GiB are free; "
+            f"choose a buffer_size (or decisions) below {fitting}, or sac=dsrl_sac, which keeps no context"
+        )
+    return needed
+
+
+def available_memory() -> int:
+    """Bytes that this process can still take: what the system has free, within its control group's limit."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        fields = dict(line.split(":") for line in meminfo.read_text().splitlines())
+        free = int(fields["MemAvailable"].split()[0]) * 1024
+    else:
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
+        free = min(free, int(limit.read_text()) - int(used.read_text()))
+    return max(free, 0)
+
+
+def _blank_look(env: NoiseActionEnv) -> Encoding:
+    task = env.task
+    images = {name: torch.zeros(1, *shape, dtype=torch.uint8) for name, shape in task.cameras.items()}
+    blank = Observation(torch.from_numpy(np.zeros((1, task.state_dim), np.float32)), images, ("",))
+    with torch.no_grad():
+        return env.policy.encode(blank)

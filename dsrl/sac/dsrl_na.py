@@ -1,0 +1,213 @@
+"""DSRL-NA, noise aliased: values are learnt for chunks and distilled into values for noise (arXiv 2506.15799, alg. 1).
+
+    replay (s, executed chunk a, r, s')  ->  Q^A(s, a)  --- a = π_dp(s, w), w ~ N(0, I) --->  Q^W(s, w/b)  ->  actor
+
+After each round of play, in the order of the published code (the paper draws it Q^A, Q^W, π):
+
+    A, once per update, with û, log π ~ π(s) drawn once and α held fixed:
+        temperature   L = -mean[log α · (log π + H̄)]
+        Q^A           y = r + γ (1 - terminated) (min_j Q̄^A_j(s', π_dp(s', b·u')) - α log π(u'|s')),  u' ~ π(s')
+                      L = ½ Σ_j MSE(Q^A_j(s, a), y)
+        actor         L = mean[α log π - min_j Q^W_j(s, û)]
+        polyak        Q̄^A <- τ Q^A + (1 - τ) Q̄^A
+    B, `noise_critic_grad_steps` times on fresh states, one unclipped w ~ N(0, I) for each:
+        Q^W           L = ½ Σ_j MSE(Q^W_j(s, w/b), Q^A_j(s, π_dp(s, w))),  online Q^A, head j to head j
+
+Replay need not know any noise: base-policy play, demonstrations and steered play go in alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from gymnasium.spaces import Box
+from tianshou.algorithm.algorithm_base import TrainingStats
+from tianshou.algorithm.optim import OptimizerFactory
+from tianshou.data import ReplayBuffer
+from torch import Tensor
+
+from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
+from dsrl.sac._noise_policy import NoisePolicy, prior_std
+from dsrl.sac.dsrl_sac import DSRLSAC, adam, initial_temperature
+
+REPLAYS = ("context", "exact_context")
+
+
+class Decoder(Protocol):
+    """The frozen policy behind its noise parametrisation, applied to what replay keeps of earlier looks."""
+
+    def __call__(self, features: Tensor, context: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
+        """Chunks [B, horizon, A] for features [B, F], context [B, ...] and noise vectors w [B, dim], of any length."""
+
+
+@dataclass(kw_only=True)
+class DistillationStats(TrainingStats):  # type: ignore[misc]  # tianshou is not followed
+    """Scalars of one distillation step, still tensors."""
+
+    distillation_loss: Tensor
+
+
+class DSRLNA(DSRLSAC):
+    """DSRL-SAC whose critics value executed chunks; the actor climbs critics of noise that are distilled from them."""
+
+    def __init__(
+        self,
+        *,
+        policy: NoisePolicy,
+        critics: StackedCritics,
+        noise_critics: StackedCritics,
+        chunk_scaler: FeatureScaler,
+        decoder: Decoder,
+        replay: str,
+        temperature: Temperature,
+        target_entropy: float | None,
+        optimisers: tuple[OptimizerFactory, OptimizerFactory, OptimizerFactory],
+        gamma: float,
+        tau: float,
+        critic_warmup_updates: int,
+        noise_critic_grad_steps: int,
+    ) -> None:
+        """`critics` value chunks, flat and scaled by `chunk_scaler`; `noise_critics` value u and have no target.
+
+        `optimisers` are those of actor, critics (both kinds) and temperature; see `DSRLSAC` and `build_dsrl_na`.
+        """
+        super().__init__(
+            policy=policy,
+            critics=critics,
+            temperature=temperature,
+            target_entropy=target_entropy,
+            optimisers=optimisers,
+            gamma=gamma,
+            tau=tau,
+            critic_warmup_updates=critic_warmup_updates,
+        )
+        self.replay = replay
+        self.noise_critic, self.chunk_scaler, self.decoder = noise_critics, chunk_scaler, decoder
+        self.noise_critic_optim = self._create_optimizer(noise_critics, optimisers[1])
+        self.noise_critic_grad_steps = noise_critic_grad_steps
+
+    def warm_up(self, buffer: ReplayBuffer, batch_size: int) -> list[TrainingStats]:
+        """As in DSRL-SAC, then as many steps of distillation: the actor's first step follows both critics."""
+        stats = super().warm_up(buffer, batch_size)
+        return stats + self._distil(buffer, batch_size, self.critic_warmup_updates)
+
+    def learn(self, buffer: ReplayBuffer, batch_size: int, updates: int) -> list[TrainingStats]:
+        """After a round of play: A `updates` times, then B `noise_critic_grad_steps` times; nothing if no A is due."""
+        stats = super().learn(buffer, batch_size, updates)
+        return stats + self._distil(buffer, batch_size, self.noise_critic_grad_steps if updates else 0)
+
+    @torch.no_grad()
+    def chunk_values(self, features: Tensor, context: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
+        """Online Q^A_j(s, π_dp(s, w)) [E, B] for raw features [B, F] and noise vectors w [B, dim]."""
+        values: Tensor = self.critic(self.policy.standardise(features), self._decoded(features, context, vectors))
+        return values
+
+    @torch.no_grad()
+    def noise_values(self, features: Tensor, vectors: Tensor) -> Tensor:
+        """Q^W_j(s, w/b) [E, B] for raw features [B, F] and noise vectors w [B, dim]."""
+        values: Tensor = self.noise_critic(self.policy.standardise(features), vectors / self.policy.magnitude)
+        return values
+
+    def _distil(self, buffer: ReplayBuffer, batch_size: int, steps: int) -> list[TrainingStats]:
+        return [
+            DistillationStats(distillation_loss=self._distillation_step(buffer, buffer.sample_indices(batch_size)))
+            for _ in range(steps)
+        ]
+
+    def _distillation_step(self, buffer: ReplayBuffer, indices: Any) -> Tensor:
+        features = self._tensor(buffer.obs[indices])
+        context = self._context(buffer.info, "context", indices)
+        vectors = torch.randn(len(features), self.policy.action_space.shape[0], device=features.device)
+        targets = self.chunk_values(features, context, vectors)
+        values = self.noise_critic(self.policy.standardise(features), vectors / self.policy.magnitude)
+        loss = 0.5 * (values - targets).square().mean(1).sum()
+        self.noise_critic_optim.step(loss)
+        return loss.detach()
+
+    def _choice(self, batch: Any) -> Tensor:
+        """The executed chunk, flat and scaled [B, horizon·A]."""
+        return self._flat(self._tensor(batch.info.chunk))
+
+    @torch.no_grad()
+    def _next_value(self, batch: Any) -> Tensor:
+        """Soft value [B] of the next state: target Q^A of the chunk that the current actor's noise decodes to."""
+        features, context = self._tensor(batch.obs_next), self._context(batch.info, "next_context")
+        scaled = self.policy.standardise(features)
+        noise, log_prob = self.policy.sample(scaled)
+        chunk = self._decoded(features, context, self.policy.magnitude * noise)
+        value: Tensor = self.critic_old(scaled, chunk).amin(0) - self.temperature.value * log_prob
+        return value
+
+    @property
+    def _actors_critic(self) -> StackedCritics:
+        return self.noise_critic
+
+    def _fit_scaling(self, buffer: ReplayBuffer, indices: Any) -> None:
+        super()._fit_scaling(buffer, indices)
+        self.chunk_scaler.fit(self._tensor(buffer.info.chunk[indices]).flatten(1))
+
+    def _decoded(self, features: Tensor, context: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
+        return self._flat(self.decoder(features, context, vectors))
+
+    def _flat(self, chunk: Tensor) -> Tensor:
+        scaled: Tensor = self.chunk_scaler(chunk.flatten(1))
+        return scaled
+
+    def _context(self, info: Any, name: str, indices: Any = slice(None)) -> dict[str, Tensor]:
+        """A kept context as tensors; empty for policies that have none."""
+        return {key: torch.as_tensor(value[indices]) for key, value in info.get(name, {}).items()}
+
+
+def build_dsrl_na(
+    observation_space: Box,
+    action_space: Box,
+    *,
+    decoder: Decoder,
+    chunk_shape: tuple[int, int],
+    hidden: int,
+    depth: int,
+    activation: str,
+    num_critics: int,
+    noise_critic_grad_steps: int,
+    replay: str,
+    alpha: float | Literal["auto"],
+    initial_alpha: float,
+    target_entropy: float | Literal["auto"],
+    actor_lr: float,
+    critic_lr: float,
+    alpha_lr: float,
+    gamma: float,
+    tau: float,
+    critic_warmup_updates: int,
+) -> DSRLNA:
+    """DSRL-NA for features [F], the noise box [dim] and executed chunks of `chunk_shape` (horizon, A); see DSRL-SAC.
+
+    `decoder` decodes replayed looks; `replay` says in which precision their context is kept: `context` (half, where
+    that saves something) or `exact_context`. Raises ValueError for values out of range.
+    """
+    if replay not in REPLAYS:
+        raise ValueError(f"sac.replay is {replay!r}; choose one of {', '.join(REPLAYS)}")
+    if noise_critic_grad_steps < 1:
+        raise ValueError(f"sac.noise_critic_grad_steps is {noise_critic_grad_steps}; the actor needs 1 at least")
+    start = initial_temperature(alpha, initial_alpha)
+    features, dim, chunk_dim = observation_space.shape[0], action_space.shape[0], chunk_shape[0] * chunk_shape[1]
+    entropy = float(-dim if target_entropy == "auto" else target_entropy)
+    actor = Actor(features, dim, hidden, depth, activation, prior_std(float(action_space.high[0])))
+    return DSRLNA(
+        policy=NoisePolicy(actor, FeatureScaler(features), observation_space, action_space),
+        critics=StackedCritics(num_critics, features, chunk_dim, hidden, depth, activation),
+        noise_critics=StackedCritics(num_critics, features, dim, hidden, depth, activation),
+        chunk_scaler=FeatureScaler(chunk_dim),
+        decoder=decoder,
+        replay=replay,
+        temperature=Temperature(start, trainable=alpha == "auto"),
+        target_entropy=entropy if alpha == "auto" else None,
+        optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
+        gamma=gamma,
+        tau=tau,
+        critic_warmup_updates=critic_warmup_updates,
+        noise_critic_grad_steps=noise_critic_grad_steps,
+    )

@@ -1,0 +1,74 @@
+"""Steering by hand: a policy whose chunk is affine in noise, features and context, and replay of its decisions."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from tianshou.data import Batch, ReplayBuffer
+
+from dsrl.noise_action_env import NoiseSpace
+from dsrl.sac.dsrl_na import DSRLNA, build_dsrl_na
+
+FEATURES, DIM, HORIZON, ACTION, BATCH, GAMMA, TAU = 3, 2, 2, 2, 16, 0.9, 0.25
+BY_NOISE = torch.tensor([[1.0, 0.5, -1.0, 0.0], [0.25, -2.0, 0.5, 1.0]])
+BY_FEATURES = torch.tensor([[0.5, 0.0, 0.0, 1.0], [0.0, -0.5, 0.25, 0.0], [1.0, 0.0, -1.0, 0.5]])
+
+
+class Affine:
+    """chunk = w · BY_NOISE + s · BY_FEATURES + shift; remembers the noise that it was given."""
+
+    def __init__(self) -> None:
+        self.vectors: list[torch.Tensor] = []
+
+    def __call__(self, features, context, vectors):
+        self.vectors.append(vectors.clone())
+        flat = vectors @ BY_NOISE + features @ BY_FEATURES + context["shift"]
+        return flat.reshape(-1, HORIZON, ACTION)
+
+
+def build_na(magnitude: float = 1.5, **changes) -> DSRLNA:
+    options = {
+        "decoder": Affine(),
+        "chunk_shape": (HORIZON, ACTION),
+        "hidden": 8,
+        "depth": 2,
+        "activation": "Tanh",
+        "num_critics": 3,
+        "noise_critic_grad_steps": 4,
+        "replay": "context",
+        "alpha": "auto",
+        "initial_alpha": 0.3,
+        "target_entropy": "auto",
+        "actor_lr": 1e-2,
+        "critic_lr": 1e-2,
+        "alpha_lr": 1e-2,
+        "gamma": GAMMA,
+        "tau": TAU,
+        "critic_warmup_updates": 0,
+    }
+    torch.manual_seed(0)
+    box = Box(-np.inf, np.inf, (FEATURES,), np.float32)
+    algorithm = build_dsrl_na(box, NoiseSpace(DIM, magnitude), **(options | changes))
+    with torch.no_grad():
+        algorithm.policy.actor.head.weight.normal_(std=0.3)  # away from the prior, the same in every state
+    algorithm.policy.scaler.fit(torch.randn(50, FEATURES) * 3 + 1)
+    algorithm.chunk_scaler.fit(torch.randn(50, HORIZON * ACTION) * 2 - 1)
+    return algorithm
+
+
+def na_buffer(size: int = BATCH) -> ReplayBuffer:
+    rng = np.random.default_rng(0)
+    buffer = ReplayBuffer(size)
+    for i in range(size):
+        end = {"terminated": i % 4 == 1, "truncated": i % 4 == 3}
+        obs, obs_next = rng.standard_normal((2, FEATURES)).astype(np.float32)
+        shift, next_shift = rng.standard_normal((2, HORIZON * ACTION)).astype(np.float32)
+        info = {
+            "chunk": rng.standard_normal((HORIZON, ACTION)).astype(np.float32),
+            "context": {"shift": shift},
+            "next_context": {"shift": next_shift},
+        }
+        act = np.full(DIM, np.nan, np.float32)  # what was thought is not known, only what was done
+        buffer.add(Batch(obs=obs, obs_next=obs_next, act=act, rew=float(i), info=info, done=any(end.values()), **end))
+    return buffer
