@@ -73,8 +73,8 @@ def paired(base: Evaluation, steered: Evaluation) -> dict[str, Any] | None:
 class _Actor(Protocol):
     """The part of an algorithm that an evaluation needs."""
 
-    def act(self, features: NDArray[np.float32], keys: Sequence[Sequence[int]] | None) -> NDArray[np.float32]:
-        """Noise vectors [n, dim] for features [n, F]; with `keys`, row i is a draw seeded by keys[i]."""
+    def act(self, features: NDArray[np.float32], normal: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Noise vectors [n, dim] for features [n, F]; a draw, where standard normal numbers [n, dim] are given."""
 
 
 def base_noise(noise_shape: tuple[int, int]) -> Act:
@@ -102,8 +102,10 @@ def steered_noise(algorithm: _Actor, noise: Any, *, stochastic: bool) -> Act:
     """The policy under the actor: its mean, or a draw that is a function of (world, decision) alone."""
 
     def act(features: NDArray[np.float32], seeds: Sequence[int], decision: int) -> Tensor:
-        keys = [(seed, decision) for seed in seeds] if stochastic else None
-        expanded: Tensor = noise.expand(torch.as_tensor(algorithm.act(features, keys)))
+        normal = None
+        if stochastic:
+            normal = torch.cat([noise.sample_prior(1, _generator(seed, decision)) for seed in seeds]).numpy()
+        expanded: Tensor = noise.expand(torch.as_tensor(algorithm.act(features, normal)))
         return expanded
 
     return act

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dsrl.interfaces import SteerablePolicy, Task
 from dsrl.logging import Logger
 from dsrl.noise_action_env import FIRST_DRAWN_SEED, NoiseActionEnv
+from dsrl.replay import GIB, NOISE, buffer_length, checked_replay_bytes
 from dsrl.run import RunFolder
 
 GROUPS = ("task", "policy", "noise", "sac", "logging")  # conf/<group>/ builds only from dsrl/<group>/
@@ -80,6 +81,7 @@ def train(cfg: DictConfig) -> float:
             logging = checked(cfg, "logging")
         parts = build(cfg, screen.phase)
         with _user_errors():
+            check_replay(parts, screen.phase)
             loggers: list[Logger] = [_instantiate(node) for node in logging.values()]
         return workflow.train(parts, folder, loggers, screen)
 
@@ -119,14 +121,24 @@ def build(cfg: DictConfig, announce: Callable[[str], None]) -> Parts:
         noise = _instantiate(nodes["noise"])(noise_shape=policy.noise_shape)
         env = NoiseActionEnv(task, policy, noise, horizon)
         build_algorithm = _instantiate(nodes["sac"])
+        live = _accepted(nodes["sac"], decoder=env.decode, chunk_shape=env.chunk_shape)
 
     def make_algorithm() -> Any:
         torch.manual_seed(settings.seed)
-        return build_algorithm(env.observation_space, env.action_space)
+        return build_algorithm(env.observation_space, env.action_space, **live)
 
     with _user_errors():
         make_algorithm()  # a wrong value in `sac` shows now, not after the base evaluation
     return Parts(settings, task, policy, noise, env, make_algorithm)
+
+
+def check_replay(parts: Parts, announce: Callable[[str], None]) -> None:
+    """Say what replay will take where it keeps more than noise; raises ValueError where that does not fit."""
+    settings, replay = parts.settings, parts.make_algorithm().replay
+    transitions = buffer_length(settings.buffer_size, settings.decisions, len(parts.env))
+    taken = checked_replay_bytes(parts.env, replay, transitions)
+    if replay != NOISE:
+        announce(f"replay keeps what the policy saw: up to {taken / GIB:.2f} GiB for {transitions} transitions")
 
 
 def checked(cfg: DictConfig, group: str) -> DictConfig:

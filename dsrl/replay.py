@@ -67,6 +67,11 @@ def _array(key: str, value: Tensor, replay: str) -> NDArray[Any]:
     return (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
 
 
+def buffer_length(buffer_size: int, decisions: int, num_envs: int) -> int:
+    """Transitions that replay will hold: `buffer_size`, or all of a run that has fewer."""
+    return min(buffer_size, num_envs * -(-decisions // num_envs))
+
+
 def replay_bytes(env: NoiseActionEnv, replay: str, transitions: int) -> int:
     """Bytes that `transitions` transitions take, from one look at a blank observation: nothing is simulated."""
     numbers = 2 * env.policy.feature_dim + env.noise.dim + 8  # reward, flags, counts

@@ -21,7 +21,7 @@ from tianshou.data import Collector, ReplayBuffer, VectorReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
 
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.replay import NOISE, Recorder
+from dsrl.replay import NOISE, Recorder, buffer_length
 
 EPISODE_WINDOW = 64  # latest episodes behind train/success_rate and train/return
 
@@ -129,11 +129,6 @@ def train(
             collector.reset_env()
             diary.forget_unfinished()
     return diary.counters
-
-
-def buffer_length(buffer_size: int, decisions: int, num_envs: int) -> int:
-    """Transitions that replay will hold: `buffer_size`, or all of a run that has fewer."""
-    return min(buffer_size, num_envs * -(-decisions // num_envs))
 
 
 def make_buffer(size: int, num_envs: int, seed: int) -> VectorReplayBuffer:

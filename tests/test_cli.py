@@ -52,7 +52,7 @@ def _build_error(*overrides: str) -> str:
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("train.py", ["task: gym, pendulum", "sac: dsrl_sac", "logging: csv, none, tensorboard, wandb", "sac.alpha"]),
+        ("train.py", ["task: gym, pendulum", "sac: dsrl_na", "logging: csv, none, tensorboard, wandb", "sac.alpha"]),
         ("eval.py", ["checkpoint", "run=outputs"]),
     ],
 )

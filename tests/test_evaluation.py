@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 import torch
@@ -15,12 +13,10 @@ from dsrl.noise_action_env import NoiseActionEnv
 
 
 class Actor:
-    """Steers towards the features, or by a draw from the keys."""
+    """Steers towards the features, or by the draw."""
 
-    def act(self, features: np.ndarray, keys: Sequence[Sequence[int]] | None) -> np.ndarray:
-        if keys is None:
-            return np.tanh(features)
-        return np.array([np.random.default_rng(list(key)).standard_normal(1) for key in keys], dtype=np.float32)
+    def act(self, features: np.ndarray, normal: np.ndarray | None = None) -> np.ndarray:
+        return np.tanh(features) if normal is None else np.tanh(normal)
 
 
 def _env(num_envs: int) -> NoiseActionEnv:
@@ -76,6 +72,14 @@ def test_the_actors_prior_repeats_one_vector_within_its_box() -> None:
     noise = prior_noise(_noise())(np.zeros((200, 1), np.float32), range(200), 0)
     assert torch.equal(noise[:, 0], noise[:, 1])
     assert noise.abs().max() == 1.0
+
+
+def test_a_stochastic_actor_draws_a_standard_normal_vector_for_each_world_and_decision() -> None:
+    act = steered_noise(Actor(), _noise(), stochastic=True)
+    noise = act(np.zeros((500, 1), np.float32), range(500), 3)
+    assert noise.shape == (500, 2, 1)
+    assert abs(torch.atanh(noise).std().item() - 1) < 0.1
+    assert not torch.equal(noise, act(np.zeros((500, 1), np.float32), range(500), 4))
 
 
 def test_steering_by_the_features_always_succeeds() -> None:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from countdown import CountdownTask, EchoPolicy
+from hydra import compose, initialize_config_dir
 from tianshou.data import Collector
 
+from dsrl.experiment import build, check_replay
 from dsrl.interfaces import Encoding
 from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.replay import Recorder, available_memory, checked_replay_bytes, context_arrays, replay_bytes
+from dsrl.replay import (
+    Recorder,
+    available_memory,
+    buffer_length,
+    checked_replay_bytes,
+    context_arrays,
+    replay_bytes,
+)
 from dsrl.sac.dsrl_na import build_dsrl_na
-from dsrl.training import buffer_length, make_buffer, train
+from dsrl.training import make_buffer, train
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 class Heavy(EchoPolicy):
@@ -132,6 +145,17 @@ def test_replay_that_cannot_fit_is_refused_with_what_would():
     with pytest.raises(ValueError, match=message):
         checked_replay_bytes(env, "context", 1_000_000, available=2**30)
     assert 2**20 < available_memory() < 2**50
+
+
+def test_dsrl_na_is_built_from_its_yaml_and_its_replay_announced_or_refused(monkeypatch):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        parts = build(compose("train", ["task=pendulum", "sac=dsrl_na", "num_envs=2", "decisions=1000"]), print)
+    told: list[str] = []
+    check_replay(parts, told.append)
+    assert told == ["replay keeps what the policy saw: up to 0.00 GiB for 1000 transitions"]
+    monkeypatch.setattr("dsrl.replay.available_memory", lambda: 1000)
+    with pytest.raises(ValueError, match="replay of 1000 transitions takes"):
+        check_replay(parts, print)
 
 
 def test_a_short_run_gets_a_short_buffer():
