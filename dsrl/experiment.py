@@ -7,7 +7,7 @@ cfg -> Settings (typed scalars)
 from __future__ import annotations
 
 import inspect
-import re
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -17,10 +17,11 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
-from hydra.utils import get_object, instantiate
-from omegaconf import MISSING, DictConfig, OmegaConf
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dsrl.components import check_targets, component
 from dsrl.interfaces import SteerablePolicy, Task
 from dsrl.logging import Logger
 from dsrl.noise_action_env import FIRST_DRAWN_SEED, NoiseActionEnv
@@ -28,7 +29,6 @@ from dsrl.replay import GIB, NOISE, buffer_length, checked_replay_bytes
 from dsrl.run import RunFolder
 
 GROUPS = ("task", "policy", "noise", "sac", "logging")  # conf/<group>/ builds only from dsrl/<group>/
-TARGET = re.compile(r"dsrl\.(?P<group>\w+)\.(?P<module>[a-z]\w*)\.(?P<name>[A-Za-z]\w*)")
 
 
 class UserError(Exception):
@@ -99,6 +99,7 @@ def evaluate(cfg: DictConfig) -> float:
             saved = _saved_config(folder)
             state = None if request.checkpoint == "none" else folder.load(request.checkpoint)
         parts = build(saved, screen.phase)
+        _check_same_policy(parts, folder)
         return workflow.evaluate(parts, folder, request, state, screen)
 
 
@@ -143,48 +144,15 @@ def check_replay(parts: Parts, announce: Callable[[str], None]) -> None:
 
 def checked(cfg: DictConfig, group: str) -> DictConfig:
     """A group with its interpolations resolved: what is checked here is, to the letter, what will be built."""
+    if not isinstance(cfg.get(group), DictConfig):
+        raise ValueError(f"the config lacks the group {group}; `python train.py --help` shows its choices")
     plain = OmegaConf.to_container(cfg[group], resolve=True)
     check_targets(plain, group, group)
+    components = {f"{group}.{name}": node for name, node in plain.items()} if group == "logging" else {group: plain}
+    for where, node in components.items():
+        if not isinstance(node, dict) or "_target_" not in node:
+            raise ValueError(f"{where} lacks _target_, so that nothing can be built; choose one of conf/{group}")
     return OmegaConf.create(plain)  # type: ignore[return-value]
-
-
-def check_targets(node: Any, where: str, group: str) -> None:
-    """Let a config build our own components only, and only with arguments that they take.
-
-    A config may come from a run folder that somebody sent, and Hydra would call anything it names. A target is
-    dsrl.<group>.<module>.<name>, public, and defined in that very module.
-
-    Raises:
-        ValueError: for any other target, for keys that the target does not take, and for values left open.
-    """
-    if isinstance(node, dict):
-        if "_target_" in node:
-            _check_call(node, where, group)
-        for key, value in node.items():
-            check_targets(value, f"{where}.{key}", group)
-    elif isinstance(node, list):
-        for i, value in enumerate(node):
-            check_targets(value, f"{where}[{i}]", group)
-    elif node == MISSING:
-        raise ValueError(f"{where} has no default; type {where}=…")
-    elif isinstance(node, str) and "${" in node:  # escaped once: it would turn into another value after this check
-        raise ValueError(f"{where} is {node!r}; write the value itself")
-
-
-def _check_call(content: dict[str, Any], where: str, group: str) -> None:
-    """One `_target_` with its arguments."""
-    target = content["_target_"]
-    match = TARGET.fullmatch(target) if isinstance(target, str) else None
-    if match is None or match["group"] != group:
-        raise ValueError(f"{where}._target_ is {target!r}; a config may build dsrl.{group}.<module>.<name> only")
-    component = get_object(target)
-    if getattr(component, "__module__", None) != target.rpartition(".")[0] or not callable(component):
-        raise ValueError(f"{where}._target_ {target!r} is not defined in that module; name the component itself")
-    known = inspect.signature(component).parameters
-    unknown = [key for key in content if not key.startswith("_") and key not in known]
-    extra = [key for key in content if key.startswith("_") and key not in ("_target_", "_partial_", "_convert_")]
-    if unknown or extra:
-        raise ValueError(f"{where}.{(unknown + extra)[0]} is no option; {target} takes {', '.join(known)}")
 
 
 def _settings(cfg: DictConfig) -> Settings:
@@ -240,7 +208,7 @@ def _instantiate(node: DictConfig, **live: Any) -> Any:
 
 def _accepted(node: DictConfig, **live: Any) -> dict[str, Any]:
     """Those live values that the target of `node` takes."""
-    known = inspect.signature(get_object(node._target_)).parameters
+    known = inspect.signature(component(node._target_)).parameters
     return {name: value for name, value in live.items() if name in known}
 
 
@@ -277,6 +245,18 @@ def _saved_config(folder: RunFolder) -> DictConfig:
     return saved
 
 
+def _check_same_policy(parts: Parts, folder: RunFolder) -> None:
+    """Noise that was learnt for other weights means nothing; a run that was cut short has not noted its own."""
+    from dsrl.workflow import policy_sha256
+
+    noted = json.loads(folder.summary.read_text())["policy_sha256"]["after"] if folder.summary.is_file() else None
+    found = policy_sha256(parts)
+    if noted is not None and noted != found:
+        raise UserError(
+            f"the policy's weights have sha256 {found} but the run steered {noted}; bring its checkpoint back"
+        )
+
+
 @contextmanager
 def _user_errors() -> Iterator[None]:
     """Turn what our own checks raise into UserError; everything else is a mistake of ours and keeps its traceback."""
@@ -293,10 +273,13 @@ def _user_errors() -> Iterator[None]:
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
-    """End the program on a UserError with its sentence alone; in a sweep, the launcher has to see the exception."""
+    """End the program with the sentence alone where the user can mend it: other values, or something to install.
+
+    In a sweep the launcher has to see the exception.
+    """
     try:
         yield
-    except UserError as error:
+    except (UserError, ImportError) as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
         raise SystemExit(f"error: {' '.join(str(error).split())}") from None

@@ -30,6 +30,10 @@ class RunFolder:
         self.learning_curve = path / "learning_curve.png"
         self.video = path / "base_vs_steered.mp4"
 
+    def config_sha256(self) -> str | None:
+        """The digest of the run's config as it is saved; None where there is none."""
+        return hashlib.sha256(self.config.read_bytes()).hexdigest() if self.config.is_file() else None
+
     def checkpoint(self, name: str) -> Path:
         """The folder of a checkpoint (`best` or `last`)."""
         return self.path / "checkpoints" / name

@@ -48,7 +48,9 @@ class Film:
     def step(self, action: Tensor) -> Step:
         """As the wrapped task; then take a picture of every filmed world that has not ended."""
         step = self._task.step(action)
-        images = next(iter(self._task.observe().images.values()))[: self._num_worlds]
+        if all(self._over):
+            return step
+        images = self._look()[: self._num_worlds]
         for world, image in enumerate(images):
             if self._over[world]:
                 continue
@@ -56,6 +58,12 @@ class Film:
             self._over[world] = bool(step.terminated[world] | step.truncated[world])
             self.successes[world] = step.success is not None and bool(step.success[world])
         return step
+
+    def _look(self) -> Tensor:
+        """One camera's pictures [B, 3, H, W], from a task that can draw one alone or out of a whole observation."""
+        picture = getattr(self._task, "picture", None)
+        pictures: Tensor = next(iter(self._task.observe().images.values())) if picture is None else picture()
+        return pictures
 
 
 def side_by_side(base: Film, steered: Film, seeds: Sequence[int]) -> list[Frame]:

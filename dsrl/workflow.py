@@ -82,7 +82,15 @@ def evaluate(parts: Parts, folder: RunFolder, request: Request, state: Any, scre
     result = _evaluate(parts, act, screen, episodes=episodes, first_seed=first_seed)
     screen.console.print(report.summary_table({request.checkpoint: result}))
     asked = {**asdict(request), "episodes": episodes, "seed": first_seed}
-    write_json(folder.path / "eval.json", {"request": asked, "result": result.summary(), "worlds": asdict(result)})
+    written = {
+        "request": asked,
+        "result": result.summary(),
+        "worlds": asdict(result),
+        "config_sha256": folder.config_sha256(),
+        "policy_sha256": policy_sha256(parts),
+        "packages": report.package_versions(),
+    }
+    write_json(folder.path / "eval.json", written)
     screen.phase(f"written to {folder.path / 'eval.json'}")
     return result.score
 

@@ -12,7 +12,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from dsrl.experiment import GROUPS, Settings, check_targets, checked
+from dsrl.components import check_targets
+from dsrl.experiment import GROUPS, Settings, checked
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -164,3 +165,24 @@ def test_a_key_that_the_component_does_not_take_is_named() -> None:
     node = {"_target_": "dsrl.task.gym.GymTask", "id": "Pendulum-v1", "num_env": 3}
     with pytest.raises(ValueError, match=r"task\.num_env is no option; dsrl\.task\.gym\.GymTask takes id, num_envs"):
         check_targets(node, "task", "task")
+
+
+def test_an_argument_that_the_component_needs_is_named() -> None:
+    node = {"_target_": "dsrl.task.gym.GymTask", "id": "Pendulum-v1", "max_steps": None}
+    with pytest.raises(ValueError, match=r"task\.num_envs is missing and dsrl\.task\.gym\.GymTask needs it; type"):
+        check_targets(node, "task", "task")
+
+
+@pytest.mark.parametrize("target", ["dsrl.task.jim.GymTask", "dsrl.task.gym.JimTask"])
+def test_a_component_that_is_not_there_is_one_sentence(target: str) -> None:
+    with pytest.raises(ValueError, match=r"task\._target_ .* is not there"):
+        check_targets({"_target_": target}, "task", "task")
+
+
+@pytest.mark.parametrize(
+    ("group", "node"),
+    [("task", None), ("task", {"id": "Pendulum-v1"}), ("logging", {"csv": {"folder": "."}}), ("logging", {"csv": 3})],
+)
+def test_a_group_without_a_component_is_one_sentence(group: str, node: Any) -> None:
+    with pytest.raises(ValueError, match=rf"{group}.* (choose one of conf/|shows its choices)"):
+        checked(OmegaConf.create({group: node}), group)

@@ -81,6 +81,8 @@ class GymTask:
 
 
 def _make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
+    if ":" in id:  # gymnasium would import the module before the colon, and a config may come from anybody
+        raise ValueError(f"task.id is {id!r} and would import a module; type a registered id without colon")
     try:
         return gymnasium.make(id, max_episode_steps=max_steps, **env_kwargs)
     except gymnasium.error.Error as error:
