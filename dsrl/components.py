@@ -8,14 +8,11 @@ import re
 from typing import Any
 
 _TARGET = re.compile(r"dsrl\.(?P<group>\w+)\.(?P<module>[a-z]\w*)\.(?P<name>[A-Za-z]\w*)")
-_LIVE = {  # arguments that no YAML can hold
-    "task",
-    "announce",
-    "noise_shape",
-    "observation_space",
-    "action_space",
-    "decoder",
-    "chunk_shape",
+_LIVE = {  # arguments that no YAML can hold: dsrl.experiment gives them to those that take them
+    "task": {"announce"},
+    "policy": {"task"},
+    "noise": {"noise_shape"},
+    "sac": {"observation_space", "action_space", "decoder", "chunk_shape"},
 }
 _OPEN = "???"  # how a YAML leaves a value open
 
@@ -61,12 +58,12 @@ def _check_call(content: dict[str, Any], where: str, group: str) -> None:
         raise ValueError(f"{where}._target_ {target!r} is not there ({error}); name a component of dsrl") from error
     if getattr(found, "__module__", None) != target.rpartition(".")[0] or not callable(found):
         raise ValueError(f"{where}._target_ {target!r} is not defined in that module; name the component itself")
-    known = inspect.signature(found).parameters
+    live = _LIVE.get(group, set())
+    known = {name: one for name, one in inspect.signature(found).parameters.items() if name not in live}
     unknown = [key for key in content if not key.startswith("_") and key not in known]
     extra = [key for key in content if key.startswith("_") and key not in ("_target_", "_partial_", "_convert_")]
     if unknown or extra:
         raise ValueError(f"{where}.{(unknown + extra)[0]} is no option; {target} takes {', '.join(known)}")
-    needed = [name for name, argument in known.items() if argument.default is argument.empty and name not in _LIVE]
-    missing = [name for name in needed if name not in content]
+    missing = [name for name, one in known.items() if one.default is one.empty and name not in content]
     if missing:
         raise ValueError(f"{where}.{missing[0]} is missing and {target} needs it; type {where}.{missing[0]}=…")

@@ -186,3 +186,9 @@ def test_a_component_that_is_not_there_is_one_sentence(target: str) -> None:
 def test_a_group_without_a_component_is_one_sentence(group: str, node: Any) -> None:
     with pytest.raises(ValueError, match=rf"{group}.* (choose one of conf/|shows its choices)"):
         checked(OmegaConf.create({group: node}), group)
+
+
+def test_an_argument_that_only_the_program_can_give_is_no_option() -> None:
+    node = {"_target_": "dsrl.noise.full.FullNoise", "magnitude": 1.0, "action_dims": None, "noise_shape": [1, 2]}
+    with pytest.raises(ValueError, match=r"noise\.noise_shape is no option; .* takes magnitude, action_dims"):
+        check_targets(node, "noise", "noise")
