@@ -31,7 +31,8 @@ from torch import Tensor
 
 from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
 from dsrl.sac._noise_policy import NoisePolicy, prior_std
-from dsrl.sac.dsrl_sac import DSRLSAC, adam, initial_temperature
+from dsrl.sac._options import adam, initial_temperature, tuned_entropy
+from dsrl.sac.dsrl_sac import DSRLSAC
 
 REPLAYS = ("context", "exact_context")
 
@@ -123,7 +124,7 @@ class DSRLNA(DSRLSAC):
         vectors = torch.randn(len(features), self.policy.action_space.shape[0], device=features.device)
         targets = self.chunk_values(features, context, vectors)
         values = self.noise_critic(self.policy.standardise(features), vectors / self.policy.magnitude)
-        loss = 0.5 * (values - targets).square().mean(1).sum()
+        loss: Tensor = 0.5 * (values - targets).square().mean(1).sum()
         self.noise_critic_optim.step(loss)
         return loss.detach()
 
@@ -194,7 +195,6 @@ def build_dsrl_na(
         raise ValueError(f"sac.noise_critic_grad_steps is {noise_critic_grad_steps}; the actor needs 1 at least")
     start = initial_temperature(alpha, initial_alpha)
     features, dim, chunk_dim = observation_space.shape[0], action_space.shape[0], chunk_shape[0] * chunk_shape[1]
-    entropy = float(-dim if target_entropy == "auto" else target_entropy)
     actor = Actor(features, dim, hidden, depth, activation, prior_std(float(action_space.high[0])))
     return DSRLNA(
         policy=NoisePolicy(actor, FeatureScaler(features), observation_space, action_space),
@@ -204,7 +204,7 @@ def build_dsrl_na(
         decoder=decoder,
         replay=replay,
         temperature=Temperature(start, trainable=alpha == "auto"),
-        target_entropy=entropy if alpha == "auto" else None,
+        target_entropy=tuned_entropy(alpha, target_entropy, dim),
         optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
         gamma=gamma,
         tau=tau,

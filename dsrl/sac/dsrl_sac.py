@@ -21,12 +21,13 @@ import torch
 from gymnasium.spaces import Box
 from tianshou.algorithm.algorithm_base import TrainingStats
 from tianshou.algorithm.modelfree.ddpg import ActorCriticOffPolicyAlgorithm
-from tianshou.algorithm.optim import OptimizerFactory, TorchOptimizerFactory
+from tianshou.algorithm.optim import OptimizerFactory
 from tianshou.data import ReplayBuffer
 from torch import Tensor
 
 from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
 from dsrl.sac._noise_policy import Floats, NoisePolicy, prior_std
+from dsrl.sac._options import adam, initial_temperature, tuned_entropy
 
 
 @dataclass(kw_only=True)
@@ -118,7 +119,7 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         """Soft value [B] of the next state under target critics and the current actor."""
         features = self.policy.standardise(batch.obs_next)
         noise, log_prob = self.policy.sample(features)
-        value: Tensor = self.critic_old(features, noise).amin(0) - self.temperature.value * log_prob
+        value: Tensor = self._joined(self.critic_old(features, noise)) - self.temperature.value * log_prob
         return value
 
     def _update_with_batch(self, batch: Any) -> TrainingStats:
@@ -149,10 +150,14 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
     def _actor_step(self, features: Tensor, noise: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
         critic = self._actors_critic
         critic.requires_grad_(False)  # the gradient passes through the critics, it is not theirs
-        loss: Tensor = (alpha * log_prob - critic(features, noise).amin(0)).mean()
+        loss: Tensor = (alpha * log_prob - self._joined(critic(features, noise))).mean()
         self.policy_optim.step(loss)
         critic.requires_grad_(True)
         return loss.detach()
+
+    def _joined(self, values: Tensor) -> Tensor:
+        """One value [B] of those of all critics [E, B]: the smallest."""
+        return values.amin(0)
 
     @property
     def _actors_critic(self) -> StackedCritics:
@@ -186,30 +191,15 @@ def build_dsrl_sac(
     """
     start = initial_temperature(alpha, initial_alpha)
     features, dim = observation_space.shape[0], action_space.shape[0]
-    entropy = float(-dim if target_entropy == "auto" else target_entropy)
     actor = Actor(features, dim, hidden, depth, activation, prior_std(float(action_space.high[0])))
     policy = NoisePolicy(actor, FeatureScaler(features), observation_space, action_space)
     return DSRLSAC(
         policy=policy,
         critics=StackedCritics(num_critics, features, dim, hidden, depth, activation),
         temperature=Temperature(start, trainable=alpha == "auto"),
-        target_entropy=entropy if alpha == "auto" else None,
+        target_entropy=tuned_entropy(alpha, target_entropy, dim),
         optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
         gamma=gamma,
         tau=tau,
         critic_warmup_updates=critic_warmup_updates,
     )
-
-
-def initial_temperature(alpha: float | Literal["auto"], initial_alpha: float) -> float:
-    if isinstance(alpha, str) and alpha != "auto":
-        raise ValueError(f"sac.alpha is {alpha!r}; give a number to fix the temperature, or auto to tune it")
-    start = float(initial_alpha if alpha == "auto" else alpha)
-    if not start > 0:
-        name = "initial_alpha" if alpha == "auto" else "alpha"
-        raise ValueError(f"sac.{name} is {start}; a temperature is above 0, such as 0.1")
-    return start
-
-
-def adam(lr: float) -> OptimizerFactory:
-    return TorchOptimizerFactory(torch.optim.Adam, lr=lr, fused=True)

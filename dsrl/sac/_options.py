@@ -1,0 +1,31 @@
+"""Options that several algorithms share, from the words of a YAML to what the algorithms take."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from tianshou.algorithm.optim import OptimizerFactory, TorchOptimizerFactory
+
+
+def initial_temperature(alpha: float | Literal["auto"], initial_alpha: float) -> float:
+    """Where α starts: at `alpha` if that is a number, else at `initial_alpha`. Raises ValueError unless above 0."""
+    if isinstance(alpha, str) and alpha != "auto":
+        raise ValueError(f"sac.alpha is {alpha!r}; give a number to fix the temperature, or auto to tune it")
+    start = float(initial_alpha if alpha == "auto" else alpha)
+    if not start > 0:
+        name = "initial_alpha" if alpha == "auto" else "alpha"
+        raise ValueError(f"sac.{name} is {start}; a temperature is above 0, such as 0.1")
+    return start
+
+
+def tuned_entropy(alpha: float | Literal["auto"], target_entropy: float | Literal["auto"], dim: int) -> float | None:
+    """The entropy of u [dim], in nats, towards which α is tuned (`auto` is -dim); None where α is fixed."""
+    if alpha != "auto":
+        return None
+    return float(-dim if target_entropy == "auto" else target_entropy)
+
+
+def adam(lr: float) -> OptimizerFactory:
+    """Adam in one fused kernel."""
+    return TorchOptimizerFactory(torch.optim.Adam, lr=lr, fused=True)

@@ -1,0 +1,104 @@
+"""DSRL-SAC by the recipe of its π0 experiments: many critics, their mean, and no entropy in the backup.
+
+One gradient step, in the order of the published code (arXiv 2506.15799, app. on generalist policies; dsrl_pi0):
+
+    critics       y = r + γ^k (1 - terminated) mean_j Q̄_j(s', u'),  u' ~ π(s'),  L = mean_j MSE(Q_j(s, u), y)
+    polyak        Q̄ <- τ Q + (1 - τ) Q̄
+    actor         L = mean[α log π(û) - mean_j Q_j(s, û)],  û ~ π(s), the critics just updated
+    temperature   L = α · mean[-log π(û) - H̄],  by the same û
+
+γ is per control step and k the executed horizon. Only `terminated` (success, in the published tasks) cuts the return.
+Entropies are those of u; the published code counts w = b·u: its H̄ is `target_entropy + dim·log b`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from gymnasium.spaces import Box
+from tianshou.algorithm.algorithm_base import TrainingStats
+from torch import Tensor
+
+from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
+from dsrl.sac._noise_policy import NoisePolicy, prior_std
+from dsrl.sac._options import adam, initial_temperature, tuned_entropy
+from dsrl.sac.dsrl_sac import DSRLSAC, SACStats
+
+
+class DSRLPi0(DSRLSAC):
+    """DSRL-SAC with the mean of its critics, a backup without entropy, and critics that step before the actor."""
+
+    def _joined(self, values: Tensor) -> Tensor:
+        """The mean [B] of all critics [E, B]."""
+        return values.mean(0)
+
+    @torch.no_grad()
+    def _next_value(self, batch: Any) -> Tensor:
+        """Value [B] of the next state without the entropy of what follows."""
+        features = self.policy.standardise(batch.obs_next)
+        noise, _ = self.policy.sample(features)
+        return self._joined(self.critic_old(features, noise))
+
+    def _update_with_batch(self, batch: Any) -> TrainingStats:
+        alpha = self.temperature.value
+        critic_loss, q = self._critic_step(batch)
+        self._update_lagged_network_weights()
+        noise, log_prob = self.policy.sample(batch.features)
+        actor_loss = self._actor_step(batch.features, noise, log_prob, alpha)
+        alpha_loss = self._temperature_step(log_prob.detach())
+        entropy = -log_prob.detach().mean()
+        return SACStats(
+            critic_loss=critic_loss, q=q, actor_loss=actor_loss, entropy=entropy, alpha=alpha, alpha_loss=alpha_loss
+        )
+
+    def _critic_step(self, batch: Any) -> tuple[Tensor, Tensor]:
+        values = self.critic(batch.features, batch.choice)  # [E, B]
+        loss = (values - batch.returns).square().mean()
+        self.critic_optim.step(loss)
+        return loss.detach(), values.detach().mean()
+
+    def _temperature_step(self, log_prob: Tensor) -> Tensor | None:
+        if self.alpha_optim is None or self.target_entropy is None:
+            return None
+        loss = self.temperature.log_alpha.exp() * (-log_prob - self.target_entropy).mean()
+        self.alpha_optim.step(loss)
+        return loss.detach()
+
+
+def build_dsrl_pi0(
+    observation_space: Box,
+    action_space: Box,
+    *,
+    chunk_shape: tuple[int, int],
+    hidden: int,
+    depth: int,
+    activation: str,
+    num_critics: int,
+    alpha: float | Literal["auto"],
+    initial_alpha: float,
+    target_entropy: float | Literal["auto"],
+    actor_lr: float,
+    critic_lr: float,
+    alpha_lr: float,
+    gamma: float,
+    tau: float,
+    critic_warmup_updates: int,
+) -> DSRLPi0:
+    """The π0 recipe for features [F], the noise box [dim] and chunks of which `chunk_shape[0]` actions are executed.
+
+    `gamma` is per control step; see `build_dsrl_sac` for the rest. Raises ValueError for values out of range.
+    """
+    start = initial_temperature(alpha, initial_alpha)
+    features, dim = observation_space.shape[0], action_space.shape[0]
+    actor = Actor(features, dim, hidden, depth, activation, prior_std(float(action_space.high[0])))
+    return DSRLPi0(
+        policy=NoisePolicy(actor, FeatureScaler(features), observation_space, action_space),
+        critics=StackedCritics(num_critics, features, dim, hidden, depth, activation),
+        temperature=Temperature(start, trainable=alpha == "auto"),
+        target_entropy=tuned_entropy(alpha, target_entropy, dim),
+        optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
+        gamma=gamma ** chunk_shape[0],
+        tau=tau,
+        critic_warmup_updates=critic_warmup_updates,
+    )
