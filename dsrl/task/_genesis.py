@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import numpy as np
@@ -49,19 +51,20 @@ def kernels_are_compiled() -> bool:
 
 def make_scene(gs: Any, physics_dt: float) -> Any:
     """An empty scene with the options that every task shares (other options would compile other kernels)."""
-    return gs.Scene(
-        sim_options=gs.options.SimOptions(dt=physics_dt, substeps=1),
-        rigid_options=gs.options.RigidOptions(enable_self_collision=False),
-        vis_options=gs.options.VisOptions(
-            shadow=False,  # software GL drops shadows and GPUs draw them: pictures must not depend on the machine
-            plane_reflection=False,
-            split_envs=True,
-            ambient_light=(0.35, 0.35, 0.35),
-            background_color=(0.75, 0.8, 0.85),
-        ),
-        profiling_options=gs.options.ProfilingOptions(show_FPS=False),
-        show_viewer=False,
-    )
+    with drawing():
+        return gs.Scene(
+            sim_options=gs.options.SimOptions(dt=physics_dt, substeps=1),
+            rigid_options=gs.options.RigidOptions(enable_self_collision=False),
+            vis_options=gs.options.VisOptions(
+                shadow=False,  # software GL drops shadows and GPUs draw them: pictures must not depend on the machine
+                plane_reflection=False,
+                split_envs=True,
+                ambient_light=(0.35, 0.35, 0.35),
+                background_color=(0.75, 0.8, 0.85),
+            ),
+            profiling_options=gs.options.ProfilingOptions(show_FPS=False),
+            show_viewer=False,
+        )
 
 
 def add_camera(scene: Any, place: CameraPlace, size: tuple[int, int]) -> Any:
@@ -79,6 +82,29 @@ def attach_camera(camera: Any, place: CameraPlace, link: Any) -> None:
     camera.attach(link, pos_lookat_up_to_T(*(np.array(v) for v in (place.position, place.lookat, place.up))))
 
 
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Wrap what may draw: an error out of OpenGL, however it failed, becomes an ImportError that names the packages."""
+    try:
+        yield
+    except Exception as error:
+        if not _comes_from_opengl(error):
+            raise
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ImportError(
+            f"this machine cannot draw a picture ({reason}); "
+            "install the system packages of headless rendering: sudo apt-get install libegl1 libgl1-mesa-dri"
+        ) from error
+
+
+def _comes_from_opengl(error: BaseException | None) -> bool:
+    if error is None:
+        return False
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
+    inside = any(name.startswith(("OpenGL", "genesis.ext.pyrender")) for name in modules)
+    return inside or _comes_from_opengl(error.__cause__)
+
+
 def render(cameras: Mapping[str, Any], num_envs: int) -> dict[str, Tensor]:
     """Draw every world by every camera: name -> uint8 [B, 3, H, W]."""
     images = {}
@@ -86,7 +112,8 @@ def render(cameras: Mapping[str, Any], num_envs: int) -> dict[str, Tensor]:
         if camera._attached_link is not None:
             camera.move_to_attach()
         # Pictures are cached by simulation time, which a reset does not move.
-        picture = np.asarray(camera.render(rgb=True, force_render=True)[0])
+        with drawing():
+            picture = np.asarray(camera.render(rgb=True, force_render=True)[0])
         width, height = camera.res
         if picture.shape != (num_envs, height, width, 3):
             raise RuntimeError(

@@ -22,6 +22,7 @@ from dsrl.task._genesis import (
     CameraPlace,
     add_camera,
     attach_camera,
+    drawing,
     kernels_are_compiled,
     make_scene,
     render,
@@ -84,6 +85,7 @@ class Tabletop(ABC):
         self._scene: Any = None
         self._generators = [np.random.default_rng((num_envs, row)) for row in range(num_envs)]
         self._elapsed = torch.zeros(num_envs, dtype=torch.long)
+        self._target = torch.zeros(num_envs, self.action_dim)  # the latest action of each world
         self.named = torch.zeros(num_envs, dtype=torch.long)  # which cube the instruction of each world names
         self.setup_seconds = 0.0
 
@@ -118,16 +120,23 @@ class Tabletop(ABC):
         self._elapsed[rows] = 0
         self._place(rows, layouts)
         self.place_furniture(rows, generators)
+        self._target[rows] = self.robot_state()[rows]
 
     def observe(self) -> Observation:
         instruction = tuple(self.instructions[int(i)] for i in self.named)
         return Observation(self.robot_state(), render(self._cameras, self.num_envs), instruction)
+
+    def picture(self) -> Tensor:
+        """All worlds by the first camera alone, uint8 [B, 3, H, W]: half the drawing of a look, for films."""
+        name = next(iter(self._cameras))
+        return render({name: self._cameras[name]}, self.num_envs)[name]
 
     def step(self, action: Tensor) -> Step:
         if action.shape != (self.num_envs, self.action_dim):
             raise ValueError(
                 f"an action has shape {tuple(action.shape)}, this task takes {(self.num_envs, self.action_dim)}"
             )
+        self._target = action.detach().clone()
         self._robot.control_dofs_position(action if self.control == "joint" else self._hand_joints(action))
         for _ in range(_PHYSICS_STEPS):
             self._scene.step()
@@ -137,7 +146,8 @@ class Tabletop(ABC):
         return Step(reward, terminated=success, truncated=~success & (self._elapsed >= self.max_steps), success=success)
 
     def hold(self) -> Tensor:
-        return self.robot_state()
+        # The latest target again: were it the state, the arm would sink with gravity and let go of what it holds.
+        return self._target.clone()
 
     # -- what subclasses and scripts read -------------------------------------------------------------------------
 
@@ -187,7 +197,8 @@ class Tabletop(ABC):
         ]
         self.add_furniture(gs, scene)
         self._cameras = {n: add_camera(scene, place, (self.image_size,) * 2) for n, place in _CAMERAS.items()}
-        scene.build(n_envs=self.num_envs)
+        with drawing():
+            scene.build(n_envs=self.num_envs)
         self._scene, self._hand = scene, self._robot.get_link("hand")
         for name, place in _CAMERAS.items():
             if place.link is not None:

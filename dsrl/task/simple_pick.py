@@ -17,7 +17,7 @@ class SimplePick(Tabletop):
 
     def succeeded(self) -> Tensor:
         cube = self.named_cube()
-        near = (cube - self.gripper()).norm(dim=1) < 0.06  # held, not thrown
+        near: Tensor = (cube - self.gripper()).norm(dim=1) < 0.06  # held, not thrown
         lifted: Tensor = cube[:, 2] - REST_HEIGHT > _LIFT
         return lifted & near
 

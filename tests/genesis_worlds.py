@@ -1,0 +1,45 @@
+"""One Genesis scene per task, shared by all tests of a session: the first takes half a minute, each more seconds."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from dsrl.interfaces import Step
+from dsrl.task._tabletop import Tabletop
+from dsrl.task.pick_place import PickPlace
+from dsrl.task.simple_pick import SimplePick
+from scripts.sloppy_operator import pick, pick_and_place
+
+NUM_WORLDS = 4
+
+
+@cache
+def simple_pick(control: str = "hand") -> SimplePick:
+    return SimplePick(NUM_WORLDS, control, "sparse", max_steps=24, image_size=96, backend="cpu")
+
+
+@cache
+def pick_place() -> PickPlace:
+    return PickPlace(NUM_WORLDS, "hand", "sparse", max_steps=40, image_size=96, backend="cpu")
+
+
+def restart(task: Tabletop, first_seed: int = 0) -> None:
+    """World i of the task becomes that of seed first_seed + i."""
+    task.reset(torch.arange(task.num_envs), list(range(first_seed, first_seed + task.num_envs)))
+
+
+def perfect_targets(task: Tabletop) -> Tensor:
+    """What an operator without any sloppiness asks of the gripper: [B, steps, 4] (x, y, z, opening; m)."""
+    cube, gripper = task.named_cube().numpy(), task.gripper().numpy()
+    if isinstance(task, PickPlace):
+        targets = pick_and_place(gripper, cube[:, :2], task.box.numpy())
+    else:
+        targets = pick(gripper, cube[:, :2])
+    return torch.from_numpy(targets).float()
+
+
+def play(task: Tabletop, targets: Tensor) -> list[Step]:
+    return [task.step(task.action_towards(target)) for target in targets.unbind(1)]
