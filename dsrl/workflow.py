@@ -34,7 +34,7 @@ def train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Sc
 
     screen.phase(f"steered policy (best checkpoint) on {settings.eval_episodes} test worlds …")
     training.algorithm.load_state_dict(folder.load("best"))
-    steered_act = steered_noise(training.algorithm, parts.noise, stochastic=False)
+    steered_act = steered_noise(training.algorithm, parts.noise, stochastic=training.algorithm.stochastic)
     steered = _evaluate(parts, steered_act, screen)
     report.draw_learning_curve(folder.learning_curve, training.curve, base, steered)
     filmed = base is not None and _film(parts, folder, steered_act, screen)
@@ -75,7 +75,7 @@ def evaluate(parts: Parts, folder: RunFolder, request: Request, state: Any, scre
     else:
         algorithm = parts.make_algorithm()
         algorithm.load_state_dict(state)
-        act = steered_noise(algorithm, parts.noise, stochastic=request.stochastic)
+        act = steered_noise(algorithm, parts.noise, stochastic=request.stochastic or algorithm.stochastic)
     episodes = request.episodes or parts.settings.eval_episodes
     first_seed = parts.settings.test_seed if request.seed is None else request.seed
     screen.phase(f"checkpoint {request.checkpoint} on {episodes} worlds from seed {first_seed} …")
@@ -149,7 +149,7 @@ class _Training:
 
     def _validate(self) -> Evaluation:
         settings = self.parts.settings
-        act = steered_noise(self.algorithm, self.parts.noise, stochastic=False)
+        act = steered_noise(self.algorithm, self.parts.noise, stochastic=self.algorithm.stochastic)
         result = play(self.parts.env, act, episodes=settings.validation_episodes, first_seed=settings.validation_seed)
         self.curve.append(report.CurvePoint(self._counters.env_steps, self._counters.decisions, result))
         self.screen.phase(f"validation after {self._counters.decisions} decisions: {shown(result)}")

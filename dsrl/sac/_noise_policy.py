@@ -11,10 +11,10 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from tianshou.algorithm.modelfree.sac import SACPolicy
 from tianshou.data import Batch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from dsrl.sac._networks import Actor, FeatureScaler
+from dsrl.sac._networks import FeatureScaler
 
 Floats = NDArray[np.float32]
 
@@ -22,7 +22,7 @@ Floats = NDArray[np.float32]
 class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
     """Features to squashed noise u in [-1, 1]. tianshou scales u to the noise box; replay holds u."""
 
-    def __init__(self, actor: Actor, scaler: FeatureScaler, observation_space: Box, action_space: Box) -> None:
+    def __init__(self, actor: nn.Module, scaler: FeatureScaler, observation_space: Box, action_space: Box) -> None:
         super().__init__(actor=actor, action_space=action_space, observation_space=observation_space)
         self.scaler = scaler
         self.magnitude = float(action_space.high[0])

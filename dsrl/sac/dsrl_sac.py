@@ -46,6 +46,7 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
     """tianshou's SAC with E stacked critics, exact update order and a critic warm-up. Replay holds u in [-1, 1]."""
 
     replay = "noise"  # what replay keeps of a decision
+    stochastic = False  # whether evaluations draw from the actor rather than take its mean
 
     def __init__(
         self,

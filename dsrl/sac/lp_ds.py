@@ -1,0 +1,162 @@
+"""LP-DS: a shift of the prior's noise that starts at none, within a trust region (arXiv 2606.01151).
+
+    w = ε + Δ_θ(s),  ε ~ N(0, I)          Δ_θ = 0 before the first step: the base policy, exactly
+
+One gradient step, with λ the multiplier of the constraint E‖Δ‖² <= δ:
+
+    multiplier    L = -log λ · (mean‖Δ(s)‖² - δ)                          λ grows while the constraint is broken
+    critics       y = r + γ (1 - terminated) min_j Q̄_j(s', w'),  w' = ε' + Δ(s'),  L = ½ Σ_j MSE(Q_j(s, w), y)
+    actor         L = mean[λ ‖Δ(s)‖² - min_j Q_j(s, ε + Δ(s))]
+    polyak        Q̄ <- τ Q + (1 - τ) Q̄
+
+The noise keeps the prior's variance, so there is no entropy to reward, and no box: critics take u = w/b unclipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from tianshou.algorithm.algorithm_base import TrainingStats
+from tianshou.data import Batch
+from torch import Tensor, nn
+
+from dsrl.sac._networks import FeatureScaler, StackedCritics, Temperature, activation_named
+from dsrl.sac._noise_policy import Floats, NoisePolicy
+from dsrl.sac._options import adam
+from dsrl.sac.dsrl_sac import DSRLSAC
+
+
+@dataclass(kw_only=True)
+class LPDSStats(TrainingStats):  # type: ignore[misc]  # tianshou is not followed
+    """Scalars of one update, still tensors."""
+
+    critic_loss: Tensor
+    q: Tensor
+    actor_loss: Tensor
+    squared_shift: Tensor  # mean of ‖Δ‖², to be compared with δ
+    multiplier: Tensor  # λ
+    multiplier_loss: Tensor | None
+
+
+class Shift(nn.Module):
+    """Δ of standardised features; the output layer starts at zero, so that Δ does."""
+
+    def __init__(self, inputs: int, dim: int, hidden: int, depth: int, activation: str) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width in [inputs, *[hidden] * (depth - 1)]:
+            layers += [nn.Linear(width, hidden), nn.LayerNorm(hidden), activation_named(activation)]
+        self.trunk = nn.Sequential(*layers)
+        self.head = nn.Linear(hidden, dim)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Δ [B, dim] in standard deviations of the prior."""
+        shift: Tensor = self.head(self.trunk(features))
+        return shift
+
+
+class ShiftPolicy(NoisePolicy):
+    """Features to w = ε + Δ. What replay and critics see is u = w/b, without bounds."""
+
+    def forward(self, batch: Any, state: Any = None, **kwargs: Any) -> Batch:
+        """u [n, dim] of `batch.obs` [n, F]: with fresh ε within a training step, ε = 0 otherwise."""
+        shift = self.actor(self.standardise(batch.obs))
+        still = self.deterministic_eval and not self.is_within_training_step
+        noise = shift if still else shift + torch.randn_like(shift)
+        return Batch(act=noise / self.magnitude)
+
+    def sample(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """u [n, dim] and ‖Δ‖² [n] of standardised features, differentiable; ε from torch's global generator."""
+        shift = self.actor(features)
+        return (shift + torch.randn_like(shift)) / self.magnitude, shift.square().sum(-1)
+
+    @torch.no_grad()
+    def act(self, features: Floats, normal: Floats | None = None) -> Floats:
+        """Noise vectors w [n, dim] for features [n, F]: Δ + ε with the draws `normal` as ε, Δ alone without."""
+        shift = self.actor(self.standardise(features))
+        if normal is not None:
+            shift = shift + torch.as_tensor(normal, dtype=shift.dtype, device=shift.device)
+        noise: Floats = shift.cpu().numpy()
+        return noise
+
+    def map_action(self, act: Any) -> Floats:
+        """w of u, without tianshou's clipping."""
+        values = act.detach().cpu().numpy() if isinstance(act, Tensor) else act
+        noise: Floats = np.asarray(self.magnitude * values, dtype=np.float32)
+        return noise
+
+
+class LPDS(DSRLSAC):
+    """DSRL-SAC with ‖Δ‖² in the place of log π, λ in that of α and -δ in that of the target entropy."""
+
+    policy: ShiftPolicy
+    stochastic = True  # the policy is ε + Δ: Δ alone is not the base policy at the start
+
+    @torch.no_grad()
+    def _next_value(self, batch: Any) -> Tensor:
+        """Value [B] of the next state: the trust region is no part of the return."""
+        features = self.policy.standardise(batch.obs_next)
+        noise, _ = self.policy.sample(features)
+        return self._joined(self.critic_old(features, noise))
+
+    def _update_with_batch(self, batch: Any) -> TrainingStats:
+        noise, squared_shift = self.policy.sample(batch.features)
+        multiplier = self.temperature.value
+        multiplier_loss = self._temperature_step(squared_shift.detach())
+        critic_loss, q = self._critic_step(batch)
+        actor_loss = self._actor_step(batch.features, noise, squared_shift, multiplier)
+        self._update_lagged_network_weights()
+        return LPDSStats(
+            critic_loss=critic_loss,
+            q=q,
+            actor_loss=actor_loss,
+            squared_shift=squared_shift.detach().mean(),
+            multiplier=multiplier,
+            multiplier_loss=multiplier_loss,
+        )
+
+
+def build_lp_ds(
+    observation_space: Box,
+    action_space: Box,
+    *,
+    hidden: int,
+    depth: int,
+    activation: str,
+    num_critics: int,
+    delta: float | Literal["auto"],
+    initial_multiplier: float,
+    actor_lr: float,
+    critic_lr: float,
+    multiplier_lr: float,
+    gamma: float,
+    tau: float,
+    critic_warmup_updates: int,
+) -> LPDS:
+    """LP-DS for features [F] and noise of `action_space` [dim], whose bound b only scales what the critics see.
+
+    `delta` bounds the mean of ‖Δ‖², in squared standard deviations; `auto` is dim, the mean of ‖ε‖². Raises ValueError
+    for values out of range.
+    """
+    features, dim = observation_space.shape[0], action_space.shape[0]
+    radius = float(dim if delta == "auto" else delta)
+    for name, value in (("delta", radius), ("initial_multiplier", initial_multiplier)):
+        if not value > 0:
+            raise ValueError(f"sac.{name} is {value}; choose a number above 0")
+    shift = Shift(features, dim, hidden, depth, activation)
+    return LPDS(
+        policy=ShiftPolicy(shift, FeatureScaler(features), observation_space, action_space),
+        critics=StackedCritics(num_critics, features, dim, hidden, depth, activation),
+        temperature=Temperature(initial_multiplier, trainable=True),
+        target_entropy=-radius,
+        optimisers=(adam(actor_lr), adam(critic_lr), adam(multiplier_lr)),
+        gamma=gamma,
+        tau=tau,
+        critic_warmup_updates=critic_warmup_updates,
+    )
