@@ -81,7 +81,7 @@ def train(cfg: DictConfig) -> float:
             logging = checked(cfg, "logging")
         parts = build(cfg, screen.phase)
         with _user_errors():
-            check_replay(parts, screen.phase)
+            check_budget(parts, screen.phase)
             loggers: list[Logger] = [_instantiate(node) for node in logging.values()]
         return workflow.train(parts, folder, loggers, screen)
 
@@ -133,12 +133,20 @@ def build(cfg: DictConfig, announce: Callable[[str], None]) -> Parts:
     return Parts(settings, task, policy, noise, env, make_algorithm)
 
 
-def check_replay(parts: Parts, announce: Callable[[str], None]) -> None:
-    """Say what replay will take where it keeps more than noise; raises ValueError where that does not fit."""
-    settings, replay = parts.settings, parts.make_algorithm().replay
+def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
+    """Say what replay will take where it keeps more than noise.
+
+    Raises ValueError where replay does not fit into memory, or the decisions do not suffice for a search.
+    """
+    from dsrl.search import Searcher, plan
+
+    settings, algorithm = parts.settings, parts.make_algorithm()
+    if isinstance(algorithm, Searcher):
+        plan(len(algorithm.candidates), settings.decisions, parts.env.longest_episode)
+        return
     transitions = buffer_length(settings.buffer_size, settings.decisions, len(parts.env))
-    taken = checked_replay_bytes(parts.env, replay, transitions)
-    if replay != NOISE:
+    taken = checked_replay_bytes(parts.env, algorithm.replay, transitions)
+    if algorithm.replay != NOISE:
         announce(f"replay keeps what the policy saw: up to {taken / GIB:.2f} GiB for {transitions} transitions")
 
 
@@ -146,13 +154,13 @@ def checked(cfg: DictConfig, group: str) -> DictConfig:
     """A group with its interpolations resolved: what is checked here is, to the letter, what will be built."""
     if not isinstance(cfg.get(group), DictConfig):
         raise ValueError(f"the config lacks the group {group}; `python train.py --help` shows its choices")
-    plain = OmegaConf.to_container(cfg[group], resolve=True)
+    plain: Any = OmegaConf.to_container(cfg[group], resolve=True)
     check_targets(plain, group, group)
     components = {f"{group}.{name}": node for name, node in plain.items()} if group == "logging" else {group: plain}
     for where, node in components.items():
         if not isinstance(node, dict) or "_target_" not in node:
             raise ValueError(f"{where} lacks _target_, so that nothing can be built; choose one of conf/{group}")
-    return OmegaConf.create(plain)  # type: ignore[return-value]
+    return DictConfig(plain)
 
 
 def _settings(cfg: DictConfig) -> Settings:

@@ -95,6 +95,7 @@ class NoiseActionEnv:
         self.observation_space = Box(-np.inf, np.inf, (policy.feature_dim,), np.float32)
         self.action_space = NoiseSpace(noise.dim, noise.magnitude)
         self.has_success = task.has_success
+        self.longest_episode = -(-task.max_steps // horizon)  # decisions
         self.encoding: Encoding | None = None  # of all worlds, as of each one's last look
         self.decision: Decision | None = None  # the latest
         self.chunk_shape = (horizon, policy.chunk_shape[1])  # of what is executed
@@ -110,6 +111,10 @@ class NoiseActionEnv:
         self.seed_stream = np.random.default_rng(seed)
         self.action_space.seed(seed)
 
+    def draw_seeds(self, num: int) -> Sequence[int]:
+        """The next `num` seeds of the stream that `seed` started."""
+        return [int(drawn) for drawn in self.seed_stream.integers(FIRST_DRAWN_SEED, 2**31, num)]
+
     def close(self) -> None:
         """Part of the vector-environment protocol; the task outlives us."""
 
@@ -123,7 +128,7 @@ class NoiseActionEnv:
         `seed` started, from 2**30 up. Raises ValueError where seeds and worlds differ in number.
         """
         worlds = self._rows(env_id)
-        drawn = self.seed_stream.integers(FIRST_DRAWN_SEED, 2**31, len(worlds)) if seeds is None else seeds
+        drawn = self.draw_seeds(len(worlds)) if seeds is None else seeds
         if len(drawn) != len(worlds):
             raise ValueError(f"{len(drawn)} seeds were given for {len(worlds)} worlds; give one seed per world")
         self._seeds[worlds.numpy()] = drawn

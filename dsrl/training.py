@@ -121,7 +121,7 @@ def train(
             log(loop.figures(), diary.counters)
         if finished or _crossed(before, diary.counters.decisions, eval_every):
             result = evaluate()
-            log(_numbers(result.summary()), diary.counters)
+            log(numbers(result.summary()), diary.counters)
             if result.score >= best:
                 best = result.score
                 save("best")
@@ -244,7 +244,8 @@ def _checked_means(stats: Sequence[TrainingStats], gradient_steps: int) -> Metri
     return {f"learn/{name}": value for name, value in figures.items()}
 
 
-def _numbers(summary: Mapping[str, Any]) -> Metrics:
+def numbers(summary: Mapping[str, Any]) -> Metrics:
+    """Those figures of an evaluation that are numbers, named as metrics."""
     numeric = {name: value for name, value in summary.items() if isinstance(value, int | float)}
     return {f"eval/{name}": float(value) for name, value in numeric.items()}
 

@@ -14,6 +14,7 @@ from dsrl.logging import Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.progress import Screen, clock
 from dsrl.run import RunFolder, write_json
+from dsrl.search import Searcher, search
 from dsrl.training import Counters
 from dsrl.training import train as learn
 
@@ -131,8 +132,9 @@ class _Training:
             f"on {settings.validation_episodes} other worlds …"
         )
         with self.screen.live("training", settings.decisions, "decisions") as self._line:
+            if isinstance(self.algorithm, Searcher):
+                return search(searcher=self.algorithm, decisions=settings.decisions, **self._outlets())
             return learn(
-                env=self.parts.env,
                 algorithm=self.algorithm,
                 decisions=settings.decisions,
                 warmup_decisions=settings.warmup_decisions,
@@ -140,12 +142,19 @@ class _Training:
                 batch_size=settings.batch_size,
                 buffer_size=settings.buffer_size,
                 eval_every=settings.eval_every,
-                evaluate=self._validate,
-                log=self._log,
-                save=lambda name: self.folder.save(name, self.algorithm.state_dict()),
-                seed=settings.seed,
-                on_progress=self._show,
+                **self._outlets(),
             )
+
+    def _outlets(self) -> dict[str, Any]:
+        """The environment, the seed, and where a loop's results go."""
+        return {
+            "env": self.parts.env,
+            "seed": self.parts.settings.seed,
+            "evaluate": self._validate,
+            "log": self._log,
+            "save": lambda name: self.folder.save(name, self.algorithm.state_dict()),
+            "on_progress": self._show,
+        }
 
     def _validate(self) -> Evaluation:
         settings = self.parts.settings

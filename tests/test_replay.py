@@ -11,7 +11,7 @@ from countdown import CountdownTask, EchoPolicy
 from hydra import compose, initialize_config_dir
 from tianshou.data import Collector
 
-from dsrl.experiment import build, check_replay
+from dsrl.experiment import build, check_budget
 from dsrl.interfaces import Encoding
 from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
@@ -151,11 +151,11 @@ def test_dsrl_na_is_built_from_its_yaml_and_its_replay_announced_or_refused(monk
     with initialize_config_dir(str(CONF), version_base="1.3"):
         parts = build(compose("train", ["task=pendulum", "sac=dsrl_na", "num_envs=2", "decisions=1000"]), print)
     told: list[str] = []
-    check_replay(parts, told.append)
+    check_budget(parts, told.append)
     assert told == ["replay keeps what the policy saw: up to 0.00 GiB for 1000 transitions"]
     monkeypatch.setattr("dsrl.replay.available_memory", lambda: 1000)
     with pytest.raises(ValueError, match="replay of 1000 transitions takes"):
-        check_replay(parts, print)
+        check_budget(parts, print)
 
 
 def test_a_short_run_gets_a_short_buffer():
