@@ -29,14 +29,6 @@ def task(request: pytest.FixtureRequest) -> Task:
     return MAKERS[request.param]()
 
 
-@pytest.fixture
-def still_within(request: pytest.FixtureRequest) -> float:
-    name = request.node.callspec.params["task"]
-    if name not in STILL_WITHIN:
-        pytest.skip(f"{name} cannot stand still")
-    return STILL_WITHIN[name]
-
-
 def everyone(task: Task) -> torch.Tensor:
     return torch.arange(task.num_envs)
 
@@ -104,9 +96,10 @@ def test_holding_is_a_finite_action(task):
     assert torch.isfinite(task.hold()).all()
 
 
-def test_holding_keeps_a_world_still(task, still_within):
+@pytest.mark.parametrize("task", sorted(STILL_WITHIN), indirect=True)
+def test_holding_keeps_a_world_still(task, request):
     task.reset(everyone(task), seeds=list(range(task.num_envs)))
     before = task.observe()
     for _ in range(5):
         task.step(task.hold())
-    assert (task.observe().state - before.state).abs().max() < still_within
+    assert (task.observe().state - before.state).abs().max() < STILL_WITHIN[request.node.callspec.params["task"]]

@@ -1,0 +1,221 @@
+"""What the main job spends its time and memory on, as ratios that were all measured in one run.
+
+    python -m scripts.benchmark                          # the bundled policy on simple_pick, 2-4 minutes
+    python -m scripts.benchmark policy.path=my/policy    # any keys of train.py
+
+Two things that are compared take turns, so that a busy machine slows both; figures are medians over the turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+WORLDS = (1, 4, 16)
+PARTS = ("render", "physics", "encode", "decode", "learn")
+
+
+class Stopwatch:
+    """Seconds spent inside wrapped functions, by name; none of them may call another."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+
+    def wrap(self, owner: Any, method: str, name: str) -> None:
+        """Time every later call of `owner.method` under `name`."""
+        call: Callable[..., Any] = getattr(owner, method)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            begin = time.perf_counter()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self.seconds[name] += time.perf_counter() - begin
+
+        setattr(owner, method, timed)
+
+
+def build_parts(overrides: Sequence[str], num_envs: int) -> Any:
+    """The parts of train.py with these overrides and this number of worlds, simulation started."""
+    from hydra import compose, initialize_config_dir
+
+    from dsrl.experiment import build
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", ["logging=none", *overrides, f"num_envs={num_envs}"])
+    parts = build(cfg, lambda text: print(text, file=sys.stderr, flush=True))
+    parts.env.reset(seeds=list(range(num_envs)))
+    return parts
+
+
+def play(parts: Any, rounds: int) -> float:
+    """Decisions per second of the base policy over some rounds; worlds that end are reset in between, untimed."""
+    import numpy as np
+    import torch
+
+    generator, spent, env = torch.Generator().manual_seed(0), 0.0, parts.env
+    env.reset(seeds=list(range(len(env))))
+    for _ in range(rounds):
+        noise = torch.randn(len(env), *parts.policy.noise_shape, generator=generator)
+        begin = time.perf_counter()
+        env.step_noise(noise)
+        spent += time.perf_counter() - begin
+        ended = np.flatnonzero(env.ended.numpy())
+        if len(ended):
+            env.reset(ended)
+    return rounds * len(env) / spent
+
+
+def throughput(overrides: Sequence[str], repeats: int) -> dict[int, float]:
+    """Decisions per second by number of worlds."""
+    scenes = {num: build_parts(overrides, num) for num in WORLDS}
+    for parts in scenes.values():
+        play(parts, 1)
+    turns = [{num: play(parts, 3) for num, parts in scenes.items()} for _ in range(repeats)]
+    return {num: median(turn[num] for turn in turns) for num in WORLDS}
+
+
+def shares(parts: Any, rounds: int) -> dict[str, float]:
+    """Medians over training rounds of the share of each part of the work, and of all that is none of them."""
+    from dsrl.training import train
+
+    watch, algorithm, num = Stopwatch(), parts.make_algorithm(), len(parts.env)
+    watch.wrap(parts.task, "observe", "render")
+    for method in ("reset", "step", "hold"):
+        watch.wrap(parts.task, method, "physics")
+    watch.wrap(parts.policy, "encode", "encode")
+    watch.wrap(parts.policy, "decode", "decode")
+    watch.wrap(algorithm, "learn", "learn")
+    ticks: list[dict[str, float]] = []
+    settings, warmup = parts.settings, 4 * num
+    train(
+        env=parts.env, algorithm=algorithm, decisions=warmup + rounds * num, warmup_decisions=warmup,
+        utd=settings.utd, batch_size=settings.batch_size, buffer_size=settings.buffer_size, eval_every=10**9,
+        evaluate=_Nothing, log=lambda *_: None, save=lambda _: None, seed=0,
+        on_progress=lambda *_: ticks.append({**watch.seconds, "all": time.perf_counter()}),
+    )  # fmt: skip
+    ticks = ticks[4:]  # the first difference is then between two rounds of training
+    turns = [{key: now[key] - then[key] for key in now} for then, now in pairwise(ticks)]
+    found = {name: median(turn[name] / turn["all"] for turn in turns) for name in PARTS}
+    return {**found, "anything else": 1 - sum(found.values())}
+
+
+class _Nothing:
+    """The evaluation that the training loop asks for at its end."""
+
+    score = 0.0
+
+    def summary(self) -> Mapping[str, Any]:
+        return {}
+
+
+def one_look_or_two(parts: Any, repeats: int) -> tuple[float, float, float]:
+    """Seconds of encode + decode, of encode + lerobot's own chunk, and the largest difference of the two chunks."""
+    import torch
+
+    policy, env = parts.policy, parts.env
+    env.reset(seeds=list(range(len(env))))
+    observation = env.task.observe()
+    noise = torch.randn(len(env), *policy.noise_shape, generator=torch.Generator().manual_seed(0))
+
+    def ours() -> Any:
+        return policy.decode(policy.encode(observation), noise)
+
+    @torch.no_grad()
+    def lerobots() -> Any:
+        policy.encode(observation)  # the learner needs features, which lerobot's chunk does not leave behind
+        batch = policy._preprocess(policy.embodiment.as_batch(observation, policy.device))
+        return policy._postprocess(policy._policy.predict_action_chunk(batch, noise=noise.to(policy.device)))
+
+    difference = float((ours() - lerobots()).abs().max())
+    turns = [(_seconds(ours), _seconds(lerobots)) for _ in range(repeats)]
+    return median(turn[0] for turn in turns), median(turn[1] for turn in turns), difference
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def peak_memory(overrides: Sequence[str]) -> dict[int, float]:
+    """MiB that a process takes at most, by number of worlds; each in a process of its own."""
+    found = {}
+    for num in WORLDS:
+        command = [sys.executable, "-m", "scripts.benchmark", f"--memory-of={num}", *overrides]
+        found[num] = float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
+    return found
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def report(overrides: Sequence[str], repeats: int, rounds: int) -> None:
+    """Measure everything and print it as Markdown."""
+    from importlib.metadata import version
+
+    import torch
+
+    rates = throughput(overrides, repeats)
+    memory = peak_memory(overrides)
+    rows = [
+        [
+            str(n),
+            f"{rates[n]:.1f}",
+            f"{rates[n] / rates[1]:.2f} ×",
+            f"{memory[n]:.0f}",
+            f"{memory[n] / memory[1]:.2f} ×",
+        ]
+        for n in WORLDS
+    ]
+    print(f"\ntorch {version('torch')}, {torch.get_num_threads()} thread(s), overrides: {list(overrides) or 'none'}\n")
+    print(table(["worlds", "decisions/s", "to 1 world", "peak memory, MiB", "to 1 world"], rows))
+
+    parts = build_parts(overrides, WORLDS[-1])
+    ours, lerobots, difference = one_look_or_two(parts, 2 * repeats)
+    print(f"one decision of {WORLDS[-1]} worlds by the policy alone; the chunks differ by {difference:.1e} at most\n")
+    looks = [
+        ["encode + decode (one prefix pass)", f"{1000 * ours:.0f}", "1.00 ×"],
+        ["encode + lerobot's predict_action_chunk", f"{1000 * lerobots:.0f}", f"{lerobots / ours:.2f} ×"],
+    ]
+    print(table(["", "ms", "to ours"], looks))
+
+    print(f"a round of training: one decision in each of {WORLDS[-1]} worlds and what is learnt from it\n")
+    found = shares(parts, rounds)
+    print(table(list(found), [[f"{share:.1%}" for share in found.values()]]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", help="keys of train.py, such as policy.path=my/policy")
+    parser.add_argument("--repeats", type=int, default=7, help="turns of which the median is taken")
+    parser.add_argument("--rounds", type=int, default=24, help="rounds of training of which the median is taken")
+    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+
+    from dsrl.experiment import UserError
+
+    try:
+        if options.memory_of is None:
+            report(options.overrides, options.repeats, options.rounds)
+        else:
+            play(build_parts(options.overrides, options.memory_of), 3)
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

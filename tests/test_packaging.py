@@ -1,0 +1,25 @@
+"""The lock file for pip says the same as pyproject.toml, and says it in plain lines."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK = (ROOT / "requirements.lock").read_text().splitlines()
+
+
+def test_the_lock_is_plain_names_and_versions() -> None:
+    odd = [line for line in LOCK if not re.fullmatch(r"[a-z0-9][a-z0-9-]*==[0-9][0-9a-z.]*", line)]
+    assert not odd
+    assert len({line.partition("==")[0] for line in LOCK}) == len(LOCK)
+
+
+def test_every_dependency_is_locked_and_every_pin_agrees() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    locked = dict(line.split("==") for line in LOCK)
+    for dependency in [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]:
+        name, _, version = dependency.partition("==")
+        name = name.partition("[")[0]
+        assert locked[name] == (version or locked[name]), name
