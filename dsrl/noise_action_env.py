@@ -40,6 +40,9 @@ class Noise(Protocol):
     def expand(self, vectors: Tensor) -> Tensor:
         """The sampler's noise [B, T', D] of actor vectors [B, dim]; a new tensor."""
 
+    def sample_prior(self, num: int, generator: torch.Generator | None = None) -> Tensor:
+        """N(0, I) vectors [num, dim], unclipped."""
+
 
 class NoiseSpace(Box):  # type: ignore[misc]  # gymnasium is not followed
     """The box [-magnitude, magnitude]^dim whose samples are N(0, I) clipped to it: random play is the base policy."""

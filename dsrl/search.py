@@ -16,6 +16,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from dsrl.diagnostics import diagnose
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training import Counters, Evaluated, Metrics, numbers
 
@@ -30,6 +31,9 @@ class Searcher(Protocol):
 
     def choose(self, index: int) -> None:
         """Play candidate `index` from now on."""
+
+    def act(self, features: Floats, normal: Floats | None = None) -> Floats:
+        """Its noise vector for each of the features [n, F]: [n, dim]."""
 
 
 def search(
@@ -61,6 +65,7 @@ def search(
         searcher.choose(leader)
         figures = {"candidates": num, "worlds_each": int(tally.worlds[leader]), "leader": tally.score[leader]}
         log({f"search/{name}": float(value) for name, value in figures.items()}, tally.counters)
+        log(diagnose(env, searcher), tally.counters)
         result = evaluate()
         log(numbers(result.summary()), tally.counters)
         if result.score >= best:

@@ -20,6 +20,7 @@ from tianshou.algorithm.algorithm_base import TrainingStats
 from tianshou.data import Collector, ReplayBuffer, VectorReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
 
+from dsrl.diagnostics import diagnose
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.replay import NOISE, Recorder, buffer_length
 
@@ -82,7 +83,7 @@ def train(
     """Train `algorithm` in `env` for `decisions` decisions, the first `warmup_decisions` of them the base policy's.
 
     `utd` gradient steps follow per decision. Every `log_every` decisions `log` gets the figures of that stretch; every
-    `eval_every`, and at the end, `evaluate` is called, "last" is saved, and "best" if the score was never beaten
+    `eval_every`, and at the end, it gets diagnostics, `evaluate` is called, "last" is saved, and "best" if never beaten
     (evaluation may use `env`: play resumes in new episodes). `on_progress` is called after each round of all worlds.
     The result depends on nothing but `seed`, the parts and their state.
 
@@ -120,6 +121,7 @@ def train(
         if finished or _crossed(before, diary.counters.decisions, log_every):
             log(loop.figures(), diary.counters)
         if finished or _crossed(before, diary.counters.decisions, eval_every):
+            log(diagnose(env, algorithm), diary.counters)
             result = evaluate()
             log(numbers(result.summary()), diary.counters)
             if result.score >= best:

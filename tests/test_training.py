@@ -97,7 +97,9 @@ def test_metrics_come_with_their_clocks():
         ({"eval/success_rate": 0.75}, 30),
         ({"eval/success_rate": 0.25}, 45),
     ]
-    last = logged[-2][0]
+    diagnostics = [counters.decisions for metrics, counters in logged if "diagnostics/chunk_std" in metrics]
+    assert diagnostics == [15, 30, 45]
+    last = logged[-3][0]
     assert {"train/return", "train/success_rate", "learn/critic_loss", "learn/alpha", "learn/entropy"} <= set(last)
 
 

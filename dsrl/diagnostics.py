@@ -1,0 +1,84 @@
+"""Why steering works or not: what noise can move, what the actor does with it, and whether its critics rank it rightly.
+
+    the worlds' latest looks  x  fresh w ~ N(0, I)  -> chunks            how far noise moves them
+                              x  the actor's own w                       how far from the prior, how often at the bound
+                              x  fresh w  -> Q^W(s, w), Q^A(s, chunk)    whether noise is ranked as its chunks are
+
+Looking changes nothing: draws come from a generator of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from dsrl.noise_action_env import NoiseActionEnv
+
+AT_BOUND = 0.99  # of the magnitude
+
+
+@runtime_checkable
+class TwoCritics(Protocol):
+    """An algorithm with values of chunks, and values of noise that should rank alike."""
+
+    def chunk_values(self, features: Tensor, context: Any, vectors: Tensor) -> Tensor:
+        """Q^A_j(s, π_dp(s, w)) [E, B]."""
+
+    def noise_values(self, features: Tensor, vectors: Tensor) -> Tensor:
+        """Q^W_j(s, w/b) [E, B]."""
+
+
+def diagnose(env: NoiseActionEnv, algorithm: Any, draws: int = 16) -> dict[str, float]:
+    """Figures about the latest look of every world, with `draws` noise vectors for each.
+
+    `chunk_std`: standard deviation of chunks over noise, in action units. `noise_share`: the share of the variance of
+    chunks that noise explains (the rest is the look's), 0 where noise moves nothing. `at_bound`: share of the actor's
+    numbers at the magnitude. `squared_norm`: mean of ‖w‖² over its dimension, and `chi2_quantile`: mean quantile of
+    ‖w‖² under the prior's χ²; the prior has 1 and 0.5. `rank_correlation`: Spearman's ρ of Q^W with Q^A over noise,
+    averaged over worlds, where an algorithm has both.
+    """
+    if env.encoding is None:
+        raise ValueError("the environment has not looked at its worlds yet; reset it before diagnosing")
+    generator = torch.Generator().manual_seed(0)
+    worlds = torch.arange(len(env)).repeat_interleave(draws)
+    looks = env.encoding[worlds]
+    prior = env.noise.sample_prior(len(worlds), generator)
+    chunks = env.decode(looks.features, looks.context, prior).flatten(1)
+    features = looks.features.float()
+    normal = env.noise.sample_prior(len(worlds), generator).numpy()
+    steered = torch.as_tensor(algorithm.act(features.cpu().numpy(), normal))
+    figures = _spread(chunks.view(len(env), draws, -1)) | _distance(steered, env.noise.magnitude)
+    if isinstance(algorithm, TwoCritics):
+        by_chunk = algorithm.chunk_values(features, looks.context, prior).amin(0).cpu()
+        by_noise = algorithm.noise_values(features, prior).amin(0).cpu()
+        figures["rank_correlation"] = spearman(by_noise.view(len(env), draws), by_chunk.view(len(env), draws))
+    return {f"diagnostics/{name}": value for name, value in figures.items()}
+
+
+def _spread(chunks: Tensor) -> dict[str, float]:
+    """Figures of chunks [worlds, draws, numbers]."""
+    over_noise = chunks.var(1, correction=0).mean(0)
+    total = chunks.flatten(0, 1).var(0, correction=0)
+    moving = total > 1e-12
+    share = (over_noise[moving] / total[moving]).mean().item() if moving.any() else 0.0
+    return {"chunk_std": over_noise.sqrt().mean().item(), "noise_share": share}
+
+
+def _distance(steered: Tensor, magnitude: float) -> dict[str, float]:
+    """Figures of the actor's vectors [n, dim]."""
+    squared, dim = steered.square().sum(1), steered.shape[1]
+    quantile = torch.special.gammainc(torch.full_like(squared, dim / 2), squared / 2)
+    return {
+        "at_bound": (steered.abs() >= AT_BOUND * magnitude).float().mean().item(),
+        "squared_norm": squared.mean().item() / dim,
+        "chi2_quantile": quantile.mean().item(),
+    }
+
+
+def spearman(first: Tensor, second: Tensor) -> float:
+    """Spearman's ρ along the rows of two [rows, n] tensors without ties, averaged over rows."""
+    ranks = [values.argsort(1).argsort(1).double() for values in (first, second)]
+    x, y = (rank - rank.mean(1, keepdim=True) for rank in ranks)
+    return ((x * y).sum(1) / (x.square().sum(1) * y.square().sum(1)).sqrt()).mean().item()
