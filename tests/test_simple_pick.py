@@ -77,6 +77,16 @@ def test_a_perfect_operator_picks_the_named_cube_up_in_every_world(control):
         assert not (step.truncated & step.terminated).any()
 
 
+def test_a_single_world_works_like_many():
+    task = simple_pick(num_worlds=1)
+    restart(task)
+    assert {name: image.shape for name, image in task.observe().images.items()} == {
+        "front": (1, 3, 96, 96),
+        "wrist": (1, 3, 96, 96),
+    }
+    assert any(step.success.all() for step in play(task, perfect_targets(task)))
+
+
 def test_picking_up_another_cube_is_no_success(task):
     restart(task)
     right = task.named.clone()

@@ -114,6 +114,8 @@ def render(cameras: Mapping[str, Any], num_envs: int) -> dict[str, Tensor]:
         # Pictures are cached by simulation time, which a reset does not move.
         with drawing():
             picture = np.asarray(camera.render(rgb=True, force_render=True)[0])
+        if num_envs == 1 and picture.ndim == 3:  # Genesis leaves the batch away for a single world
+            picture = picture[None]
         width, height = camera.res
         if picture.shape != (num_envs, height, width, 3):
             raise RuntimeError(
