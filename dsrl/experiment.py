@@ -99,7 +99,7 @@ def evaluate(cfg: DictConfig) -> float:
             saved = _saved_config(folder)
             state = None if request.checkpoint == "none" else folder.load(request.checkpoint)
         parts = build(saved, screen.phase)
-        _check_same_policy(parts, folder)
+        check_same_policy(parts, folder)
         return workflow.evaluate(parts, folder, request, state, screen)
 
 
@@ -253,7 +253,7 @@ def _saved_config(folder: RunFolder) -> DictConfig:
     return saved
 
 
-def _check_same_policy(parts: Parts, folder: RunFolder) -> None:
+def check_same_policy(parts: Parts, folder: RunFolder) -> None:
     """Noise that was learnt for other weights means nothing; a run that was cut short has not noted its own."""
     from dsrl.workflow import policy_sha256
 

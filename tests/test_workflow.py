@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import av
+import pytest
 import torch
 from toys import Echo, Guess
 
-from dsrl import workflow
-from dsrl.experiment import Parts, Request, Settings
+from dsrl import video, workflow
+from dsrl.experiment import Parts, Request, Settings, UserError, check_same_policy
 from dsrl.logging.csv import CsvLogger
 from dsrl.logging.tensorboard import TensorBoardLogger
 from dsrl.logging.wandb import WandbLogger
@@ -19,6 +21,7 @@ from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.progress import Screen
 from dsrl.run import RunFolder
+from dsrl.sac.dsrl_na import build_dsrl_na
 from dsrl.sac.dsrl_sac import build_dsrl_sac
 
 SAC: dict[str, Any] = {
@@ -90,3 +93,56 @@ def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: P
     request = Request(run=where, checkpoint="none", episodes=None, seed=None, stochastic=False)
     workflow.evaluate(_parts(), folder, request, None, Screen())
     assert json.loads((tmp_path / "eval.json").read_text())["result"] == summary["base"]
+    again = json.loads((tmp_path / "eval.json").read_text())
+    assert again["policy_sha256"] == "0" * 64
+    assert again["packages"] == summary["packages"]
+
+
+def test_a_run_is_not_evaluated_with_other_weights(tmp_path: Path) -> None:
+    folder, parts = RunFolder(tmp_path), _parts()
+    check_same_policy(parts, folder)  # a run that was cut short has no summary
+    for digest in ("0" * 64, None):
+        folder.summary.write_text(json.dumps({"policy_sha256": {"after": digest}}))
+        check_same_policy(parts, folder)
+    folder.summary.write_text(json.dumps({"policy_sha256": {"after": "1" * 64}}))
+    with pytest.raises(UserError, match=r"have sha256 0000.* but the run steered 1111.*; bring its checkpoint back"):
+        check_same_policy(parts, folder)
+
+
+def test_a_film_draws_one_camera_and_only_while_a_filmed_world_goes_on() -> None:
+    drawn: list[int] = []
+
+    class Drawing(Guess):
+        def picture(self) -> torch.Tensor:
+            drawn.append(int(self.elapsed[0]))
+            return torch.full((self.num_envs, 3, 8, 8), int(self.elapsed[0]), dtype=torch.uint8)
+
+    film = video.Film(Drawing(2, max_steps=3), num_worlds=1)
+    film.reset(torch.arange(2), [0, 9])
+    for _ in range(5):
+        film.step(torch.ones(2, 1))  # wrong in world 0, which time ends after 3 steps
+    assert drawn == [1, 2, 3]
+    assert [int(frame[0, 0, 0]) for frame in film.frames[0]] == [1, 2, 3]
+    assert film.successes == [False]
+
+
+def test_dsrl_na_is_trained_diagnosed_and_its_chunk_critics_choose_among_base_noises(tmp_path: Path) -> None:
+    parts = _parts()
+    options = {"decoder": parts.env.decode, "chunk_shape": parts.env.chunk_shape, "replay": "context"}
+
+    def make_algorithm() -> Any:
+        torch.manual_seed(0)
+        spaces = parts.env.observation_space, parts.env.action_space
+        return build_dsrl_na(*spaces, **SAC, **options, noise_critic_grad_steps=4)
+
+    settings = replace(parts.settings, decisions=240, eval_every=160, video_episodes=0)
+    parts = replace(parts, settings=settings, make_algorithm=make_algorithm)
+    folder = RunFolder(tmp_path)
+    workflow.train(parts, folder, [CsvLogger(str(tmp_path))], Screen())
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["decisions"] for row in rows if "diagnostics/rank_correlation" in row] == [160, 240]
+
+    request = Request(str(tmp_path), "best", episodes=None, seed=None, stochastic=False, best_of=8)
+    score = workflow.evaluate(parts, folder, request, folder.load("best"), Screen())
+    base = json.loads(folder.summary.read_text())["base"]["success_rate"]
+    assert score > base + 0.2
