@@ -5,7 +5,7 @@ seeds -> env.reset -> features -> act(features, seeds, decision) -> noise [n, T'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -106,6 +106,31 @@ def steered_noise(algorithm: _Actor, noise: Any, *, stochastic: bool) -> Act:
         if stochastic:
             normal = torch.cat([noise.sample_prior(1, _generator(seed, decision)) for seed in seeds]).numpy()
         expanded: Tensor = noise.expand(torch.as_tensor(algorithm.act(features, normal)))
+        return expanded
+
+    return act
+
+
+class _Judge(Protocol):
+    """An algorithm that values chunks."""
+
+    def chunk_values(self, features: Tensor, context: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
+        """Values [E, B] of the chunks that noise vectors [B, dim] decode to."""
+
+
+def best_of_noise(env: NoiseActionEnv, judge: _Judge, noise: Any, num: int) -> Act:
+    """The best of `num` draws of N(0, I) by the least of `judge`'s values of their chunks: no actor is asked.
+
+    The draws are a function of (world, decision) alone. `env` is the one that is evaluated.
+    """
+
+    def act(features: NDArray[np.float32], seeds: Sequence[int], decision: int) -> Tensor:
+        assert env.encoding is not None
+        looks = env.encoding[env.rows_of(seeds).repeat_interleave(num)]
+        vectors = torch.cat([noise.sample_prior(num, _generator(seed, decision)) for seed in seeds])
+        values = judge.chunk_values(looks.features, looks.context, vectors).amin(0).view(len(seeds), num)
+        best = values.argmax(1).cpu() + num * torch.arange(len(seeds))
+        expanded: Tensor = noise.expand(vectors[best])
         return expanded
 
     return act

@@ -100,6 +100,8 @@ def evaluate(cfg: DictConfig) -> float:
             state = None if request.checkpoint == "none" else folder.load(request.checkpoint)
         parts = build(saved, screen.phase)
         check_same_policy(parts, folder)
+        if request.best_of and (state is None or not hasattr(parts.make_algorithm(), "chunk_values")):
+            raise UserError(f"best_of={request.best_of} needs values of chunks; evaluate a checkpoint of sac=dsrl_na")
         return workflow.evaluate(parts, folder, request, state, screen)
 
 
@@ -229,6 +231,7 @@ class Request:
     episodes: int | None
     seed: int | None
     stochastic: bool
+    best_of: int | None = None
 
 
 def _request(cfg: DictConfig) -> Request:
@@ -238,8 +241,10 @@ def _request(cfg: DictConfig) -> Request:
     assert isinstance(request, Request)
     if request.checkpoint not in ("best", "last", "none"):
         raise ValueError(f"checkpoint={request.checkpoint} is unknown; type best, last or none (the base policy)")
-    if request.episodes is not None and request.episodes < 1:
-        raise ValueError(f"episodes={request.episodes} is too small; type a number of at least 1")
+    for name in ("episodes", "best_of"):
+        value = getattr(request, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name}={value} is too small; type a number of at least 1")
     return request
 
 

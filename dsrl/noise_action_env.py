@@ -118,6 +118,11 @@ class NoiseActionEnv:
         """The next `num` seeds of the stream that `seed` started."""
         return [int(drawn) for drawn in self.seed_stream.integers(FIRST_DRAWN_SEED, 2**31, num)]
 
+    def rows_of(self, seeds: Sequence[int]) -> Tensor:
+        """The rows [n] of the running worlds of `seeds`."""
+        rows = {int(self._seeds[row]): row for row in torch.nonzero(~self.ended).flatten().tolist()}
+        return torch.tensor([rows[seed] for seed in seeds])
+
     def close(self) -> None:
         """Part of the vector-environment protocol; the task outlives us."""
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dsrl import report, video
-from dsrl.evaluation import Act, Evaluation, base_noise, paired, prior_noise, steered_noise
+from dsrl.evaluation import Act, Evaluation, base_noise, best_of_noise, paired, prior_noise, steered_noise
 from dsrl.evaluation import evaluate as play
 from dsrl.logging import Logger
 from dsrl.noise_action_env import NoiseActionEnv
@@ -77,6 +77,8 @@ def evaluate(parts: Parts, folder: RunFolder, request: Request, state: Any, scre
         algorithm = parts.make_algorithm()
         algorithm.load_state_dict(state)
         act = steered_noise(algorithm, parts.noise, stochastic=request.stochastic or algorithm.stochastic)
+        if request.best_of:
+            act = best_of_noise(parts.env, algorithm, parts.noise, request.best_of)
     episodes = request.episodes or parts.settings.eval_episodes
     first_seed = parts.settings.test_seed if request.seed is None else request.seed
     screen.phase(f"checkpoint {request.checkpoint} on {episodes} worlds from seed {first_seed} …")

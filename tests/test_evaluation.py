@@ -7,7 +7,7 @@ import pytest
 import torch
 from toys import Echo, Guess
 
-from dsrl.evaluation import Evaluation, base_noise, evaluate, paired, prior_noise, steered_noise, wilson
+from dsrl.evaluation import Evaluation, base_noise, best_of_noise, evaluate, paired, prior_noise, steered_noise, wilson
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
 
@@ -85,6 +85,26 @@ def test_a_stochastic_actor_draws_a_standard_normal_vector_for_each_world_and_de
 def test_steering_by_the_features_always_succeeds() -> None:
     result = evaluate(_env(4), steered_noise(Actor(), _noise(), stochastic=False), episodes=10, first_seed=0)
     assert result.score == 1.0
+
+
+class Judge:
+    """Values the noise that has the sign of the features: with it the toy succeeds."""
+
+    def chunk_values(self, features, context, vectors):
+        return torch.stack([vectors[:, 0] * features[:, 0], torch.full((len(vectors),), 100.0)])
+
+
+def test_best_of_n_plays_the_draw_that_is_valued_most_whatever_the_batch() -> None:
+    results = {}
+    for num_envs in (1, 3, 10):
+        for num in (1, 8):
+            env = _env(num_envs)
+            act = best_of_noise(env, Judge(), _noise(), num)
+            results[num_envs, num] = evaluate(env, act, episodes=10, first_seed=0)
+    assert results[1, 1] == results[3, 1] == results[10, 1]
+    assert results[1, 8] == results[3, 8] == results[10, 8]
+    one_step = [result.lengths.count(1) for result in (results[1, 1], results[1, 8])]
+    assert one_step[0] < one_step[1] == 10  # all of 8 draws have the wrong sign once in 256 decisions
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.progress import Screen
 from dsrl.run import RunFolder
-from dsrl.sac.dsrl_na import build_dsrl_na
 from dsrl.sac.dsrl_sac import build_dsrl_sac
 
 SAC: dict[str, Any] = {
@@ -124,25 +122,3 @@ def test_a_film_draws_one_camera_and_only_while_a_filmed_world_goes_on() -> None
     assert drawn == [1, 2, 3]
     assert [int(frame[0, 0, 0]) for frame in film.frames[0]] == [1, 2, 3]
     assert film.successes == [False]
-
-
-def test_dsrl_na_is_trained_diagnosed_and_its_chunk_critics_choose_among_base_noises(tmp_path: Path) -> None:
-    parts = _parts()
-    options = {"decoder": parts.env.decode, "chunk_shape": parts.env.chunk_shape, "replay": "context"}
-
-    def make_algorithm() -> Any:
-        torch.manual_seed(0)
-        spaces = parts.env.observation_space, parts.env.action_space
-        return build_dsrl_na(*spaces, **SAC, **options, noise_critic_grad_steps=4)
-
-    settings = replace(parts.settings, decisions=240, eval_every=160, video_episodes=0)
-    parts = replace(parts, settings=settings, make_algorithm=make_algorithm)
-    folder = RunFolder(tmp_path)
-    workflow.train(parts, folder, [CsvLogger(str(tmp_path))], Screen())
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [row["decisions"] for row in rows if "diagnostics/rank_correlation" in row] == [160, 240]
-
-    request = Request(str(tmp_path), "best", episodes=None, seed=None, stochastic=False, best_of=8)
-    score = workflow.evaluate(parts, folder, request, folder.load("best"), Screen())
-    base = json.loads(folder.summary.read_text())["base"]["success_rate"]
-    assert score > base + 0.2
