@@ -1,6 +1,6 @@
 """What replay keeps of a decision beyond features and u: the executed chunk, and the policy's context to decode anew.
 
-    NoiseActionEnv.decision -> Recorder.write -> info.chunk [n, h, A], info.context, info.next_context  -> buffer
+    NoiseActionEnv.decision -> Recorder.write -> info.chunk [n, h, A], info.{context, next_context}.look_*  -> buffer
                                                                   |
                                               NoiseActionEnv.decode(features, context, w) -> chunk
 
@@ -45,8 +45,8 @@ class Recorder:
         rollout.info.chunk = decision.chunk.float().cpu().numpy()
         for name, encoding in (("context", decision.before), ("next_context", decision.after)):
             arrays = context_arrays(encoding.context, self.replay)
-            if arrays:
-                rollout.info[name] = type(rollout.info)(arrays)
+            if arrays:  # prefixed: tianshou's batches cannot hold what is named like a method, such as `keys`
+                rollout.info[name] = type(rollout.info)({f"look_{key}": array for key, array in arrays.items()})
 
 
 def context_arrays(context: Mapping[str, Tensor], replay: str) -> dict[str, NDArray[Any]]:

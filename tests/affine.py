@@ -66,8 +66,8 @@ def na_buffer(size: int = BATCH) -> ReplayBuffer:
         shift, next_shift = rng.standard_normal((2, HORIZON * ACTION)).astype(np.float32)
         info = {
             "chunk": rng.standard_normal((HORIZON, ACTION)).astype(np.float32),
-            "context": {"shift": shift},
-            "next_context": {"shift": next_shift},
+            "context": {"look_shift": shift},
+            "next_context": {"look_shift": next_shift},
         }
         act = np.full(DIM, np.nan, np.float32)  # what was thought is not known, only what was done
         buffer.add(Batch(obs=obs, obs_next=obs_next, act=act, rew=float(i), info=info, done=any(end.values()), **end))

@@ -29,8 +29,8 @@ class Reference:
         self.scaler, self.chunk_scaler = algorithm.policy.scaler, algorithm.chunk_scaler
         self.raw, self.raw_next = torch.as_tensor(buffer.obs), torch.as_tensor(buffer.obs_next)
         self.s, self.s_next = self.scale(self.raw), self.scale(self.raw_next)
-        self.shift = torch.as_tensor(buffer.info.context.shift)
-        self.shift_next = torch.as_tensor(buffer.info.next_context.shift)
+        self.shift = torch.as_tensor(buffer.info.context.look_shift)
+        self.shift_next = torch.as_tensor(buffer.info.next_context.look_shift)
         self.a = self.scale_chunk(torch.as_tensor(buffer.info.chunk).reshape(-1, HORIZON * ACTION))
         self.r = torch.as_tensor(buffer.rew, dtype=torch.float32)
         self.d = torch.as_tensor(buffer.terminated, dtype=torch.float32)
@@ -170,7 +170,7 @@ def test_the_actor_finds_noise_whose_chunk_was_never_taken_with_any_noise():
     for _ in range(256):
         chunk = (torch.as_tensor(rng.standard_normal(DIM), dtype=torch.float32) @ BY_NOISE).numpy()
         reward = -float(np.square(chunk - (wanted @ BY_NOISE).numpy()).sum()) / 4
-        zero, still = np.zeros(FEATURES, np.float32), {"shift": np.zeros(HORIZON * ACTION, np.float32)}
+        zero, still = np.zeros(FEATURES, np.float32), {"look_shift": np.zeros(HORIZON * ACTION, np.float32)}
         info = {"chunk": chunk.reshape(HORIZON, ACTION), "context": still, "next_context": still}
         end = {"terminated": True, "truncated": False, "done": True}
         buffer.add(Batch(obs=zero, obs_next=zero, act=np.full(DIM, np.nan), rew=reward, info=info, **end))

@@ -76,15 +76,21 @@ def played(env, decisions=12):
     return buffer
 
 
+def kept_context(buffer):
+    """The contexts of all transitions under the policy's own names."""
+    kept = buffer.info.context.items()
+    return {key.removeprefix("look_"): torch.as_tensor(value) for key, value in kept}
+
+
 def test_replay_holds_u_the_executed_chunk_and_the_contexts_before_and_after():
     env = make_env(magnitude=1.5)
     buffer = played(env)
     noise = 1.5 * buffer.act.reshape(-1, 4, 2)
     expected = (noise + buffer.obs[:, 1, None, None])[:, :3]
     np.testing.assert_allclose(buffer.info.chunk, expected, rtol=1e-6, atol=1e-6)
-    np.testing.assert_array_equal(buffer.info.context.taken, buffer.obs[:, 1])
+    np.testing.assert_array_equal(buffer.info.context.look_taken, buffer.obs[:, 1])
     on = ~buffer.terminated
-    np.testing.assert_array_equal(buffer.info.next_context.taken[on], buffer.obs_next[on, 1])
+    np.testing.assert_array_equal(buffer.info.next_context.look_taken[on], buffer.obs_next[on, 1])
     assert buffer.truncated.any()
     assert buffer.terminated.any()
 
@@ -92,7 +98,7 @@ def test_replay_holds_u_the_executed_chunk_and_the_contexts_before_and_after():
 def test_replayed_looks_decode_to_the_chunks_that_were_executed():
     env = make_env(Heavy())
     buffer = played(env)
-    context = {key: torch.as_tensor(value) for key, value in buffer.info.context.items()}
+    context = kept_context(buffer)
     assert context["cache"].dtype == torch.float16
     chunk = env.decode(torch.as_tensor(buffer.obs), context, torch.as_tensor(1.5 * buffer.act))
     np.testing.assert_allclose(chunk, buffer.info.chunk, rtol=1e-6, atol=1e-6)

@@ -158,8 +158,9 @@ class DSRLNA(DSRLSAC):
         return scaled
 
     def _context(self, info: Any, name: str, indices: Any = slice(None)) -> dict[str, Tensor]:
-        """A kept context as tensors; empty for policies that have none."""
-        return {key: torch.as_tensor(value[indices]) for key, value in info.get(name, {}).items()}
+        """A kept context as tensors, under the policy's own names; empty for policies that have none."""
+        kept = info.get(name, {}).items()
+        return {key.removeprefix("look_"): torch.as_tensor(value[indices]) for key, value in kept}
 
 
 def build_dsrl_na(
