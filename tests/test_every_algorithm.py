@@ -1,0 +1,46 @@
+"""Every YAML of `sac` steers a small run from the first decision to an evaluation that reproduces it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from dsrl import workflow
+from dsrl.experiment import Request, build, check_budget
+from dsrl.progress import Screen
+from dsrl.run import RunFolder
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+SMALL = (
+    "task=pendulum",
+    "num_envs=2",
+    "task.max_steps=10",
+    "decisions=100",
+    "warmup_decisions=40",
+    "batch_size=16",
+    "eval_every=60",
+    "eval_episodes=5",
+    "validation_episodes=2",
+)
+SIZES = {"hidden": 8, "critic_warmup_updates": 2, "candidates": 4}
+
+
+@pytest.mark.parametrize("choice", sorted(path.stem for path in (CONF / "sac").glob("*.yaml")))
+def test_an_algorithm_runs_from_its_yaml_and_its_checkpoint_plays_again(choice: str, tmp_path: Path) -> None:
+    known = OmegaConf.load(CONF / "sac" / f"{choice}.yaml")
+    sizes = [f"sac.{name}={value}" for name, value in SIZES.items() if name in known]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        tuned = compose("train", [*SMALL, f"sac={choice}"]).sac
+        foreign = [f"~sac.{name}" for name in tuned if name not in known]  # pendulum tunes gradients that some lack
+        cfg = compose("train", [*SMALL, f"sac={choice}", *sizes, *foreign])
+    folder = RunFolder(tmp_path)
+    (tmp_path / ".hydra").mkdir()
+    OmegaConf.save(cfg, folder.config)
+    parts = build(cfg, print)
+    check_budget(parts, print)
+    score = workflow.train(parts, folder, [], Screen())
+    request = Request(str(tmp_path), "best", episodes=None, seed=None, stochastic=False)
+    assert workflow.evaluate(build(cfg, print), folder, request, folder.load("best"), Screen()) == score
