@@ -18,6 +18,7 @@ from dsrl.interfaces import Observation, Step, Task
 Frame = NDArray[np.uint8]  # [H, W, 3]
 
 HEIGHT = 240  # pixels of one picture in the film, at least
+EVERY = 2  # control steps between two pictures: drawing costs more than the physics
 
 
 class Film:
@@ -31,7 +32,9 @@ class Film:
         self.max_steps, self.has_success = task.max_steps, task.has_success
         self.frames: list[list[Frame]] = [[] for _ in range(num_worlds)]
         self.successes = [False] * num_worlds
+        self.instructions = [""] * num_worlds
         self._over = [False] * num_worlds
+        self._elapsed = 0  # control steps
 
     def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
         """As the wrapped task."""
@@ -39,23 +42,26 @@ class Film:
 
     def observe(self) -> Observation:
         """As the wrapped task."""
-        return self._task.observe()
+        observation = self._task.observe()
+        self.instructions = list(observation.instruction[: self._num_worlds])
+        return observation
 
     def hold(self) -> Tensor:
         """As the wrapped task."""
         return self._task.hold()
 
     def step(self, action: Tensor) -> Step:
-        """As the wrapped task; then take a picture of every filmed world that has not ended."""
+        """As the wrapped task; then, at every EVERY-th step and at a world's end, take a picture of those still on."""
         step = self._task.step(action)
-        if all(self._over):
-            return step
-        images = self._look()[: self._num_worlds]
-        for world, image in enumerate(images):
-            if self._over[world]:
-                continue
-            self.frames[world].append(image.permute(1, 2, 0).cpu().numpy().astype(np.uint8))
-            self._over[world] = bool(step.terminated[world] | step.truncated[world])
+        self._elapsed += 1
+        ends = (step.terminated | step.truncated).tolist()
+        going = [world for world in range(self._num_worlds) if not self._over[world]]
+        wanted = [world for world in going if ends[world] or self._elapsed % EVERY == 0]
+        pictures = self._look() if wanted else None
+        for world in wanted:
+            assert pictures is not None
+            self.frames[world].append(pictures[world].permute(1, 2, 0).cpu().numpy().astype(np.uint8))
+            self._over[world] = ends[world]
             self.successes[world] = step.success is not None and bool(step.success[world])
         return step
 
@@ -70,15 +76,17 @@ def side_by_side(base: Film, steered: Film, seeds: Sequence[int]) -> list[Frame]
     """One film of all worlds in turn; the shorter side waits on its last picture."""
     film: list[Frame] = []
     for world, seed in enumerate(seeds):
-        left = _titled(base.frames[world], f"base · world {seed}", base.successes[world])
-        right = _titled(steered.frames[world], f"steered · world {seed}", steered.successes[world])
+        left = _titled(base.frames[world], f"base · world {seed} · {base.instructions[world]}", base.successes[world])
+        right = _titled(
+            steered.frames[world], f"steered · world {seed} · {steered.instructions[world]}", steered.successes[world]
+        )
         length = max(len(left), len(right)) + 5
         for time in range(length):
             film.append(np.concatenate([left[min(time, len(left) - 1)], right[min(time, len(right) - 1)]], axis=1))
     return film
 
 
-def write_mp4(path: Path, frames: Sequence[Frame], fps: int = 10) -> None:
+def write_mp4(path: Path, frames: Sequence[Frame], fps: int = 5) -> None:
     """Write frames [H, W, 3] (H and W even) as H.264, which every browser plays."""
     import av
 

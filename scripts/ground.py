@@ -48,7 +48,7 @@ def learn_to_point(
     head = PointingHead(96, len(COLOURS))
     parameters = [*policy.model.vlm_with_expert.vlm.parameters(), *policy.model.state_proj.parameters()]
     optimiser = torch.optim.AdamW([*parameters, *head.parameters()], lr=rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=max(steps, 100), pct_start=0.05)
     tokens, masks = _tokens(policy)
     held_out = min(512, len(images) // 10)
     started = time.perf_counter()

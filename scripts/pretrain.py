@@ -4,15 +4,17 @@
     python -m scripts.pretrain --dataset my/dataset --init lerobot/smolvla_base --out my_policy --batch 16 --rate 1e-4
 
 `--init` is the folder or hub id of any SmolVLA; its features become the dataset's. The checkpoint that is written is
-whole: weights (a running average), config, processors with the dataset's statistics, and the VLM's description.
+whole: weights (a running average, where the held-out loss was lowest), config, processors with the dataset's
+statistics, and the VLM's description.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scripts.prefix_cache import PrefixCache
+
 Batch = dict[str, Any]
+LossOf = Callable[[Any, Tensor], Tensor]  # (policy, rows [B]) -> scalar
+HeldOut = Callable[[Any], float]
 
 
 class Clips:
@@ -73,27 +79,23 @@ def load_policy(init: str, features: dict[str, Any], train: str) -> Any:
     return SmolVLAPolicy.from_pretrained(init, config=config)
 
 
-def learn(
-    policy: Any,
-    preprocess: Any,
-    clips: Clips,
-    held_out: Clips,
-    steps: int,
-    batch: int,
-    rate: float,
-    evaluate_every: int,
-) -> Any:
-    """Minimise lerobot's loss; returns the running average of the weights."""
+def learn(policy: Any, loss_of: LossOf, num_clips: int, held_out: HeldOut, options: argparse.Namespace) -> Any:
+    """Minimise lerobot's loss; returns the running average of the weights where the held-out loss was lowest.
+
+    Long training learns by heart which mistake each demonstration made, and the policy then has none to choose from.
+    """
     from torch.optim.swa_utils import AveragedModel
 
     trainable = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trainable, lr=rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.05)
+    optimiser = torch.optim.AdamW(trainable, lr=options.rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, options.rate, total_steps=max(options.steps, 100), pct_start=0.05
+    )
     average = AveragedModel(policy, avg_fn=lambda old, new, _: old + 0.002 * (new - old))
     policy.train()
-    started, running = time.perf_counter(), 0.0
-    for step, rows in enumerate(_shuffled(len(clips), batch, steps)):
-        loss, _ = policy.forward(preprocess(clips.batch(rows)))
+    started, running, best, lowest = time.perf_counter(), 0.0, average.module, float("inf")
+    for step, rows in enumerate(_shuffled(num_clips, options.batch, options.steps)):
+        loss: Any = loss_of(policy, rows)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trainable, 1.0)
@@ -101,13 +103,13 @@ def learn(
         schedule.step()
         average.update_parameters(policy)
         running = loss.item() if step == 0 else 0.98 * running + 0.02 * loss.item()
-        if (step + 1) % evaluate_every == 0 or step + 1 == steps:
-            outside = _held_out_loss(average.module, preprocess, held_out)
-            print(
-                f"step {step + 1}  loss {running:.4f}  held-out {outside:.4f}  {time.perf_counter() - started:.0f} s",
-                flush=True,
-            )
-    return average.module
+        if (step + 1) % options.evaluate_every == 0 or step + 1 == options.steps:
+            outside = held_out(average.module)
+            elapsed = time.perf_counter() - started
+            if outside < lowest:
+                best, lowest = copy.deepcopy(average.module), outside
+            print(f"step {step + 1}  loss {running:.4f}  held-out {outside:.4f}  {elapsed:.0f} s", flush=True)
+    return best
 
 
 def _shuffled(count: int, batch: int, steps: int) -> Iterator[Tensor]:
@@ -119,16 +121,20 @@ def _shuffled(count: int, batch: int, steps: int) -> Iterator[Tensor]:
         order = order[batch:]
 
 
-@torch.no_grad()
-def _held_out_loss(policy: Any, preprocess: Any, clips: Clips) -> float:
+def _held_out_loss(policy: Any, loss_of: LossOf, num_clips: int) -> float:
     """The loss on episodes that were not trained on, always under the same noise and times."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        losses = [
-            policy.forward(preprocess(clips.batch(rows)))[0].item()
-            for rows in torch.split(torch.arange(len(clips)), 64)
-        ]
+        losses = [loss_of(policy, rows).item() for rows in torch.split(torch.arange(num_clips), 64)]
     return float(np.mean(losses))
+
+
+def make_loss(policy: Any, preprocess: Any, clips: Clips, cached: bool) -> LossOf:
+    """lerobot's loss on rows of `clips`; `cached` looks at each clip once (for a frozen VLM only)."""
+    if not cached:
+        return lambda model, rows: model.forward(preprocess(clips.batch(rows)))[0]
+    rows = torch.split(torch.arange(len(clips)), 64)
+    return PrefixCache(policy, (preprocess(clips.batch(part)) for part in rows)).loss
 
 
 def save(policy: Any, preprocess: Any, postprocess: Any, out: Path) -> None:
@@ -159,8 +165,11 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=64, help="episodes kept for the held-out loss")
     parser.add_argument("--evaluate-every", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--cache-prefix", action="store_true", help="keep what the frozen VLM sees of every clip")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
+    if options.cache_prefix and options.train == "all":
+        parser.error("--cache-prefix needs a frozen VLM; type --train expert")
     torch.set_num_threads(1 if options.device == "cpu" else torch.get_num_threads())
     torch.manual_seed(options.seed)
 
@@ -189,8 +198,13 @@ def main() -> None:
         f"{len(clips)} clips of {len(lengths)} episodes; {sum(p.numel() for p in policy.parameters())} weights",
         flush=True,
     )
+    outside = make_loss(policy, preprocess, held_out, options.cache_prefix)
     average = learn(
-        policy, preprocess, clips, held_out, options.steps, options.batch, options.rate, options.evaluate_every
+        policy,
+        make_loss(policy, preprocess, clips, options.cache_prefix),
+        len(clips),
+        lambda model: _held_out_loss(model, outside, len(held_out)),
+        options,
     )
     save(average, preprocess, postprocess, options.out)
 

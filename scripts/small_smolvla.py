@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 IMAGE_SIZE = 96  # pixels, square
 CHUNK = 8  # control steps
-VOCABULARY = ["pick", "up", "put", "the", "red", "green", "blue", "cube", "into", "box", "place", "and", "in", "a"]
+VOCABULARY = "pick up put place the red green blue cube into box and in it a"
 
 
 def make_small_smolvla(folder: Path, cameras: tuple[str, ...], state_dim: int, action_dim: int) -> Any:
@@ -21,7 +21,7 @@ def make_small_smolvla(folder: Path, cameras: tuple[str, ...], state_dim: int, a
     from dsrl.policy._tiny_vlm import write_tiny_vlm
 
     vlm = write_tiny_vlm(
-        folder / "vlm", vocabulary=VOCABULARY, hidden_size=96, head_dim=32, num_layers=4,
+        folder / "vlm", vocabulary=VOCABULARY.split(), hidden_size=96, head_dim=32, num_layers=4,
         image_size=IMAGE_SIZE, patch_size=12, vision_hidden_size=96, vision_layers=3, scale_factor=2,
     )  # fmt: skip
     images = {

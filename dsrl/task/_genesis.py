@@ -68,12 +68,10 @@ def make_scene(gs: Any, physics_dt: float) -> Any:
 
 
 def add_camera(scene: Any, place: CameraPlace, size: tuple[int, int]) -> Any:
-    """A camera of `size` (width, height); attach it with `attach_camera` after the scene is built."""
-    if place.link is not None:
-        return scene.add_camera(res=size, fov=place.fov, near=0.01, far=5.0, GUI=False)
-    return scene.add_camera(
-        res=size, pos=place.position, lookat=place.lookat, up=place.up, fov=place.fov, near=0.05, far=10.0, GUI=False
-    )
+    """A camera of `size` (width, height) that draws every world; with a link, attach it after the scene is built."""
+    pose = {} if place.link else {"pos": place.position, "lookat": place.lookat, "up": place.up}
+    near = 0.01 if place.link else 0.05
+    return scene.add_camera(res=size, fov=place.fov, near=near, far=10.0, GUI=False, **pose)
 
 
 def attach_camera(camera: Any, place: CameraPlace, link: Any) -> None:

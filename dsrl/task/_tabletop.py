@@ -47,6 +47,8 @@ _CAMERAS = {
     "front": CameraPlace(position=(1.25, 0.0, 0.62), lookat=(0.53, 0.0, 0.05), up=(0, 0, 1), fov=36),
     "wrist": CameraPlace(position=(0.06, 0.0, 0.0), lookat=(0.13, 0.0, 0.4), up=(1, 0, 0), fov=56, link="hand"),
 }
+_FILM = CameraPlace(position=(1.45, -0.85, 0.85), lookat=(0.48, 0.0, 0.16), up=(0, 0, 1), fov=38)
+_FILM_SIZE = (320, 240)  # pixels: for people, no policy sees it
 
 
 class Tabletop(ABC):
@@ -127,9 +129,8 @@ class Tabletop(ABC):
         return Observation(self.robot_state(), render(self._cameras, self.num_envs), instruction)
 
     def picture(self) -> Tensor:
-        """All worlds by the first camera alone, uint8 [B, 3, H, W]: half the drawing of a look, for films."""
-        name = next(iter(self._cameras))
-        return render({name: self._cameras[name]}, self.num_envs)[name]
+        """All worlds as a bystander sees them, uint8 [B, 3, H, W]: for films, no policy looks at it."""
+        return render({"film": self._film_camera}, self.num_envs)["film"]
 
     def step(self, action: Tensor) -> Step:
         if action.shape != (self.num_envs, self.action_dim):
@@ -197,6 +198,7 @@ class Tabletop(ABC):
         ]
         self.add_furniture(gs, scene)
         self._cameras = {n: add_camera(scene, place, (self.image_size,) * 2) for n, place in _CAMERAS.items()}
+        self._film_camera = add_camera(scene, _FILM, _FILM_SIZE)
         with drawing():
             scene.build(n_envs=self.num_envs)
         self._scene, self._hand = scene, self._robot.get_link("hand")
