@@ -77,6 +77,16 @@ def test_the_losses_of_an_update_are_those_of_the_equations_and_honour_the_magni
         torch.testing.assert_close(value, TAU * new_critic[name] + (1 - TAU) * target[name])
 
 
+def test_only_states_from_which_play_went_on_are_denoised_for_the_target():
+    algorithm, buffer = build_na(1.5), na_buffer()
+    batch = buffer[np.arange(BATCH)]
+    algorithm._preprocess_batch(batch, buffer, np.arange(BATCH))
+    (vectors,) = algorithm.decoder.vectors
+    assert len(vectors) == (~buffer.terminated).sum() == 12
+    assert vectors.abs().max() <= 1.5
+    assert torch.equal(batch.returns[1::4], torch.arange(BATCH, dtype=torch.float32)[1::4])
+
+
 @pytest.mark.parametrize("magnitude", [0.5, 1.5])
 def test_distillation_is_head_by_head_from_the_online_critics_on_unclipped_noise(magnitude):
     algorithm, buffer = build_na(magnitude), na_buffer()

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from gymnasium.spaces import Box
 from tianshou.algorithm.algorithm_base import TrainingStats
@@ -134,12 +135,19 @@ class DSRLNA(DSRLSAC):
 
     @torch.no_grad()
     def _next_value(self, batch: Any) -> Tensor:
-        """Soft value [B] of the next state: target Q^A of the chunk that the current actor's noise decodes to."""
-        features, context = self._tensor(batch.obs_next), self._context(batch.info, "next_context")
+        """Soft value [B] of the next state: target Q^A of the chunk that the current actor's noise decodes to.
+
+        States after a terminal one are not denoised, which is most of the work: their value counts for nothing.
+        """
+        features = self._tensor(batch.obs_next)
         scaled = self.policy.standardise(features)
         noise, log_prob = self.policy.sample(scaled)
-        chunk = self._decoded(features, context, self.policy.magnitude * noise)
-        value: Tensor = self.critic_old(scaled, chunk).amin(0) - self.temperature.value * log_prob
+        value: Tensor = -self.temperature.value * log_prob
+        on = np.flatnonzero(~np.asarray(batch.terminated, dtype=bool))
+        if len(on):
+            context = self._context(batch.info, "next_context", on)
+            chunk = self._decoded(features[on], context, self.policy.magnitude * noise[on])
+            value[on] += self.critic_old(scaled[on], chunk).amin(0)
         return value
 
     @property
