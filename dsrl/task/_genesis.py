@@ -32,7 +32,8 @@ class CameraPlace:
 def start_genesis(backend: str) -> Any:
     """The genesis module, initialised. `backend` is "cpu" or "gpu"; a process keeps the first one it starts."""
     os.environ.setdefault("PYOPENGL_PLATFORM", "egl" if sys.platform == "linux" else "")
-    import genesis as gs
+    with drawing():
+        import genesis as gs
 
     if not gs._initialized:
         # gs.init(seed) also reseeds Python, NumPy and torch, which are not its to seed.
@@ -88,7 +89,7 @@ def drawing() -> Iterator[None]:
     except Exception as error:
         if not _comes_from_opengl(error):
             raise
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         raise ImportError(
             f"this machine cannot draw a picture ({reason}); "
             "install the system packages of headless rendering: sudo apt-get install libegl1 libgl1-mesa-dri"
