@@ -28,11 +28,31 @@ class Evaluation:
     successes: tuple[bool, ...] | None  # None where the task knows no success
     returns: tuple[float, ...]
     lengths: tuple[int, ...]  # control steps until the world's end
+    instructions: tuple[str, ...] = ()  # what was asked for at the start
 
     @property
     def score(self) -> float:
         """The success rate, or the mean return where the task knows no success."""
         return float(np.mean(self.returns if self.successes is None else self.successes))
+
+    @property
+    def failures(self) -> tuple[int, ...]:
+        """The seeds of the worlds without success; none where success is not defined."""
+        return tuple(seed for seed, won in zip(self.seeds, self.successes or (), strict=False) if not won)
+
+    def by_instruction(self) -> dict[str, dict[str, Any]]:
+        """Sentence -> the figures of its worlds, in the order of the sentences; empty where they were not kept."""
+        return {text: self._only(text).summary() for text in sorted(set(self.instructions))}
+
+    def _only(self, text: str) -> Evaluation:
+        worlds = [i for i, instruction in enumerate(self.instructions) if instruction == text]
+        return Evaluation(
+            seeds=tuple(self.seeds[i] for i in worlds),
+            successes=None if self.successes is None else tuple(self.successes[i] for i in worlds),
+            returns=tuple(self.returns[i] for i in worlds),
+            lengths=tuple(self.lengths[i] for i in worlds),
+            instructions=(text,) * len(worlds),
+        )
 
     def summary(self) -> dict[str, Any]:
         """The figures of `summary.json`; null where success is not defined."""
@@ -148,18 +168,19 @@ def evaluate(
     done = Evaluation((), None, (), ())
     for start in range(first_seed, first_seed + episodes, len(env)):
         seeds = range(start, min(start + len(env), first_seed + episodes))
-        done = _join(done, _play(env, act, list(seeds)))
+        done = _join(done, play_worlds(env, act, seeds))
         if on_progress is not None:
             on_progress(done)
     return done
 
 
-def _play(env: NoiseActionEnv, act: Act, seeds: list[int]) -> Evaluation:
-    """One episode in each of the given worlds, side by side in the first rows."""
+def play_worlds(env: NoiseActionEnv, act: Act, seeds: Sequence[int]) -> Evaluation:
+    """One episode in each of the given worlds, at most `len(env)`, side by side in the first rows."""
     num = len(seeds)
     returns, lengths, successes = np.zeros(num), np.zeros(num, dtype=int), np.zeros(num, dtype=bool)
     rows: NDArray[np.int64] = np.arange(num)
     features, info = env.reset(env_id=rows, seeds=seeds)
+    instructions = tuple(env.instructions[row] for row in rows)
     decision = 0
     while len(rows):
         noise = act(features, [seeds[row] for row in rows], decision)
@@ -170,7 +191,7 @@ def _play(env: NoiseActionEnv, act: Act, seeds: list[int]) -> Evaluation:
         on = ~(terminated | truncated)
         rows, features, decision = rows[on], features[on], decision + 1
     known = tuple(bool(success) for success in successes) if env.has_success else None
-    return Evaluation(tuple(seeds), known, tuple(map(float, returns)), tuple(map(int, lengths)))
+    return Evaluation(tuple(seeds), known, tuple(map(float, returns)), tuple(map(int, lengths)), instructions)
 
 
 def _join(first: Evaluation, second: Evaluation) -> Evaluation:
@@ -182,6 +203,7 @@ def _join(first: Evaluation, second: Evaluation) -> Evaluation:
         successes=successes,
         returns=first.returns + second.returns,
         lengths=first.lengths + second.lengths,
+        instructions=first.instructions + second.instructions,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -27,8 +27,8 @@ from dsrl.logging import Logger
 from dsrl.noise_action_env import FIRST_DRAWN_SEED, NoiseActionEnv
 from dsrl.replay import GIB, NOISE, buffer_length, checked_replay_bytes
 from dsrl.run import RunFolder
-
-GROUPS = ("task", "policy", "noise", "sac", "logging")  # conf/<group>/ builds only from dsrl/<group>/
+from dsrl.saved_runs import GROUPS as GROUPS
+from dsrl.saved_runs import Request, requests, saved_config
 
 
 class UserError(Exception):
@@ -77,36 +77,54 @@ def train(cfg: DictConfig) -> float:
         screen = Screen()
         folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
         screen.phase(f"run folder {folder.path}; loading task and policy …")
-        with _user_errors():
-            logging = checked(cfg, "logging")
-        parts = build(cfg, screen.phase)
-        with _user_errors():
-            check_budget(parts, screen.phase)
-            loggers: list[Logger] = [_instantiate(node) for node in logging.values()]
-        return workflow.train(parts, folder, loggers, screen)
+        with folder.noting_failure():
+            with _user_errors():
+                logging = checked(cfg, "logging")
+            parts = build(cfg, screen.phase)
+            with _user_errors():
+                check_budget(parts, screen.phase)
+                loggers: list[Logger] = [_instantiate(node) for node in logging.values()]
+            return workflow.train(parts, folder, loggers, screen)
 
 
 def evaluate(cfg: DictConfig) -> float:
-    """Repeat the final evaluation of the run in `cfg.run`; returns its success rate (or mean return)."""
-    from dsrl import workflow
+    """Repeat the final evaluation of every run that `cfg.run` names; returns the mean success rate (or mean return)."""
+    from dsrl import eval_workflow, report
     from dsrl.progress import Screen
 
     with _one_sentence():
         screen = Screen()
         with _user_errors():
-            request = _request(cfg)
-            folder = RunFolder(Path(cfg.run))
-            saved = _saved_config(folder)
-            state = None if request.checkpoint == "none" else folder.load(request.checkpoint)
-        parts = build(saved, screen.phase)
-        check_same_policy(parts, folder)
-        if request.best_of and (state is None or not hasattr(parts.make_algorithm(), "chunk_values")):
-            raise UserError(f"best_of={request.best_of} needs values of chunks; evaluate a checkpoint of sac=dsrl_na")
-        return workflow.evaluate(parts, folder, request, state, screen)
+            asked = requests(cfg)
+            runs = [(request, *_loaded(request)) for request in asked]
+        scores, parts, former = [], None, None
+        for request, folder, saved, state in runs:
+            if len(runs) > 1:
+                screen.phase(f"run {folder.path}")
+            parts = build(saved, screen.phase, parts if former is not None and _same_worlds(former, saved) else None)
+            former = saved
+            check_same_policy(parts, folder)
+            with _user_errors():
+                scores.append(eval_workflow.evaluate(parts, folder, request, state, screen))
+        if len(runs) > 1 and not asked[0].film:
+            screen.console.print(report.runs_table([folder.path for _, folder, _, _ in runs]))
+        return sum(scores) / len(scores)
 
 
-def build(cfg: DictConfig, announce: Callable[[str], None]) -> Parts:
-    """Check a config and build its parts; no simulation has started when this returns.
+def _loaded(request: Request) -> tuple[RunFolder, DictConfig, Any]:
+    """The folder, config and checkpoint (None for the base policy) that a request names."""
+    folder = RunFolder(Path(request.run))
+    saved = saved_config(folder)
+    return folder, saved, None if request.checkpoint == "none" else folder.load(request.checkpoint)
+
+
+def _same_worlds(one: DictConfig, other: DictConfig) -> bool:
+    """Whether two runs have the same task and policy, which are slow to build."""
+    return all(checked(one, group) == checked(other, group) for group in ("task", "policy"))
+
+
+def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None = None) -> Parts:
+    """Check a config and build its parts, with task and policy of `like` where given; starts no simulation.
 
     Raises UserError with one sentence for what cannot work.
     """
@@ -117,9 +135,7 @@ def build(cfg: DictConfig, announce: Callable[[str], None]) -> Parts:
         nodes = {group: checked(cfg, group) for group in ("task", "policy", "noise", "sac")}
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
-        task: Task = _instantiate(nodes["task"], **_accepted(nodes["task"], announce=announce))
-        policy: SteerablePolicy = _instantiate(nodes["policy"], **_accepted(nodes["policy"], task=task))
-        _check_fits(policy, task)
+        task, policy = _task_and_policy(nodes, announce) if like is None else (like.task, like.policy)
         horizon = policy.chunk_shape[0] if settings.horizon is None else settings.horizon
         noise = _instantiate(nodes["noise"])(noise_shape=policy.noise_shape)
         env = NoiseActionEnv(task, policy, noise, horizon)
@@ -133,6 +149,13 @@ def build(cfg: DictConfig, announce: Callable[[str], None]) -> Parts:
     with _user_errors():
         make_algorithm()  # a wrong value in `sac` shows now, not after the base evaluation
     return Parts(settings, task, policy, noise, env, make_algorithm)
+
+
+def _task_and_policy(nodes: Mapping[str, DictConfig], announce: Callable[[str], None]) -> tuple[Task, SteerablePolicy]:
+    task: Task = _instantiate(nodes["task"], **_accepted(nodes["task"], announce=announce))
+    policy: SteerablePolicy = _instantiate(nodes["policy"], **_accepted(nodes["policy"], task=task))
+    _check_fits(policy, task)
+    return task, policy
 
 
 def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
@@ -220,42 +243,6 @@ def _accepted(node: DictConfig, **live: Any) -> dict[str, Any]:
     """Those live values that the target of `node` takes."""
     known = inspect.signature(component(node._target_)).parameters
     return {name: value for name, value in live.items() if name in known}
-
-
-@dataclass
-class Request:
-    """What eval.py is asked for; None stands for what the run did."""
-
-    run: str
-    checkpoint: str
-    episodes: int | None
-    seed: int | None
-    stochastic: bool
-    best_of: int | None = None
-
-
-def _request(cfg: DictConfig) -> Request:
-    if OmegaConf.is_missing(cfg, "run"):
-        raise ValueError("run is missing; type run=<folder of a run>, for example run=outputs/2026-01-31/12-00-00")
-    request = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Request), cfg))
-    assert isinstance(request, Request)
-    if request.checkpoint not in ("best", "last", "none"):
-        raise ValueError(f"checkpoint={request.checkpoint} is unknown; type best, last or none (the base policy)")
-    for name in ("episodes", "best_of"):
-        value = getattr(request, name)
-        if value is not None and value < 1:
-            raise ValueError(f"{name}={value} is too small; type a number of at least 1")
-    return request
-
-
-def _saved_config(folder: RunFolder) -> DictConfig:
-    """The config that Hydra saved in a run folder."""
-    if not folder.config.is_file():
-        raise FileNotFoundError(f"run={folder.path} has no .hydra/config.yaml; type the folder of a run of train.py")
-    saved = OmegaConf.load(folder.config)
-    if not isinstance(saved, DictConfig) or any(group not in saved for group in GROUPS):
-        raise ValueError(f"{folder.config} is not a config of train.py: it lacks one of {', '.join(GROUPS)}")
-    return saved
 
 
 def check_same_policy(parts: Parts, folder: RunFolder) -> None:

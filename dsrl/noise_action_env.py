@@ -102,6 +102,7 @@ class NoiseActionEnv:
         self.encoding: Encoding | None = None  # of all worlds, as of each one's last look
         self.decision: Decision | None = None  # the latest
         self.chunk_shape = (horizon, policy.chunk_shape[1])  # of what is executed
+        self.instructions = [""] * task.num_envs  # of all worlds, as of each one's last look
         self.ended = torch.ones(task.num_envs, dtype=torch.bool)
         self._seeds = np.zeros(task.num_envs, dtype=np.int64)
         self.seed_stream = np.random.default_rng(0)
@@ -218,7 +219,10 @@ class NoiseActionEnv:
 
     def _look(self, worlds: Tensor) -> None:
         """Encode `worlds` as they are now and put them into the rows of the encoding that waits for `decode`."""
-        fresh = self.policy.encode(self.task.observe()[worlds])
+        seen = self.task.observe()[worlds]
+        for world, instruction in zip(worlds.tolist(), seen.instruction, strict=True):
+            self.instructions[world] = instruction
+        fresh = self.policy.encode(seen)
         _check_finite(fresh.features, worlds, "features")
         if torch.equal(worlds, torch.arange(len(self))):
             self.encoding = fresh

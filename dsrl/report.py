@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -40,6 +42,48 @@ def summary_table(rows: Mapping[str, Evaluation]) -> Table:
         lengths = f"{figures['mean_return']:.2f}", f"{figures['mean_length']:.1f}", str(figures["episodes"])
         table.add_row(name, success, interval, *lengths)
     return table
+
+
+def paired_sentence(pair: Mapping[str, Any]) -> str:
+    """The outcome of a paired comparison, see `dsrl.evaluation.paired`, in words."""
+    return (
+        f"same worlds: {pair['only_steered']} won and {pair['only_base']} lost by steering, {pair['both']} solved by "
+        f"both, {pair['neither']} by neither; exact McNemar test p = {pair['p_value']:.2g}"
+    )
+
+
+def instruction_table(base: Evaluation | None, asked: Evaluation) -> Table:
+    """One row per instruction: success (or mean return) in its worlds, hardest first."""
+    before = {} if base is None else base.by_instruction()
+    table = Table("instruction", "worlds", *(["base"] if base else []), "result", "95 % interval")
+    for text, figures in sorted(asked.by_instruction().items(), key=lambda item: _rate(item[1])):
+        interval = "-" if figures["ci95"] is None else "{:.1%} … {:.1%}".format(*figures["ci95"])
+        cells = [_words(before[text])] if base else []
+        table.add_row(text or "(none)", str(figures["episodes"]), *cells, _words(figures), interval)
+    return table
+
+
+def runs_table(folders: Sequence[Path]) -> Table:
+    """One row per run, from its eval.json: what it reached, the base policy in the same worlds, the paired test."""
+    table = Table("run", "result", "95 % interval", "base", "McNemar p", "episodes")
+    for folder in folders:
+        written = json.loads((folder / "eval.json").read_text())
+        figures, base, pair = written["result"], written["base"], written["paired"]
+        interval = "-" if figures["ci95"] is None else "{:.1%} … {:.1%}".format(*figures["ci95"])
+        p_value = "-" if not pair else f"{pair['p_value']:.2g}"
+        row = (_words(figures), interval, "-" if not base else _words(base), p_value, str(figures["episodes"]))
+        table.add_row(str(folder), *row)
+    return table
+
+
+def _rate(figures: Mapping[str, Any]) -> float:
+    rate: float = figures["mean_return"] if figures["success_rate"] is None else figures["success_rate"]
+    return rate
+
+
+def _words(figures: Mapping[str, Any]) -> str:
+    rate = _rate(figures)
+    return f"{rate:.2f}" if figures["success_rate"] is None else f"{rate:.1%}"
 
 
 def draw_learning_curve(path: Path, curve: Sequence[CurvePoint], base: Evaluation | None, steered: Evaluation) -> None:

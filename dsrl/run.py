@@ -1,7 +1,7 @@
 """A run's folder: what lies where, and checkpoints that are either whole or absent.
 
 outputs/<date>/<time>/   .hydra/config.yaml   summary.json   metrics.csv   metrics.jsonl   tensorboard/
-                         learning_curve.png   base_vs_steered.mp4   eval.json
+                         environment.json   failure.txt   learning_curve.png   base_vs_steered.mp4   eval.json
                          checkpoints/{last,best}/   <digest>.safetensors   <digest>.json   manifest.json
 """
 
@@ -10,6 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +30,31 @@ class RunFolder:
         self.path = path
         self.config = path / ".hydra" / "config.yaml"
         self.summary = path / "summary.json"
+        self.environment = path / "environment.json"
+        self.failure = path / "failure.txt"
         self.learning_curve = path / "learning_curve.png"
         self.video = path / "base_vs_steered.mp4"
 
     def config_sha256(self) -> str | None:
         """The digest of the run's config as it is saved; None where there is none."""
         return hashlib.sha256(self.config.read_bytes()).hexdigest() if self.config.is_file() else None
+
+    @contextmanager
+    def noting_failure(self) -> Iterator[None]:
+        """Leave `failure.txt` when the block is left by an exception: its sentence, then the traceback."""
+        self.failure.unlink(missing_ok=True)
+        try:
+            yield
+        except (Exception, KeyboardInterrupt) as error:
+            sentence = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            with suppress(OSError):  # a full disk must not hide what happened
+                self.failure.write_text(f"{sentence}\n\n{traceback.format_exc()}")
+            raise
+
+    def checkpoint_sha256(self, name: str) -> dict[str, str] | None:
+        """The manifest of a checkpoint: file -> digest; None where there is none."""
+        manifest = self.checkpoint(name) / "manifest.json"
+        return json.loads(manifest.read_text()) if manifest.is_file() else None
 
     def checkpoint(self, name: str) -> Path:
         """The folder of a checkpoint (`best` or `last`)."""

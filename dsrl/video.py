@@ -74,16 +74,24 @@ class Film:
 
 def side_by_side(base: Film, steered: Film, seeds: Sequence[int]) -> list[Frame]:
     """One film of all worlds in turn; the shorter side waits on its last picture."""
-    film: list[Frame] = []
+    return _in_turn({"base": base, "steered": steered}, seeds)
+
+
+def alone(film: Film, seeds: Sequence[int]) -> list[Frame]:
+    """One film of all worlds in turn, under a single policy."""
+    return _in_turn({"base": film}, seeds)
+
+
+def _in_turn(films: Mapping[str, Film], seeds: Sequence[int]) -> list[Frame]:
+    frames: list[Frame] = []
     for world, seed in enumerate(seeds):
-        left = _titled(base.frames[world], f"base · world {seed} · {base.instructions[world]}", base.successes[world])
-        right = _titled(
-            steered.frames[world], f"steered · world {seed} · {steered.instructions[world]}", steered.successes[world]
-        )
-        length = max(len(left), len(right)) + 5
-        for time in range(length):
-            film.append(np.concatenate([left[min(time, len(left) - 1)], right[min(time, len(right) - 1)]], axis=1))
-    return film
+        sides = []
+        for name, film in films.items():
+            title = f"{name} · world {seed} · {film.instructions[world]}"
+            sides.append(_titled(film.frames[world], title, film.successes[world]))
+        for time in range(max(map(len, sides)) + 5):
+            frames.append(np.concatenate([side[min(time, len(side) - 1)] for side in sides], axis=1))
+    return frames
 
 
 def write_mp4(path: Path, frames: Sequence[Frame], fps: int = 5) -> None:

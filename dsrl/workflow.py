@@ -1,14 +1,13 @@
-"""What train.py and eval.py do, in order: base policy, training, steered policy on the same worlds, report."""
+"""What train.py does, in order: base policy, training, steered policy on the same worlds, report."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dsrl import report, video
-from dsrl.evaluation import Act, Evaluation, base_noise, best_of_noise, paired, prior_noise, steered_noise
+from dsrl import provenance, report, video
+from dsrl.evaluation import Act, Evaluation, base_noise, paired, prior_noise, steered_noise
 from dsrl.evaluation import evaluate as play
 from dsrl.logging import Logger
 from dsrl.noise_action_env import NoiseActionEnv
@@ -19,15 +18,16 @@ from dsrl.training import Counters
 from dsrl.training import train as learn
 
 if TYPE_CHECKING:
-    from dsrl.experiment import Parts, Request
+    from dsrl.experiment import Parts
 
 
 def train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen) -> float:
     """The whole run; leaves summary, checkpoints, picture and video in `folder` and returns the steered score."""
     begin = time.monotonic()
     settings = parts.settings
+    write_json(folder.environment, provenance.environment())
     sha256_before = policy_sha256(parts)
-    setup_seconds = _build_simulation(parts, screen)
+    setup_seconds = build_simulation(parts, screen)
 
     base, base_boxed = _evaluate_base(parts, screen) if sha256_before else (None, None)
     training = _Training(parts, folder, loggers, screen)
@@ -36,7 +36,7 @@ def train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Sc
     screen.phase(f"steered policy (best checkpoint) on {settings.eval_episodes} test worlds …")
     training.algorithm.load_state_dict(folder.load("best"))
     steered_act = steered_noise(training.algorithm, parts.noise, stochastic=training.algorithm.stochastic)
-    steered = _evaluate(parts, steered_act, screen)
+    steered = play_final(parts, steered_act, screen)
     report.draw_learning_curve(folder.learning_curve, training.curve, base, steered)
     filmed = base is not None and _film(parts, folder, steered_act, screen)
 
@@ -46,6 +46,7 @@ def train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Sc
         "base_under_actor_noise": base_boxed and base_boxed.summary(),
         "steered": steered.summary(),
         "paired": base and paired(base, steered),
+        "by_instruction": {"base": base and base.by_instruction(), "steered": steered.by_instruction()},
         "env_steps": counters.env_steps,
         "decisions": counters.decisions,
         "gradient_steps": counters.gradient_steps,
@@ -68,36 +69,6 @@ def train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Sc
     return steered.score
 
 
-def evaluate(parts: Parts, folder: RunFolder, request: Request, state: Any, screen: Screen) -> float:
-    """Play the final evaluation of a saved run again; `state` is its checkpoint, None for the base policy."""
-    _build_simulation(parts, screen)
-    if state is None:
-        act = base_noise(parts.policy.noise_shape)
-    else:
-        algorithm = parts.make_algorithm()
-        algorithm.load_state_dict(state)
-        act = steered_noise(algorithm, parts.noise, stochastic=request.stochastic or algorithm.stochastic)
-        if request.best_of:
-            act = best_of_noise(parts.env, algorithm, parts.noise, request.best_of)
-    episodes = request.episodes or parts.settings.eval_episodes
-    first_seed = parts.settings.test_seed if request.seed is None else request.seed
-    screen.phase(f"checkpoint {request.checkpoint} on {episodes} worlds from seed {first_seed} …")
-    result = _evaluate(parts, act, screen, episodes=episodes, first_seed=first_seed)
-    screen.console.print(report.summary_table({request.checkpoint: result}))
-    asked = {**asdict(request), "episodes": episodes, "seed": first_seed}
-    written = {
-        "request": asked,
-        "result": result.summary(),
-        "worlds": asdict(result),
-        "config_sha256": folder.config_sha256(),
-        "policy_sha256": policy_sha256(parts),
-        "packages": report.package_versions(),
-    }
-    write_json(folder.path / "eval.json", written)
-    screen.phase(f"written to {folder.path / 'eval.json'}")
-    return result.score
-
-
 def policy_sha256(parts: Parts) -> str | None:
     """The digest of the policy's weights; None for a policy that has none, so that there is no base to steer."""
     digest: Callable[[], str] | None = getattr(parts.policy, "policy_sha256", None)
@@ -107,11 +78,11 @@ def policy_sha256(parts: Parts) -> str | None:
 def _evaluate_base(parts: Parts, screen: Screen) -> tuple[Evaluation, Evaluation]:
     """The unsteered policy: under its own noise, and under the noise that the actor will be able to choose."""
     screen.phase(f"base policy on {parts.settings.eval_episodes} test worlds, independent N(0, I) noise …")
-    base = _evaluate(parts, base_noise(parts.policy.noise_shape), screen)
+    base = play_final(parts, base_noise(parts.policy.noise_shape), screen)
     screen.phase(
         f"base policy on the same worlds, N(0, I) as the actor gives noise (within ±{parts.noise.magnitude}) …"
     )
-    boxed = _evaluate(parts, prior_noise(parts.noise), screen)
+    boxed = play_final(parts, prior_noise(parts.noise), screen)
     difference = f"{boxed.score - base.score:+.1%}" if base.successes else f"{boxed.score - base.score:+.2f}"
     screen.phase(f"base policy: {shown(base)}; with the actor's noise: {shown(boxed)} ({difference})")
     return base, boxed
@@ -125,6 +96,7 @@ class _Training:
         self.algorithm = parts.make_algorithm()
         self.curve: list[report.CurvePoint] = []
         self._counters = Counters()
+        self._begin = time.monotonic()
 
     def run(self) -> Counters:
         """Train from the first decision to the last."""
@@ -167,7 +139,8 @@ class _Training:
         return result
 
     def _log(self, metrics: Mapping[str, float], counters: Counters) -> None:
-        counts = {"decisions": counters.decisions, "gradient_steps": counters.gradient_steps}
+        counts: dict[str, float] = {"decisions": counters.decisions, "gradient_steps": counters.gradient_steps}
+        counts["wall_time_s"] = time.monotonic() - self._begin
         for logger in self.loggers:
             logger.log({**counts, **metrics}, counters.env_steps)
 
@@ -181,7 +154,7 @@ class _Training:
         self._line.update(counters.decisions, figure)
 
 
-def _build_simulation(parts: Parts, screen: Screen) -> float:
+def build_simulation(parts: Parts, screen: Screen) -> float:
     """Start what is heavy and return the seconds that took; it happens once per machine or process."""
     begin = time.monotonic()
     screen.phase("building the simulation …")
@@ -191,7 +164,7 @@ def _build_simulation(parts: Parts, screen: Screen) -> float:
     return seconds
 
 
-def _evaluate(
+def play_final(
     parts: Parts, act: Act, screen: Screen, *, episodes: int | None = None, first_seed: int | None = None
 ) -> Evaluation:
     """The final evaluation with a live line; without `episodes` and `first_seed`, those of the settings."""

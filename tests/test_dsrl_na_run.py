@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from test_workflow import SAC, _parts
 
-from dsrl import workflow
+from dsrl import eval_workflow, workflow
 from dsrl.experiment import Request
 from dsrl.logging.csv import CsvLogger
 from dsrl.progress import Screen
@@ -35,6 +35,6 @@ def test_dsrl_na_is_trained_diagnosed_and_its_chunk_critics_choose_among_base_no
     assert [row["decisions"] for row in rows if "diagnostics/rank_correlation" in row] == [160, 240]
 
     request = Request(str(tmp_path), "best", episodes=None, seed=None, stochastic=False, best_of=8)
-    score = workflow.evaluate(parts, folder, request, folder.load("best"), Screen())
+    score = eval_workflow.evaluate(parts, folder, request, folder.load("best"), Screen())
     one_draw = json.loads(folder.summary.read_text())["base_under_actor_noise"]["success_rate"]
     assert score > one_draw + 0.3

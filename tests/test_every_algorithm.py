@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from dsrl import workflow
+from dsrl import eval_workflow, workflow
 from dsrl.experiment import Request, build, check_budget
 from dsrl.progress import Screen
 from dsrl.run import RunFolder
@@ -43,4 +43,4 @@ def test_an_algorithm_runs_from_its_yaml_and_its_checkpoint_plays_again(choice: 
     check_budget(parts, print)
     score = workflow.train(parts, folder, [], Screen())
     request = Request(str(tmp_path), "best", episodes=None, seed=None, stochastic=False)
-    assert workflow.evaluate(build(cfg, print), folder, request, folder.load("best"), Screen()) == score
+    assert eval_workflow.evaluate(build(cfg, print), folder, request, folder.load("best"), Screen()) == score

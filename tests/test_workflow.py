@@ -11,7 +11,7 @@ import pytest
 import torch
 from toys import Echo, Guess
 
-from dsrl import video, workflow
+from dsrl import eval_workflow, video, workflow
 from dsrl.experiment import Parts, Request, Settings, UserError, check_same_policy
 from dsrl.logging.csv import CsvLogger
 from dsrl.logging.tensorboard import TensorBoardLogger
@@ -35,6 +35,7 @@ SAC: dict[str, Any] = {
     "alpha_lr": 3e-3,
     "gamma": 0.9,
     "tau": 0.05,
+    "reward_scale": 1.0,
     "critic_warmup_updates": 50,
 }
 
@@ -86,10 +87,10 @@ def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: P
         assert container.streams.video[0].width == 480
 
     request = Request(run=where, checkpoint="best", episodes=None, seed=None, stochastic=False)
-    workflow.evaluate(_parts(), folder, request, folder.load("best"), Screen())
+    eval_workflow.evaluate(_parts(), folder, request, folder.load("best"), Screen())
     assert json.loads((tmp_path / "eval.json").read_text())["result"] == summary["steered"]
     request = Request(run=where, checkpoint="none", episodes=None, seed=None, stochastic=False)
-    workflow.evaluate(_parts(), folder, request, None, Screen())
+    eval_workflow.evaluate(_parts(), folder, request, None, Screen())
     assert json.loads((tmp_path / "eval.json").read_text())["result"] == summary["base"]
     again = json.loads((tmp_path / "eval.json").read_text())
     assert again["policy_sha256"] == "0" * 64
@@ -119,6 +120,6 @@ def test_a_film_draws_one_camera_and_only_while_a_filmed_world_goes_on() -> None
     film.reset(torch.arange(2), [0, 9])
     for _ in range(5):
         film.step(torch.ones(2, 1))  # wrong in world 0, which time ends after 3 steps
-    assert drawn == [1, 2, 3]
-    assert [int(frame[0, 0, 0]) for frame in film.frames[0]] == [1, 2, 3]
+    assert drawn == [2, 3]  # every second step, and the end
+    assert [int(frame[0, 0, 0]) for frame in film.frames[0]] == [2, 3]
     assert film.successes == [False]
