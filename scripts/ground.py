@@ -3,7 +3,8 @@
 A real SmolVLA starts from a VLM that knows what a red cube is; the small one starts from nothing. This stage gives
 it that knowledge from pictures of reset worlds alone (no robot data), before `pretrain.py` clones demonstrations.
 
-    python -m scripts.ground --out data/grounded --scenes 24000 --steps 12000 --seed 1
+    python -m scripts.ground --out data/pointing --scenes 20480 --steps 12000 --stop 1000 --seed 1
+    python -m scripts.ground --out data/grounded --scenes 20480 --init data/pointing --steps 2500 --rate 8e-4 --seed 2
 """
 
 from __future__ import annotations
@@ -36,7 +37,15 @@ def photograph(scenes: int, num_envs: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def learn_to_point(
-    out: Path, images: Tensor, cubes: Tensor, steps: int, batch: int, rate: float, seed: int, init: Path | None
+    out: Path,
+    images: Tensor,
+    cubes: Tensor,
+    steps: int,
+    batch: int,
+    rate: float,
+    seed: int,
+    init: Path | None,
+    stop: int | None,
 ) -> None:
     torch.manual_seed(seed)
     policy = make_small_smolvla(out, ("front", "wrist"), state_dim=4, action_dim=4)
@@ -52,7 +61,7 @@ def learn_to_point(
     tokens, masks = _tokens(policy)
     held_out = min(512, len(images) // 10)
     started = time.perf_counter()
-    for step in range(steps):
+    for step in range(min(steps, stop or steps)):
         rows = torch.randint(held_out, len(images), (batch,))
         named = torch.randint(len(COLOURS), (batch,))
         error, other = _errors(policy, head, images[rows], cubes[rows], tokens, masks, named)
@@ -72,8 +81,8 @@ def learn_to_point(
                 f"median {metres.median() * 100:.2f} cm  95 % {metres.quantile(0.95) * 100:.2f} cm  "
                 f"{time.perf_counter() - started:.0f} s", flush=True,
             )  # fmt: skip
-        if step % 1000 == 999 or step == steps - 1:
-            policy.save_pretrained(out)
+    policy.config.vlm_model_name = "vlm"  # relative, so that the folder can move
+    policy.save_pretrained(out)
 
 
 def _errors(
@@ -96,16 +105,26 @@ def _tokens(policy: Any) -> tuple[Tensor, Tensor]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("data/grounded"))
-    parser.add_argument("--scenes", type=int, default=24_000, help="pictured worlds")
+    parser.add_argument("--scenes", type=int, default=20_480, help="pictured worlds")
     parser.add_argument("--num-envs", type=int, default=64)
     parser.add_argument("--steps", type=int, default=12_000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--init", type=Path, help="folder of an earlier stage to go on from")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--stop", type=int, help="end early after so many steps of the schedule")
+    parser.add_argument("--scene-seed", type=int, default=1, help="of the pictured worlds")
+    parser.add_argument("--seed", type=int, default=1, help="of the initial weights and the batches")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    pictures, places = photograph(options.scenes, options.num_envs, options.seed)
+    pictures, places = photograph(options.scenes, options.num_envs, options.scene_seed)
     learn_to_point(
-        options.out, pictures, places, options.steps, options.batch, options.rate, options.seed, options.init
+        options.out,
+        pictures,
+        places,
+        options.steps,
+        options.batch,
+        options.rate,
+        options.seed,
+        options.init,
+        options.stop,
     )

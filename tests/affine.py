@@ -45,6 +45,7 @@ def build_na(magnitude: float = 1.5, **changes) -> DSRLNA:
         "alpha_lr": 1e-2,
         "gamma": GAMMA,
         "tau": TAU,
+        "reward_scale": 1.0,
         "critic_warmup_updates": 0,
     }
     torch.manual_seed(0)

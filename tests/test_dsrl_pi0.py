@@ -34,6 +34,7 @@ def build() -> DSRLPi0:
         alpha_lr=1e-2,
         gamma=GAMMA,
         tau=TAU,
+        reward_scale=1.0,
         critic_warmup_updates=0,
     )
     with torch.no_grad():

@@ -16,7 +16,7 @@ from dsrl.noise_action_env import NoiseSpace
 from dsrl.sac._noise_policy import prior_std, squashed_sample
 from dsrl.sac.dsrl_sac import DSRLSAC, build_dsrl_sac
 
-FEATURES, DIM, BATCH, GAMMA, TAU = 3, 2, 16, 0.9, 0.25
+FEATURES, DIM, BATCH, GAMMA, TAU, SCALE = 3, 2, 16, 0.9, 0.25, 3.0
 
 
 def build(magnitude: float = 1.5, **changes) -> DSRLSAC:
@@ -33,6 +33,7 @@ def build(magnitude: float = 1.5, **changes) -> DSRLSAC:
         "alpha_lr": 1e-2,
         "gamma": GAMMA,
         "tau": TAU,
+        "reward_scale": SCALE,
         "critic_warmup_updates": 0,
     }
     torch.manual_seed(0)
@@ -78,7 +79,7 @@ def test_the_losses_of_one_update_are_those_of_the_equations():
     u_next, log_prob_next = reference_pi(actor, s_next, normal_next)
     u_new, log_prob = reference_pi(actor, s, normal)
     q_next = torch.stack([reference_q(target, j, s_next, u_next) for j in range(3)]).min(0).values
-    y = r + (1 - d) * GAMMA * (q_next - 0.3 * log_prob_next)
+    y = SCALE * r + (1 - d) * GAMMA * (q_next - 0.3 * log_prob_next)
     critic_loss = 0.5 * sum(((reference_q(critic, j, s, u) - y) ** 2).mean() for j in range(3))
     alpha_loss = -(math.log(0.3) * (log_prob + -DIM)).mean()
     new_critic = snapshot(algorithm.critic)  # the actor meets the critics after their step
@@ -159,7 +160,7 @@ def test_deterministic_noise_is_the_scaled_tanh_of_the_mean_and_given_draws_make
 def test_a_time_out_bootstraps_and_a_terminal_state_does_not():
     algorithm, buffer = build(), filled_buffer()
     batch = algorithm._preprocess_batch(buffer[np.arange(BATCH)], buffer, np.arange(BATCH))
-    reward = torch.arange(BATCH, dtype=torch.float32)
+    reward = SCALE * torch.arange(BATCH, dtype=torch.float32)
     ended = torch.arange(BATCH) % 4 == 1
     assert torch.equal(batch.returns[ended], reward[ended])
     assert (batch.returns[~ended] != reward[~ended]).all()  # the truncated ones among them

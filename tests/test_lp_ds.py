@@ -32,6 +32,7 @@ def build(**changes) -> LPDS:
         "multiplier_lr": 1e-2,
         "gamma": GAMMA,
         "tau": TAU,
+        "reward_scale": 1.0,
         "critic_warmup_updates": 0,
     }
     torch.manual_seed(0)

@@ -59,6 +59,7 @@ def na_for(env, **changes):
         "alpha_lr": 1e-3,
         "gamma": 0.97,
         "tau": 0.01,
+        "reward_scale": 1.0,
         "critic_warmup_updates": 2,
     }
     torch.manual_seed(0)

@@ -47,6 +47,7 @@ class Run:
             alpha_lr=1e-3,
             gamma=0.97,
             tau=0.01,
+            reward_scale=1.0,
             critic_warmup_updates=2,
         )
         options = {

@@ -69,6 +69,7 @@ class DSRLNA(DSRLSAC):
         optimisers: tuple[OptimizerFactory, OptimizerFactory, OptimizerFactory],
         gamma: float,
         tau: float,
+        reward_scale: float,
         critic_warmup_updates: int,
         noise_critic_grad_steps: int,
     ) -> None:
@@ -84,6 +85,7 @@ class DSRLNA(DSRLSAC):
             optimisers=optimisers,
             gamma=gamma,
             tau=tau,
+            reward_scale=reward_scale,
             critic_warmup_updates=critic_warmup_updates,
         )
         self.replay = replay
@@ -191,6 +193,7 @@ def build_dsrl_na(
     alpha_lr: float,
     gamma: float,
     tau: float,
+    reward_scale: float,
     critic_warmup_updates: int,
 ) -> DSRLNA:
     """DSRL-NA for features [F], the noise box [dim] and executed chunks of `chunk_shape` (horizon, A); see DSRL-SAC.
@@ -217,6 +220,7 @@ def build_dsrl_na(
         optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
         gamma=gamma,
         tau=tau,
+        reward_scale=reward_scale,
         critic_warmup_updates=critic_warmup_updates,
         noise_critic_grad_steps=noise_critic_grad_steps,
     )

@@ -83,6 +83,7 @@ def build_dsrl_pi0(
     alpha_lr: float,
     gamma: float,
     tau: float,
+    reward_scale: float,
     critic_warmup_updates: int,
 ) -> DSRLPi0:
     """The π0 recipe for features [F], the noise box [dim] and chunks of which `chunk_shape[0]` actions are executed.
@@ -100,5 +101,6 @@ def build_dsrl_pi0(
         optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
         gamma=gamma ** chunk_shape[0],
         tau=tau,
+        reward_scale=reward_scale,
         critic_warmup_updates=critic_warmup_updates,
     )

@@ -3,11 +3,11 @@
 One gradient step, in the order of the published code, with û, log π ~ π(s) drawn once and α = exp(log α) held fixed:
 
     temperature   L = -mean[log α · (log π + H̄)]
-    critics       y = r + γ (1 - terminated) (min_j Q̄_j(s', u') - α log π(u'|s')),  L = ½ Σ_j MSE(Q_j(s, u), y)
+    critics       y = c·r + γ (1 - terminated) (min_j Q̄_j(s', u') - α log π(u'|s')),  L = ½ Σ_j MSE(Q_j(s, u), y)
     actor         L = mean[α log π - min_j Q_j(s, û)]
     polyak        Q̄ <- τ Q + (1 - τ) Q̄
 
-A time-out bootstraps: only `terminated` cuts the return.
+A time-out bootstraps: only `terminated` cuts the return. c is the reward scale: what α weighs entropy against.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         optimisers: tuple[OptimizerFactory, OptimizerFactory, OptimizerFactory],
         gamma: float,
         tau: float,
+        reward_scale: float,
         critic_warmup_updates: int,
     ) -> None:
         """`target_entropy` None keeps the temperature fixed. `optimisers` are those of actor, critics, temperature."""
@@ -68,6 +69,7 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         self.temperature = temperature
         self.target_entropy = target_entropy
         self.alpha_optim = None if target_entropy is None else self._create_optimizer(temperature, alpha_optim)
+        self.reward_scale = reward_scale
         self.critic_warmup_updates = critic_warmup_updates
 
     def act(self, features: Floats, normal: Floats | None = None) -> Floats:
@@ -105,7 +107,7 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         batch.features = self.policy.standardise(batch.obs)
         batch.choice = self._choice(batch)
         reward, terminated = self._tensor(batch.rew), self._tensor(batch.terminated)
-        batch.returns = reward + self.gamma * (1.0 - terminated) * self._next_value(batch)
+        batch.returns = self.reward_scale * reward + self.gamma * (1.0 - terminated) * self._next_value(batch)
         return batch
 
     def _choice(self, batch: Any) -> Tensor:
@@ -183,6 +185,7 @@ def build_dsrl_sac(
     alpha_lr: float,
     gamma: float,
     tau: float,
+    reward_scale: float,
     critic_warmup_updates: int,
 ) -> DSRLSAC:
     """DSRL-SAC for features `observation_space` [F] and the noise box `action_space` [dim]; live spaces give all sizes.
@@ -202,5 +205,6 @@ def build_dsrl_sac(
         optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
         gamma=gamma,
         tau=tau,
+        reward_scale=reward_scale,
         critic_warmup_updates=critic_warmup_updates,
     )

@@ -137,6 +137,7 @@ def build_lp_ds(
     multiplier_lr: float,
     gamma: float,
     tau: float,
+    reward_scale: float,
     critic_warmup_updates: int,
 ) -> LPDS:
     """LP-DS for features [F] and noise of `action_space` [dim], whose bound b only scales what the critics see.
@@ -158,5 +159,6 @@ def build_lp_ds(
         optimisers=(adam(actor_lr), adam(critic_lr), adam(multiplier_lr)),
         gamma=gamma,
         tau=tau,
+        reward_scale=reward_scale,
         critic_warmup_updates=critic_warmup_updates,
     )
