@@ -75,9 +75,8 @@ def play(parts: Any, rounds: int) -> float:
     return rounds * len(env) / spent
 
 
-def throughput(overrides: Sequence[str], repeats: int) -> dict[int, float]:
-    """Decisions per second by number of worlds."""
-    scenes = {num: build_parts(overrides, num) for num in WORLDS}
+def throughput(scenes: Mapping[int, Any], repeats: int) -> dict[int, float]:
+    """Decisions per second by number of worlds; scenes: the parts of a run with so many."""
     for parts in scenes.values():
         play(parts, 1)
     turns = [{num: play(parts, 3) for num, parts in scenes.items()} for _ in range(repeats)]
@@ -168,7 +167,9 @@ def report(overrides: Sequence[str], repeats: int, rounds: int) -> None:
 
     import torch
 
-    rates = throughput(overrides, repeats)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # each table shows when it is known
+    scenes = {num: build_parts(overrides, num) for num in WORLDS}
+    rates = throughput(scenes, repeats)
     memory = peak_memory(overrides)
     rows = [
         [
@@ -183,7 +184,7 @@ def report(overrides: Sequence[str], repeats: int, rounds: int) -> None:
     print(f"\ntorch {version('torch')}, {torch.get_num_threads()} thread(s), overrides: {list(overrides) or 'none'}\n")
     print(table(["worlds", "decisions/s", "to 1 world", "peak memory, MiB", "to 1 world"], rows))
 
-    parts = build_parts(overrides, WORLDS[-1])
+    parts = scenes[WORLDS[-1]]
     ours, lerobots, difference = one_look_or_two(parts, 2 * repeats)
     print(f"one decision of {WORLDS[-1]} worlds by the policy alone; the chunks differ by {difference:.1e} at most\n")
     looks = [
