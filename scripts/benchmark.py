@@ -155,6 +155,15 @@ def peak_memory(overrides: Sequence[str]) -> dict[int, float]:
     return found
 
 
+def _own_peak() -> float:
+    """MiB that this process has taken at most. Not ru_maxrss where it can be had: a child starts with its parent's."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+    (peak,) = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+    return int(peak) / 1024
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
@@ -213,7 +222,7 @@ def main() -> None:
             report(options.overrides, options.repeats, options.rounds)
         else:
             play(build_parts(options.overrides, options.memory_of), 3)
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            print(_own_peak())
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
 
