@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,20 @@ STYLE = {
 }
 
 
+def _styled[**P, R](draw: Callable[P, R]) -> Callable[P, R]:
+    """Axes take their style when they are made."""
+
+    @wraps(draw)
+    def drawn(*arguments: P.args, **options: P.kwargs) -> R:
+        import matplotlib  # seconds to import
+
+        with matplotlib.rc_context(STYLE):
+            return draw(*arguments, **options)
+
+    return drawn
+
+
+@_styled
 def scores_figure(comparison: Comparison) -> Any:
     """One line per method: IQM, its interval, every seed as a dot, the base policy as a tick."""
     methods = sorted(comparison.methods, key=lambda method: middle(method.scores(comparison.measure)))
@@ -48,6 +63,7 @@ def scores_figure(comparison: Comparison) -> Any:
     return figure
 
 
+@_styled
 def curves_figure(comparison: Comparison) -> Any | None:
     """A row per task: validation score over environment steps and over wall time; None without any validation."""
     tasks = [task for task in comparison.tasks if _drawable(comparison, task)]
@@ -95,11 +111,9 @@ def png(comparison: Comparison, path: Path) -> None:
 
 
 def _figure(width: float, height: float) -> Any:
-    import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(STYLE):
-        return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _curves(axes: Any, comparison: Comparison, task: str, over: Literal["env_steps", "wall_time_s"]) -> None:

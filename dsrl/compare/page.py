@@ -15,6 +15,8 @@ from dsrl.compare.tables import Table
 
 EMBEDDED = 24 * 2**20  # bytes of all films up to which they go into the page; above, it links to the run folders
 
+ALONE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data: file: 'self'"  # no network
+
 STYLE = """
 :root { --ink: #1b1f24; --soft: #5b6470; --line: #e3e7ec; --paper: #fff; --tint: #f6f8fa; --mark: #0072b2; }
 * { box-sizing: border-box; }
@@ -25,7 +27,7 @@ h2 { font-size: 17px; margin: 0 0 12px; }
 section { background: var(--paper); border: 1px solid var(--line); border-radius: 10px; }
 section { padding: 20px 22px; margin-top: 18px; }
 .lead { color: var(--soft); margin: 4px 0 0; }
-.note { color: var(--soft); font-size: 13px; margin: 10px 0 0; max-width: 85ch; }
+.note { color: var(--soft); font-size: 13px; margin: 12px 0 0; }
 .care { border-left: 4px solid #e69f00; }
 .care ul { margin: 0; padding-left: 20px; }
 .scroll { overflow-x: auto; }
@@ -39,7 +41,8 @@ td:first-child { overflow-wrap: anywhere; }
 .failed { color: #b3261e; font-weight: 600; }
 .unfinished { color: #9a6700; font-weight: 600; }
 .superseded { color: var(--soft); }
-svg { max-width: 100%; height: auto; display: block; margin: 0 auto; }
+svg { max-width: 100%; height: auto; display: block; margin: 14px auto 0; }
+td:first-child { min-width: 12ch; }
 .films { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 18px; }
 figure { margin: 0; }
 figcaption { font-size: 13px; color: var(--soft); overflow-wrap: anywhere; }
@@ -66,6 +69,7 @@ def write(comparison: Comparison, path: Path, title: str) -> None:
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{ALONE}">',
             '<link rel="icon" href="data:,">',  # else a browser asks for /favicon.ico
             f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>",
             *_sections(comparison, path.parent, title),
