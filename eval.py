@@ -5,6 +5,8 @@ import os
 import hydra
 from omegaconf import DictConfig
 
+from dsrl.entry import run
+
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported: spinning threads starve each other
 
 
@@ -17,4 +19,4 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

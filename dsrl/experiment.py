@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.components import check_targets, component
+from dsrl.entry import UserError
 from dsrl.interfaces import SteerablePolicy, Task
 from dsrl.logging import Logger
 from dsrl.noise_action_env import FIRST_DRAWN_SEED, NoiseActionEnv
@@ -29,10 +30,6 @@ from dsrl.replay import GIB, NOISE, buffer_length, checked_replay_bytes
 from dsrl.run import RunFolder
 from dsrl.saved_runs import GROUPS as GROUPS
 from dsrl.saved_runs import Request, requests, saved_config
-
-
-class UserError(Exception):
-    """Something that the user typed cannot work; the message is one sentence that says what would."""
 
 
 @dataclass

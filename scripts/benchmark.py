@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
 
-    from dsrl.experiment import UserError
+    from dsrl.entry import UserError
 
     try:
         if options.memory_of is None:

@@ -31,7 +31,7 @@ NEVER = {
 }
 EXPERIMENT = {"dsrl.task", "dsrl.policy", "dsrl.sac", "dsrl.noise", "genesis", "lerobot"}
 CONFIG = {"hydra", "omegaconf"}  # met by these alone:
-MEETS_CONFIG = ("experiment", "saved_runs")
+MEETS_CONFIG = ("entry", "experiment", "saved_runs")
 HEAVY_AT_THE_TOP = {"genesis", "lerobot", "wandb", "tianshou", "matplotlib", "scipy.stats", "av"}
 
 

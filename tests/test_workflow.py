@@ -12,7 +12,8 @@ import torch
 from toys import Echo, Guess
 
 from dsrl import eval_workflow, video, workflow
-from dsrl.experiment import Parts, Request, Settings, UserError, check_same_policy
+from dsrl.entry import UserError
+from dsrl.experiment import Parts, Request, Settings, check_same_policy
 from dsrl.logging.csv import CsvLogger
 from dsrl.logging.tensorboard import TensorBoardLogger
 from dsrl.logging.wandb import WandbLogger

@@ -1,0 +1,53 @@
+"""What people type wrongly ends the program with one sentence: what was found and what would work."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import Container
+from omegaconf.errors import OmegaConfBaseException
+
+
+class UserError(Exception):
+    """Something that the user typed cannot work; the message is one sentence that says what would."""
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Call a `hydra.main` function; raises SystemExit with one sentence where Hydra cannot compose its config."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print several lines of its own and end the program itself
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException, UserError) as error:
+        raise SystemExit(f"error: {explain(error)}") from None
+
+
+def explain(error: Exception) -> str:
+    """One sentence for an error of composing a config."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={choice} is not known; choose one of {', '.join(sorted(error.options))}"
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, Container):
+        return _unknown_key(str(cause.full_key), cause.parent_node)
+    group_typed = re.search(r"Could not override '(\S+)'.*?No match", str(error), re.DOTALL)
+    if group_typed:
+        return f"{group_typed[1]} is no key and no group; python train.py --help lists both"
+    return " ".join(str(error).split())
+
+
+def _unknown_key(full_key: str, parent: Container) -> str:
+    where, _, key = full_key.rpartition(".")
+    known = [str(name) for name in parent] if hasattr(parent, "keys") else []
+    prefix = f"{where}." if where else ""
+    near = get_close_matches(key, known, n=1)
+    if near:
+        return f"{full_key} is no option; did you mean {prefix}{near[0]}?"
+    choices = (
+        f"choose one of {', '.join(prefix + name for name in known)}" if known else f"type +{full_key}=… to add it"
+    )
+    return f"{full_key} is no option; {choices}"
