@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from dsrl.evaluation import Evaluation
 
@@ -65,7 +65,7 @@ def instruction_table(base: Evaluation | None, asked: Evaluation) -> Table:
 
 def runs_table(folders: Sequence[Path]) -> Table:
     """One row per run, from its eval.json: what it reached, the base policy in the same worlds, the paired test."""
-    table = Table("run", "result", "95 % interval", "base", "McNemar p", "episodes")
+    table = Table(Column("run", overflow="fold"), "result", "95 % interval", "base", "McNemar p", "episodes")
     for folder in folders:
         written = json.loads((folder / "eval.json").read_text())
         figures, base, pair = written["result"], written["base"], written["paired"]

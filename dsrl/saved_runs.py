@@ -32,11 +32,12 @@ def requests(cfg: DictConfig) -> list[Request]:
     """One request per run folder that `run` names. Raises ValueError or FileNotFoundError for what cannot be asked."""
     if OmegaConf.is_missing(cfg, "run"):
         raise ValueError("run is missing; type run=<folder of a run>, for example run=outputs/2026-01-31/12-00-00")
-    film = cfg.get("film")
-    worlds = [film] if isinstance(film, int) else film
+    asked: dict[Any, Any] = dict(cfg.items())
+    if isinstance(asked.get("film"), int):
+        asked["film"] = [asked["film"]]
     found = []
     for folder in _folders(cfg.run):
-        merged = OmegaConf.merge(OmegaConf.structured(Request), cfg, {"film": worlds, "run": folder})
+        merged = OmegaConf.merge(OmegaConf.structured(Request), {**asked, "run": folder})
         request = OmegaConf.to_object(merged)
         assert isinstance(request, Request)
         _check(request)
