@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,7 @@ class CameraPlace:
 
 def start_genesis(backend: str) -> Any:
     """The genesis module, initialised. `backend` is "cpu" or "gpu"; a process keeps the first one it starts."""
+    logging.getLogger("OpenGL.acceleratesupport").setLevel(logging.WARNING)  # tells of a module that nobody needs
     os.environ.setdefault("PYOPENGL_PLATFORM", "egl" if sys.platform == "linux" else "")
     with drawing():
         import genesis as gs
