@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -49,12 +50,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _preflight(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
     from dsrl import workflow
     from dsrl.preflight.measure import Outcomes, measure
     from dsrl.preflight.verdict import judge
     from dsrl.progress import Screen
 
-    screen = Screen()
+    wide = None if sys.stdout.isatty() else 120  # no table is folded in a file
+    screen = Screen(Console(highlight=False, soft_wrap=True, width=wide))
     parts = _parts(options.overrides, screen)
     settings = parts.settings
     workflow.build_simulation(parts, screen)

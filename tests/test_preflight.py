@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from test_workflow import _parts
 from torch import Tensor
 from toys import Echo, Guess
 
@@ -27,6 +28,7 @@ from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.preflight import report
 from dsrl.preflight.measure import Movement, Outcomes, Preflight, chunk_movement, independent, measure, wilson_of_mean
 from dsrl.preflight.verdict import judge, p_value
+from scripts import preflight
 from scripts.preflight import main, noises
 
 WORLDS = 100
@@ -194,9 +196,10 @@ def test_the_result_does_not_depend_on_how_many_worlds_run_side_by_side() -> Non
 def test_table_picture_and_json_say_what_was_measured(tmp_path: Path) -> None:
     found = _handmade(still=40, mixed=20)
     text = io.StringIO()
-    Console(file=text, width=160).print(report.table(found))
+    Console(file=text, width=100).print(report.table(found))
     assert "pass@8" in text.getvalue()
-    assert "70.0%" in text.getvalue()
+    assert "…" not in text.getvalue().replace("% … ", "")  # nothing is cut off
+    assert "70%" in text.getvalue()
     written = json.loads(json.dumps(report.content(found, judge(found))))
     assert written["verdict"]["rule"] == "lift"
     assert written["outcomes"]["repeat ±1.5"]["pass_at"]["8"] == 0.7
@@ -204,6 +207,22 @@ def test_table_picture_and_json_say_what_was_measured(tmp_path: Path) -> None:
     assert written["chunk_std"] == {"over_noise": [1.0], "between_worlds": [1.0]}
     report.draw(tmp_path / "preflight.png", found, judge(found))
     assert (tmp_path / "preflight.png").stat().st_size > 5000
+
+
+def test_the_script_leaves_a_table_a_sentence_and_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(preflight, "_parts", lambda overrides, screen: _parts())
+    main(["--draws", "3", "num_envs=4", "--out", str(tmp_path / "out")])
+    shown, written = capsys.readouterr().out, json.loads((tmp_path / "out" / "preflight.json").read_text())
+    assert written["verdict"]["sentence"] in shown
+    assert written["overrides"] == ["num_envs=4"]
+    assert written["policy_sha256"] == "0" * 64
+    assert written["worlds"] == 10
+    assert {name: row["episodes"] for name, row in written["outcomes"].items()} == {
+        "full": 20, "repeat": 20, "full ±1": 20, "repeat ±1": 30, "w = 0": 10
+    }  # fmt: skip
+    assert (tmp_path / "out" / "preflight.png").is_file()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from dsrl.preflight.measure import BASE, STILL, Outcomes, Preflight
@@ -18,15 +19,17 @@ def table(found: Preflight) -> Table:
     """One row per noise: success, 95 % interval, the difference to the base policy, and pass@k."""
     powers = _powers(found.outcomes[found.actor])[1:]
     heads = ("noise", "success", "95 % interval", "to base", "p", "episodes", *(f"pass@{k}" for k in powers))
-    shown = Table(*heads)
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in heads:
+        shown.add_column(head, no_wrap=head in ("noise", "95 % interval"))
     base = found.outcomes[BASE]
     for name, outcomes in found.outcomes.items():
-        interval = "{:.1%} … {:.1%}".format(*outcomes.interval)
+        interval = "{:.0%} … {:.0%}".format(*outcomes.interval)
         against = (
-            ("-", "-") if name == BASE else (f"{outcomes.rate - base.rate:+.1%}", f"{p_value(outcomes, base):.2g}")
+            ("-", "-") if name == BASE else (f"{outcomes.rate - base.rate:+.0%}", f"{p_value(outcomes, base):.2g}")
         )
-        passed = (f"{outcomes.pass_at(k):.1%}" if k <= outcomes.draws else "-" for k in powers)
-        row = (name, f"{outcomes.rate:.1%}", interval, *against, str(outcomes.successes.size), *passed)
+        passed = (f"{outcomes.pass_at(k):.0%}" if k <= outcomes.draws else "-" for k in powers)
+        row = (name, f"{outcomes.rate:.0%}", interval, *against, str(outcomes.successes.size), *passed)
         shown.add_row(*row, style="bold" if name == found.actor else None)
     return shown
 
