@@ -101,7 +101,7 @@ def base_noise(noise_shape: tuple[int, int]) -> Act:
     """The unsteered policy: independent N(0, I) in every slot, a function of (world, decision) alone."""
 
     def act(features: NDArray[np.float32], seeds: Sequence[int], decision: int) -> Tensor:
-        draws = [torch.randn(noise_shape, generator=_generator(seed, decision)) for seed in seeds]
+        draws = [torch.randn(noise_shape, generator=generator(seed, decision)) for seed in seeds]
         return torch.stack(draws)
 
     return act
@@ -111,7 +111,7 @@ def prior_noise(noise: Any) -> Act:
     """The policy under the actor's own noise: N(0, I) of its parametrisation, clipped to its box."""
 
     def act(features: NDArray[np.float32], seeds: Sequence[int], decision: int) -> Tensor:
-        draws = [noise.sample_prior(1, _generator(seed, decision)) for seed in seeds]
+        draws = [noise.sample_prior(1, generator(seed, decision)) for seed in seeds]
         expanded: Tensor = noise.expand(torch.cat(draws).clamp(-noise.magnitude, noise.magnitude))
         return expanded
 
@@ -124,7 +124,7 @@ def steered_noise(algorithm: _Actor, noise: Any, *, stochastic: bool) -> Act:
     def act(features: NDArray[np.float32], seeds: Sequence[int], decision: int) -> Tensor:
         normal = None
         if stochastic:
-            normal = torch.cat([noise.sample_prior(1, _generator(seed, decision)) for seed in seeds]).numpy()
+            normal = torch.cat([noise.sample_prior(1, generator(seed, decision)) for seed in seeds]).numpy()
         expanded: Tensor = noise.expand(torch.as_tensor(algorithm.act(features, normal)))
         return expanded
 
@@ -147,7 +147,7 @@ def best_of_noise(env: NoiseActionEnv, judge: _Judge, noise: Any, num: int) -> A
     def act(features: NDArray[np.float32], seeds: Sequence[int], decision: int) -> Tensor:
         assert env.encoding is not None
         looks = env.encoding[env.rows_of(seeds).repeat_interleave(num)]
-        vectors = torch.cat([noise.sample_prior(num, _generator(seed, decision)) for seed in seeds])
+        vectors = torch.cat([noise.sample_prior(num, generator(seed, decision)) for seed in seeds])
         values = judge.chunk_values(looks.features, looks.context, vectors).amin(0).view(len(seeds), num)
         best = values.argmax(1).cpu() + num * torch.arange(len(seeds))
         expanded: Tensor = noise.expand(vectors[best])
@@ -207,7 +207,8 @@ def _join(first: Evaluation, second: Evaluation) -> Evaluation:
     )
 
 
-def _generator(seed: int, decision: int) -> torch.Generator:
-    """An own stream for every (world, decision), whatever the batch that holds it."""
-    state = np.random.SeedSequence((seed, decision)).generate_state(1, dtype=np.uint64)[0]
+def generator(seed: int, decision: int, draw: int = 0) -> torch.Generator:
+    """An own stream for every (world, decision, draw), whatever the batch that holds it."""
+    key = (seed, decision, draw) if draw else (seed, decision)
+    state = np.random.SeedSequence(key).generate_state(1, dtype=np.uint64)[0]
     return torch.Generator().manual_seed(int(state) & 0x7FFF_FFFF_FFFF_FFFF)

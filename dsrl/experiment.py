@@ -10,7 +10,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Settings:
     validation_episodes: int
     validation_seed: int
     video_episodes: int
+    stop_on_collapse: bool = False  # configs of earlier runs lack it
 
 
 @dataclass(frozen=True)
@@ -187,17 +188,17 @@ def checked(cfg: DictConfig, group: str) -> DictConfig:
 
 def _settings(cfg: DictConfig) -> Settings:
     """The scalars, with their types checked."""
-    names = [field.name for field in fields(Settings)]
-    missing = [name for name in names if name not in cfg]
+    missing = [field.name for field in fields(Settings) if field.name not in cfg and field.default is MISSING]
     if missing:
         raise ValueError(f"the config lacks {missing[0]}; conf/train.yaml says what it means")
+    names = [field.name for field in fields(Settings) if field.name in cfg]
     scalars = {name: cfg[name] for name in names}
     settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), scalars))
     assert isinstance(settings, Settings)
     for name in names:
         value = getattr(settings, name)
         low = 0 if name in ("seed", "test_seed", "validation_seed", "video_episodes", "warmup_decisions") else 1
-        if value is not None and value < low and (name != "utd" or value <= 0):
+        if value is not None and not isinstance(value, bool) and value < low and (name != "utd" or value <= 0):
             raise ValueError(f"{name}={value} is too small; type a number of at least {low}")
     if settings.warmup_decisions >= settings.decisions:
         raise ValueError(

@@ -30,6 +30,8 @@ Transition = tuple[Floats, Floats, Bools, Bools, Infos]
 FIRST_DRAWN_SEED = 2**30
 """Worlds that the environment seeds by itself start here, so that small seeds stay free for evaluation."""
 
+LOOK_AT = "look at the task's state and the policy's normalisation statistics"
+
 
 class Noise(Protocol):
     """How the actor's vector becomes the sampler's initial noise."""
@@ -164,11 +166,12 @@ class NoiseActionEnv:
         Rewards are summed up to each world's end. The features of a truncated world are those of its last observation,
         from which its value bootstraps (nobody who only evaluates needs that look: `look_at_truncated=False`);
         those of a terminated world mean nothing and stay what they were. Raises ValueError for a world that has ended
-        and was not reset, and FloatingPointError where features, chunk or reward are not finite.
+        and was not reset, and FloatingPointError where noise, chunk, reward or features are not finite.
         """
         worlds = self._rows(id)
         if self.encoding is None or self.ended[worlds].any():
             raise ValueError(f"worlds {worlds[self.ended[worlds]].tolist()} have ended; reset them before stepping")
+        _check_finite(noise, worlds, "noise", "the actor is lost, so lower its learning rates")
         before = self.encoding[worlds]
         chunk = self.policy.decode(before, noise.to(before.features.device))
         _check_finite(chunk, worlds, "chunk")
@@ -269,13 +272,10 @@ def _check_fit(task: Task, policy: SteerablePolicy, noise: Noise, horizon: int) 
         )
 
 
-def _check_finite(values: Tensor, worlds: Tensor, quantity: str) -> None:
+def _check_finite(values: Tensor, worlds: Tensor, quantity: str, advice: str = LOOK_AT) -> None:
     if not torch.isfinite(values).all():
         bad = ~torch.isfinite(values.flatten(1) if values.ndim > 1 else values[:, None]).all(1)
-        raise FloatingPointError(
-            f"{quantity} of world {worlds[bad.cpu()].tolist()} is not finite; "
-            "look at the task's state and the policy's normalisation statistics"
-        )
+        raise FloatingPointError(f"{quantity} of world {worlds[bad.cpu()].tolist()} is not finite; {advice}")
 
 
 def _replaced(old: Tensor, fresh: Tensor, worlds: Tensor, name: str) -> Tensor:

@@ -79,12 +79,14 @@ def train(
     save: Callable[[Literal["best", "last"]], None],
     seed: int,
     on_progress: Callable[[Counters, Metrics], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Counters:
     """Train `algorithm` in `env` for `decisions` decisions, the first `warmup_decisions` of them the base policy's.
 
     `utd` gradient steps follow per decision. Every `log_every` decisions `log` gets the figures of that stretch; every
     `eval_every`, and at the end, it gets diagnostics, `evaluate` is called, "last" is saved, and "best" if never beaten
-    (evaluation may use `env`: play resumes in new episodes). `on_progress` is called after each round of all worlds.
+    (evaluation may use `env`: play resumes in new episodes). `on_progress` is called after each round of all worlds,
+    and `stop` after each evaluation: where it says so, training ends early.
     The result depends on nothing but `seed`, the parts and their state.
 
     Raises ValueError where warm-up leaves nothing to learn, FloatingPointError naming the first figure not finite.
@@ -128,6 +130,8 @@ def train(
                 best = result.score
                 save("best")
             save("last")
+            if stop is not None and stop():
+                break
             collector.reset_env()
             diary.forget_unfinished()
     return diary.counters

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dsrl import provenance, report, video
 from dsrl.evaluation import Act, Evaluation, base_noise, paired, prior_noise, steered_noise
 from dsrl.evaluation import evaluate as play
+from dsrl.guards import collapse, naming_kept
 from dsrl.logging import Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.progress import Screen, clock
@@ -30,8 +31,9 @@ def train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Sc
     setup_seconds = build_simulation(parts, screen)
 
     base, base_boxed = _evaluate_base(parts, screen) if sha256_before else (None, None)
-    training = _Training(parts, folder, loggers, screen)
-    counters = training.run()
+    training = _Training(parts, folder, loggers, screen, base)
+    with naming_kept(folder.checkpoint("best").parent):
+        counters = training.run()
 
     screen.phase(f"steered policy (best checkpoint) on {settings.eval_episodes} test worlds …")
     training.algorithm.load_state_dict(folder.load("best"))
@@ -51,6 +53,7 @@ def train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Sc
         "decisions": counters.decisions,
         "gradient_steps": counters.gradient_steps,
         "training_episodes": counters.episodes,
+        "collapse": training.collapse,
         "wall_time_s": seconds,
         "setup_time_s": setup_seconds,
         "policy_sha256": {"before": sha256_before, "after": policy_sha256(parts)},
@@ -91,10 +94,14 @@ def _evaluate_base(parts: Parts, screen: Screen) -> tuple[Evaluation, Evaluation
 class _Training:
     """The learning phase: what it shows, logs and saves along the way."""
 
-    def __init__(self, parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen) -> None:
+    def __init__(
+        self, parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, base: Evaluation | None
+    ) -> None:
         self.parts, self.folder, self.loggers, self.screen = parts, folder, loggers, screen
         self.algorithm = parts.make_algorithm()
         self.curve: list[report.CurvePoint] = []
+        self.base = base
+        self.collapse: str | None = None  # the sentence that said so
         self._counters = Counters()
         self._begin = time.monotonic()
 
@@ -116,6 +123,7 @@ class _Training:
                 batch_size=settings.batch_size,
                 buffer_size=settings.buffer_size,
                 eval_every=settings.eval_every,
+                stop=self._collapsed,
                 **self._outlets(),
             )
 
@@ -137,6 +145,14 @@ class _Training:
         self.curve.append(report.CurvePoint(self._counters.env_steps, self._counters.decisions, result))
         self.screen.phase(f"validation after {self._counters.decisions} decisions: {shown(result)}")
         return result
+
+    def _collapsed(self) -> bool:
+        """Say once that training has collapsed; whether to stop for it."""
+        sentence = collapse([point.evaluation for point in self.curve], self.base)
+        if sentence is not None and self.collapse is None:
+            self.collapse = sentence
+            self.screen.phase(sentence)
+        return sentence is not None and self.parts.settings.stop_on_collapse
 
     def _log(self, metrics: Mapping[str, float], counters: Counters) -> None:
         counts: dict[str, float] = {"decisions": counters.decisions, "gradient_steps": counters.gradient_steps}

@@ -164,6 +164,13 @@ class BlindPolicy(EchoPolicy):
         return Encoding(state, {})
 
 
+class OverflowingPolicy(EchoPolicy):
+    """Too large for float32 where noise is 1."""
+
+    def decode(self, encoding, noise):
+        return torch.exp(100 * noise)
+
+
 def test_numbers_that_are_not_finite_name_the_world_and_the_quantity():
     with pytest.raises(FloatingPointError, match=r"features of world \[1\] is not finite"):
         make_env(policy=BlindPolicy()).reset(seeds=[20, 21, 22])
@@ -171,8 +178,31 @@ def test_numbers_that_are_not_finite_name_the_world_and_the_quantity():
     env.reset(seeds=[8, 8, 8])
     noise = torch.zeros(3, 4, 2)
     noise[2, 0, 0] = torch.inf
-    with pytest.raises(FloatingPointError, match=r"chunk of world \[2\] is not finite"):
+    with pytest.raises(FloatingPointError, match=r"noise of world \[2\] is not finite; the actor is lost, so lower"):
         env.step_noise(noise)
+    env = make_env(policy=OverflowingPolicy())
+    env.reset(seeds=[8, 8, 8])
+    with pytest.raises(FloatingPointError, match=r"chunk of world \[2\] is not finite; look at"):
+        env.step_noise(torch.tensor([0.0, 1.0])[:, None, None].expand(2, 4, 2), [1, 2])
+
+
+class Unpriced(CountdownTask):
+    """Knows no price for the second step in world 25."""
+
+    def step(self, action):
+        step = super().step(action)
+        step.reward[(self.seed == 25) & (self.taken == 2)] = float("nan")
+        return step
+
+
+def test_a_reward_that_is_not_finite_names_its_world():
+    policy = EchoPolicy()
+    env = NoiseActionEnv(Unpriced(3), policy, FullNoise(policy.noise_shape, 1.5, None), 4)
+    env.reset(seeds=[28, 25, 29])
+    env.step(ones(2), [0, 2])
+    env.reset(seeds=[28, 29, 25])
+    with pytest.raises(FloatingPointError, match=r"reward of world \[2\] is not finite"):
+        env.step(ones(3))
 
 
 class UnevenPolicy(EchoPolicy):
