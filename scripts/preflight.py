@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     from hydra.errors import HydraException
 
-    from dsrl.experiment import UserError
+    from dsrl.entry import UserError
 
     try:
         _preflight(options)
@@ -83,7 +83,8 @@ def _parts(overrides: Sequence[str], screen: Any) -> Any:
     """The parts of train.py with these overrides; UserError for what cannot work."""
     from hydra import compose, initialize_config_dir
 
-    from dsrl.experiment import UserError, build
+    from dsrl.entry import UserError
+    from dsrl.experiment import build
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", ["logging=none", *overrides])
