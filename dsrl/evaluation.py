@@ -30,6 +30,16 @@ class Evaluation:
     lengths: tuple[int, ...]  # control steps until the world's end
     instructions: tuple[str, ...] = ()  # what was asked for at the start
 
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any]) -> Evaluation:
+        """The inverse of `plain`."""
+        fields: dict[str, Any] = {name: None if values is None else tuple(values) for name, values in plain.items()}
+        return cls(**fields)
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as lists by name."""
+        return {name: None if values is None else list(values) for name, values in vars(self).items()}
+
     @property
     def score(self) -> float:
         """The success rate, or the mean return where the task knows no success."""

@@ -10,7 +10,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,9 @@ from dsrl.interfaces import SteerablePolicy, Task
 from dsrl.logging import Logger
 from dsrl.noise_action_env import FIRST_DRAWN_SEED, NoiseActionEnv
 from dsrl.replay import GIB, NOISE, buffer_length, checked_replay_bytes
-from dsrl.run import RunFolder
+from dsrl.run import NoRoomError, RunFolder
 from dsrl.saved_runs import GROUPS as GROUPS
-from dsrl.saved_runs import Request, requests, saved_config
+from dsrl.saved_runs import Request, identity, kept_checkpoints, requests, resumed, saved_config
 
 
 @dataclass
@@ -64,14 +64,16 @@ class Parts:
     noise: Any
     env: NoiseActionEnv
     make_algorithm: Callable[[], Any]  # a new, untrained algorithm
+    identity: Mapping[str, Any] = field(default_factory=dict)  # what may not change where a run goes on
 
 
 def train(cfg: DictConfig) -> float:
     """Evaluate the base policy, train, evaluate again; returns the steered success rate (or mean return)."""
     from dsrl import workflow
+    from dsrl.preemption import Signals
     from dsrl.progress import Screen
 
-    with _one_sentence():
+    with _one_sentence(), Signals() as signals:
         screen = Screen()
         folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
         screen.phase(f"run folder {folder.path}; loading task and policy …")
@@ -82,7 +84,10 @@ def train(cfg: DictConfig) -> float:
             with _user_errors():
                 check_budget(parts, screen.phase)
                 loggers: list[Logger] = [_instantiate(node) for node in logging.values()]
-            return workflow.train(parts, folder, loggers, screen)
+                thread = workflow.make_thread(
+                    parts, folder, screen, signals, keep=kept_checkpoints(cfg), other=resumed(cfg)
+                )
+            return workflow.train(parts, folder, loggers, screen, thread)
 
 
 def evaluate(cfg: DictConfig) -> float:
@@ -146,7 +151,7 @@ def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None =
 
     with _user_errors():
         make_algorithm()  # a wrong value in `sac` shows now, not after the base evaluation
-    return Parts(settings, task, policy, noise, env, make_algorithm)
+    return Parts(settings, task, policy, noise, env, make_algorithm, identity(cfg, nodes))
 
 
 def _task_and_policy(nodes: Mapping[str, DictConfig], announce: Callable[[str], None]) -> tuple[Task, SteerablePolicy]:
@@ -277,7 +282,7 @@ def _one_sentence() -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, ImportError) as error:
+    except (UserError, ImportError, NoRoomError) as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
         raise SystemExit(f"error: {' '.join(str(error).split())}") from None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -91,3 +91,14 @@ class Task(Protocol):
 
     def hold(self) -> Tensor:
         """The action [B, A] that keeps every world still: what parked worlds are given."""
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """A task that can also tell in mid-episode all that its worlds are, and be set back to it (optional)."""
+
+    def state(self) -> Any | None:
+        """The worlds as nested dicts, lists and tuples of tensors and plain values; None where that is not known."""
+
+    def set_state(self, state: Any) -> None:
+        """Go on, to the last bit, from what `state` told, in this process or another; worlds have been reset."""

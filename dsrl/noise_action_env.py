@@ -106,7 +106,7 @@ class NoiseActionEnv:
         self.chunk_shape = (horizon, policy.chunk_shape[1])  # of what is executed
         self.instructions = [""] * task.num_envs  # of all worlds, as of each one's last look
         self.ended = torch.ones(task.num_envs, dtype=torch.bool)
-        self._seeds = np.zeros(task.num_envs, dtype=np.int64)
+        self.seeds = np.zeros(task.num_envs, dtype=np.int64)
         self.seed_stream = np.random.default_rng(0)
 
     def __len__(self) -> int:
@@ -123,7 +123,7 @@ class NoiseActionEnv:
 
     def rows_of(self, seeds: Sequence[int]) -> Tensor:
         """The rows [n] of the running worlds of `seeds`."""
-        rows = {int(self._seeds[row]): row for row in torch.nonzero(~self.ended).flatten().tolist()}
+        rows = {int(self.seeds[row]): row for row in torch.nonzero(~self.ended).flatten().tolist()}
         return torch.tensor([rows[seed] for seed in seeds])
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ class NoiseActionEnv:
         drawn = self.draw_seeds(len(worlds)) if seeds is None else seeds
         if len(drawn) != len(worlds):
             raise ValueError(f"{len(drawn)} seeds were given for {len(worlds)} worlds; give one seed per world")
-        self._seeds[worlds.numpy()] = drawn
+        self.seeds[worlds.numpy()] = drawn
         self.task.reset(worlds, [int(seed) for seed in drawn])
         self.ended[worlds] = False
         self._look(worlds)
@@ -244,7 +244,7 @@ class NoiseActionEnv:
 
     def _info(self, outcome: _Outcome, worlds: Tensor) -> Infos:
         success, env_steps = outcome.success.cpu()[worlds].tolist(), outcome.env_steps.cpu()[worlds].tolist()
-        seeds = self._seeds[worlds.numpy()].tolist()
+        seeds = self.seeds[worlds.numpy()].tolist()
         rows = zip(success, env_steps, seeds, strict=True)
         info = [{"success": won, "env_steps": steps, "seed": seed} for won, steps, seed in rows]
         return np.array(info, dtype=object)

@@ -3,13 +3,14 @@
 outputs/<date>/<time>/   .hydra/config.yaml   summary.json   metrics.csv   metrics.jsonl   tensorboard/
                          environment.json   failure.txt   learning_curve.png   base_vs_steered.mp4   eval.json
                          checkpoints/{last,best}/   <digest>.safetensors   <digest>.json   manifest.json
+                         base.json   resume/<decisions>/ (see dsrl.checkpoint)
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,11 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import Tensor
 
-Tree = Any  # nested dicts, lists and tuples of tensors and plain values
+from dsrl.stored import Tree, give_tensors, take_tensors, write_whole
+
+
+class NoRoomError(Exception):
+    """The disk is full; the message is one sentence that says how to go on."""
 
 
 class RunFolder:
@@ -32,6 +37,8 @@ class RunFolder:
         self.summary = path / "summary.json"
         self.environment = path / "environment.json"
         self.failure = path / "failure.txt"
+        self.base = path / "base.json"
+        self.resume = path / "resume"
         self.learning_curve = path / "learning_curve.png"
         self.video = path / "base_vs_steered.mp4"
 
@@ -49,6 +56,11 @@ class RunFolder:
             sentence = f"{type(error).__name__}: {' '.join(str(error).split())}"
             with suppress(OSError):  # a full disk must not hide what happened
                 self.failure.write_text(f"{sentence}\n\n{traceback.format_exc()}")
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise NoRoomError(
+                    f"{error.filename or self.path} could not be written ({error.strerror}); make room, then the same "
+                    f"command with hydra.run.dir={self.path} goes on from its last checkpoint"
+                ) from error
             raise
 
     def checkpoint_sha256(self, name: str) -> dict[str, str] | None:
@@ -65,11 +77,11 @@ class RunFolder:
         folder = self.checkpoint(name)
         folder.mkdir(parents=True, exist_ok=True)
         tensors: dict[str, Tensor] = {}
-        structure = _take_tensors(state, "", tensors)
+        structure = take_tensors(state, "", tensors)
         files = {}
         for suffix, content in ((".safetensors", save(tensors)), (".json", json.dumps(structure).encode())):
             digest = hashlib.sha256(content).hexdigest()
-            _write(folder / f"{digest[:16]}{suffix}", content)
+            write_whole(folder / f"{digest[:16]}{suffix}", content)
             files[f"{digest[:16]}{suffix}"] = digest
         write_json(folder / "manifest.json", files)  # from here on the new files are the checkpoint
         for stale in folder.iterdir():
@@ -93,53 +105,12 @@ class RunFolder:
             if hashlib.sha256(content).hexdigest() != digest:
                 raise ValueError(f"{path} is damaged: its sha256 is not that of the manifest; use another checkpoint")
             parts[path.suffix] = content
-        return _give_tensors(json.loads(parts[".json"]), load(parts[".safetensors"]))
+        return give_tensors(json.loads(parts[".json"]), load(parts[".safetensors"]))
 
 
 def write_json(path: Path, content: Any) -> None:
     """Replace a JSON file at once."""
-    _write(path, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a crash."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def _take_tensors(node: Tree, name: str, tensors: dict[str, Tensor]) -> Tree:
-    """The tree as JSON, its tensors moved to `tensors`. Dicts become lists of pairs: keys may be numbers."""
-    if isinstance(node, Tensor):
-        tensors[name] = node.detach().cpu().contiguous().clone()
-        return {"tensor": name}
-    if isinstance(node, dict):
-        return {"dict": [[key, _take_tensors(value, f"{name}/{key}", tensors)] for key, value in node.items()]}
-    if isinstance(node, list | tuple):
-        kind = "list" if isinstance(node, list) else "tuple"
-        return {kind: [_take_tensors(value, f"{name}/{i}", tensors) for i, value in enumerate(node)]}
-    if node is None or isinstance(node, bool | int | float | str):
-        return {"value": node}
-    raise TypeError(
-        f"a checkpoint holds tensors and plain values only, not {type(node).__name__} (at {name or 'root'})"
-    )
-
-
-def _give_tensors(node: Tree, tensors: dict[str, Tensor]) -> Tree:
-    """The inverse of `_take_tensors`."""
-    ((kind, content),) = node.items()
-    if kind == "tensor":
-        return tensors[content]
-    if kind == "dict":
-        return {key: _give_tensors(value, tensors) for key, value in content}
-    if kind == "list":
-        return [_give_tensors(value, tensors) for value in content]
-    if kind == "tuple":
-        return tuple(_give_tensors(value, tensors) for value in content)
-    return content
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def _listed(names: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,30 @@ def saved_config(folder: RunFolder) -> DictConfig:
     if not isinstance(saved, DictConfig) or any(group not in saved for group in GROUPS):
         raise ValueError(f"{folder.config} is not a config of train.py: it lacks one of {', '.join(GROUPS)}")
     return saved
+
+
+def identity(cfg: DictConfig, nodes: Mapping[str, DictConfig]) -> dict[str, Any]:
+    """What a run's checkpoints depend on, flat; budgets and evaluations may change where a run goes on."""
+    scalars = ("seed", "num_envs", "horizon", "warmup_decisions", "batch_size", "utd")
+    plain: dict[str, Any] = {group: OmegaConf.to_container(node, resolve=True) for group, node in nodes.items()}
+    groups = {f"{group}.{key}": value for group, node in plain.items() for key, value in node.items()}
+    return {**{name: cfg[name] for name in scalars}, **groups}
+
+
+def kept_checkpoints(cfg: DictConfig) -> int:
+    """How many checkpoints stay. Raises ValueError for less than one."""
+    keep = cfg.keep_checkpoints
+    if not isinstance(keep, int) or keep < 1:
+        raise ValueError(f"keep_checkpoints={keep} keeps none to go on from; type a number of at least 1")
+    return keep
+
+
+def resumed(cfg: DictConfig) -> Path | None:
+    """The run that another one is to go on from, None for none. Raises FileNotFoundError for what is no run."""
+    if cfg.resume is None:
+        return None
+    saved_config(RunFolder(Path(cfg.resume)))
+    return Path(cfg.resume)
 
 
 def _folders(asked: Any) -> list[str]:

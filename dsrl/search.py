@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from dsrl import snapshot
 from dsrl.diagnostics import diagnose
+from dsrl.diary import Counters, Metrics
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.training import Counters, Evaluated, Metrics, numbers
+from dsrl.stored import Tree
+from dsrl.training import Evaluated, Keeper, numbers
 
 Floats = NDArray[np.float32]
 
@@ -46,19 +50,28 @@ def search(
     save: Callable[[Literal["best", "last"]], None],
     seed: int,
     on_progress: Callable[[Counters, Metrics], None] | None = None,
+    keeper: Keeper | None = None,
 ) -> Counters:
     """Find the best of `searcher.candidates` in `decisions` decisions at most.
 
     After each round the leader is chosen, evaluated and saved as "last", and as "best" if its evaluation was never
-    beaten. The result depends on nothing but `seed`, the parts and their state. Raises ValueError where some candidate
+    beaten. The result depends on nothing but `seed`, the parts and their state. With a `keeper` it goes on after the
+    round that a former search ended last. Raises ValueError where some candidate
     would meet no world.
     """
     rounds = plan(len(searcher.candidates), decisions, env.longest_episode)
     env.seed(seed)
     tally = _Tally(env, searcher.candidates, on_progress or (lambda counters, metrics: None))
     alive: NDArray[np.int64] = np.arange(len(searcher.candidates))
-    best = -float("inf")
-    for num, worlds in rounds:
+    best, ended = -float("inf"), 0
+    former = None if keeper is None else keeper.former
+    if former is not None:
+        alive, best, ended = former["alive"].numpy(), former["best"], former["ended"]
+        searcher.choose(former["leader"])
+        tally.restore(former["tally"])
+        snapshot.restore_randomness(former["random"], env)
+
+    for num, worlds in rounds[ended:]:
         alive = tally.ranked(alive)[:num]
         tally.play(alive, worlds)
         leader = int(tally.ranked(alive)[0])
@@ -72,6 +85,12 @@ def search(
             best = result.score
             save("best")
         save("last")
+        ended += 1
+        if keeper is not None:
+            state = {"alive": torch.from_numpy(alive), "best": best, "ended": ended, "leader": leader}
+            state |= {"tally": tally.state(), "random": snapshot.randomness(env)}
+            keeper.border(lambda kept=state: kept, tally.counters.decisions)  # type: ignore[misc]
+            keeper.pause(dict, tally.counters.decisions)
     return tally.counters
 
 
@@ -107,6 +126,16 @@ class _Tally:
         self.env, self.candidates, self.report = env, candidates, report
         self.counters = Counters()
         self.worlds, self._points = np.zeros(len(candidates)), np.zeros(len(candidates))
+
+    def state(self) -> Tree:
+        """All that it holds."""
+        figures = {"worlds": self.worlds, "points": self._points}
+        return {"counters": asdict(self.counters), **{k: torch.from_numpy(v.copy()) for k, v in figures.items()}}
+
+    def restore(self, state: Tree) -> None:
+        """Take over what another one held."""
+        self.counters = Counters(**state["counters"])
+        self.worlds[:], self._points[:] = state["worlds"].numpy(), state["points"].numpy()
 
     @property
     def score(self) -> NDArray[np.float64]:

@@ -9,9 +9,8 @@ buffer for NaN at each step and returns only the statistics of its last update.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -20,23 +19,13 @@ from tianshou.algorithm.algorithm_base import TrainingStats
 from tianshou.data import Collector, ReplayBuffer, VectorReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
 
+from dsrl import snapshot
 from dsrl.diagnostics import diagnose
+from dsrl.diary import Counters as Counters
+from dsrl.diary import Diary, Metrics
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.replay import NOISE, Recorder, buffer_length
-
-EPISODE_WINDOW = 64  # latest episodes behind train/success_rate and train/return
-
-Metrics = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Counters:
-    """Four clocks that must not be mixed; warm-up counts."""
-
-    env_steps: int = 0  # control steps, summed over worlds, parked ones left out
-    decisions: int = 0  # chunks begun, summed over worlds
-    gradient_steps: int = 0  # updates of critics, with the actor or without; warm-up and distillation included
-    episodes: int = 0  # episodes ended
+from dsrl.stored import Tree
 
 
 class Learner(Protocol):
@@ -44,6 +33,12 @@ class Learner(Protocol):
 
     policy: Any
     replay: str  # what replay keeps of a decision: one of dsrl.replay's
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, targets, optimisers and temperature."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """Take over a `state_dict`."""
 
     def warm_up(self, buffer: ReplayBuffer, batch_size: int) -> Sequence[TrainingStats]:
         """Learn from the warm-up data what must be known before the actor moves."""
@@ -63,6 +58,18 @@ class Evaluated(Protocol):
         """Its figures by name; those that are not numbers are not logged."""
 
 
+class Keeper(Protocol):
+    """Keeps what a loop needs to go on; `take` is called where it does, `decisions` have been taken by then."""
+
+    former: Tree | None  # what `take` gave in the run that is continued
+
+    def border(self, take: Callable[[], Tree], decisions: int) -> None:
+        """All worlds begin new episodes: from here every task can go on exactly."""
+
+    def pause(self, take: Callable[[], Tree], decisions: int) -> None:
+        """A round is over; raises where the run has to stop here."""
+
+
 def train(
     *,
     env: NoiseActionEnv,
@@ -80,6 +87,7 @@ def train(
     seed: int,
     on_progress: Callable[[Counters, Metrics], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    keeper: Keeper | None = None,
 ) -> Counters:
     """Train `algorithm` in `env` for `decisions` decisions, the first `warmup_decisions` of them the base policy's.
 
@@ -87,7 +95,8 @@ def train(
     `eval_every`, and at the end, it gets diagnostics, `evaluate` is called, "last" is saved, and "best" if never beaten
     (evaluation may use `env`: play resumes in new episodes). `on_progress` is called after each round of all worlds,
     and `stop` after each evaluation: where it says so, training ends early.
-    The result depends on nothing but `seed`, the parts and their state.
+    The result depends on nothing but `seed`, the parts and their state. With a `keeper` the loop goes on where a former
+    one was, and both together do what one would have done; without the worlds' state, from its latest evaluation.
 
     Raises ValueError where warm-up leaves nothing to learn, FloatingPointError naming the first figure not finite.
     """
@@ -97,27 +106,27 @@ def train(
     env.seed(seed)
     buffer = make_buffer(buffer_length(buffer_size, decisions, len(env)), len(env), seed)
     recorder = None if algorithm.replay == NOISE else Recorder(env, algorithm.replay)
-    diary = _Diary(len(env), env.has_success, recorder)
+    diary = Diary(len(env), env.has_success, recorder)
     collector = Collector(algorithm.policy, env, buffer, on_step_hook=diary.write)
-    loop = _Loop(algorithm, buffer, collector, diary, batch_size)
+    loop = _Loop(algorithm, env, buffer, collector, diary, batch_size)
     report = on_progress or (lambda counters, metrics: None)
+    loop.begin(None if keeper is None else keeper.former)
 
-    collector.reset_env()
     while diary.counters.decisions < warmup_decisions:
         loop.play(random=True)
         report(diary.counters, diary.recent())
-    warmed_up_at = diary.counters.decisions
-    if warmed_up_at:
-        loop.warm_up()
-        log(loop.figures(), diary.counters)
+        if keeper is not None:
+            keeper.pause(loop.state, diary.counters.decisions)
+    if loop.warmed_up_at is None:
+        loop.warmed_up_at = diary.counters.decisions
+        if loop.warmed_up_at:
+            loop.warm_up()
+            log(loop.figures(), diary.counters)
 
-    learned, best = 0, -float("inf")
     while diary.counters.decisions < decisions:
         before = diary.counters.decisions
         loop.play(random=False)
-        owed = int((diary.counters.decisions - warmed_up_at) * utd) - learned
-        loop.learn(owed)
-        learned += owed
+        loop.learn(int((diary.counters.decisions - loop.warmed_up_at) * utd))
         report(diary.counters, diary.recent())
         finished = diary.counters.decisions >= decisions
         if finished or _crossed(before, diary.counters.decisions, log_every):
@@ -126,14 +135,18 @@ def train(
             log(diagnose(env, algorithm), diary.counters)
             result = evaluate()
             log(numbers(result.summary()), diary.counters)
-            if result.score >= best:
-                best = result.score
+            if result.score >= loop.best:
+                loop.best = result.score
                 save("best")
             save("last")
             if stop is not None and stop():
                 break
             collector.reset_env()
             diary.forget_unfinished()
+            if keeper is not None:
+                keeper.border(lambda: loop.state(border=True), diary.counters.decisions)
+        if keeper is not None:
+            keeper.pause(loop.state, diary.counters.decisions)
     return diary.counters
 
 
@@ -159,14 +172,51 @@ class _LazyBuffer(VectorReplayBuffer):  # type: ignore[misc]  # tianshou is not 
 
 
 class _Loop:
-    """The three things a round does, and the figures of the rounds since the last report."""
+    """The three things a round does, how far they have got, and the figures of the rounds since the last report."""
 
     def __init__(
-        self, algorithm: Learner, buffer: ReplayBuffer, collector: Collector[Any], diary: _Diary, batch_size: int
+        self,
+        algorithm: Learner,
+        env: NoiseActionEnv,
+        buffer: VectorReplayBuffer,
+        collector: Collector[Any],
+        diary: Diary,
+        batch_size: int,
     ) -> None:
-        self.algorithm, self.buffer, self.collector, self.diary = algorithm, buffer, collector, diary
-        self.batch_size = batch_size
+        self.algorithm, self.env, self.buffer = algorithm, env, buffer
+        self.collector, self.diary, self.batch_size = collector, diary, batch_size
+        self.warmed_up_at: int | None = None  # decisions
+        self.best = -float("inf")  # score
+        self._learned = 0  # gradient steps after warm-up
         self._figures: list[Metrics] = []
+
+    def state(self, *, border: bool = False) -> Tree:
+        """All that `begin` needs; at a `border` all worlds have just been reset."""
+        return {
+            "algorithm": self.algorithm.state_dict(),
+            "replay": snapshot.replay(self.buffer),
+            "worlds": snapshot.worlds(self.env, border=border),
+            "random": snapshot.randomness(self.env, self.buffer),
+            "diary": self.diary.state(),
+            "counts": [self.warmed_up_at, self.best, self._learned],
+            "figures": self._figures,
+        }
+
+    def begin(self, former: Tree | None) -> None:
+        """Reset all worlds, or go on where `former` was taken."""
+        if former is None:
+            self.collector.reset_env()
+            return
+        self.algorithm.load_state_dict(former["algorithm"])
+        snapshot.restore_replay(self.buffer, former["replay"])
+        self.diary.restore(former["diary"])
+        self.warmed_up_at, self.best, self._learned = former["counts"]
+        self._figures = list(former["figures"])
+        snapshot.restore_randomness(former["random"], self.env, self.buffer)
+        if snapshot.restore_worlds(self.env, self.collector, former["worlds"]):
+            snapshot.restore_randomness(former["random"], self.env, self.buffer)
+        else:
+            self.diary.forget_unfinished()
 
     def play(self, *, random: bool) -> None:
         """One decision in every world."""
@@ -178,10 +228,11 @@ class _Loop:
         with policy_within_training_step(self.algorithm.policy):
             self._book(self.algorithm.warm_up(self.buffer, self.batch_size))
 
-    def learn(self, updates: int) -> None:
-        """Some gradient steps."""
+    def learn(self, total: int) -> None:
+        """The gradient steps that are missing to `total` since warm-up."""
         with policy_within_training_step(self.algorithm.policy):
-            self._book(self.algorithm.learn(self.buffer, self.batch_size, updates))
+            self._book(self.algorithm.learn(self.buffer, self.batch_size, total - self._learned))
+        self._learned = total
 
     def figures(self) -> Metrics:
         """Means since the last call, and the latest episodes."""
@@ -195,44 +246,6 @@ class _Loop:
             count = self.diary.counters.gradient_steps + len(stats)
             self.diary.counters = replace(self.diary.counters, gradient_steps=count)
             self._figures.append(_checked_means(stats, count))
-
-
-class _Diary:
-    """Counts, returns and successes, written down as each decision comes in."""
-
-    def __init__(self, num_envs: int, has_success: bool, recorder: Recorder | None) -> None:
-        self.counters = Counters()
-        self._recorder = recorder
-        self._has_success = has_success
-        self._returns = np.zeros(num_envs)
-        self._latest: deque[tuple[float, bool]] = deque(maxlen=EPISODE_WINDOW)
-
-    def write(self, _: Any, rollout: Any) -> None:
-        """tianshou's step hook: one decision in every world, before it goes into the buffer."""
-        if self._recorder is not None:
-            self._recorder.write(rollout)
-        self._returns += rollout.rew
-        for world in np.flatnonzero(rollout.done):
-            self._latest.append((float(self._returns[world]), bool(rollout.info.success[world])))
-            self._returns[world] = 0.0
-        self.counters = replace(
-            self.counters,
-            env_steps=self.counters.env_steps + int(rollout.info.env_steps.sum()),
-            decisions=self.counters.decisions + len(rollout.rew),
-            episodes=self.counters.episodes + int(rollout.done.sum()),
-        )
-
-    def forget_unfinished(self) -> None:
-        """All worlds were reset from outside."""
-        self._returns[:] = 0.0
-
-    def recent(self) -> Metrics:
-        """Mean return and success rate of the latest episodes; empty before the first has ended."""
-        if not self._latest:
-            return {}
-        returns, successes = zip(*self._latest, strict=True)
-        recent = {"train/return": float(np.mean(returns))}
-        return recent | {"train/success_rate": float(np.mean(successes))} if self._has_success else recent
 
 
 def _checked_means(stats: Sequence[TrainingStats], gradient_steps: int) -> Metrics:

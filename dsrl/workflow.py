@@ -4,45 +4,75 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsrl import provenance, report, video
+from dsrl.diary import Counters
 from dsrl.evaluation import Act, Evaluation, base_noise, paired, prior_noise, steered_noise
 from dsrl.evaluation import evaluate as play
 from dsrl.guards import collapse, naming_kept
 from dsrl.logging import Logger
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.preemption import Signals, Stopped
 from dsrl.progress import Screen, clock
+from dsrl.resume import Continuation
 from dsrl.run import RunFolder, write_json
 from dsrl.search import Searcher, search
-from dsrl.training import Counters
+from dsrl.stored import Tree
 from dsrl.training import train as learn
 
 if TYPE_CHECKING:
     from dsrl.experiment import Parts
 
 
-def train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen) -> float:
-    """The whole run; leaves summary, checkpoints, picture and video in `folder` and returns the steered score."""
-    begin = time.monotonic()
-    settings = parts.settings
-    write_json(folder.environment, provenance.environment())
-    sha256_before = policy_sha256(parts)
-    setup_seconds = build_simulation(parts, screen)
+def train(
+    parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, thread: Continuation | None = None
+) -> float:
+    """The whole run; leaves summary, checkpoints, picture and video in `folder` and returns the steered score.
 
-    base, base_boxed = _evaluate_base(parts, screen) if sha256_before else (None, None)
-    training = _Training(parts, folder, loggers, screen, base)
+    It goes on where `thread` says; without one, where the newest checkpoint in `folder` was taken. Raises `Stopped`
+    where a signal asked for it.
+    """
+    thread = thread or make_thread(parts, folder, screen, Signals(), keep=1, other=None)
+    try:
+        return _train(parts, folder, loggers, screen, thread)
+    except Stopped:
+        for logger in loggers:
+            logger.close()
+        raise
+
+
+def make_thread(
+    parts: Parts, folder: RunFolder, screen: Screen, signals: Signals, *, keep: int, other: Path | None
+) -> Continuation:
+    """What the run goes on from, see `Continuation`; checkpoints are those of one policy's weights."""
+    identity = {**parts.identity, "policy_sha256": policy_sha256(parts)}
+    return Continuation(folder, identity, signals, screen.phase, keep=keep, other=other)
+
+
+def _train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, thread: Continuation) -> float:
+    settings, sha256_before = parts.settings, thread.identity["policy_sha256"]
+    write_json(folder.environment, provenance.environment())
+    training = _Training(parts, folder, loggers, screen, thread)
+    training.setup_seconds = build_simulation(parts, screen)
+    thread.signals.stop_if_asked()
+
+    base, base_boxed = _evaluate_base(parts, screen, thread) if sha256_before else (None, None)
+    training.base = base
     with naming_kept(folder.checkpoint("best").parent):
         counters = training.run()
 
     screen.phase(f"steered policy (best checkpoint) on {settings.eval_episodes} test worlds …")
     training.algorithm.load_state_dict(folder.load("best"))
     steered_act = steered_noise(training.algorithm, parts.noise, stochastic=training.algorithm.stochastic)
-    steered = play_final(parts, steered_act, screen)
+    steered = play_final(parts, steered_act, screen, signals=thread.signals)
     report.draw_learning_curve(folder.learning_curve, training.curve, base, steered)
     filmed = base is not None and _film(parts, folder, steered_act, screen)
 
-    seconds = time.monotonic() - begin - setup_seconds
+    seconds = training.seconds
     summary = {
         "base": base and base.summary(),
         "base_under_actor_noise": base_boxed and base_boxed.summary(),
@@ -55,7 +85,7 @@ def train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Sc
         "training_episodes": counters.episodes,
         "collapse": training.collapse,
         "wall_time_s": seconds,
-        "setup_time_s": setup_seconds,
+        "setup_time_s": training.setup_seconds,
         "policy_sha256": {"before": sha256_before, "after": policy_sha256(parts)},
         "seed": settings.seed,
         "packages": report.package_versions(),
@@ -78,36 +108,76 @@ def policy_sha256(parts: Parts) -> str | None:
     return None if digest is None else digest()
 
 
-def _evaluate_base(parts: Parts, screen: Screen) -> tuple[Evaluation, Evaluation]:
+def _evaluate_base(parts: Parts, screen: Screen, thread: Continuation) -> tuple[Evaluation, Evaluation]:
     """The unsteered policy: under its own noise, and under the noise that the actor will be able to choose."""
-    screen.phase(f"base policy on {parts.settings.eval_episodes} test worlds, independent N(0, I) noise …")
-    base = play_final(parts, base_noise(parts.policy.noise_shape), screen)
-    screen.phase(
-        f"base policy on the same worlds, N(0, I) as the actor gives noise (within ±{parts.noise.magnitude}) …"
-    )
-    boxed = play_final(parts, prior_noise(parts.noise), screen)
+    settings = parts.settings
+
+    def played() -> dict[str, Evaluation]:
+        screen.phase(f"base policy on {settings.eval_episodes} test worlds, independent N(0, I) noise …")
+        base = play_final(parts, base_noise(parts.policy.noise_shape), screen, signals=thread.signals)
+        screen.phase(
+            f"base policy on the same worlds, N(0, I) as the actor gives noise (within ±{parts.noise.magnitude}) …"
+        )
+        return {"base": base, "boxed": play_final(parts, prior_noise(parts.noise), screen, signals=thread.signals)}
+
+    results = thread.base({"test_seed": settings.test_seed, "eval_episodes": settings.eval_episodes}, played)
+    base, boxed = results["base"], results["boxed"]
     difference = f"{boxed.score - base.score:+.1%}" if base.successes else f"{boxed.score - base.score:+.2f}"
     screen.phase(f"base policy: {shown(base)}; with the actor's noise: {shown(boxed)} ({difference})")
     return base, boxed
 
 
 class _Training:
-    """The learning phase: what it shows, logs and saves along the way."""
+    """The learning phase: what it shows, logs and saves along the way, and hands from one process to the next."""
 
     def __init__(
-        self, parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, base: Evaluation | None
+        self, parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, thread: Continuation
     ) -> None:
-        self.parts, self.folder, self.loggers, self.screen = parts, folder, loggers, screen
+        self.parts, self.folder, self.loggers, self.screen, self.thread = parts, folder, loggers, screen, thread
         self.algorithm = parts.make_algorithm()
         self.curve: list[report.CurvePoint] = []
-        self.base = base
+        self.base: Evaluation | None = None
         self.collapse: str | None = None  # the sentence that said so
-        self._counters = Counters()
-        self._begin = time.monotonic()
+        self._counters, self._best = Counters(), None
+        self._begin = self._training_begin = time.monotonic()
+        self.setup_seconds, self._trained = 0.0, 0.0  # in this process; in those before
+        self._go_on(thread.workflow)
+        thread.gathers(self._state)
+
+    @property
+    def seconds(self) -> float:
+        """Time of work besides building the simulation, in this process and in those that it continues."""
+        return time.monotonic() - self._begin - self.setup_seconds
+
+    def _state(self) -> Tree:
+        return {
+            "curve": [(point.env_steps, point.decisions, point.evaluation.plain()) for point in self.curve],
+            "best": self._best,
+            "collapse": self.collapse,
+            "counters": asdict(self._counters),
+            "loggers": {type(logger).__name__: logger.position() for logger in self.loggers},
+            "seconds": [self.seconds, time.monotonic() - self._training_begin],
+        }
+
+    def _go_on(self, former: Tree | None) -> None:
+        """Take over what an earlier process told; what it logged and saved beyond is forgotten."""
+        positions = {} if former is None else former["loggers"]
+        for logger in self.loggers:
+            logger.rewind(positions.get(type(logger).__name__))
+        if former is None:
+            return
+        self.curve = [report.CurvePoint(steps, n, Evaluation.of_plain(one)) for steps, n, one in former["curve"]]
+        self._best, self.collapse = former["best"], former["collapse"]
+        self._counters = Counters(**former["counters"])
+        total, self._trained = former["seconds"]
+        self._begin -= total
+        if self._best is not None:
+            self.folder.save("best", self._best)
 
     def run(self) -> Counters:
         """Train from the first decision to the last."""
         settings = self.parts.settings
+        self._training_begin = time.monotonic() - self._trained
         self.screen.phase(
             f"training for {settings.decisions} decisions, validated every {settings.eval_every} "
             f"on {settings.validation_episodes} other worlds …"
@@ -134,9 +204,15 @@ class _Training:
             "seed": self.parts.settings.seed,
             "evaluate": self._validate,
             "log": self._log,
-            "save": lambda name: self.folder.save(name, self.algorithm.state_dict()),
+            "save": self._save,
+            "keeper": self.thread,
             "on_progress": self._show,
         }
+
+    def _save(self, name: str) -> None:
+        self.folder.save(name, self.algorithm.state_dict())
+        if name == "best":
+            self._best = deepcopy(self.algorithm.state_dict())
 
     def _validate(self) -> Evaluation:
         settings = self.parts.settings
@@ -156,7 +232,7 @@ class _Training:
 
     def _log(self, metrics: Mapping[str, float], counters: Counters) -> None:
         counts: dict[str, float] = {"decisions": counters.decisions, "gradient_steps": counters.gradient_steps}
-        counts["wall_time_s"] = time.monotonic() - self._begin
+        counts["wall_time_s"] = time.monotonic() - self._training_begin
         for logger in self.loggers:
             logger.log({**counts, **metrics}, counters.env_steps)
 
@@ -181,19 +257,28 @@ def build_simulation(parts: Parts, screen: Screen) -> float:
 
 
 def play_final(
-    parts: Parts, act: Act, screen: Screen, *, episodes: int | None = None, first_seed: int | None = None
+    parts: Parts,
+    act: Act,
+    screen: Screen,
+    *,
+    episodes: int | None = None,
+    first_seed: int | None = None,
+    signals: Signals | None = None,
 ) -> Evaluation:
-    """The final evaluation with a live line; without `episodes` and `first_seed`, those of the settings."""
+    """The final evaluation with a live line; without `episodes` and `first_seed`, those of the settings.
+
+    Raises `Stopped` where `signals` asks for it.
+    """
     episodes = episodes or parts.settings.eval_episodes
     first_seed = parts.settings.test_seed if first_seed is None else first_seed
     with screen.live("evaluation", episodes, "episodes") as line:
-        return play(
-            parts.env,
-            act,
-            episodes=episodes,
-            first_seed=first_seed,
-            on_progress=lambda so_far: line.update(len(so_far.seeds), shown(so_far)),
-        )
+
+        def on_progress(so_far: Evaluation) -> None:
+            line.update(len(so_far.seeds), shown(so_far))
+            if signals is not None:
+                signals.stop_if_asked()
+
+        return play(parts.env, act, episodes=episodes, first_seed=first_seed, on_progress=on_progress)
 
 
 def _film(parts: Parts, folder: RunFolder, steered: Act, screen: Screen) -> bool:

@@ -74,7 +74,7 @@ def test_the_entry_points_know_hydra_and_the_experiment_only(script: str) -> Non
 
 def _loaded_by_every_run(path: Path) -> bool:
     named_by_a_yaml = _layer(path) in ("task", "policy", "sac") or path.parts[-2:] == ("logging", "wandb.py")
-    return not named_by_a_yaml and _layer(path) != "training"
+    return not named_by_a_yaml and _layer(path) not in ("training", "snapshot")
 
 
 @pytest.mark.parametrize("path", list(filter(_loaded_by_every_run, _modules())), ids=lambda path: path.stem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Logger(Protocol):
@@ -15,6 +15,15 @@ class Logger(Protocol):
 
     def video(self, name: str, path: Path, env_steps: int) -> None:
         """Keep an mp4 file, where the destination can show one."""
+
+    def position(self) -> Any:
+        """How far it has got, in plain values, for a checkpoint."""
+
+    def rewind(self, position: Any | None) -> None:
+        """Go on from an earlier `position` (None: the beginning), as if nothing had been logged since.
+
+        Called once, before anything is logged; the position may come from the run of another folder.
+        """
 
     def close(self) -> None:
         """Write out what is still in memory."""

@@ -16,10 +16,8 @@ class CsvLogger:
         """Write into `folder`, continuing the files found there."""
         self._csv = Path(folder) / "metrics.csv"
         self._jsonl = Path(folder) / "metrics.jsonl"
-        self._rows: list[dict[str, float]] = []
-        if self._jsonl.exists():
-            self._rows = [json.loads(line) for line in self._jsonl.read_text().splitlines()]
-        self._columns = list(dict.fromkeys(key for row in self._rows for key in row))
+        self._rows = _whole_rows(self._jsonl)
+        self._columns = _columns(self._rows)
 
     def log(self, metrics: Mapping[str, float], env_steps: int) -> None:
         """Append a row to both files."""
@@ -38,6 +36,23 @@ class CsvLogger:
     def video(self, name: str, path: Path, env_steps: int) -> None:
         """Files show no video: it lies in the run folder already."""
 
+    def position(self) -> list[dict[str, float]]:
+        """All rows: they are few, and a checkpoint that brings them needs no files."""
+        return list(self._rows)
+
+    def rewind(self, position: list[dict[str, float]] | None) -> None:
+        """Make both files hold the rows of `position` and no others."""
+        self._rows = list(position or ())
+        self._columns = _columns(self._rows)
+        if self._rows:
+            partial = self._jsonl.with_suffix(".jsonl.partial")
+            partial.write_text("".join(json.dumps(row) + "\n" for row in self._rows))
+            os.replace(partial, self._jsonl)
+            self._rewrite()
+        else:
+            self._jsonl.unlink(missing_ok=True)
+            self._csv.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Every row is on disk already."""
 
@@ -48,3 +63,13 @@ class CsvLogger:
             writer.writeheader()
             writer.writerows(self._rows)
         os.replace(partial, self._csv)
+
+
+def _columns(rows: list[dict[str, float]]) -> list[str]:
+    return list(dict.fromkeys(key for row in rows for key in row))
+
+
+def _whole_rows(jsonl: Path) -> list[dict[str, float]]:
+    """The rows of a file, without a last line that a kill cut short."""
+    lines = jsonl.read_text().splitlines(keepends=True) if jsonl.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]

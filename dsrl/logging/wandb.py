@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -24,28 +25,46 @@ class WandbLogger:
         mode: Mode,
         timeout: float,
     ) -> None:
-        """Start the run. `timeout` is in seconds; raises ValueError for an unknown mode."""
+        """Start the run, or go on with the one that was started for `folder` before.
+
+        `timeout` is in seconds; raises ValueError for an unknown mode.
+        """
         if mode not in ("online", "offline", "disabled"):
             raise ValueError(f"logging.wandb.mode is {mode!r}; type online, offline or disabled")
         Path(folder).mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._identity: dict[str, Any] = {"project": project, "entity": entity, "group": group, "name": name}
+        self._identity |= {"id": _run_id(Path(folder) / "wandb_run_id.txt"), "resume": "allow"}
         self._timeout = timeout
         self.run = self._start(mode)
+        self._logged, self._known = 0, int(self.run.starting_step)  # calls: made, and those that wandb holds
         self.run.define_metric("env_steps")
         self.run.define_metric("*", step_metric="env_steps")
 
     def log(self, metrics: Mapping[str, float], env_steps: int) -> None:
         """Add one point to the curve of every metric."""
-        self.run.log({**metrics, "env_steps": env_steps})
+        self._log({**metrics, "env_steps": env_steps})
 
     def video(self, name: str, path: Path, env_steps: int) -> None:
         """Upload an mp4 (kept in the run's own folder when offline)."""
-        self.run.log({name: wandb.Video(str(path), format="mp4"), "env_steps": env_steps})
+        self._log({name: wandb.Video(str(path), format="mp4"), "env_steps": env_steps})
+
+    def position(self) -> int:
+        """How many points were logged."""
+        return self._logged
+
+    def rewind(self, position: int | None) -> None:
+        """Go on after `position` points. What wandb holds beyond cannot be cut: it is not sent again."""
+        self._logged = position or 0
 
     def close(self) -> None:
         """Finish the run."""
         self.run.finish()
+
+    def _log(self, point: dict[str, Any]) -> None:
+        self._logged += 1
+        if self._logged > self._known:
+            self.run.log(point)
 
     def _start(self, mode: Mode) -> Any:
         if mode != "online":
@@ -63,3 +82,10 @@ class WandbLogger:
     def _init(self, mode: Mode) -> Any:
         settings = wandb.Settings(init_timeout=self._timeout, silent=mode == "offline")
         return wandb.init(dir=self._folder, mode=mode, settings=settings, **self._identity)
+
+
+def _run_id(file: Path) -> str:
+    """The id of the folder's wandb run; invented once."""
+    if not file.is_file():
+        file.write_text(secrets.token_hex(4))
+    return file.read_text().strip()

@@ -12,6 +12,7 @@ from gymnasium.spaces import Box
 from torch import Tensor
 
 from dsrl.interfaces import Observation, Step
+from dsrl.task import _gym_state
 
 
 class GymTask:
@@ -73,6 +74,24 @@ class GymTask:
             self._ended[row] = terminated or truncated
         success = self._success.clone() if self.has_success else None
         return Step(reward, self._terminated.clone(), self._truncated.clone(), success)
+
+    def state(self) -> dict[str, Any] | None:
+        """All worlds as they are now; None for environments that hold what cannot be told (MuJoCo's, Box2D's data)."""
+        try:
+            worlds = [_gym_state.told(env) for env in self._envs]
+        except _gym_state.UntoldError:
+            return None
+        flags = [torch.from_numpy(self._ended.copy()), self._terminated, self._truncated, self._success]
+        return {"worlds": worlds, "state": self._state.clone(), "flags": [flag.clone() for flag in flags]}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` told."""
+        for env, world in zip(self._envs, state["worlds"], strict=True):
+            _gym_state.put(env, world)
+        self._state = state["state"].clone()
+        ended, *flags = (flag.clone() for flag in state["flags"])
+        self._ended = ended.numpy()
+        self._terminated, self._truncated, self._success = flags
 
     def hold(self) -> Tensor:
         """The action [B, A] nearest to zero; ended worlds are not stepped at all."""

@@ -1,0 +1,128 @@
+"""What an interrupted run left, and what this one leaves for the next: checkpoints of everything that goes on.
+
+checkpoint = identity (what must not change) + loop (dsrl.training or dsrl.search) + workflow (curve, best, loggers)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dsrl.checkpoint import Checkpoints
+from dsrl.evaluation import Evaluation
+from dsrl.preemption import Signals
+from dsrl.run import RunFolder, write_json
+from dsrl.stored import Tree
+
+
+class Continuation:
+    """The thread from one process of a run to the next; the `keeper` of the loops."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        identity: Mapping[str, Any],
+        signals: Signals,
+        announce: Callable[[str], None],
+        *,
+        keep: int,
+        other: Path | None,
+    ) -> None:
+        """Find the newest whole checkpoint of `folder` or else, if given, of the run `other`.
+
+        `identity` must not change on the way: a run's numbers depend on it; `keep` is how many checkpoints stay.
+        Raises ValueError where the checkpoint is of something else, FileNotFoundError where `other` has none.
+        """
+        self.folder, self.signals = folder, signals
+        self.identity, self._announce = dict(identity), announce
+        self._store = Checkpoints(folder.resume, keep)
+        self._gather: Callable[[], Tree] = dict
+        self._newest: int | None = None  # decisions
+        self._other = None if other is None else RunFolder(other)
+        self._former = self._find()
+
+    @property
+    def former(self) -> Tree | None:
+        """What the loop told; None where it begins."""
+        return None if self._former is None else self._former["loop"]
+
+    @property
+    def workflow(self) -> Tree | None:
+        """What the rest of the run told; None where it begins."""
+        return None if self._former is None else self._former["workflow"]
+
+    def gathers(self, workflow: Callable[[], Tree]) -> None:
+        """From now on checkpoints hold what `workflow` tells."""
+        self._gather = workflow
+
+    def border(self, take: Callable[[], Tree], decisions: int) -> None:
+        """Write a checkpoint; where that fails, the one before stays and the run goes on."""
+        tree = {"identity": self.identity, "decisions": decisions, "loop": take(), "workflow": self._gather()}
+        try:
+            self._store.save(decisions, tree)
+            self._newest = decisions
+        except OSError as error:
+            kept = "there is none before" if self._newest is None else f"the one after {self._newest} stays"
+            self._announce(f"the checkpoint after {decisions} decisions could not be written ({error}); {kept}")
+
+    def pause(self, take: Callable[[], Tree], decisions: int) -> None:
+        """Where a signal asked for it, write a checkpoint and raise `Stopped`."""
+        if self.signals.asked is None:
+            return
+        if self._newest != decisions:
+            self.border(take, decisions)
+        self._announce(f"{self.signals.asked.name} after {decisions} decisions; {self.how_to_go_on()}")
+        self.signals.stop_if_asked()
+
+    def how_to_go_on(self) -> str:
+        """What to type."""
+        return f"the same command with hydra.run.dir={self.folder.path} goes on from there"
+
+    def base(self, key: Mapping[str, Any], play: Callable[[], Mapping[str, Evaluation]]) -> dict[str, Evaluation]:
+        """The results of `play`, from the folder if they were played before under the same `key`, and kept there."""
+        key = {**self.identity, **key}
+        for folder in filter(None, (self.folder, self._other)):
+            kept = _json(folder.base)
+            if kept.get("key") == key:
+                return {name: Evaluation.of_plain(plain) for name, plain in kept["results"].items()}
+        results = dict(play())
+        write_json(self.folder.base, {"key": key, "results": {name: one.plain() for name, one in results.items()}})
+        return results
+
+    def _find(self) -> Tree | None:
+        found, where = self._store.newest(self._announce), self.folder
+        if found is None and self._other is not None:
+            found, where = Checkpoints(self._other.resume, 1).newest(self._announce), self._other
+            if found is None:
+                raise FileNotFoundError(
+                    f"resume={where.path} holds no checkpoint; type the folder of a run that has one"
+                )
+        if found is None:
+            self._store.drop_after(-1)
+            return None
+        _check_identity(found["identity"], self.identity, where.path)
+        if where is self.folder:
+            self._newest = int(found["decisions"])
+            self._store.drop_after(self._newest)
+        self._announce(f"going on after {found['decisions']} decisions from {where.resume}")
+        return found
+
+
+def _check_identity(former: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> None:
+    for key in sorted({*former, *now}):
+        if former.get(key) != now.get(key):
+            raise ValueError(
+                f"{key} is {now.get(key)!r} but the checkpoint in {where} is of a run with {former.get(key)!r}; "
+                "give it the same value, or begin anew in another hydra.run.dir"
+            )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object in a file; empty for one that is missing or damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
