@@ -33,7 +33,7 @@ def evaluate(parts: Parts, folder: RunFolder, request: Request, state: Any, scre
     build_simulation(parts, screen)
     episodes = request.episodes or parts.settings.eval_episodes
     first_seed = parts.settings.test_seed if request.seed is None else request.seed
-    worlds = {"episodes": episodes, "first_seed": first_seed}
+    worlds: dict[str, Any] = {"episodes": episodes, "first_seed": first_seed}
     base = None
     if request.base and has_base:
         screen.phase(f"base policy on {episodes} worlds from seed {first_seed} …")

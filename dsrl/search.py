@@ -60,7 +60,7 @@ def search(
     would meet no world.
     """
     rounds = plan(len(searcher.candidates), decisions, env.longest_episode)
-    env.seed(seed)
+    snapshot.start_randomness(seed, env)
     tally = _Tally(env, searcher.candidates, on_progress or (lambda counters, metrics: None))
     alive: NDArray[np.int64] = np.arange(len(searcher.candidates))
     best, ended = -float("inf"), 0

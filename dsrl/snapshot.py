@@ -91,6 +91,14 @@ def restore_worlds(env: NoiseActionEnv, collector: Collector[Any], state: Tree) 
     return True
 
 
+def start_randomness(seed: int, env: NoiseActionEnv) -> None:
+    """Seed every generator that play and learning draw from."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+    env.seed(seed)
+
+
 def randomness(env: NoiseActionEnv, buffer: VectorReplayBuffer | None = None) -> Tree:
     """The state of every generator that play and learning draw from."""
     version, words, gauss = random.getstate()

@@ -102,8 +102,7 @@ def train(
     """
     if not 0 <= warmup_decisions < decisions:
         raise ValueError(f"warmup_decisions is {warmup_decisions} but decisions is {decisions}; warm up for fewer")
-    torch.manual_seed(seed)
-    env.seed(seed)
+    snapshot.start_randomness(seed, env)
     buffer = make_buffer(buffer_length(buffer_size, decisions, len(env)), len(env), seed)
     recorder = None if algorithm.replay == NOISE else Recorder(env, algorithm.replay)
     diary = Diary(len(env), env.has_success, recorder)
