@@ -73,12 +73,14 @@ class Continuation:
             return
         if self._newest != decisions:
             self.border(take, decisions)
-        self._announce(f"{self.signals.asked.name} after {decisions} decisions; {self.how_to_go_on()}")
         self.signals.stop_if_asked()
 
-    def how_to_go_on(self) -> str:
-        """What to type."""
-        return f"the same command with hydra.run.dir={self.folder.path} goes on from there"
+    def farewell(self) -> str:
+        """Why the run stops, and what to type."""
+        assert self.signals.asked is not None
+        point = "the beginning" if self._newest is None else f"{self._newest} decisions"
+        again = f"the same command with hydra.run.dir={self.folder.path} goes on from {point}"
+        return f"stopped by {self.signals.asked.name}; {again}"
 
     def base(self, key: Mapping[str, Any], play: Callable[[], Mapping[str, Evaluation]]) -> dict[str, Evaluation]:
         """The results of `play`, from the folder if they were played before under the same `key`, and kept there."""

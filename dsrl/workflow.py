@@ -33,13 +33,13 @@ def train(
 ) -> float:
     """The whole run; leaves summary, checkpoints, picture and video in `folder` and returns the steered score.
 
-    It goes on where `thread` says; without one, where the newest checkpoint in `folder` was taken. Raises `Stopped`
-    where a signal asked for it.
+    It goes on where `thread` says, by default from the newest checkpoint in `folder`. Raises `Stopped` on a signal.
     """
     thread = thread or make_thread(parts, folder, screen, Signals(), keep=1, other=None)
     try:
         return _train(parts, folder, loggers, screen, thread)
     except Stopped:
+        screen.phase(thread.farewell())
         for logger in loggers:
             logger.close()
         raise
