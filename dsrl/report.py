@@ -86,6 +86,13 @@ def _words(figures: Mapping[str, Any]) -> str:
     return f"{rate:.2f}" if figures["success_rate"] is None else f"{rate:.1%}"
 
 
+def shown(evaluation: Evaluation) -> str:
+    """The score as a person reads it."""
+    if evaluation.successes is None:
+        return f"mean return {evaluation.score:.1f}"
+    return f"success {evaluation.score:.1%}"
+
+
 def draw_learning_curve(path: Path, curve: Sequence[CurvePoint], base: Evaluation | None, steered: Evaluation) -> None:
     """Score of the validations over environment steps, between the base policy and the final evaluation."""
     from matplotlib.figure import Figure  # draws without a display, and takes seconds to import

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dsrl import provenance, report, video
-from dsrl.diary import Counters
 from dsrl.evaluation import Act, Evaluation, base_noise, paired, prior_noise, steered_noise
 from dsrl.evaluation import evaluate as play
-from dsrl.guards import collapse, naming_kept
+from dsrl.guards import naming_kept
+from dsrl.learning import Training
 from dsrl.logging import Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.preemption import Signals, Stopped
 from dsrl.progress import Screen, clock
+from dsrl.report import shown as shown
 from dsrl.resume import Continuation
 from dsrl.run import RunFolder, write_json
-from dsrl.search import Searcher, search
-from dsrl.stored import Tree
-from dsrl.training import train as learn
 
 if TYPE_CHECKING:
     from dsrl.experiment import Parts
@@ -56,7 +52,7 @@ def make_thread(
 def _train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, thread: Continuation) -> float:
     settings, sha256_before = parts.settings, thread.identity["policy_sha256"]
     write_json(folder.environment, provenance.environment())
-    training = _Training(parts, folder, loggers, screen, thread)
+    training = Training(parts, folder, loggers, screen, thread)
     training.setup_seconds = build_simulation(parts, screen)
     thread.signals.stop_if_asked()
 
@@ -127,125 +123,6 @@ def _evaluate_base(parts: Parts, screen: Screen, thread: Continuation) -> tuple[
     return base, boxed
 
 
-class _Training:
-    """The learning phase: what it shows, logs and saves along the way, and hands from one process to the next."""
-
-    def __init__(
-        self, parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, thread: Continuation
-    ) -> None:
-        self.parts, self.folder, self.loggers, self.screen, self.thread = parts, folder, loggers, screen, thread
-        self.algorithm = parts.make_algorithm()
-        self.curve: list[report.CurvePoint] = []
-        self.base: Evaluation | None = None
-        self.collapse: str | None = None  # the sentence that said so
-        self._counters, self._best = Counters(), None
-        self._begin = self._training_begin = time.monotonic()
-        self.setup_seconds, self._trained = 0.0, 0.0  # in this process; in those before
-        self._go_on(thread.workflow)
-        thread.gathers(self._state)
-
-    @property
-    def seconds(self) -> float:
-        """Time of work besides building the simulation, in this process and in those that it continues."""
-        return time.monotonic() - self._begin - self.setup_seconds
-
-    def _state(self) -> Tree:
-        return {
-            "curve": [(point.env_steps, point.decisions, point.evaluation.plain()) for point in self.curve],
-            "best": self._best,
-            "collapse": self.collapse,
-            "counters": asdict(self._counters),
-            "loggers": {type(logger).__name__: logger.position() for logger in self.loggers},
-            "seconds": [self.seconds, time.monotonic() - self._training_begin],
-        }
-
-    def _go_on(self, former: Tree | None) -> None:
-        """Take over what an earlier process told; what it logged and saved beyond is forgotten."""
-        positions = {} if former is None else former["loggers"]
-        for logger in self.loggers:
-            logger.rewind(positions.get(type(logger).__name__))
-        if former is None:
-            return
-        self.curve = [report.CurvePoint(steps, n, Evaluation.of_plain(one)) for steps, n, one in former["curve"]]
-        self._best, self.collapse = former["best"], former["collapse"]
-        self._counters = Counters(**former["counters"])
-        total, self._trained = former["seconds"]
-        self._begin -= total
-        if self._best is not None:
-            self.folder.save("best", self._best)
-
-    def run(self) -> Counters:
-        """Train from the first decision to the last."""
-        settings = self.parts.settings
-        self._training_begin = time.monotonic() - self._trained
-        self.screen.phase(
-            f"training for {settings.decisions} decisions, validated every {settings.eval_every} "
-            f"on {settings.validation_episodes} other worlds …"
-        )
-        with self.screen.live("training", settings.decisions, "decisions") as self._line:
-            if isinstance(self.algorithm, Searcher):
-                return search(searcher=self.algorithm, decisions=settings.decisions, **self._outlets())
-            return learn(
-                algorithm=self.algorithm,
-                decisions=settings.decisions,
-                warmup_decisions=settings.warmup_decisions,
-                utd=settings.utd,
-                batch_size=settings.batch_size,
-                buffer_size=settings.buffer_size,
-                eval_every=settings.eval_every,
-                stop=self._collapsed,
-                **self._outlets(),
-            )
-
-    def _outlets(self) -> dict[str, Any]:
-        """The environment, the seed, and where a loop's results go."""
-        return {
-            "env": self.parts.env,
-            "seed": self.parts.settings.seed,
-            "evaluate": self._validate,
-            "log": self._log,
-            "save": self._save,
-            "keeper": self.thread,
-            "on_progress": self._show,
-        }
-
-    def _save(self, name: str) -> None:
-        self.folder.save(name, self.algorithm.state_dict())
-        if name == "best":
-            self._best = deepcopy(self.algorithm.state_dict())
-
-    def _validate(self) -> Evaluation:
-        settings = self.parts.settings
-        act = steered_noise(self.algorithm, self.parts.noise, stochastic=self.algorithm.stochastic)
-        result = play(self.parts.env, act, episodes=settings.validation_episodes, first_seed=settings.validation_seed)
-        self.curve.append(report.CurvePoint(self._counters.env_steps, self._counters.decisions, result))
-        self.screen.phase(f"validation after {self._counters.decisions} decisions: {shown(result)}")
-        return result
-
-    def _collapsed(self) -> bool:
-        """Say once that training has collapsed; whether to stop for it."""
-        sentence = collapse([point.evaluation for point in self.curve], self.base)
-        if sentence is not None and self.collapse is None:
-            self.collapse = sentence
-            self.screen.phase(sentence)
-        return sentence is not None and self.parts.settings.stop_on_collapse
-
-    def _log(self, metrics: Mapping[str, float], counters: Counters) -> None:
-        counts: dict[str, float] = {"decisions": counters.decisions, "gradient_steps": counters.gradient_steps}
-        counts["wall_time_s"] = time.monotonic() - self._training_begin
-        for logger in self.loggers:
-            logger.log({**counts, **metrics}, counters.env_steps)
-
-    def _show(self, counters: Counters, recent: Mapping[str, float]) -> None:
-        self._counters = counters
-        figure = "no episode has ended yet"
-        if "train/success_rate" in recent:
-            figure = f"success {recent['train/success_rate']:.0%}"
-        elif "train/return" in recent:
-            figure = f"return {recent['train/return']:.1f}"
-        self._line.update(counters.decisions, figure)
-
-
 def build_simulation(parts: Parts, screen: Screen) -> float:
     """Start what is heavy and return the seconds that took; it happens once per machine or process."""
     begin = time.monotonic()
@@ -296,13 +173,6 @@ def _film(parts: Parts, folder: RunFolder, steered: Act, screen: Screen) -> bool
     seeds = range(parts.settings.test_seed, parts.settings.test_seed + num)
     video.write_mp4(folder.video, video.side_by_side(films[0], films[1], seeds))
     return True
-
-
-def shown(evaluation: Evaluation) -> str:
-    """The score as a person reads it."""
-    if evaluation.successes is None:
-        return f"mean return {evaluation.score:.1f}"
-    return f"success {evaluation.score:.1%}"
 
 
 def _conclude(folder: RunFolder, results: Mapping[str, Evaluation], seconds: float, screen: Screen) -> None:
