@@ -13,7 +13,7 @@ from rich.console import Console
 from test_workflow import _parts
 from toys import Echo
 
-from dsrl import workflow
+from dsrl import learning, workflow
 from dsrl.evaluation import Evaluation
 from dsrl.guards import collapse
 from dsrl.interfaces import Encoding, Observation
@@ -69,7 +69,7 @@ def test_a_collapse_is_said_once_and_stops_training_where_that_is_wanted(
     parts, folder, text = _parts(), RunFolder(tmp_path), io.StringIO()
     parts.settings.stop_on_collapse = stop
     parts.settings.video_episodes = 0
-    play, states = workflow.play, []
+    play, states = learning.play, []
 
     def scripted(env, act, *, first_seed, **options):  # type: ignore[no-untyped-def]
         if first_seed != parts.settings.validation_seed:
@@ -78,7 +78,7 @@ def test_a_collapse_is_said_once_and_stops_training_where_that_is_wanted(
         env.reset()
         return validations[len(states) - 1]
 
-    monkeypatch.setattr(workflow, "play", scripted)
+    monkeypatch.setattr(learning, "play", scripted)
     workflow.train(parts, folder, [], Screen(Console(file=text, soft_wrap=True)))
     summary = json.loads(folder.summary.read_text())
     assert summary["decisions"] == (400 if stop else 600)
