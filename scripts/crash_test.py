@@ -95,6 +95,8 @@ def _kill(folder: Path, kills: int, rng: random.Random) -> dict[str, int]:
         run.send_signal(signal.SIGKILL)
         run.wait()
         died[moment] += 1
+    if sum(died.values()) < kills:
+        raise SystemExit(f"the run ended after {sum(died.values())} of {kills} kills; ask for fewer")
     final = _start(folder)
     if final.wait():
         raise SystemExit(f"the run does not go on; see {folder / 'output.txt'}")
