@@ -109,9 +109,10 @@ class Training:
         }
 
     def _save(self, name: str) -> None:
-        self.folder.save(name, self.algorithm.state_dict())
+        state = self.algorithm.state_dict()
+        self.folder.save(name, state)
         if name == "best":
-            self._best = deepcopy(self.algorithm.state_dict())
+            self._best = deepcopy(state)
 
     def _validate(self) -> Evaluation:
         settings = self.parts.settings

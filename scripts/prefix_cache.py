@@ -43,18 +43,15 @@ class PrefixCache:
     @staticmethod
     @torch.no_grad()
     def _look(policy: Any, batch: dict[str, Any]) -> tuple[Tensor, ...]:
-        from lerobot.policies.common.vla_utils import make_att_2d_masks
         from lerobot.utils.constants import OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS
 
+        from dsrl.policy.smolvla import look
+
         images, masks = policy.prepare_images(batch)
-        embeddings, pads, att = policy.model.embed_prefix(
-            images, masks, batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK], policy.prepare_state(batch)
-        )
-        _, cache = policy.model.vlm_with_expert.forward(
-            attention_mask=make_att_2d_masks(pads, att), position_ids=pads.cumsum(1) - 1, past_key_values=None,
-            inputs_embeds=[embeddings, None], use_cache=True,
-        )  # fmt: skip
+        tokens, token_masks = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]
+        prefix = look(policy.model, images, masks, tokens, token_masks, policy.prepare_state(batch))
         keys, values = (
-            torch.stack([getattr(layer, name) for layer in cache.layers], 1).half() for name in ("keys", "values")
+            torch.stack([getattr(layer, name) for layer in prefix.cache.layers], 1).half()
+            for name in ("keys", "values")
         )
-        return keys, values, pads, policy.prepare_action(batch), batch["action_is_pad"]
+        return keys, values, prefix.pad_masks, policy.prepare_action(batch), batch["action_is_pad"]

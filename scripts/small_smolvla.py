@@ -43,16 +43,11 @@ def state_token_values(policy: Any, images: list[Tensor], tokens: Tensor, masks:
 
     images: per camera float [B, 3, H, W] in [-1, 1]; tokens, masks [B, L]; state [B, S].
     """
-    from lerobot.policies.common.vla_utils import make_att_2d_masks
+    from dsrl.policy.smolvla import look
 
-    model = policy.model
     everyone = tokens.new_ones(len(tokens)).bool()
-    embeddings, pad, att = model.embed_prefix(images, [everyone] * len(images), tokens, masks, state=state)
-    _, cache = model.vlm_with_expert.forward(
-        attention_mask=make_att_2d_masks(pad, att), position_ids=pad.cumsum(1) - 1, past_key_values=None,
-        inputs_embeds=[embeddings, None], use_cache=True,
-    )  # fmt: skip
-    values: Tensor = cache.layers[-1].values[:, :, -1]  # the state is the last token of the prefix
+    prefix = look(policy.model, images, [everyone] * len(images), tokens, masks, state)
+    values: Tensor = prefix.cache.layers[-1].values[:, :, prefix.state_token]
     return values.flatten(1)
 
 

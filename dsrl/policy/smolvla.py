@@ -143,27 +143,13 @@ class SmolVLA:
         """SHA-256 over all weights and buffers: the proof that steering changed none."""
         return _lerobot.weights_sha256(self._policy)
 
-    def _look(self, batch: dict[str, Any]) -> _Prefix:
-        """The first half of lerobot's `sample_actions`: embed the prefix and run the VLM over it."""
+    def _look(self, batch: dict[str, Any]) -> Prefix:
+        """One look at a preprocessed batch."""
         policy, model = self._policy, self._policy.model
         with self._autocast():
             images, image_masks = policy.prepare_images(batch)
-            embeddings, pad_masks, att_masks = model.embed_prefix(
-                images,
-                image_masks,
-                batch[OBS_LANGUAGE_TOKENS],
-                batch[OBS_LANGUAGE_ATTENTION_MASK],
-                state=policy.prepare_state(batch),
-            )
-            (output, _), cache = model.vlm_with_expert.forward(
-                attention_mask=make_att_2d_masks(pad_masks, att_masks),
-                position_ids=torch.cumsum(pad_masks, dim=1) - 1,
-                past_key_values=None,
-                inputs_embeds=[embeddings, None],
-                use_cache=True,
-            )
-        # embed_prefix marks the state, and nothing else, as a token that the earlier ones may not see
-        return _Prefix(output.float(), pad_masks, int(att_masks[0].int().argmax()), cache)
+            tokens, token_masks = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]
+            return look(model, images, image_masks, tokens, token_masks, policy.prepare_state(batch))
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half)
@@ -193,13 +179,32 @@ class SmolVLA:
 
 
 @dataclass(frozen=True)
-class _Prefix:
+class Prefix:
     """What one look leaves behind."""
 
     output: Tensor  # [B, L, H] float32
     pad_masks: Tensor  # [B, L] bool, False where nothing stands
     state_token: int  # where the state stands
     cache: Any  # DynamicCache of the prefix
+
+
+def look(
+    model: Any, images: list[Tensor], image_masks: list[Tensor], tokens: Tensor, token_masks: Tensor, state: Tensor
+) -> Prefix:
+    """The first half of lerobot's `VLAFlowMatching.sample_actions`: embed the prefix and run the VLM over it.
+
+    images: per camera float [B, 3, H, W] in [-1, 1], their masks [B]; tokens and masks [B, L]; state [B, S], padded.
+    """
+    embeddings, pad_masks, att_masks = model.embed_prefix(images, image_masks, tokens, token_masks, state=state)
+    (output, _), cache = model.vlm_with_expert.forward(
+        attention_mask=make_att_2d_masks(pad_masks, att_masks),
+        position_ids=torch.cumsum(pad_masks, dim=1) - 1,
+        past_key_values=None,
+        inputs_embeds=[embeddings, None],
+        use_cache=True,
+    )
+    # embed_prefix marks the state, and nothing else, as a token that the earlier ones may not see
+    return Prefix(output.float(), pad_masks, int(att_masks[0].int().argmax()), cache)
 
 
 def _inference_config(checkpoint: Path, device: torch.device, num_steps: int | None) -> SmolVLAConfig:

@@ -6,7 +6,6 @@ action [B, 9] = joint targets (rad), finger travel (m)  control="joint"
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -89,15 +88,11 @@ class Tabletop(ABC):
         self._elapsed = torch.zeros(num_envs, dtype=torch.long)
         self._target = torch.zeros(num_envs, self.action_dim)  # the latest action of each world
         self.named = torch.zeros(num_envs, dtype=torch.long)  # which cube the instruction of each world names
-        self.setup_seconds = 0.0
 
     # -- what a task adds -----------------------------------------------------------------------------------------
 
     def add_furniture(self, gs: Any, scene: Any) -> None:  # noqa: B027  (optional)
         """Add fixed bodies before the scene is built."""
-
-    def place_furniture(self, rows: Tensor, generators: Sequence[np.random.Generator]) -> None:  # noqa: B027
-        """Move what `add_furniture` added, for new episodes in `rows`."""
 
     @abstractmethod
     def succeeded(self) -> Tensor:
@@ -121,7 +116,6 @@ class Tabletop(ABC):
         self.named[rows] = torch.tensor(named)
         self._elapsed[rows] = 0
         self._place(rows, layouts)
-        self.place_furniture(rows, generators)
         self._target[rows] = self.robot_state()[rows]
 
     def observe(self) -> Observation:
@@ -180,7 +174,6 @@ class Tabletop(ABC):
     # -- building and control -------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        started = time.perf_counter()
         cold = "" if kernels_are_compiled() else "; the first time on a machine it also compiles kernels, 2-4 minutes"
         self._announce(f"building {self.num_envs} worlds in Genesis (about 20 s{cold})")
         gs = start_genesis(self.backend)
@@ -209,7 +202,6 @@ class Tabletop(ABC):
         self._robot.set_dofs_kv([450, 450, 350, 350, 200, 200, 200, 40, 40])
         self._robot.set_dofs_force_range([-87] * 4 + [-12] * 3 + [-60] * 2, [87] * 4 + [12] * 3 + [60] * 2)
         self._find_home()
-        self.setup_seconds = time.perf_counter() - started
 
     def _find_home(self) -> None:
         start = torch.tensor((*_HOME_JOINTS, 0.04, 0.04)).expand(self.num_envs, -1)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,9 +26,6 @@ class PickPlace(Tabletop):
                 gs.morphs.Box(size=size, pos=(_BOX[0] + dx, _BOX[1] + dy, _HEIGHT / 2), fixed=True),
                 surface=gs.surfaces.Default(color=(0.45, 0.3, 0.15)),
             )
-
-    def place_furniture(self, rows: Tensor, generators: Sequence[np.random.Generator]) -> None:
-        """The box stays where it is."""
 
     @property
     def box(self) -> Tensor:
