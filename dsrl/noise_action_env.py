@@ -186,7 +186,7 @@ class NoiseActionEnv:
     def _look_again(self, seen: Observation, vectors: Tensor) -> Tensor:
         """The chunks [B, horizon, A] of noise vectors [B, dim] in worlds that were once seen like this."""
         chunks = []
-        for rows in torch.arange(len(vectors)).split(ENCODED_AT_ONCE):
+        for rows in torch.split(torch.arange(len(vectors)), ENCODED_AT_ONCE):
             encoding = self.policy.encode(seen[rows])
             noise = self.noise.expand(vectors[rows]).to(encoding.features.device)
             chunks.append(self.policy.decode(encoding, noise)[:, : self.horizon].to(vectors))

@@ -3,9 +3,9 @@
     frames  o_0 a_0  o_1 a_1  …   ->   (o_0, a_0 … a_{h-1}, r, o_h), (o_h, …), …        h = horizon
 
 An episode counts up to its end for good: the first `next.success`; without that column the first `next.done`; without
-either, its last frame, as a demonstration that reaches its goal. `next.truncated` makes an end one of the clock. Rewards
-are `next.reward`, else 1 at the end for good. The last chunk of an episode is filled up with its last action, and an end
-by the clock bootstraps from the last frame that there is.
+either, its last frame, as a demonstration that reaches its goal. `next.truncated` makes an end one of the clock.
+Rewards are `next.reward`, else 1 at the end for good. The last chunk of an episode is filled up with its last action,
+and an end by the clock bootstraps from the last frame that there is.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Cut:
 
 def cut_episode(columns: Columns, horizon: int, first: int = 0) -> list[Cut]:
     """The chunks of one episode of L frames, whose first frame is number `first` of its dataset."""
-    actions = columns[ACTION].astype(np.float32)  # [L, A]
+    actions = columns[ACTION].astype(np.float32).reshape(len(columns[ACTION]), -1)  # [L, A]
     ended, for_good = _end(columns, len(actions))
     rewards = columns[REWARD].reshape(-1) if REWARD in columns else np.eye(1, len(actions), ended)[0] * for_good
     cuts = []
@@ -125,7 +125,9 @@ class Recorded:
         decision = Decision(encoding[before], chunks, encoding[after], seen[before], seen[after])
         terminated, truncated = (np.array([getattr(cut, name) for cut in cuts]) for name in ("terminated", "truncated"))
         num, unknown = len(cuts), (len(cuts), self.env.noise.dim)
-        info = Batch(success=terminated.copy(), env_steps=np.array([cut.env_steps for cut in cuts]), seed=np.full(num, -1))
+        info = Batch(
+            success=terminated.copy(), env_steps=np.array([cut.env_steps for cut in cuts]), seed=np.full(num, -1)
+        )
         write_decision(info, decision, replay)
         return Batch(
             obs=decision.before.features.float().cpu().numpy(),
@@ -145,7 +147,8 @@ class Recorded:
             camera: torch.stack([(item[IMAGES + camera] * 255).round().to(torch.uint8) for item in items])
             for camera in self.env.task.cameras
         }
-        return Observation(torch.stack([item[STATE] for item in items]), images, tuple(item["task"] for item in items))
+        state = torch.stack([item[STATE].reshape(-1) for item in items])  # lerobot tells one number as a scalar
+        return Observation(state, images, tuple(item["task"] for item in items))
 
 
 def _opened(dataset: str) -> Any:
@@ -155,7 +158,9 @@ def _opened(dataset: str) -> Any:
     folder = Path(dataset)
     if folder.is_dir():
         if not (folder / "meta" / "info.json").is_file():
-            raise FileNotFoundError(f"offline_data={dataset} has no meta/info.json; type the folder of a LeRobotDataset")
+            raise FileNotFoundError(
+                f"offline_data={dataset} has no meta/info.json; type the folder of a LeRobotDataset"
+            )
         return LeRobotDataset(f"local/{folder.name}", root=folder)
     if folder.is_absolute() or dataset.count("/") != 1:
         raise FileNotFoundError(

@@ -25,8 +25,8 @@ from dsrl.looks import tensors_of
 from dsrl.noise_action_env import Decision, NoiseActionEnv
 
 CONTEXT, EXACT_CONTEXT, OBSERVATION, NOISE = "context", "exact_context", "observation", "noise"
-"""What an algorithm may ask replay to keep of a look: the context in half precision, or as it is; the observation, which
-is smaller and encoded again for every batch; or nothing (u alone)."""
+"""What an algorithm may ask replay to keep of a look: the context (in half precision or as it is), the observation,
+which is small but encoded again for every batch, or nothing (u alone)."""
 
 HALVED_FROM = 1024
 """Numbers in a row from which a context tensor is kept in half precision; smaller ones would save nothing."""
@@ -85,7 +85,7 @@ def _array(key: str, value: Tensor, replay: str) -> NDArray[Any]:
 
 def buffer_length(buffer_size: int, decisions: int, num_envs: int) -> int:
     """Transitions that replay will hold: `buffer_size`, or all of a run that has fewer."""
-    return min(buffer_size, num_envs * -(-decisions // num_envs))
+    return min(buffer_size, num_envs * max(1, -(-decisions // num_envs)))
 
 
 def replay_bytes(env: NoiseActionEnv, replay: str, transitions: int) -> int:

@@ -15,7 +15,7 @@ from tianshou.data import Batch, Collector
 from torch import Tensor
 
 from dsrl.buffers import Replay
-from dsrl.interfaces import Encoding, Restorable
+from dsrl.interfaces import Encoding, Observation, Restorable
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.stored import Tree
 
@@ -63,6 +63,7 @@ def worlds(env: NoiseActionEnv, *, border: bool) -> Tree:
     if border or task is None:
         return {"border": border, "seeds": env.seeds.tolist(), "task": None}
     assert env.encoding is not None
+    assert env.seen is not None
     return {
         "border": False,
         "seeds": env.seeds.tolist(),
@@ -70,6 +71,7 @@ def worlds(env: NoiseActionEnv, *, border: bool) -> Tree:
         "features": env.encoding.features,
         "context": dict(env.encoding.context),
         "instructions": list(env.instructions),
+        "seen": [env.seen.state, dict(env.seen.images), list(env.seen.instruction)],
     }
 
 
@@ -89,6 +91,8 @@ def restore_worlds(env: NoiseActionEnv, collector: Collector[Any], state: Tree) 
     context = {key: value.to(device) for key, value in state["context"].items()}
     env.encoding = Encoding(state["features"].to(device), context)
     env.instructions = list(state["instructions"])
+    seen, images, sentences = state["seen"]
+    env.seen = Observation(seen, images, tuple(sentences))
     info = [{"success": False, "env_steps": 0, "seed": seed} for seed in state["seeds"]]
     collector._pre_collect_obs_RO = state["features"].float().cpu().numpy()
     collector._pre_collect_info_R = np.array(info, dtype=object)

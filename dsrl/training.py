@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import torch
 from tianshou.algorithm.algorithm_base import TrainingStats
 from tianshou.data import Collector, ReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
@@ -26,6 +25,8 @@ from dsrl.buffers import make_buffer as make_buffer
 from dsrl.diagnostics import diagnose
 from dsrl.diary import Counters as Counters
 from dsrl.diary import Diary, Metrics
+from dsrl.figures import checked_means
+from dsrl.figures import numbers as numbers
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.replay import NOISE, Recorder, buffer_length
 from dsrl.stored import Tree
@@ -285,28 +286,7 @@ class _Loop:
         if stats:
             count = self.diary.counters.gradient_steps + len(stats)
             self.diary.counters = replace(self.diary.counters, gradient_steps=count)
-            self._figures.append(_checked_means(stats, count))
-
-
-def _checked_means(stats: Sequence[TrainingStats], gradient_steps: int) -> Metrics:
-    """The mean of each figure over some updates: one wait for the device, however many there were."""
-    rows = [one.get_loss_stats_dict() for one in stats]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = [[torch.as_tensor(row[name]) for row in rows if name in row] for name in names]
-    means = torch.stack([torch.stack(column).mean() for column in columns])
-    figures = dict(zip(names, means.tolist(), strict=True))
-    for name, value in figures.items():
-        if not np.isfinite(value):
-            raise FloatingPointError(
-                f"{name} is {value} after {gradient_steps} gradient steps; lower the learning rates or scale the reward"
-            )
-    return {f"learn/{name}": value for name, value in figures.items()}
-
-
-def numbers(summary: Mapping[str, Any]) -> Metrics:
-    """Those figures of an evaluation that are numbers, named as metrics."""
-    numeric = {name: value for name, value in summary.items() if isinstance(value, int | float)}
-    return {f"eval/{name}": float(value) for name, value in numeric.items()}
+            self._figures.append(checked_means(stats, count))
 
 
 def _crossed(before: int, now: int, every: int) -> bool:
