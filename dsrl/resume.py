@@ -44,6 +44,7 @@ class Continuation:
         self.folder, self.signals = folder, signals
         self.identity, self._announce = dict(identity), announce
         self._store = Checkpoints(folder.resume, keep)
+        self._failing = False  # said once, until one is written again
         self._minutes = minutes
         self._due: float | None = None  # when, on the monotonic clock; unknown until a round has been played
         self._gather: Callable[[], Tree] = dict
@@ -66,7 +67,7 @@ class Continuation:
         self._gather = workflow
 
     def border(self, take: Callable[[], Tree], decisions: int) -> None:
-        """Write a checkpoint; where that fails, the one before stays and the run goes on."""
+        """Write a checkpoint; where that fails, the one before stays and the run goes on, which is said once."""
         self._write(take(), decisions)
 
     def pause(self, take: Callable[[], Tree], decisions: int) -> None:
@@ -94,10 +95,12 @@ class Continuation:
         begin = time.monotonic()
         try:
             self._store.save(decisions, tree)
-            self._newest = decisions
+            self._newest, self._failing = decisions, False
         except OSError as error:
             kept = "there is none before" if self._newest is None else f"the one after {self._newest} stays"
-            self._announce(f"the checkpoint after {decisions} decisions could not be written ({error}); {kept}")
+            if not self._failing:
+                self._announce(f"the checkpoint after {decisions} decisions could not be written ({error}); {kept}")
+            self._failing = True
         if self._minutes is not None:
             end = time.monotonic()
             self._due = end + max(60 * self._minutes, (end - begin) / LARGEST_SHARE)

@@ -90,7 +90,7 @@ def search(
         if keeper is not None:
             state = {"alive": torch.from_numpy(alive), "best": best, "ended": ended, "leader": leader}
             state |= {"tally": tally.state(), "random": snapshot.randomness(env)}
-            take = partial(dict, state)
+            take: Callable[[], Tree] = partial(dict, state)
             keeper.border(take, tally.counters.decisions)
             keeper.pause(take, tally.counters.decisions)
     return tally.counters

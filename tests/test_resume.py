@@ -56,11 +56,17 @@ def parts_of(algorithm: str, task: type[Guess] = Guess) -> Parts:
     return replace(parts, settings=settings, task=env.task, env=env, make_algorithm=build, identity={"seed": 0})
 
 
-def run(folder: Path, parts: Parts, signals: Signals | None = None, other: Path | None = None) -> None:
+def run(
+    folder: Path,
+    parts: Parts,
+    signals: Signals | None = None,
+    other: Path | None = None,
+    minutes: float | None = None,
+) -> None:
     run_folder, screen = RunFolder(folder), Screen()
     folder.mkdir(exist_ok=True)
     loggers = [CsvLogger(str(folder)), TensorBoardLogger(str(folder))]
-    thread = workflow.make_thread(parts, run_folder, screen, signals or Signals(), keep=9, other=other)
+    thread = workflow.make_thread(parts, run_folder, screen, signals or Signals(), keep=9, minutes=minutes, other=other)
     workflow.train(parts, run_folder, loggers, screen, thread)
 
 
