@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -90,6 +91,7 @@ def differences(one: Run, other: Run) -> list[str]:
 
 def _points(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Every curve but the clock's as TensorBoard shows it, over all parts of the run."""
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every part that hides points of an earlier
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     shown = EventAccumulator(str(folder), size_guidance={"scalars": 0})
