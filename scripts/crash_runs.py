@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib import import_module
+from multiprocessing import get_context
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +43,21 @@ class Run:
         self.folder, self.output = folder, folder.with_name(folder.name + ".txt")
         self._kept: dict[str, Any] | None = None
 
-    def start(self, *options: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        """The process, just begun."""
-        command = [sys.executable, str(ROOT / "train.py"), *OPTIONS, *options, f"hydra.run.dir={self.folder}"]
-        with self.output.open("ab") as output:
-            own = {**os.environ, **(environment or {})}
-            return subprocess.Popen(command, cwd=ROOT, env=own, stdout=output, stderr=subprocess.STDOUT)
+    def start(self) -> ForkProcess:
+        """A process that is about to run it, forked off this one, which has loaded the libraries already."""
+        process = get_context("fork").Process(target=_train, args=(self._arguments(), self.output))
+        process.start()
+        return process
 
     def finish(self, *options: str, environment: Mapping[str, str] | None = None) -> int:
-        """Let it run to its end; its exit code."""
-        return self.start(*options, environment=environment).wait()
+        """Let it run to its end by the command that a person types; its exit code."""
+        with self.output.open("ab") as output:
+            command = [sys.executable, *self._arguments(), *options]
+            own = {**os.environ, **(environment or {})}
+            return subprocess.run(command, cwd=ROOT, env=own, stdout=output, stderr=subprocess.STDOUT).returncode
+
+    def _arguments(self) -> list[str]:
+        return [str(ROOT / "train.py"), *OPTIONS, f"hydra.run.dir={self.folder}"]
 
     def checkpoints(self) -> list[str]:
         """The names of those that are whole or were, oldest first."""
@@ -81,6 +90,22 @@ class Run:
             "weights": {name: run.checkpoint_sha256(name) for name in ("best", "last")},
             "newest checkpoint": newest["tensors.safetensors"],
         }
+
+
+def load_libraries() -> None:
+    """What every run imports first, for many seconds; `start` then takes none."""
+    for module in ("dsrl.workflow", "dsrl.task.gym", "dsrl.sac.dsrl_sac", "dsrl.logging.tensorboard"):
+        import_module(module)
+
+
+def _train(arguments: list[str], output: Path) -> None:
+    """Become `python train.py`, in a process of its own."""
+    with output.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.chdir(ROOT)
+    sys.argv = arguments
+    runpy.run_path(arguments[0], run_name="__main__")
 
 
 def differences(one: Run, other: Run) -> list[str]:

@@ -1,6 +1,6 @@
 """Do to small real runs what a cluster does to long ones; each must end as if nothing had happened.
 
-    python -m scripts.crash_test                     all of it; about half an hour on two busy cores
+    python -m scripts.crash_test                     all of it; ten minutes on two cores
     python -m scripts.crash_test kills=40 seed=1     more kills, at other moments
     python -m scripts.crash_test kills=0             the other accidents alone
 
@@ -16,20 +16,21 @@ from __future__ import annotations
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from scripts.crash_runs import Run, differences
+from scripts.crash_runs import Run, differences, load_libraries
 
 MOMENTS = ("starting", "running", "writing")
+STARTING_S = 4.0  # s: within which a kill meets a run that composes its config, builds its parts, or reads a checkpoint
 
 
 def main(kills: int, seed: int) -> None:
@@ -38,6 +39,7 @@ def main(kills: int, seed: int) -> None:
     begin = time.monotonic()
     alone = Run(folder / "alone")
     alone.finish()
+    load_libraries()
     console.print(f"undisturbed run: {time.monotonic() - begin:.0f} s; all runs lie in {folder}")
     trials: dict[str, Callable[[Run], str]] = {
         f"{kills} × SIGKILL": lambda run: kill(run, kills, random.Random(seed)),
@@ -82,22 +84,22 @@ def kill(run: Run, kills: int, rng: random.Random) -> str:
     while sum(died.values()) < kills:
         moment = MOMENTS[sum(died.values()) % len(MOMENTS)]
         process = _started_until(run, moment, rng)
-        if process.poll() is not None:
+        if not process.is_alive():
             raise LostError(f"the run ended by itself after {sum(died.values())} of {kills} kills; ask for fewer")
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         died[moment if moment != "writing" or run.is_writing() else "running"] += 1
     if run.finish():
         raise LostError(f"the run does not go on; see {run.output}")
     return ", ".join(f"{number} while {moment}" for moment, number in died.items())
 
 
-def _started_until(run: Run, moment: str, rng: random.Random) -> subprocess.Popen[bytes]:
+def _started_until(run: Run, moment: str, rng: random.Random) -> ForkProcess:
     """The process, started and come to such a moment; past its start, each gets further than the one before."""
     before, begin, pause = run.checkpoints(), time.monotonic(), rng.uniform(0.0, 1.0)
     process = run.start()
     if moment == "starting":
-        _wait(process, lambda: time.monotonic() > begin + 12.0 * pause)
+        _wait(process, lambda: time.monotonic() > begin + STARTING_S * pause)
         return process
     _wait(process, lambda: run.checkpoints() != before)
     time.sleep(0.5 * pause)
@@ -134,7 +136,8 @@ def fill_disk(run: Run) -> str:
         process = run.start()
         _wait(process, lambda: len(run.checkpoints()) >= 2)
         _fill(run.folder / "ballast")
-        if process.wait() == 0:
+        process.join()
+        if process.exitcode == 0:
             raise LostError(f"the run did not notice that its disk was full; see {run.output}")
         line = _the_line(run, "make room")
         (run.folder / "ballast").unlink()
@@ -160,14 +163,14 @@ def _killed_after(run: Run, checkpoints: int) -> Path:
     """The newest checkpoint of a run that was killed as soon as it had so many."""
     process = run.start()
     _wait(process, lambda: len(run.checkpoints()) >= checkpoints)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     return run.folder / "resume" / run.checkpoints()[-1]
 
 
-def _wait(process: subprocess.Popen[bytes], reached: Callable[[], bool], pause: float = 0.01) -> None:
+def _wait(process: ForkProcess, reached: Callable[[], bool], pause: float = 0.01) -> None:
     """Until `reached`, or the process has ended."""
-    while process.poll() is None and not reached():
+    while process.is_alive() and not reached():
         time.sleep(pause)
 
 

@@ -82,7 +82,7 @@ def test_a_run_killed_at_every_checkpoint_ends_like_one_that_is_not(
             ended = True
         except Killed:
             pass
-    assert starts == {"golden_ticket": 3}.get(algorithm, 4)
+    assert starts == {"golden_ticket": 3}.get(algorithm, 5)
     assert told(tmp_path / "cut") == undisturbed
 
 
@@ -104,7 +104,7 @@ def test_checkpoints_by_the_clock_lie_in_mid_episode_and_a_kill_loses_no_more_th
         except Killed:
             newest = int(max(path.name for path in RunFolder(tmp_path / "cut").resume.iterdir()))
             assert newest % 4 == 0  # a round is a decision in each of 4 worlds
-    assert newest == 4 * 7 * 4  # of 30 rounds
+    assert newest == 108  # killed after 24 (after warm-up comes one more), 52, 80 and 108 of 120 decisions
     assert told(tmp_path / "cut") == undisturbed
 
 
@@ -113,7 +113,8 @@ def test_worlds_that_cannot_be_told_get_no_checkpoint_by_the_clock(
 ) -> None:
     monkeypatch.setattr(resume, "LARGEST_SHARE", float("inf"))
     run(tmp_path, parts_of("dsrl_sac"), minutes=0.0)
-    assert sorted(path.name for path in RunFolder(tmp_path).resume.iterdir()) == ["000000040", "000000080", "000000120"]
+    found = sorted(int(path.name) for path in RunFolder(tmp_path).resume.iterdir())
+    assert found == [20, 40, 80, 120]  # after warm-up and validations
 
 
 @pytest.mark.parametrize("stop", [True, False])
@@ -123,7 +124,7 @@ def test_a_collapse_is_said_and_stops_like_in_a_run_that_was_not_killed(
     validate = Training._validate
 
     def fading(self: Training) -> Any:
-        result, solved = validate(self), len(self.curve) == 1
+        result, solved = validate(self), len(self.curve) <= 2
         scripted = replace(result, successes=(solved,) * len(result.seeds))
         self.curve[-1] = replace(self.curve[-1], evaluation=scripted)
         return scripted
@@ -206,7 +207,7 @@ def test_the_base_policy_is_played_once(
     with pytest.raises(Killed):
         run(tmp_path, parts_of("dsrl_sac"))
     killed(-1, "after")
-    monkeypatch.setattr(workflow, "prior_noise", lambda noise: pytest.fail("played again"))
+    monkeypatch.setattr(workflow, "prior_noise", lambda noise, bounded: pytest.fail("played again"))
     run(tmp_path, parts_of("dsrl_sac"))
 
 
