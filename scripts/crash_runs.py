@@ -8,6 +8,7 @@ import os
 import runpy
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from multiprocessing import get_context
@@ -46,7 +47,9 @@ class Run:
     def start(self) -> ForkProcess:
         """A process that is about to run it, forked off this one, which has loaded the libraries already."""
         process = get_context("fork").Process(target=_train, args=(self._arguments(), self.output))
-        process.start()
+        with warnings.catch_warnings():  # the threads that Python warns of are NumPy's, which outlive a fork well
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
         return process
 
     def finish(self, *options: str, environment: Mapping[str, str] | None = None) -> int:
