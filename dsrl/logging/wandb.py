@@ -88,9 +88,8 @@ class WandbLogger:
             return self._init(mode)
         except (wandb.errors.CommError, wandb.errors.UsageError, TimeoutError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            print(
-                f"wandb is out of reach ({reason}); logging offline, upload later with: wandb sync {self._folder}/wandb"
-            )
+            parts = f"{self._folder}/wandb/offline-run-*"
+            print(f"wandb is out of reach ({reason}); logging offline, upload later with: wandb sync {parts}")
             wandb.teardown()
             return self._init("offline")
 
