@@ -97,7 +97,8 @@ class Run:
 
 def load_libraries() -> None:
     """What every run imports first, for many seconds; `start` then takes none."""
-    for module in ("dsrl.workflow", "dsrl.task.gym", "dsrl.sac.dsrl_sac", "dsrl.logging.tensorboard"):
+    ours = ("dsrl.experiment", "dsrl.workflow", "dsrl.task.gym", "dsrl.policy.identity", "dsrl.sac.dsrl_sac")
+    for module in (*ours, "torch._dynamo", "tensorboard.summary.writer.record_writer"):  # optimisers load the former
         import_module(module)
 
 
