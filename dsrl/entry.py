@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from typing import Any
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import Container
 from omegaconf.errors import OmegaConfBaseException
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a file cannot become longer."""
 
 
 class UserError(Exception):
@@ -24,6 +28,13 @@ def run(main: Callable[[], Any]) -> None:
         main()
     except (HydraException, OmegaConfBaseException, UserError) as error:
         raise SystemExit(f"error: {explain(error)}") from None
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        what = error.filename or "what Hydra writes first"
+        raise SystemExit(
+            f"error: no room for {what} ({error.strerror}); make room and type the command again"
+        ) from None
 
 
 def explain(error: Exception) -> str:

@@ -7,7 +7,7 @@ action [B, 9] = joint targets (rad), finger travel (m)  control="joint"
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from dsrl.task._genesis import (
     kernels_are_compiled,
     make_scene,
     render,
+    scene_state,
+    set_scene_state,
     start_genesis,
 )
 from dsrl.task._panda import light_panda
@@ -143,6 +145,19 @@ class Tabletop(ABC):
     def hold(self) -> Tensor:
         # The latest target again: were it the state, the arm would sink with gravity and let go of what it holds.
         return self._target.clone()
+
+    def state(self) -> dict[str, Any]:
+        """All worlds in mid-episode: what the simulator reads from one step to the next, and what is kept here."""
+        own = {"elapsed": self._elapsed.clone(), "target": self._target.clone(), "named": self.named.clone()}
+        generators = [generator.bit_generator.state for generator in self._generators]
+        return {"scene": scene_state(self._scene), "generators": generators, **own}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` told."""
+        set_scene_state(self._scene, state["scene"])
+        self._elapsed, self._target, self.named = (state[name].clone() for name in ("elapsed", "target", "named"))
+        for generator, told in zip(self._generators, state["generators"], strict=True):
+            generator.bit_generator.state = told
 
     # -- what subclasses and scripts read -------------------------------------------------------------------------
 
