@@ -161,7 +161,7 @@ def play_final(
 def _film(parts: Parts, folder: RunFolder, steered: Act, screen: Screen) -> bool:
     """Replay the first test worlds under both policies and film them; False where there is nothing to see."""
     num = min(parts.settings.video_episodes, len(parts.env), parts.settings.eval_episodes)
-    if not num or not parts.task.cameras:
+    if not num or not video.can_film(parts.task):
         return False
     screen.phase(f"filming {num} of these worlds …")
     films = []

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsrl.policy.smolvla import SmolVLA
-from scripts import collect_demos, pretrain
+from scripts import collect_demos, pretrain, pretrain_smolvla
+from scripts.cloning import choose_frames
 from scripts.prefix_cache import PrefixCache
 from scripts.sloppy_operator import pick, sloppiness
 from scripts.small_smolvla import CHUNK, IMAGE_SIZE, make_small_smolvla
@@ -62,9 +63,11 @@ def test_the_loss_from_kept_prefixes_is_lerobots(dataset: Path, untrained: Path)
     from lerobot.utils.feature_utils import dataset_to_policy_features
 
     clips = LeRobotDataset("local/demos", root=dataset, delta_timestamps={"action": [i / 10 for i in range(CHUNK)]})
-    policy = pretrain.load_policy(str(untrained), dataset_to_policy_features(clips.meta.features), "expert")
+    policy = pretrain_smolvla.load_policy(str(untrained), dataset_to_policy_features(clips.meta.features), "expert")
     preprocess, _ = make_pre_post_processors(policy.config, dataset_stats=clips.meta.stats)
-    some = pretrain.Clips(clips, np.array([0, 20, 40]), list(policy.config.image_features))  # 20: a chunk that is cut
+    some = pretrain_smolvla.Clips(
+        clips, np.array([0, 20, 40]), list(policy.config.image_features)
+    )  # 20: a chunk that is cut
     batch = preprocess(some.batch(torch.arange(3)))
     noise, time = torch.randn(3, CHUNK, 4), torch.rand(3)
     kept = PrefixCache(policy, [batch]).loss(policy, torch.arange(3), noise, time)
@@ -74,7 +77,7 @@ def test_the_loss_from_kept_prefixes_is_lerobots(dataset: Path, untrained: Path)
 
 def test_an_episode_gives_the_frames_of_its_decisions_and_some_others() -> None:
     lengths, starts = np.array([24, 20]), np.array([0, 24])
-    first, second = pretrain.choose_frames(lengths, starts, CHUNK, 3, np.random.default_rng(0))
+    first, second = choose_frames(lengths, starts, CHUNK, 3, np.random.default_rng(0))
     assert set(first[:3]) == {0, 8, 16}
     assert set(second[:3]) == {24, 32, 40}
     assert len(set(first)) == 6
