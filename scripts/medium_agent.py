@@ -26,7 +26,7 @@ from torch.distributions import Distribution, Independent, Normal
 from dsrl.noise_action_env import NoiseActionEnv
 
 ROUND = 128  # steps in every world between two updates
-EPOCHS, BATCH = 10, 256
+EPOCHS, BATCH = 10, 64
 JUDGED = 50  # latest episodes whose mean return is the agent's
 
 
@@ -41,7 +41,7 @@ class Agent(nn.Module):
         self.register_buffer("mean", torch.zeros(states))
         self.register_buffer("std", torch.ones(states))
         self.actor = _mlp(states, actions, last_gain=0.01)
-        self.log_std = nn.Parameter(torch.full((actions,), -1.0))
+        self.log_std = nn.Parameter(torch.full((actions,), -0.5))
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[tuple[Tensor, Tensor], Any]:
         """Mean [B, A] and deviation [B, A] for states [B, S], as tianshou asks for them."""
@@ -115,7 +115,7 @@ def _ppo(env: NoiseActionEnv, agent: Agent) -> Any:
     return PPO(
         policy=policy,
         critic=_Critic(agent, env.observation_space.shape[0]),
-        optim=AdamOptimizerFactory(lr=1e-3),
+        optim=AdamOptimizerFactory(lr=3e-4),
         ent_coef=0.0,
         vf_coef=0.25,
         max_grad_norm=0.5,

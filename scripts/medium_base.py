@@ -17,8 +17,6 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -96,6 +94,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10_000_000, help="of the environment, for the agent at most")
     parser.add_argument("--frames", type=int, default=100_000, help="of the dataset, at least")
     parser.add_argument("--clone-steps", type=int, default=10_000, help="gradient steps of cloning")
+    parser.add_argument("--hidden", type=int, default=128, help="width of the cloning policy")
     parser.add_argument("--episodes", type=int, default=100, help="of the unsteered policy")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
@@ -201,11 +200,14 @@ def _write(dataset: Any, episode: Episode, task: str) -> None:
 
 
 def _make_policy(options: argparse.Namespace) -> dict[str, Any]:
-    command = [sys.executable, "-m", "scripts.pretrain", "--policy", "diffusion_mlp"]
+    """Chunks of 4 actions and 20 levels of noise, sampled in 5 steps: those of the published experiments."""
+    from scripts import pretrain
+
+    command = ["--policy", "diffusion_mlp", "--chunk", "4", "--num-steps", "5", "--train-steps", "20"]
     command += ["--dataset", str(options.out / "dataset"), "--out", str(options.out / "policy")]
-    command += ["--chunk", "4", "--hidden", "128", "--num-steps", "5", "--train-steps", "20", "--batch", "1024"]
+    command += ["--hidden", str(options.hidden), "--batch", "1024"]
     command += ["--steps", str(options.clone_steps), "--seed", str(options.seed)]
-    subprocess.run(command, check=True, cwd=ROOT)
+    pretrain.main(command)
     return {"steps": options.clone_steps}
 
 

@@ -1,7 +1,7 @@
 """Learning curves out of the CSV files that the published DSRL code leaves (github.com/ajwagen/dsrl).
 
-Its `LoggingCallback` logs eval/reward over eval/timesteps to wandb, in control steps but for the warm-up, which it counts
-in chunks; Stable-Baselines3's own logger writes progress.csv, which counts one step per chunk and world.
+Its `LoggingCallback` logs eval/reward over eval/timesteps to wandb, in control steps but for the warm-up, which it
+counts in chunks; Stable-Baselines3's own logger writes progress.csv, which counts one step per chunk and world.
 """
 
 from __future__ import annotations
