@@ -92,8 +92,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of all parts")
     parser.add_argument("--target", type=float, help="mean return at which the agent is stopped")
     parser.add_argument("--steps", type=int, default=10_000_000, help="of the environment, for the agent at most")
-    parser.add_argument("--frames", type=int, default=100_000, help="of the dataset, at least")
-    parser.add_argument("--clone-steps", type=int, default=10_000, help="gradient steps of cloning")
+    parser.add_argument("--frames", type=int, default=50_000, help="of the dataset, at least")
+    parser.add_argument("--clone-steps", type=int, default=5_000, help="gradient steps of cloning")
     parser.add_argument("--hidden", type=int, default=128, help="width of the cloning policy")
     parser.add_argument("--episodes", type=int, default=100, help="of the unsteered policy")
     parser.add_argument("--seed", type=int, default=0)
@@ -121,10 +121,12 @@ def _make_agent(options: argparse.Namespace) -> dict[str, Any]:
 
 def _make_dataset(options: argparse.Namespace) -> dict[str, Any]:
     """Written under another name first, so that what is called dataset is whole."""
+    from datasets import disable_progress_bars
     from safetensors.torch import load_file
 
     from scripts.medium_agent import Agent
 
+    disable_progress_bars()  # one per episode
     env = _agents_env(options.task)
     agent = Agent(env.observation_space.shape[0], env.action_space.shape[0])
     agent.load_state_dict(load_file(options.out / "agent.safetensors"))

@@ -75,5 +75,5 @@ def test_from_nothing_to_a_measured_base_policy_and_not_twice(
 def test_a_task_without_a_bundled_base_names_the_script_that_makes_one() -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", ["task=walker2d", "logging=none"])
-    with pytest.raises(UserError, match=r"policy\.path=walker2d/diffusion_mlp is not .* scripts/medium_base\.py"):
+    with pytest.raises(UserError, match=r"policy\.path=walker2d/diffusion_mlp is not .*scripts/medium_base\.py"):
         build(cfg, lambda text: None)
