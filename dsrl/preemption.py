@@ -45,4 +45,5 @@ class Signals:
             raise Stopped(128 + self.asked)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.asked = signal.Signals(number)
+        if self.asked != signal.SIGUSR2:  # which asks to go on elsewhere: a SIGTERM that follows must not undo it
+            self.asked = signal.Signals(number)

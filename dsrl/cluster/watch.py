@@ -1,0 +1,113 @@
+"""Start jobs, wait for them and say at once how each ended: the part of a sweep that the submitting terminal shows.
+
+waiting --start--> running --result file, or gone for good--> Ended
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+_POLL = 0.5  # seconds
+_GRACE = 10.0  # seconds in which a job that is over may still complete its files, on a network file system too
+
+
+class Handle(Protocol):
+    """A submitted job, submitit's."""
+
+    job_id: str
+    paths: Any  # submitit.core.utils.JobPaths
+
+
+class Queue(Protocol):
+    """Knows about submitted jobs."""
+
+    status: str
+
+    def gone(self, ids: Collection[str]) -> set[str]:
+        """Those jobs that will not run (again)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep."""
+
+    number: int
+    overrides: tuple[str, ...]
+    folder: Path
+    start: Callable[[], Handle]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended: with one sentence of its `problem`, or with None and Hydra's JobReturn as `value`."""
+
+    job: Job
+    value: Any
+    problem: str | None
+    log: Path  # its stderr
+
+    @property
+    def score(self) -> float | None:
+        """What the run returned; None where it failed or returned no number."""
+        value = None if self.problem else self.value.return_value
+        return value if isinstance(value, float) else None
+
+
+def watch(
+    jobs: Sequence[Job],
+    queue: Queue,
+    at_once: int,
+    on_end: Callable[[Ended], None],
+    announce: Callable[[str], None],
+) -> list[Ended]:
+    """Start the jobs, at most `at_once` at a time, and wait until all have ended; in the order of `jobs`."""
+    waiting, running, ended = deque(jobs), dict[str, tuple[Job, Handle]](), dict[int, Ended]()
+    since: dict[str, float] = {}  # when a job was first seen to be over, one way or the other
+    status = ""
+    while waiting or running:
+        while waiting and len(running) < at_once:
+            handle = waiting[0].start()
+            running[handle.job_id] = (waiting.popleft(), handle)
+        gone = queue.gone(list(running))
+        for one, (job, handle) in list(running.items()):
+            result = _result(handle)
+            if result is None and one not in gone:  # it may have been queued again
+                since.pop(one, None)
+                continue
+            waited = time.monotonic() - since.setdefault(one, time.monotonic())
+            if waited > _GRACE or (result is not None and (result[0] == "success" or one in gone)):
+                ended[job.number] = _ended(job, handle, result)
+                on_end(ended[job.number])
+                del running[one]
+        if running and queue.status not in ("", status):
+            status = queue.status
+            announce(f"{len(ended)} of {len(jobs)} jobs ended; {status}")
+        time.sleep(_POLL if running else 0.0)
+    return [ended[job.number] for job in jobs]
+
+
+def _result(handle: Handle) -> tuple[str, Any] | None:
+    """What submitit wrote, ("success", value) or ("error", traceback); None where it has not yet."""
+    path = handle.paths.result_pickle
+    if not path.exists():
+        return None
+    result: tuple[str, Any] = pickle.loads(path.read_bytes())  # a file of our own sweep folder
+    return result
+
+
+def _ended(job: Job, handle: Handle, result: tuple[str, Any] | None) -> Ended:
+    log = handle.paths.stderr
+    if result is None:
+        return Ended(job, None, f"job {handle.job_id} ended without a result: cancelled, killed or out of memory", log)
+    kind, value = result
+    return Ended(job, value, None, log) if kind == "success" else Ended(job, None, _last_line(value), log)
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1]
