@@ -45,8 +45,8 @@ def explain(error: Exception) -> str:
 def _unknown_key(full_key: str, parent: Container) -> str:
     where, _, key = full_key.rpartition(".")
     known = [str(name) for name in parent] if hasattr(parent, "keys") else []
-    if where == "cluster" and not known:
-        return f"{full_key} is no option without a cluster; type cluster=slurm or cluster=local too"
+    if full_key == "cluster":
+        return "cluster.… is no option without a cluster; type cluster=slurm or cluster=local before it"
     prefix = f"{where}." if where else ""
     near = get_close_matches(key, known, n=1)
     if near:

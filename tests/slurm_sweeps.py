@@ -70,6 +70,11 @@ class Sweep:
         first = next(self.folder.glob(".submitit/*_0"))
         return first.name.partition("_")[0]
 
+    def signal(self, job: int, *options: str) -> None:
+        """scancel a job; by its own number, for of some versions `scancel --signal` fails on a part of an array."""
+        own = slurm("squeue", "--noheader", f"--jobs={self.number}_{job}", "--format=%A").strip()
+        slurm("scancel", *options, own)
+
     def submitted(self) -> bool:
         return len(list(self.folder.glob(".submitit/*/*_submitted.pkl"))) == self.num_jobs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from dsrl.cluster import report
 from dsrl.cluster.frozen_code import freeze, python_on
 from dsrl.cluster.slurm import states
 from dsrl.cluster.watch import Ended, Job
+from dsrl.preemption import Signals
 from dsrl.provenance import git_state
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,7 +108,7 @@ def test_local_processes_run_without_further_flags_and_the_failed_one_is_shown(t
     [
         (["cluster=slurm", "cluster.parallel=0"], "cluster.parallel=0 lets no job run; type a number of at least 1"),
         (["cluster=slurm", "cluster.hours=0.05"], "cluster.signal_delay=300 s leaves nothing of cluster.hours=0.05"),
-        (["cluster.partition=gpu"], "cluster.partition is no option without a cluster; type cluster=slurm"),
+        (["cluster.partition=gpu"], "cluster.… is no option without a cluster; type cluster=slurm or"),
     ],
 )
 def test_what_no_cluster_can_do_is_one_sentence(overrides: list[str], sentence: str, tmp_path: Path) -> None:
@@ -116,3 +118,12 @@ def test_what_no_cluster_can_do_is_one_sentence(overrides: list[str], sentence: 
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
     assert sentence in line
+
+
+def test_a_sigterm_after_sigusr2_does_not_undo_the_request_to_go_on_elsewhere() -> None:
+    with Signals() as signals:
+        signal.raise_signal(signal.SIGTERM)
+        assert signals.asked == signal.SIGTERM
+        signal.raise_signal(signal.SIGUSR2)
+        signal.raise_signal(signal.SIGTERM)
+        assert signals.asked == signal.SIGUSR2

@@ -8,11 +8,12 @@ from __future__ import annotations
 import pickle
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+_SUCCESS = "success"
 _POLL = 0.5  # seconds
 _GRACE = 10.0  # seconds in which a job that is over may still complete its files, on a network file system too
 
@@ -68,23 +69,16 @@ def watch(
 ) -> list[Ended]:
     """Start the jobs, at most `at_once` at a time, and wait until all have ended; in the order of `jobs`."""
     waiting, running, ended = deque(jobs), dict[str, tuple[Job, Handle]](), dict[int, Ended]()
-    since: dict[str, float] = {}  # when a job was first seen to be over, one way or the other
+    since: dict[str, float] = {}
     status = ""
     while waiting or running:
         while waiting and len(running) < at_once:
             handle = waiting[0].start()
             running[handle.job_id] = (waiting.popleft(), handle)
-        gone = queue.gone(list(running))
-        for one, (job, handle) in list(running.items()):
-            result = _result(handle)
-            if result is None and one not in gone:  # it may have been queued again
-                since.pop(one, None)
-                continue
-            waited = time.monotonic() - since.setdefault(one, time.monotonic())
-            if waited > _GRACE or (result is not None and (result[0] == "success" or one in gone)):
-                ended[job.number] = _ended(job, handle, result)
-                on_end(ended[job.number])
-                del running[one]
+        for one in _over(running, queue.gone(list(running)), since):
+            job, handle = running.pop(one)
+            ended[job.number] = _ended(job, handle)
+            on_end(ended[job.number])
         if running and queue.status not in ("", status):
             status = queue.status
             announce(f"{len(ended)} of {len(jobs)} jobs ended; {status}")
@@ -92,8 +86,23 @@ def watch(
     return [ended[job.number] for job in jobs]
 
 
+def _over(running: Mapping[str, tuple[Job, Handle]], gone: set[str], since: dict[str, float]) -> list[str]:
+    """Those jobs that have ended and whose files are complete; `since` keeps when each was first seen to have."""
+    over = []
+    for one, (_, handle) in running.items():
+        result = _result(handle)
+        if result is None and one not in gone:  # at work, or queued again
+            since.pop(one, None)
+            continue
+        waited = time.monotonic() - since.setdefault(one, time.monotonic())
+        complete = result is not None and (result[0] == _SUCCESS or one in gone)
+        if complete or waited > _GRACE:
+            over.append(one)
+    return over
+
+
 def _result(handle: Handle) -> tuple[str, Any] | None:
-    """What submitit wrote, ("success", value) or ("error", traceback); None where it has not yet."""
+    """What submitit wrote, (_SUCCESS, value) or ("error", traceback); None where it has not yet."""
     path = handle.paths.result_pickle
     if not path.exists():
         return None
@@ -101,13 +110,9 @@ def _result(handle: Handle) -> tuple[str, Any] | None:
     return result
 
 
-def _ended(job: Job, handle: Handle, result: tuple[str, Any] | None) -> Ended:
-    log = handle.paths.stderr
+def _ended(job: Job, handle: Handle) -> Ended:
+    result, log = _result(handle), handle.paths.stderr
     if result is None:
         return Ended(job, None, f"job {handle.job_id} ended without a result: cancelled, killed or out of memory", log)
     kind, value = result
-    return Ended(job, value, None, log) if kind == "success" else Ended(job, None, _last_line(value), log)
-
-
-def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1]
+    return Ended(job, value, None, log) if kind == _SUCCESS else Ended(job, None, value.strip().splitlines()[-1], log)
