@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dsrl import provenance, report, video
-from dsrl.evaluation import Act, Evaluation, base_noise, best_of_noise, paired, play_worlds, steered_noise
+from dsrl.evaluation import Act, Evaluation, base_noise, check_judge, chosen_noise, paired, play_worlds
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.progress import Screen
 from dsrl.run import RunFolder, write_json
@@ -53,11 +53,10 @@ def _asked_act(parts: Parts, request: Request, state: Any) -> MakeAct:
         return lambda env: base_noise(parts.policy.noise_shape)
     algorithm = parts.make_algorithm()
     algorithm.load_state_dict(state)
-    if request.best_of:
-        num = request.best_of
-        return lambda env: best_of_noise(env, algorithm, parts.noise, num)
-    stochastic = request.stochastic or algorithm.stochastic
-    return lambda env: steered_noise(algorithm, parts.noise, stochastic=stochastic)
+    best_of = request.best_of or (None if request.stochastic else parts.settings.best_of)
+    check_judge(algorithm, best_of)
+    stochastic = request.stochastic or None
+    return lambda env: chosen_noise(env, algorithm, parts.noise, best_of=best_of, stochastic=stochastic)
 
 
 def _written(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -117,12 +117,13 @@ def base_noise(noise_shape: tuple[int, int]) -> Act:
     return act
 
 
-def prior_noise(noise: Any) -> Act:
-    """The policy under the actor's own noise: N(0, I) of its parametrisation, clipped to its box."""
+def prior_noise(noise: Any, *, bounded: bool = True) -> Act:
+    """The policy under the actor's own noise: N(0, I) of its parametrisation, clipped to its box where it has one."""
+    bound = noise.magnitude if bounded else float("inf")
 
     def act(features: NDArray[np.float32], seeds: Sequence[int], decision: int) -> Tensor:
         draws = [noise.sample_prior(1, generator(seed, decision)) for seed in seeds]
-        expanded: Tensor = noise.expand(torch.cat(draws).clamp(-noise.magnitude, noise.magnitude))
+        expanded: Tensor = noise.expand(torch.cat(draws).clamp(-bound, bound))
         return expanded
 
     return act
@@ -141,14 +142,15 @@ def steered_noise(algorithm: _Actor, noise: Any, *, stochastic: bool) -> Act:
     return act
 
 
-class _Judge(Protocol):
+@runtime_checkable
+class Judge(Protocol):
     """An algorithm that values chunks."""
 
     def chunk_values(self, features: Tensor, context: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
         """Values [E, B] of the chunks that noise vectors [B, dim] decode to."""
 
 
-def best_of_noise(env: NoiseActionEnv, judge: _Judge, noise: Any, num: int) -> Act:
+def best_of_noise(env: NoiseActionEnv, judge: Judge, noise: Any, num: int) -> Act:
     """The best of `num` draws of N(0, I) by the least of `judge`'s values of their chunks: no actor is asked.
 
     The draws are a function of (world, decision) alone. `env` is the one that is evaluated.
@@ -164,6 +166,28 @@ def best_of_noise(env: NoiseActionEnv, judge: _Judge, noise: Any, num: int) -> A
         return expanded
 
     return act
+
+
+def chosen_noise(
+    env: NoiseActionEnv, algorithm: Any, noise: Any, *, best_of: int | None, stochastic: bool | None = None
+) -> Act:
+    """What an evaluation of `algorithm` in `env` plays: its own noise, or its `best_of` base noises where that is set.
+
+    `stochastic` None leaves it to the algorithm. Raises ValueError where it cannot judge.
+    """
+    if best_of is not None:
+        check_judge(algorithm, best_of)
+        return best_of_noise(env, algorithm, noise, best_of)
+    return steered_noise(algorithm, noise, stochastic=algorithm.stochastic if stochastic is None else stochastic)
+
+
+def check_judge(algorithm: Any, best_of: int | None) -> None:
+    """Raises ValueError where the best of some noises is asked for and `algorithm` has no values of chunks."""
+    if best_of is not None and not isinstance(algorithm, Judge):
+        raise ValueError(
+            f"best_of={best_of} needs values of chunks to choose by, which {type(algorithm).__name__} does not learn; "
+            "choose sac=dsrl_na, or best_of=null"
+        )
 
 
 def evaluate(

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.components import check_targets, component
 from dsrl.entry import UserError
+from dsrl.evaluation import check_judge
 from dsrl.interfaces import SteerablePolicy, Task
 from dsrl.logging import Logger
 from dsrl.noise_action_env import FIRST_DRAWN_SEED, NoiseActionEnv
@@ -51,7 +52,8 @@ class Settings:
     validation_episodes: int
     validation_seed: int
     video_episodes: int
-    stop_on_collapse: bool = False  # configs of earlier runs lack it
+    stop_on_collapse: bool = False  # configs of earlier runs lack it, as what follows
+    best_of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None =
         return build_algorithm(env.observation_space, env.action_space, **live)
 
     with _user_errors():
-        make_algorithm()  # a wrong value in `sac` shows now, not after the base evaluation
+        check_judge(make_algorithm(), settings.best_of)  # wrong values show now, not after the base evaluation
     return Parts(settings, task, policy, noise, env, make_algorithm, identity(cfg, nodes))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsrl import report
 from dsrl.diary import Counters
-from dsrl.evaluation import Evaluation, steered_noise
+from dsrl.evaluation import Evaluation, chosen_noise
 from dsrl.evaluation import evaluate as play
 from dsrl.guards import collapse
 from dsrl.logging import Logger
@@ -78,7 +78,7 @@ class Training:
         settings = self.parts.settings
         self._training_begin = time.monotonic() - self._trained
         self.screen.phase(
-            f"training for {settings.decisions} decisions, validated every {settings.eval_every} "
+            f"training for {settings.decisions} decisions, validated after warm-up and every {settings.eval_every} "
             f"on {settings.validation_episodes} other worlds …"
         )
         with self.screen.live("training", settings.decisions, "decisions") as self._line:
@@ -116,8 +116,9 @@ class Training:
 
     def _validate(self) -> Evaluation:
         settings = self.parts.settings
-        act = steered_noise(self.algorithm, self.parts.noise, stochastic=self.algorithm.stochastic)
-        result = play(self.parts.env, act, episodes=settings.validation_episodes, first_seed=settings.validation_seed)
+        env, episodes = self.parts.env, settings.validation_episodes
+        act = chosen_noise(env, self.algorithm, self.parts.noise, best_of=settings.best_of)
+        result = play(env, act, episodes=episodes, first_seed=settings.validation_seed)
         self.curve.append(report.CurvePoint(self._counters.env_steps, self._counters.decisions, result))
         self.screen.phase(f"validation after {self._counters.decisions} decisions: {shown(result)}")
         return result

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dsrl.interfaces import Encoding, SteerablePolicy, Task
+from dsrl.noise_space import Noise as Noise
+from dsrl.noise_space import NoiseSpace as NoiseSpace
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -31,32 +33,6 @@ FIRST_DRAWN_SEED = 2**30
 """Worlds that the environment seeds by itself start here, so that small seeds stay free for evaluation."""
 
 LOOK_AT = "look at the task's state and the policy's normalisation statistics"
-
-
-class Noise(Protocol):
-    """How the actor's vector becomes the sampler's initial noise."""
-
-    dim: int
-    magnitude: float
-
-    def expand(self, vectors: Tensor) -> Tensor:
-        """The sampler's noise [B, T', D] of actor vectors [B, dim]; a new tensor."""
-
-    def sample_prior(self, num: int, generator: torch.Generator | None = None) -> Tensor:
-        """N(0, I) vectors [num, dim], unclipped."""
-
-
-class NoiseSpace(Box):  # type: ignore[misc]  # gymnasium is not followed
-    """The box [-magnitude, magnitude]^dim whose samples are N(0, I) clipped to it: random play is the base policy."""
-
-    def __init__(self, dim: int, magnitude: float) -> None:
-        super().__init__(-magnitude, magnitude, (dim,), np.float32)
-
-    def sample(self, mask: None = None, probability: None = None) -> Floats:
-        """One noise vector [dim]."""
-        normal = self.np_random.standard_normal(self.shape)
-        sample: Floats = np.clip(normal, self.low, self.high).astype(np.float32)
-        return sample
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The training loop: the base policy plays, the critics look, then play and learning take turns.
 
     warm-up (noise ~ N(0, I)) -> algorithm.warm_up -> [ one decision in every world -> utd updates per decision ] ...
-                                                            every eval_every decisions: evaluate, save
+                                        evaluate, save      every eval_every decisions: evaluate, save
 
 tianshou's collector, buffer and algorithm do the work. The loop is ours because tianshou's trainer scans the whole
 buffer for NaN at each step and returns only the statistics of its last update.
@@ -33,6 +33,7 @@ class Learner(Protocol):
 
     policy: Any
     replay: str  # what replay keeps of a decision: one of dsrl.replay's
+    bounded: bool  # whether its noise stays within ±magnitude; the base policy's in warm-up does as it does
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, targets, optimisers and temperature."""
@@ -91,10 +92,11 @@ def train(
 ) -> Counters:
     """Train `algorithm` in `env` for `decisions` decisions, the first `warmup_decisions` of them the base policy's.
 
-    `utd` gradient steps follow per decision. Every `log_every` decisions `log` gets the figures of that stretch; every
-    `eval_every`, and at the end, it gets diagnostics, `evaluate` is called, "last" is saved, and "best" if never beaten
-    (evaluation may use `env`: play resumes in new episodes). `on_progress` is called after each round of all worlds,
-    and `stop` after each evaluation: where it says so, training ends early.
+    `utd` gradient steps follow per decision. Every `log_every` decisions `log` gets the figures of that stretch. After
+    warm-up, before the actor has moved, every `eval_every` decisions and at the end it gets diagnostics, `evaluate` is
+    called, "last" is saved, and "best" if never beaten (evaluation may use `env`: play resumes in new episodes).
+    `on_progress` is called after each round of all worlds, and `stop` after each evaluation but the first: where it
+    says so, training ends early.
     The result depends on nothing but `seed`, the parts and their state. With a `keeper` the loop goes on where a former
     one was, and both together do what one would have done; without the worlds' state, from its latest evaluation.
 
@@ -103,6 +105,7 @@ def train(
     if not 0 <= warmup_decisions < decisions:
         raise ValueError(f"warmup_decisions is {warmup_decisions} but decisions is {decisions}; warm up for fewer")
     snapshot.start_randomness(seed, env)
+    env.action_space.clips = algorithm.bounded
     buffer = make_buffer(buffer_length(buffer_size, decisions, len(env)), len(env), seed)
     recorder = None if algorithm.replay == NOISE else Recorder(env, algorithm.replay)
     diary = Diary(len(env), env.has_success, recorder)
@@ -121,6 +124,8 @@ def train(
         if loop.warmed_up_at:
             loop.warm_up()
             log(loop.figures(), diary.counters)
+        loop.validate(evaluate, log, save)
+        loop.begin_anew(keeper)
 
     while diary.counters.decisions < decisions:
         before = diary.counters.decisions
@@ -131,19 +136,10 @@ def train(
         if finished or _crossed(before, diary.counters.decisions, log_every):
             log(loop.figures(), diary.counters)
         if finished or _crossed(before, diary.counters.decisions, eval_every):
-            log(diagnose(env, algorithm), diary.counters)
-            result = evaluate()
-            log(numbers(result.summary()), diary.counters)
-            if result.score >= loop.best:
-                loop.best = result.score
-                save("best")
-            save("last")
+            loop.validate(evaluate, log, save)
             if stop is not None and stop():
                 break
-            collector.reset_env()
-            diary.forget_unfinished()
-            if keeper is not None:
-                keeper.border(lambda: loop.state(border=True), diary.counters.decisions)
+            loop.begin_anew(keeper)
         if keeper is not None:
             keeper.pause(loop.state, diary.counters.decisions)
     return diary.counters
@@ -232,6 +228,28 @@ class _Loop:
         with policy_within_training_step(self.algorithm.policy):
             self._book(self.algorithm.learn(self.buffer, self.batch_size, total - self._learned))
         self._learned = total
+
+    def validate(
+        self,
+        evaluate: Callable[[], Evaluated],
+        log: Callable[[Metrics, Counters], None],
+        save: Callable[[Literal["best", "last"]], None],
+    ) -> None:
+        """Diagnose and evaluate the algorithm as it is, and save it."""
+        log(diagnose(self.env, self.algorithm), self.diary.counters)
+        result = evaluate()
+        log(numbers(result.summary()), self.diary.counters)
+        if result.score >= self.best:
+            self.best = result.score
+            save("best")
+        save("last")
+
+    def begin_anew(self, keeper: Keeper | None) -> None:
+        """New episodes in all worlds, and a checkpoint there."""
+        self.collector.reset_env()
+        self.diary.forget_unfinished()
+        if keeper is not None:
+            keeper.border(lambda: self.state(border=True), self.diary.counters.decisions)
 
     def figures(self) -> Metrics:
         """Means since the last call, and the latest episodes."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsrl import provenance, report, video
-from dsrl.evaluation import Act, Evaluation, base_noise, paired, prior_noise, steered_noise
+from dsrl.evaluation import Act, Evaluation, base_noise, chosen_noise, paired, prior_noise
 from dsrl.evaluation import evaluate as play
 from dsrl.guards import naming_kept
 from dsrl.learning import Training
@@ -56,15 +56,19 @@ def _train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: S
     training.setup_seconds = build_simulation(parts, screen)
     thread.signals.stop_if_asked()
 
-    base, base_boxed = _evaluate_base(parts, screen, thread) if sha256_before else (None, None)
+    bounded = training.algorithm.bounded
+    base, base_boxed = _evaluate_base(parts, screen, thread, bounded=bounded) if sha256_before else (None, None)
     training.base = base
     with naming_kept(folder.checkpoint("best").parent):
         counters = training.run()
 
     screen.phase(f"steered policy (best checkpoint) on {settings.eval_episodes} test worlds …")
     training.algorithm.load_state_dict(folder.load("best"))
-    steered_act = steered_noise(training.algorithm, parts.noise, stochastic=training.algorithm.stochastic)
-    steered = play_final(parts, steered_act, screen, signals=thread.signals)
+
+    def steered_act(env: NoiseActionEnv) -> Act:
+        return chosen_noise(env, training.algorithm, parts.noise, best_of=settings.best_of)
+
+    steered = play_final(parts, steered_act(parts.env), screen, signals=thread.signals)
     report.draw_learning_curve(folder.learning_curve, training.curve, base, steered)
     filmed = base is not None and _film(parts, folder, steered_act, screen)
 
@@ -104,17 +108,19 @@ def policy_sha256(parts: Parts) -> str | None:
     return None if digest is None else digest()
 
 
-def _evaluate_base(parts: Parts, screen: Screen, thread: Continuation) -> tuple[Evaluation, Evaluation]:
+def _evaluate_base(
+    parts: Parts, screen: Screen, thread: Continuation, *, bounded: bool
+) -> tuple[Evaluation, Evaluation]:
     """The unsteered policy: under its own noise, and under the noise that the actor will be able to choose."""
     settings = parts.settings
+    within = f"within ±{parts.noise.magnitude}" if bounded else "unbounded"
 
     def played() -> dict[str, Evaluation]:
         screen.phase(f"base policy on {settings.eval_episodes} test worlds, independent N(0, I) noise …")
         base = play_final(parts, base_noise(parts.policy.noise_shape), screen, signals=thread.signals)
-        screen.phase(
-            f"base policy on the same worlds, N(0, I) as the actor gives noise (within ±{parts.noise.magnitude}) …"
-        )
-        return {"base": base, "boxed": play_final(parts, prior_noise(parts.noise), screen, signals=thread.signals)}
+        screen.phase(f"base policy on the same worlds, N(0, I) as the actor gives noise ({within}) …")
+        act = prior_noise(parts.noise, bounded=bounded)
+        return {"base": base, "boxed": play_final(parts, act, screen, signals=thread.signals)}
 
     results = thread.base({"test_seed": settings.test_seed, "eval_episodes": settings.eval_episodes}, played)
     base, boxed = results["base"], results["boxed"]
@@ -158,17 +164,17 @@ def play_final(
         return play(parts.env, act, episodes=episodes, first_seed=first_seed, on_progress=on_progress)
 
 
-def _film(parts: Parts, folder: RunFolder, steered: Act, screen: Screen) -> bool:
+def _film(parts: Parts, folder: RunFolder, steered: Callable[[NoiseActionEnv], Act], screen: Screen) -> bool:
     """Replay the first test worlds under both policies and film them; False where there is nothing to see."""
     num = min(parts.settings.video_episodes, len(parts.env), parts.settings.eval_episodes)
     if not num or not parts.task.cameras:
         return False
     screen.phase(f"filming {num} of these worlds …")
     films = []
-    for act in (base_noise(parts.policy.noise_shape), steered):
+    for make_act in (lambda env: base_noise(parts.policy.noise_shape), steered):
         film = video.Film(parts.task, num)
         env = NoiseActionEnv(film, parts.policy, parts.noise, parts.env.horizon)
-        play(env, act, episodes=num, first_seed=parts.settings.test_seed)
+        play(env, make_act(env), episodes=num, first_seed=parts.settings.test_seed)
         films.append(film)
     seeds = range(parts.settings.test_seed, parts.settings.test_seed + num)
     video.write_mp4(folder.video, video.side_by_side(films[0], films[1], seeds))

@@ -55,7 +55,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _main_tables(comparison: Comparison) -> list[Table]:
-    found = (tables.scores(comparison), tables.improvements(comparison), tables.missing(comparison))
+    found = (
+        tables.scores(comparison),
+        tables.learning(comparison, "env_steps"),
+        tables.learning(comparison, "wall_time_s"),
+        tables.improvements(comparison),
+        tables.missing(comparison),
+    )
     return [table for table in found if table is not None]
 
 

@@ -18,6 +18,7 @@ def write_run(
     *,
     task: str = "simple_pick",
     sac: str = "dsrl_sac",
+    method: str | None = None,
     options: dict[str, Any] | None = None,
     seed: int = 0,
     success: float | None = 0.5,
@@ -38,7 +39,7 @@ def write_run(
         "sac": {"_target_": f"dsrl.sac.{sac}.build_{sac}", "alpha": "auto", **(options or {})},
         "logging": {"csv": {"_target_": "dsrl.logging.csv.CsvLogger", "folder": str(folder)}},
     }
-    choices = {"task": task, "policy": "smolvla", "noise": "repeat", "sac": sac, "logging": "csv"}
+    choices = {"task": task, "policy": "smolvla", "noise": "repeat", "sac": sac, "logging": "csv", "method": method}
     (hydra / "config.yaml").write_text(yaml.safe_dump(config))
     (hydra / "hydra.yaml").write_text(yaml.safe_dump({"hydra": {"runtime": {"choices": choices}}}))
     (hydra / "overrides.yaml").write_text(yaml.safe_dump([f"seed={seed}"]))

@@ -31,6 +31,30 @@ def test_methods_are_what_differs_besides_the_seed(tmp_path: Path) -> None:
     assert all(len(method.runs["simple_pick"]) == 2 for method in methods.values())
 
 
+def test_a_method_that_was_typed_is_one_word_with_what_varies_within_it(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", method="na", sac="dsrl_na", options={"alpha": 0.1, "num_noises": 4})
+    write_run(tmp_path / "1", method="best_of_n", sac="dsrl_na", options={"alpha": 0.1, "num_noises": 8})
+    write_run(tmp_path / "2", method="best_of_n", sac="dsrl_na", options={"alpha": 0.2, "num_noises": 8})
+    names = {method.name for method in _compare(tmp_path).methods}
+    assert names == {"na", "best_of_n sac.alpha=0.1", "best_of_n sac.alpha=0.2"}
+
+
+def test_validations_on_the_way_count_up_to_the_quarters_of_the_longest_run(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", seed=0, curve=[0.1, 0.3, 0.5, 0.7])
+    write_run(tmp_path / "1", seed=1, curve=[0.3, 0.5])
+    write_run(tmp_path / "2", sac="dsrl_na", curve=[])
+    comparison = _compare(tmp_path)
+    steps, time = (tables.learning(comparison, over) for over in ("env_steps", "wall_time_s"))
+    assert steps is not None
+    assert steps.head == ("method", "1,000 env steps", "2,000 env steps", "3,000 env steps", "4,000 env steps")
+    assert set(steps.rows) == {
+        ("sac=dsrl_sac", "20.0%", "40.0%", "50.0%", "60.0%"),  # the shorter run stays at its last validation
+        ("sac=dsrl_na", "-", "-", "-", "-"),
+    }
+    assert time is not None
+    assert time.head[1:] == ("1.0 min", "2.0 min", "3.0 min", "4.0 min")
+
+
 def test_tasks_are_strata_and_no_methods(tmp_path: Path) -> None:
     for seed in (0, 1):
         for task in ("simple_pick", "pick_place"):

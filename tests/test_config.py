@@ -70,6 +70,22 @@ def test_every_choice_composes(path: Path) -> None:
     assert set(GROUPS) <= set(cfg)
 
 
+@pytest.mark.parametrize("task", sorted(path.stem for path in (CONF / "task").glob("*.yaml")))
+@pytest.mark.parametrize("sac", sorted(path.stem for path in (CONF / "sac").glob("*.yaml")))
+def test_every_algorithm_can_be_asked_of_every_task(sac: str, task: str) -> None:
+    cfg = _compose(f"task={task}", f"sac={sac}", "logging=none", *(["task.id=Pendulum-v1"] if task == "gym" else []))
+    for group in ("task", "policy", "noise", "sac"):
+        checked(cfg, group)
+
+
+def test_a_tuned_choice_is_that_of_a_task_and_an_algorithm() -> None:
+    tasks, algorithms = ({path.stem for path in (CONF / group).glob("*.yaml")} for group in ("task", "sac"))
+    known = {f"{task}_{algorithm}" for task in tasks for algorithm in algorithms}
+    assert {path.stem for path in (CONF / "tuned").glob("*.yaml")} <= known
+    assert _compose("task=pendulum").sac.gamma == _compose("task=pendulum", "sac=lp_ds").sac.gamma == 0.99
+    assert _compose("task=pendulum", "sac.gamma=0.5").sac.gamma == 0.5
+
+
 @pytest.mark.parametrize("path", BUILT, ids=lambda path: f"{path.parent.name}={path.stem}")
 def test_keys_of_a_choice_are_the_signature_of_its_target(path: Path) -> None:
     group = path.parent.name

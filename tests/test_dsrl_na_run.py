@@ -32,7 +32,7 @@ def test_dsrl_na_is_trained_diagnosed_and_its_chunk_critics_choose_among_base_no
     folder = RunFolder(tmp_path)
     workflow.train(parts, folder, [CsvLogger(str(tmp_path))], Screen())
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [row["decisions"] for row in rows if "diagnostics/rank_correlation" in row] == [160, 240]
+    assert [row["decisions"] for row in rows if "diagnostics/rank_correlation" in row] == [80, 160, 240]
 
     request = Request(str(tmp_path), "best", episodes=None, seed=None, stochastic=False, best_of=8)
     score = eval_workflow.evaluate(parts, folder, request, folder.load("best"), Screen())

@@ -47,7 +47,7 @@ class Upwards:
 
 def _parts(task: Guess) -> Parts:
     names: dict[str, Any] = dict.fromkeys(Settings.__dataclass_fields__, 1)
-    settings = Settings(**{**names, "eval_episodes": 10, "test_seed": 20})
+    settings = Settings(**{**names, "eval_episodes": 10, "test_seed": 20, "best_of": None})
     noise = RepeatNoise((2, 1), 1.0, None)
     return Parts(settings, task, Echo(), noise, NoiseActionEnv(task, Echo(), noise, horizon=2), Upwards)
 

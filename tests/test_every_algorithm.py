@@ -33,9 +33,7 @@ def test_an_algorithm_runs_from_its_yaml_and_its_checkpoint_plays_again(choice: 
     known = OmegaConf.load(CONF / "sac" / f"{choice}.yaml")
     sizes = [f"sac.{name}={value}" for name, value in SIZES.items() if name in known]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        tuned = compose("train", [*SMALL, f"sac={choice}"]).sac
-        foreign = [f"~sac.{name}" for name in tuned if name not in known]  # pendulum tunes gradients that some lack
-        cfg = compose("train", [*SMALL, f"sac={choice}", *sizes, *foreign])
+        cfg = compose("train", [*SMALL, f"sac={choice}", *sizes])
     folder = RunFolder(tmp_path)
     (tmp_path / ".hydra").mkdir()
     OmegaConf.save(cfg, folder.config)

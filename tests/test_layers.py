@@ -18,6 +18,7 @@ NEVER = {
     "noise": {"dsrl.task", "dsrl.policy", "dsrl.sac", "tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "sac": {"dsrl.task", "dsrl.policy", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "compare": {"dsrl.task", "dsrl.policy", "dsrl.sac", "dsrl.noise", "tianshou", "torch", "hydra", "omegaconf"},
+    "noise_space": {"dsrl", "tianshou", "hydra", "omegaconf", "lerobot", "genesis"},
     "noise_action_env": {
         "dsrl.task",
         "dsrl.policy",

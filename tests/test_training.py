@@ -27,7 +27,7 @@ class Score:
 class Run:
     """A short run, and what it told its callbacks."""
 
-    def __init__(self, scores=(0.5, 0.75, 0.25), wrap=lambda algorithm: algorithm, **changes):
+    def __init__(self, scores=(0.4, 0.5, 0.75, 0.25), wrap=lambda algorithm: algorithm, **changes):
         self.scores, self.saved, self.logged, self.rounds = iter(scores), [], [], []
         policy = EchoPolicy()
         self.env = NoiseActionEnv(CountdownTask(3), policy, FullNoise(policy.noise_shape, 1.5, None), 4)
@@ -86,20 +86,21 @@ def test_the_counters_tell_decisions_env_steps_gradient_steps_and_episodes_apart
 
 
 def test_every_evaluation_saves_last_and_only_unbeaten_ones_save_best():
-    assert Run().saved == ["best", "last", "best", "last", "last"]
-    assert Run(scores=(0.5, 0.5, 0.5)).saved == ["best", "last"] * 3
+    assert Run().saved == ["best", "last"] * 3 + ["last"]
+    assert Run(scores=(0.5, 0.5, 0.5, 0.5)).saved == ["best", "last"] * 4
 
 
 def test_metrics_come_with_their_clocks():
     logged = Run().logged
     evaluations = [(m, c.decisions) for m, c in logged if "eval/success_rate" in m]
     assert evaluations == [
+        ({"eval/success_rate": 0.4}, 12),  # after warm-up
         ({"eval/success_rate": 0.5}, 15),
         ({"eval/success_rate": 0.75}, 30),
         ({"eval/success_rate": 0.25}, 45),
     ]
     diagnostics = [counters.decisions for metrics, counters in logged if "diagnostics/chunk_std" in metrics]
-    assert diagnostics == [15, 30, 45]
+    assert diagnostics == [12, 15, 30, 45]
     last = logged[-3][0]
     assert {"train/return", "train/success_rate", "learn/critic_loss", "learn/alpha", "learn/entropy"} <= set(last)
 
@@ -116,7 +117,8 @@ class Exploding:
     """An algorithm whose critics are lost after warm-up."""
 
     def __init__(self, algorithm):
-        self.algorithm, self.policy, self.replay = algorithm, algorithm.policy, "noise"
+        self.algorithm, self.policy, self.replay, self.bounded = algorithm, algorithm.policy, "noise", True
+        self.act = algorithm.act
 
     def warm_up(self, buffer, batch_size):
         return []

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dsrl.compare.methods import Comparison, Method
-from dsrl.compare.runs import Point, Run
+from dsrl.compare.runs import Run, point_at, score
 from dsrl.compare.statistics import curve, iqm, middle
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#666666")  # Okabe & Ito
@@ -136,19 +136,9 @@ def _curves(axes: Any, comparison: Comparison, task: str, over: Literal["env_ste
 
 
 def _xy(run: Run, over: str, measure: str) -> tuple[Sequence[float], Sequence[float]]:
-    known = [(_x(point, over), _y(point, measure)) for point in run.curve]
+    known = [(point_at(point, over), score(point, measure)) for point in run.curve]
     pairs = [(x, y) for x, y in known if x is not None and y is not None]
     return [x for x, _ in pairs], [y for _, y in pairs]
-
-
-def _x(point: Point, over: str) -> float | None:
-    if over == "env_steps":
-        return point.env_steps
-    return None if point.wall_time_s is None else point.wall_time_s / 60
-
-
-def _y(point: Point, measure: str) -> float | None:
-    return point.success if measure == "success_rate" else point.mean_return
 
 
 def _drawable(comparison: Comparison, task: str) -> bool:

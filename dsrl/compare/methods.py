@@ -1,5 +1,6 @@
 """Which runs belong together: a method is what differs between configs, apart from the seed and the task.
 
+Where `method=…` was typed, that word says all that it chose; only keys that vary among its own runs are added.
 Keys that only exist because another group was chosen say nothing of their own: between `sac=dsrl_sac` and
 `sac=dsrl_na` the difference is that word; `sac.alpha` is a difference where it varies among runs of one choice.
 """
@@ -14,6 +15,8 @@ from dsrl.compare.runs import Run
 
 NO_METHOD = ("seed", "threads", "video_episodes", "resume")  # what changes nothing that is measured
 NO_METHOD_GROUPS = ("logging", "cluster", "hydra")
+
+_Choices = tuple[str | None, str | None] | None
 
 
 @dataclass(frozen=True)
@@ -97,36 +100,40 @@ def _task_names(runs: Sequence[Run]) -> dict[Any, str]:
     return names
 
 
-def _method_keys(runs: Sequence[Run], tasks: Mapping[Any, str]) -> set[tuple[str | None, str]]:
-    """(choice, key) of all keys that vary among runs of the same task and of the same choice of the key's group."""
+def _method_keys(runs: Sequence[Run], tasks: Mapping[Any, str]) -> set[tuple[_Choices, str]]:
+    """(choice, key) of all keys that vary among runs of the same task, method and choice of the key's group."""
     return {(choice, key) for choice, key in _varying(runs, tasks) if not _ignored(key) and key != "task.id"}
 
 
-def _varying(runs: Sequence[Run], tasks: Mapping[Any, str]) -> set[tuple[str | None, str]]:
-    values: dict[tuple[str | None, str, str | None], set[str]] = {}
+def _varying(runs: Sequence[Run], tasks: Mapping[Any, str]) -> set[tuple[_Choices, str]]:
+    values: dict[tuple[_Choices, str, str | None], set[str]] = {}
     keys = {key for run in runs for key in run.config}
     for run in runs:
         for key in keys:
-            choice = _choice(run, key) if tasks else None
+            choice = _choices(run, key) if tasks else None
             value = repr(run.config[key]) if key in run.config else "absent"
             values.setdefault((choice, key, tasks.get(run.path)), set()).add(value)
     return {(choice, key) for (choice, key, _), found in values.items() if len(found) > 1}
 
 
-def _choice(run: Run, key: str) -> str | None:
+def _choices(run: Run, key: str) -> _Choices:
+    """The method, and the choice of the key's group: what a key's values are compared within."""
     group_name, dot, _ = key.partition(".")
-    return run.choices.get(group_name) if dot else None
+    return run.choices.get("method"), run.choices.get(group_name) if dot else None
 
 
 def _ignored(key: str) -> bool:
     return key in NO_METHOD or key.partition(".")[0] in NO_METHOD_GROUPS
 
 
-def _name(run: Run, keys: set[tuple[str | None, str]], runs: Sequence[Run]) -> str:
-    groups = [name for name in run.choices if name != "task" and not _ignored(name)]
-    chosen = [name for name in groups if len({other.choices.get(name) for other in runs}) > 1]
-    words = [f"{name}={run.choices[name]}" for name in chosen]
-    own = sorted(key for choice, key in keys if key in run.config and choice == _choice(run, key))
+def _name(run: Run, keys: set[tuple[_Choices, str]], runs: Sequence[Run]) -> str:
+    method = run.choices.get("method")
+    alike = [other for other in runs if other.choices.get("method") == method]
+    groups = [name for name in run.choices if name not in ("task", "method") and not _ignored(name)]
+    chosen = [name for name in groups if len({other.choices.get(name) for other in alike}) > 1]
+    words = [method] if method is not None else []
+    words += [f"{name}={run.choices[name]}" for name in chosen]
+    own = sorted(key for choices, key in keys if key in run.config and choices == _choices(run, key))
     words += [f"{key}={_shown(run.config[key])}" for key in own]
     return " ".join(words) or f"sac={run.choices.get('sac', 'unknown')}"
 

@@ -91,6 +91,8 @@ def _sections(comparison: Comparison, here: Path, title: str) -> Iterable[str]:
     curves = figures.curves_figure(comparison)
     if curves is not None:
         yield f"<section><h2>Learning curves</h2>{figures.svg(curves, 'curves')}{_note(HOW_CURVES)}</section>"
+    for over in ("env_steps", "wall_time_s"):
+        yield _section(tables.learning(comparison, over))
     yield _section(tables.improvements(comparison), below=_note(HOW_PROBABLE))
     yield _films(comparison, here)
     yield _section(tables.config_differences(comparison))

@@ -54,6 +54,18 @@ class Run:
         return path if path.is_file() else None
 
 
+def point_at(point: Point, over: str) -> float | None:
+    """Where a validation lies: `env_steps`, or minutes for `wall_time_s`; None where it is not known."""
+    if over == "env_steps":
+        return point.env_steps
+    return None if point.wall_time_s is None else point.wall_time_s / 60
+
+
+def score(point: Point, measure: str) -> float | None:
+    """The success_rate or mean_return of a validation."""
+    return point.success if measure == "success_rate" else point.mean_return
+
+
 def gather(patterns: Sequence[str]) -> list[Run]:
     """The runs in and below all folders that match, in the order of their paths.
 
@@ -161,7 +173,9 @@ def _choices(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
     built = {group: str(config.get(f"{group}._target_", group)).split(".")[-2:][0] for group in groups}
     hydra = (_yaml(folder / ".hydra" / "hydra.yaml") or {}).get("hydra", {})
     noted = hydra.get("runtime", {}).get("choices", {})
-    return {group: str(noted.get(group, built[group])) for group in sorted(groups)}
+    choices = {group: str(noted.get(group, built[group])) for group in sorted(groups)}
+    method = noted.get("method")
+    return choices if method in (None, "null") else {**choices, "method": str(method)}
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from dsrl.compare.methods import Comparison, Method
+from dsrl.compare.runs import Run, point_at, score
 from dsrl.compare.statistics import Estimate, Improvement, improvement, iqm, mean, middle
 
 FEW = 5  # seeds below which a bootstrap interval promises too much
@@ -40,6 +41,37 @@ def scores(comparison: Comparison) -> Table:
         rows.append((method.name, _counted(method), *words, "-" if base is None else _number(base, measure), gain))
     what = "Success" if measure == "success_rate" else "Mean return"
     return Table(f"{what} of the steered policy", head, tuple(rows))
+
+
+def learning(comparison: Comparison, over: Literal["env_steps", "wall_time_s"]) -> Table | None:
+    """Validation score on the way, at quarters of the longest run; None without any validation.
+
+    A run counts with its latest validation up to a mark, a method with the mean of its runs over all tasks.
+    """
+    known = [(point_at(point, over), run) for run in comparison.runs for point in run.curve]
+    ends = [end for end, run in known if end is not None and run.state == "finished"]
+    if not ends:
+        return None
+    marks = [max(ends) * quarter / 4 for quarter in (1, 2, 3, 4)]
+    rows = []
+    for method in ranked(comparison):
+        runs = [run for own in method.runs.values() for run in own]
+        rows.append((method.name, *(_mean_until(runs, mark, over, comparison.measure) for mark in marks)))
+    unit = "env steps" if over == "env_steps" else "min"
+    head = ("method", *(f"{mark:,.0f} {unit}" if over == "env_steps" else f"{mark:.1f} {unit}" for mark in marks))
+    return Table(f"Validations on the way, over {'env steps' if unit == 'env steps' else 'time'}", head, tuple(rows))
+
+
+def _mean_until(runs: Sequence[Run], mark: float, over: str, measure: str) -> str:
+    latest = []
+    for run in runs:
+        reached = [(x, score(point, measure)) for point in run.curve if (x := point_at(point, over)) is not None]
+        until = [y for x, y in reached if x <= mark and y is not None]
+        latest += until[-1:]
+    if not latest:
+        return "-"
+    mean = _number(sum(latest) / len(latest), measure)
+    return mean if len(latest) == len(runs) else f"{mean} ({len(latest)} of {len(runs)} runs)"
 
 
 def improvements(comparison: Comparison) -> Table | None:

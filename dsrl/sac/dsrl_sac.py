@@ -46,7 +46,7 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
     """tianshou's SAC with E stacked critics, exact update order and a critic warm-up. Replay holds u in [-1, 1]."""
 
     replay = "noise"  # what replay keeps of a decision
-    stochastic = False  # whether evaluations draw from the actor rather than take its mean
+    bounded = True  # whether its noise stays within ±magnitude, that of the warm-up too
 
     def __init__(
         self,
@@ -71,6 +71,14 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         self.alpha_optim = None if target_entropy is None else self._create_optimizer(temperature, alpha_optim)
         self.reward_scale = reward_scale
         self.critic_warmup_updates = critic_warmup_updates
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether evaluations draw from the actor rather than take its mean.
+
+        They draw until its first step: its draws are then the base policy's noise, its mean w = 0 is another policy.
+        """
+        return not self.policy.actor.head.weight.any()
 
     def act(self, features: Floats, normal: Floats | None = None) -> Floats:
         """Noise vectors w [n, dim] for features [n, F], deterministic without `normal`; see `NoisePolicy.act`."""

@@ -22,6 +22,7 @@ class GoldenTicket:
 
     replay = "noise"
     stochastic = False
+    bounded = False
 
     def __init__(self, candidates: Floats) -> None:
         """Plays the first candidate until another is chosen."""

@@ -97,6 +97,7 @@ class LPDS(DSRLSAC):
 
     policy: ShiftPolicy
     stochastic = True  # the policy is ε + Δ: Δ alone is not the base policy at the start
+    bounded = False  # nor is clipped noise
 
     @torch.no_grad()
     def _next_value(self, batch: Any) -> Tensor:
