@@ -70,10 +70,11 @@ class Sweep:
         first = next(self.folder.glob(".submitit/*_0"))
         return first.name.partition("_")[0]
 
-    def signal(self, job: int, *options: str) -> None:
-        """scancel a job; by its own number, for of some versions `scancel --signal` fails on a part of an array."""
+    def signal(self, job: int, name: str) -> None:
+        """Signal the processes of a job, by way of its step: with `scancel --signal=… <array>_<job>` SLURM 22.05
+        sends the signal again and again as long as other jobs of the array are pending."""
         own = slurm("squeue", "--noheader", f"--jobs={self.number}_{job}", "--format=%A").strip()
-        slurm("scancel", *options, own)
+        slurm("scancel", f"--signal={name}", f"{own}.0")
 
     def submitted(self) -> bool:
         return len(list(self.folder.glob(".submitit/*/*_submitted.pkl"))) == self.num_jobs
