@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
@@ -15,7 +16,7 @@ from dsrl.cluster import report
 from dsrl.cluster.frozen_code import freeze, python_on
 from dsrl.cluster.slurm import states
 from dsrl.cluster.watch import Ended, Job
-from dsrl.preemption import Signals
+from dsrl.preemption import Signals, Stopped
 from dsrl.provenance import git_state
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -127,3 +128,21 @@ def test_a_sigterm_after_sigusr2_does_not_undo_the_request_to_go_on_elsewhere() 
         signal.raise_signal(signal.SIGUSR2)
         signal.raise_signal(signal.SIGTERM)
         assert signals.asked == signal.SIGUSR2
+
+
+def test_a_signal_that_comes_again_does_not_disturb_the_handler_that_requeues() -> None:
+    seen: list[int] = []
+
+    def requeue(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        if len(seen) == 1:
+            signal.raise_signal(signal.SIGUSR2)
+
+    before = signal.signal(signal.SIGUSR2, requeue)
+    try:
+        with pytest.raises(Stopped), Signals() as signals:
+            signal.raise_signal(signal.SIGUSR2)
+            signals.stop_if_asked()
+        assert seen == [signal.SIGUSR2]
+    finally:
+        signal.signal(signal.SIGUSR2, before)
