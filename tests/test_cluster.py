@@ -140,9 +140,14 @@ def test_a_signal_that_comes_again_does_not_disturb_the_handler_that_requeues() 
 
     before = signal.signal(signal.SIGUSR2, requeue)
     try:
-        with pytest.raises(Stopped), Signals() as signals:
-            signal.raise_signal(signal.SIGUSR2)
-            signals.stop_if_asked()
+        with pytest.raises(Stopped):
+            _stopped_by_sigusr2()
         assert seen == [signal.SIGUSR2]
     finally:
         signal.signal(signal.SIGUSR2, before)
+
+
+def _stopped_by_sigusr2() -> None:
+    with Signals() as signals:
+        signal.raise_signal(signal.SIGUSR2)
+        signals.stop_if_asked()
