@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONF = Path("/tmp/dsrl-slurm/slurm.conf")
 DEADLINE = 900.0  # seconds; a loaded machine takes minutes for what takes a free one seconds
 RUN = (
-    *("task=pendulum", "logging=csv", "num_envs=2", "task.max_steps=20", "warmup_decisions=40", "decisions=1200"),
+    *("task=pendulum", "logging=csv", "num_envs=2", "task.max_steps=20", "warmup_decisions=40", "decisions=800"),
     *("eval_every=80", "eval_episodes=4", "validation_episodes=2", "sac.hidden=16"),
 )
 SLURM = ("cluster=slurm", "cluster.gpus=0", "cluster.cpus=1", "cluster.memory=2", "cluster.signal_delay=60")
@@ -81,7 +81,8 @@ class Sweep:
 
     def at_work(self, job: int) -> bool:
         """Whether a job is in the middle of its training."""
-        return any((self.folder / str(job) / "resume").glob("0*"))
+        checkpoints = [path.name for path in (self.folder / str(job) / "resume").glob("0*")]
+        return any(int(decisions) >= 240 for decisions in checkpoints)
 
     def log(self, job: int) -> str:
         """All that a job printed, in all its starts."""
