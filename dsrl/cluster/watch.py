@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 _SUCCESS = "success"
 _POLL = 0.5  # seconds
-_GRACE = 10.0  # seconds in which a job that is over may still complete its files, on a network file system too
+_GRACE = 10.0  # seconds in which the result of a job that is gone may still appear on a network file system
 
 
 class Handle(Protocol):
@@ -87,16 +87,18 @@ def watch(
 
 
 def _over(running: Mapping[str, tuple[Job, Handle]], gone: set[str], since: dict[str, float]) -> list[str]:
-    """Those jobs that have ended and whose files are complete; `since` keeps when each was first seen to have."""
+    """Those jobs that have ended and whose files are complete; `since` keeps when each was first seen to be gone.
+
+    A failure counts once the job is gone: until then its log grows, or it is queued again and may yet succeed.
+    """
     over = []
     for one, (_, handle) in running.items():
         result = _result(handle)
-        if result is None and one not in gone:  # at work, or queued again
+        if result is not None and (result[0] == _SUCCESS or one in gone):
+            over.append(one)
+        elif one not in gone:
             since.pop(one, None)
-            continue
-        waited = time.monotonic() - since.setdefault(one, time.monotonic())
-        complete = result is not None and (result[0] == _SUCCESS or one in gone)
-        if complete or waited > _GRACE:
+        elif time.monotonic() - since.setdefault(one, time.monotonic()) > _GRACE:
             over.append(one)
     return over
 
