@@ -43,6 +43,8 @@ def explain(error: Exception) -> str:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={choice} is not known; choose one of {', '.join(sorted(error.options))}"
     cause = error.__cause__
+    if isinstance(cause, UserError):
+        return str(cause)
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, Container):
         return _unknown_key(str(cause.full_key), cause.parent_node)
     group_typed = re.search(r"Could not override '(\S+)'.*?No match", str(error), re.DOTALL)
@@ -54,6 +56,8 @@ def explain(error: Exception) -> str:
 def _unknown_key(full_key: str, parent: Container) -> str:
     where, _, key = full_key.rpartition(".")
     known = [str(name) for name in parent] if hasattr(parent, "keys") else []
+    if full_key == "cluster":
+        return "cluster.… is no option without a cluster; type cluster=slurm or cluster=local before it"
     prefix = f"{where}." if where else ""
     near = get_close_matches(key, known, n=1)
     if near:

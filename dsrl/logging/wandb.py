@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +36,7 @@ class WandbLogger:
         self._folder = folder
         self._identity: dict[str, Any] = {"project": project, "entity": entity, "group": group, "name": name}
         self._identity |= {"id": _run_id(Path(folder) / "wandb_run_id.txt"), "resume": "allow"}
-        self._timeout = timeout
+        self._timeout, self._gone = timeout, False
         self.run = self._start(mode)
         self._points: list[dict[str, float]] = []
         self._known = int(self.run.starting_step)  # how many points the server holds
@@ -74,12 +75,24 @@ class WandbLogger:
 
     def close(self) -> None:
         """Finish the run."""
-        self.run.finish()
+        with self._outlived():
+            self.run.finish()
 
     def _send(self, point: Mapping[str, Any]) -> None:
         step = len(self._points) - 1
         if step >= self._known:
-            self.run.log(dict(point), step=step)
+            with self._outlived():
+                self.run.log(dict(point), step=step)
+
+    @contextmanager
+    def _outlived(self) -> Iterator[None]:
+        """Go on, and say so once, where wandb's own process has ended: SLURM's SIGTERM reaches that one too."""
+        try:
+            yield
+        except ConnectionError as error:
+            if not self._gone:
+                self._gone = True
+                print(f"wandb's own process has ended ({error}); going on without it, metrics.csv holds every point")
 
     def _start(self, mode: Mode) -> Any:
         if mode != "online":
