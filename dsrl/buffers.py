@@ -42,7 +42,7 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
             return everywhere
         recorded = round(self.share * batch_size)
         chances = self._lengths[: self.num_envs] / worlds
-        counts = self._random_state.multinomial(batch_size - recorded, chances).tolist() + [recorded]
+        counts = [*self._random_state.multinomial(batch_size - recorded, chances).tolist(), recorded]
         parts = zip(self._offset, self.buffers, counts, strict=True)
         return np.concatenate([part.sample_indices(num) + start for start, part, num in parts if num])
 

@@ -40,7 +40,7 @@ def evaluate(parts: Parts, folder: RunFolder, request: Request, state: Any, scre
         base = play_final(parts, base_noise(parts.policy.noise_shape), screen, **worlds)
     screen.phase(f"checkpoint {request.checkpoint} on {episodes} worlds from seed {first_seed} …")
     result = play_final(parts, act(parts.env), screen, **worlds)
-    _show(request, base, result, screen, can_film=bool(parts.task.cameras))
+    _show(request, base, result, screen, can_film=video.can_film(parts.task))
     asked = {**asdict(request), "episodes": episodes, "seed": first_seed}
     write_json(folder.path / "eval.json", {"request": asked, **_written(parts, folder, request, base, result)})
     screen.phase(f"written to {folder.path / 'eval.json'}")
@@ -98,7 +98,7 @@ def _show(request: Request, base: Evaluation | None, result: Evaluation, screen:
 
 def _film(parts: Parts, folder: RunFolder, act: MakeAct, seeds: Sequence[int], has_base: bool, screen: Screen) -> float:
     """Film each world under the base policy and under the asked one, side by side; returns the asked one's score."""
-    if not parts.task.cameras:
+    if not video.can_film(parts.task):
         raise ValueError("film needs a camera and this task has none; leave film out")
     build_simulation(parts, screen)
     scores = []

@@ -21,11 +21,16 @@ HEIGHT = 240  # pixels of one picture in the film, at least
 EVERY = 2  # control steps between two pictures: drawing costs more than the physics
 
 
+def can_film(task: Task) -> bool:
+    """Whether there is anything to see of a task: a picture for people, or a camera of its policy."""
+    return hasattr(task, "picture") or bool(task.cameras)
+
+
 class Film:
     """A task that behaves like the one it wraps and keeps a picture of its first worlds after every step."""
 
     def __init__(self, task: Task, num_worlds: int) -> None:
-        """Film rows 0 … num_worlds - 1 through the first camera of `task`."""
+        """Film rows 0 … num_worlds - 1 as bystanders see them, or through the first camera of `task`."""
         self._task, self._num_worlds = task, num_worlds
         self.num_envs, self.state_dim, self.action_dim = task.num_envs, task.state_dim, task.action_dim
         self.cameras: Mapping[str, tuple[int, int, int]] = task.cameras

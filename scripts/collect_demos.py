@@ -1,6 +1,7 @@
 """Record scripted demonstrations of mixed quality, many worlds at a time, into a real LeRobotDataset.
 
 python -m scripts.collect_demos --out data/simple_pick --episodes 2560 --seed 7
+python -m scripts.collect_demos --out data/simple_pick_state --episodes 2560 --seed 7 --observation state
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from scripts.sloppy_operator import pick, pick_and_place, sloppiness
 CONTROL_HZ = 10
 
 
-def make_task(name: str, num_envs: int, control: str, image_size: int) -> Tabletop:
+def make_task(name: str, num_envs: int, control: str, image_size: int, observation: str) -> Tabletop:
     from dsrl.task.pick_place import PickPlace
     from dsrl.task.simple_pick import SimplePick
 
     kind = {"simple_pick": SimplePick, "pick_place": PickPlace}[name]
-    return kind(num_envs, control, "sparse", 40 if name == "pick_place" else 24, image_size, "cpu")
+    max_steps = 40 if name == "pick_place" else 24
+    return kind(num_envs, control, "sparse", max_steps, image_size, "cpu", observation)
 
 
 def create_dataset(out: Path, task: Tabletop, name: str) -> Any:
@@ -90,6 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=["simple_pick", "pick_place"], default="simple_pick")
     parser.add_argument("--control", choices=["hand", "joint"], default="hand")
+    parser.add_argument("--observation", choices=["images", "state"], default="images", help="state draws nothing")
     parser.add_argument("--out", type=Path, required=True, help="folder of the new dataset; must not exist")
     parser.add_argument("--episodes", type=int, default=2560)
     parser.add_argument("--num-envs", type=int, default=64)
@@ -101,7 +104,7 @@ def main() -> None:
     if options.out.exists():
         parser.error(f"--out {options.out} exists already; name a new folder or delete it")
     torch.set_num_threads(1)
-    task = make_task(options.task, options.num_envs, options.control, options.image_size)
+    task = make_task(options.task, options.num_envs, options.control, options.image_size, options.observation)
     dataset = create_dataset(options.out, task, options.task)
     generator = np.random.default_rng(options.seed)
     started, done, succeeded = time.perf_counter(), 0, 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,7 +34,19 @@ def make_identity(folder: Path) -> World:
     return IdentityPolicy(box), Observation(torch.randn(NUM_WORLDS, 3), {}, ("",) * NUM_WORLDS)
 
 
-MAKERS: dict[str, Callable[[Path], World]] = {"smolvla": make_smolvla, "identity": make_identity}
+def make_mlp(kind: str, folder: Path) -> World:
+    from mlp_checkpoints import load, make_mlp_checkpoint
+
+    policy = load(kind, make_mlp_checkpoint(folder / kind, kind), num_steps=None)
+    return policy, Observation(torch.randn(NUM_WORLDS, policy.feature_dim), {}, ("",) * NUM_WORLDS)
+
+
+MAKERS: dict[str, Callable[[Path], World]] = {
+    "smolvla": make_smolvla,
+    "identity": make_identity,
+    "flow_mlp": partial(make_mlp, "flow_mlp"),
+    "diffusion_mlp": partial(make_mlp, "diffusion_mlp"),
+}
 
 
 @pytest.fixture(scope="module", params=MAKERS)

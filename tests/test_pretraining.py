@@ -12,8 +12,10 @@ from genesis_worlds import NUM_WORLDS, simple_pick
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsrl.policy.flow_mlp import FlowMLP
 from dsrl.policy.smolvla import SmolVLA
-from scripts import collect_demos, pretrain
+from scripts import collect_demos, pretrain, pretrain_smolvla
+from scripts.cloning import choose_frames
 from scripts.prefix_cache import PrefixCache
 from scripts.sloppy_operator import pick, sloppiness
 from scripts.small_smolvla import CHUNK, IMAGE_SIZE, make_small_smolvla
@@ -56,15 +58,30 @@ def test_demonstrations_become_a_checkpoint_that_steers(
     assert policy.chunk_shape == (CHUNK, 4)
 
 
+def test_demonstrations_without_pictures_become_a_low_dimensional_policy(tmp_path: Path) -> None:
+    task = simple_pick(observation="state")
+    writer = collect_demos.create_dataset(tmp_path / "demos", task, "simple_pick")
+    frames = collect_demos.record(task, list(range(NUM_WORLDS)), np.random.default_rng(0), 0.0, 0.0)
+    collect_demos.write(writer, frames, range(NUM_WORLDS))
+    writer.finalize()
+    options = ["--hidden", "16", "--steps", "4", "--batch", "8", "--held-out", "0.25", "--extra-frames", "2"]
+    pretrain.main(["--policy", "flow_mlp", "--dataset", str(tmp_path / "demos"), "--out", str(tmp_path), *options])
+    policy = FlowMLP(str(tmp_path), "cpu")
+    policy.check_fits(task)
+    assert policy.chunk_shape == (CHUNK, 4)
+
+
 def test_the_loss_from_kept_prefixes_is_lerobots(dataset: Path, untrained: Path) -> None:
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
     from lerobot.policies.factory import make_pre_post_processors
     from lerobot.utils.feature_utils import dataset_to_policy_features
 
     clips = LeRobotDataset("local/demos", root=dataset, delta_timestamps={"action": [i / 10 for i in range(CHUNK)]})
-    policy = pretrain.load_policy(str(untrained), dataset_to_policy_features(clips.meta.features), "expert")
+    policy = pretrain_smolvla.load_policy(str(untrained), dataset_to_policy_features(clips.meta.features), "expert")
     preprocess, _ = make_pre_post_processors(policy.config, dataset_stats=clips.meta.stats)
-    some = pretrain.Clips(clips, np.array([0, 20, 40]), list(policy.config.image_features))  # 20: a chunk that is cut
+    some = pretrain_smolvla.Clips(
+        clips, np.array([0, 20, 40]), list(policy.config.image_features)
+    )  # 20: a chunk that is cut
     batch = preprocess(some.batch(torch.arange(3)))
     noise, time = torch.randn(3, CHUNK, 4), torch.rand(3)
     kept = PrefixCache(policy, [batch]).loss(policy, torch.arange(3), noise, time)
@@ -74,7 +91,7 @@ def test_the_loss_from_kept_prefixes_is_lerobots(dataset: Path, untrained: Path)
 
 def test_an_episode_gives_the_frames_of_its_decisions_and_some_others() -> None:
     lengths, starts = np.array([24, 20]), np.array([0, 24])
-    first, second = pretrain.choose_frames(lengths, starts, CHUNK, 3, np.random.default_rng(0))
+    first, second = choose_frames(lengths, starts, CHUNK, 3, np.random.default_rng(0))
     assert set(first[:3]) == {0, 8, 16}
     assert set(second[:3]) == {24, 32, 40}
     assert len(set(first)) == 6

@@ -12,7 +12,6 @@ relative to it, so that a checkpoint can be copied to another machine.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import logging
@@ -30,7 +29,8 @@ from safetensors import safe_open
 from safetensors.torch import load_model
 from torch import Tensor, nn
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"  # the policies that come with dsrl, one folder each
+from dsrl.policy._weights import ASSETS
+
 PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
 CHECKPOINT_FILES = ("config.json", "model.safetensors", PREPROCESSOR, POSTPROCESSOR)
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -59,7 +59,7 @@ def find_checkpoint(path: str) -> Path:
     elif HUB_ID.fullmatch(path):
         folder = _from_hub(path, ["*.json", "*.safetensors", "vlm/*"], required=CHECKPOINT_FILES)
     else:
-        names = sorted(p.name for p in ASSETS.glob("*") if p.is_dir() and not p.name.startswith(("_", ".")))
+        names = sorted(p.name for p in ASSETS.glob("*") if (p / PREPROCESSOR).is_file())
         raise FileNotFoundError(
             f"policy.path={path} is not a folder, not a bundled policy and not a hub id; type one of {names}, "
             "the folder of a lerobot checkpoint, or owner/name"
@@ -248,32 +248,6 @@ def check_statistics(step: Any, keys: Iterable[str], checkpoint: Path, *, inputs
                 f"{checkpoint} has no spread in {key}{dead}, so that normalising would divide by nothing; "
                 f"set {SPREAD[mode][1]} of these dimensions to 1 in the statistics"
             )
-
-
-def choose_device(device: str) -> torch.device:
-    """`auto` is CUDA where there is one; anything else is taken at its word.
-
-    Raises:
-        ValueError: if the device has no meaning or is not in this machine.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"policy.device={device} is no device; type auto, cpu or cuda") from None
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"policy.device={device} but torch {torch.__version__} sees no CUDA device; type auto or cpu")
-    return chosen
-
-
-def weights_sha256(module: nn.Module) -> str:
-    """SHA-256 over the name, type, shape and bytes of every parameter and buffer."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted((*module.named_parameters(), *module.named_buffers())):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 @contextlib.contextmanager

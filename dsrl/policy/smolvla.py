@@ -30,6 +30,7 @@ from transformers.initialization import no_init_weights
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy import _lerobot
 from dsrl.policy._embodiment import image_keys, read_embodiment
+from dsrl.policy._weights import choose_device, weights_sha256
 
 DTYPES = ("checkpoint", "float32", "bfloat16")
 UNUSED_WEIGHTS = ("model.vlm_with_expert.vlm.lm_head.",)  # SmolVLA writes actions, never words
@@ -64,7 +65,7 @@ class SmolVLA:
         if dtype not in DTYPES:
             raise ValueError(f"policy.dtype={dtype} is not supported; type one of {', '.join(DTYPES)}")
         self.path = path
-        self.device = _lerobot.choose_device(device)
+        self.device = choose_device(device)
         self._half = dtype == "bfloat16"
         checkpoint = _lerobot.find_checkpoint(path)
         self._config = _inference_config(checkpoint, self.device, num_steps)
@@ -141,7 +142,7 @@ class SmolVLA:
 
     def policy_sha256(self) -> str:
         """SHA-256 over all weights and buffers: the proof that steering changed none."""
-        return _lerobot.weights_sha256(self._policy)
+        return weights_sha256(self._policy)
 
     def _look(self, batch: dict[str, Any]) -> Prefix:
         """One look at a preprocessed batch."""

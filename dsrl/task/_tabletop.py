@@ -2,12 +2,15 @@
 
 action [B, 4] = gripper x, y, z (m), opening (m)        control="hand": batched inverse kinematics, hand pointing down
 action [B, 9] = joint targets (rad), finger travel (m)  control="joint"
+
+state [B, A]     = proprioception in the units of an action                      observation="images", two cameras
+state [B, A + 9] = the same, then the named cube's centre, then the others' (m)  observation="state", nothing is drawn
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ from dsrl.task._genesis import (
     kernels_are_compiled,
     make_scene,
     render,
+    scene_state,
+    set_scene_state,
     start_genesis,
 )
 from dsrl.task._panda import light_panda
@@ -64,24 +69,28 @@ class Tabletop(ABC):
         max_steps: int,
         image_size: int,
         backend: str,
+        observation: str = "images",  # configs of earlier runs lack it
         announce: Callable[[str], None] | None = None,
     ) -> None:
         """Remember what to build; the simulator starts at the first `reset`.
 
         control: "hand" | "joint"; reward: "sparse" | "dense"; max_steps: control steps (0.1 s) until truncation;
-        image_size: pixels, square; backend: "cpu" | "gpu".
+        image_size: pixels, square; backend: "cpu" | "gpu"; observation: "images" | "state".
         """
         _one_of("task.control", control, ("hand", "joint"))
         _one_of("task.reward", reward, ("sparse", "dense"))
         _one_of("task.backend", backend, ("cpu", "gpu"))
+        _one_of("task.observation", observation, ("images", "state"))
         if num_envs < 1:
             raise ValueError(f"num_envs={num_envs}: a task needs at least one world")
         self.num_envs, self.max_steps = num_envs, max_steps
         self.control, self.reward, self.backend = control, reward, backend
-        self.state_dim = 4 if control == "hand" else 9
-        self.action_dim = self.state_dim
+        self.action_dim = 4 if control == "hand" else 9
         self.image_size = image_size
-        self.cameras = dict.fromkeys(_CAMERAS, (3, image_size, image_size))
+        self._places = _CAMERAS if observation == "images" else {}
+        self.cameras = dict.fromkeys(self._places, (3, image_size, image_size))
+        self._tells_cubes = observation == "state"
+        self.state_dim = self.action_dim + 3 * len(COLOURS) * self._tells_cubes
         self._announce = announce or (lambda text: print(text, flush=True))
         self._scene: Any = None
         self._generators = [np.random.default_rng((num_envs, row)) for row in range(num_envs)]
@@ -120,7 +129,10 @@ class Tabletop(ABC):
 
     def observe(self) -> Observation:
         instruction = tuple(self.instructions[int(i)] for i in self.named)
-        return Observation(self.robot_state(), render(self._cameras, self.num_envs), instruction)
+        state = (
+            torch.cat([self.robot_state(), self._cubes_from_named()], 1) if self._tells_cubes else self.robot_state()
+        )
+        return Observation(state, render(self._cameras, self.num_envs), instruction)
 
     def picture(self) -> Tensor:
         """All worlds as a bystander sees them, uint8 [B, 3, H, W]: for films, no policy looks at it."""
@@ -143,6 +155,19 @@ class Tabletop(ABC):
     def hold(self) -> Tensor:
         # The latest target again: were it the state, the arm would sink with gravity and let go of what it holds.
         return self._target.clone()
+
+    def state(self) -> dict[str, Any]:
+        """All worlds in mid-episode: what the simulator reads from one step to the next, and what is kept here."""
+        own = {"elapsed": self._elapsed.clone(), "target": self._target.clone(), "named": self.named.clone()}
+        generators = [generator.bit_generator.state for generator in self._generators]
+        return {"scene": scene_state(self._scene), "generators": generators, **own}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` told."""
+        set_scene_state(self._scene, state["scene"])
+        self._elapsed, self._target, self.named = (state[name].clone() for name in ("elapsed", "target", "named"))
+        for generator, told in zip(self._generators, state["generators"], strict=True):
+            generator.bit_generator.state = told
 
     # -- what subclasses and scripts read -------------------------------------------------------------------------
 
@@ -171,6 +196,11 @@ class Tabletop(ABC):
         """Centre of the cube that each instruction names [B, 3], metres."""
         return self.cube_positions()[torch.arange(self.num_envs), self.named]
 
+    def _cubes_from_named(self) -> Tensor:
+        """Centres of the named cube and of the next two colours, cyclically [B, 9]: nobody has to be told colours."""
+        order = (self.named[:, None] + torch.arange(len(COLOURS))) % len(COLOURS)
+        return self.cube_positions()[torch.arange(self.num_envs)[:, None], order].flatten(1).float()
+
     # -- building and control -------------------------------------------------------------------------------------
 
     def _build(self) -> None:
@@ -190,12 +220,12 @@ class Tabletop(ABC):
             for i, colour in enumerate(COLOURS.values())
         ]
         self.add_furniture(gs, scene)
-        self._cameras = {n: add_camera(scene, place, (self.image_size,) * 2) for n, place in _CAMERAS.items()}
+        self._cameras = {n: add_camera(scene, place, (self.image_size,) * 2) for n, place in self._places.items()}
         self._film_camera = add_camera(scene, _FILM, _FILM_SIZE)
         with drawing():
             scene.build(n_envs=self.num_envs)
         self._scene, self._hand = scene, self._robot.get_link("hand")
-        for name, place in _CAMERAS.items():
+        for name, place in self._places.items():
             if place.link is not None:
                 attach_camera(self._cameras[name], place, self._robot.get_link(place.link))
         self._robot.set_dofs_kp([4500, 4500, 3500, 3500, 2000, 2000, 2000, 400, 400])

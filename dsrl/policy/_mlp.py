@@ -1,0 +1,111 @@
+"""What the low-dimensional policies share: states in, chunks in the range of their data out.
+
+state [B, S] -> (state - mean) / std = features      no context: whoever keeps features can decode them again
+noise [B, T, A] + features -> the sampler of a subclass -> [-1, 1] -> chunk [B, T, A] in [low, high] of the data
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from dataclasses import asdict
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dsrl.interfaces import Encoding, Observation, Task
+from dsrl.policy._denoiser import Denoiser
+from dsrl.policy._mlp_checkpoint import MLPConfig, load_checkpoint
+from dsrl.policy._weights import choose_device, weights_sha256
+
+FARTHEST = 10.0  # standard deviations: a state beyond them counts as one at them, the network never saw any
+
+
+class MLPPolicy(ABC):
+    """A frozen MLP that denoises chunks of actions from state observations.
+
+    Args:
+        path: a bundled policy's name, or the folder of a checkpoint that scripts/pretrain.py wrote.
+        device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
+        num_steps: of a denoising; None for the checkpoint's own number.
+
+    Raises:
+        FileNotFoundError, ValueError: with one sentence, if the checkpoint is not whole or does not fit the arguments.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, path: str, device: str, num_steps: int | None = None) -> None:
+        self.path = path
+        self.device = choose_device(device)
+        self._config, network = load_checkpoint(path, self.kind)
+        self._network = network.to(self.device)
+        self.feature_dim: int = self._config.state_dim
+        self.chunk_shape: tuple[int, int] = (self._config.chunk, self._config.action_dim)
+        self.noise_shape: tuple[int, int] = self.chunk_shape
+        self._mean, self._std = self._tensor(self._config.state_mean), self._tensor(self._config.state_std)
+        low, high = self._tensor(self._config.action_low), self._tensor(self._config.action_high)
+        self._middle, self._reach = (low + high) / 2, (high - low) / 2
+        steps = self._config.num_steps if num_steps is None else num_steps
+        self._prepare(self._network, self._config, steps)
+
+    @abstractmethod
+    def _prepare(self, network: Denoiser, config: MLPConfig, num_steps: int) -> None:
+        """Work out once what every denoising of `num_steps` needs. Raises ValueError for a number that cannot be."""
+
+    @abstractmethod
+    def _denoise(self, seen: Tensor, noise: Tensor) -> Tensor:
+        """Flat chunks [B, T·A], near [-1, 1], of flat noise; `seen` [B, H] comes from the features."""
+
+    @torch.no_grad()  # not inference_mode: features and chunks may enter a loss
+    def encode(self, observation: Observation) -> Encoding:
+        """The state in standard deviations from the mean of the data [B, S], and no context.
+
+        Raises:
+            ValueError: if the state has another size.
+        """
+        state = observation.state
+        if state.ndim != 2 or state.shape[1] != self.feature_dim:
+            raise ValueError(
+                f"the observed state is {tuple(state.shape)} but {self.path} takes [B, {self.feature_dim}]"
+            )
+        features = (state.to(self.device, torch.float32) - self._mean) / self._std
+        return Encoding(features.clamp(-FARTHEST, FARTHEST), {})
+
+    @torch.no_grad()
+    def decode(self, encoding: Encoding, noise: Tensor) -> Tensor:
+        """Denoise [B, T, A] noise into a [B, T, A] chunk in the units and within the range of the training data.
+
+        Deterministic and row-wise; leaves its input alone.
+
+        Raises:
+            ValueError: if the noise has another shape.
+        """
+        expected = (len(encoding.features), *self.noise_shape)
+        if tuple(noise.shape) != expected:
+            raise ValueError(f"noise has shape {tuple(noise.shape)} but this encoding and policy take {expected}")
+        seen = self._network.from_state(encoding.features)
+        flat = self._denoise(seen, noise.to(self.device, torch.float32).flatten(1))
+        return self._middle + self._reach * flat.clamp(-1.0, 1.0).view(expected)
+
+    def check_fits(self, task: Task) -> None:
+        """Compare state and action with a task's. Raises ValueError naming what differs and what to type."""
+        for name, ours, theirs in (
+            ("state", self.feature_dim, task.state_dim),
+            ("action", self.chunk_shape[1], task.action_dim),
+        ):
+            if ours != theirs:
+                raise ValueError(
+                    f"policy.path={self.path} has a {ours}-dim {name} but the task has a {theirs}-dim one; choose a "
+                    "checkpoint trained on this task, another task, or task.observation=state where cameras are on"
+                )
+
+    def policy_sha256(self) -> str:
+        """SHA-256 over all weights, sizes and statistics: the proof that steering changed none."""
+        described = json.dumps(asdict(self._config), sort_keys=True) + weights_sha256(self._network)
+        return hashlib.sha256(described.encode()).hexdigest()
+
+    def _tensor(self, numbers: tuple[float, ...]) -> Tensor:
+        return torch.tensor(numbers, dtype=torch.float32, device=self.device)

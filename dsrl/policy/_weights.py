@@ -1,0 +1,37 @@
+"""What every policy with weights needs: where bundled ones lie, where it computes, and proof that nothing changed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import nn
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"  # the policies that come with dsrl
+
+
+def choose_device(device: str) -> torch.device:
+    """`auto` is CUDA where there is one; anything else is taken at its word.
+
+    Raises:
+        ValueError: if the device has no meaning or is not in this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"policy.device={device} is no device; type auto, cpu or cuda") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"policy.device={device} but torch {torch.__version__} sees no CUDA device; type auto or cpu")
+    return chosen
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """SHA-256 over the name, type, shape and bytes of every parameter and buffer."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted((*module.named_parameters(), *module.named_buffers())):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,83 @@
+"""Cloning demonstrations, whatever the policy: which frames, and the running average where held-out loss was lowest."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+LossOf = Callable[[Any, Tensor], Tensor]  # (policy, rows [B]) -> scalar
+HeldOut = Callable[[Any], float]
+
+
+def choose_frames(
+    lengths: NDArray[np.int64], starts: NDArray[np.int64], chunk: int, extra: int | None, generator: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Per episode, the frames at which a policy that executes whole chunks decides, and random others.
+
+    `extra` is how many others; None takes them all.
+    """
+    chosen = []
+    for length, start in zip(lengths, starts, strict=True):
+        decisions = np.arange(0, length, chunk)
+        others = np.setdiff1d(np.arange(length), decisions)
+        chosen.append(start + np.concatenate([decisions, generator.permutation(others)[:extra]]))
+    return chosen
+
+
+def learn(policy: Any, loss_of: LossOf, num_clips: int, held_out: HeldOut, options: argparse.Namespace) -> Any:
+    """Minimise a loss; returns the running average of the weights where the held-out loss was lowest.
+
+    `options` holds rate (the peak, of a one-cycle cosine), steps, batch and evaluate_every.
+    Long training learns by heart which mistake each demonstration made, and the policy then has none to choose from.
+    """
+    from torch.optim.swa_utils import AveragedModel
+
+    trainable = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(trainable, lr=options.rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, options.rate, total_steps=max(options.steps, 100), pct_start=0.05
+    )
+    average = AveragedModel(policy, avg_fn=lambda old, new, _: old + 0.002 * (new - old))
+    policy.train()
+    started, running, best, lowest = time.perf_counter(), 0.0, average.module, float("inf")
+    for step, rows in enumerate(_shuffled(num_clips, options.batch, options.steps)):
+        loss: Any = loss_of(policy, rows)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trainable, 1.0)
+        optimiser.step()
+        schedule.step()
+        average.update_parameters(policy)
+        running = loss.item() if step == 0 else 0.98 * running + 0.02 * loss.item()
+        if (step + 1) % options.evaluate_every == 0 or step + 1 == options.steps:
+            outside = held_out(average.module)
+            elapsed = time.perf_counter() - started
+            if outside < lowest:
+                best, lowest = copy.deepcopy(average.module), outside
+            print(f"step {step + 1}  loss {running:.4f}  held-out {outside:.4f}  {elapsed:.0f} s", flush=True)
+    return best
+
+
+def held_out_loss(policy: Any, loss_of: LossOf, num_clips: int, batch: int) -> float:
+    """The loss on clips that were not trained on, always under the same noise and times."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        losses = [loss_of(policy, rows).item() for rows in torch.split(torch.arange(num_clips), batch)]
+    return float(np.mean(losses))
+
+
+def _shuffled(count: int, batch: int, steps: int) -> Iterator[Tensor]:
+    order = torch.empty(0, dtype=torch.long)
+    for _ in range(steps):
+        while len(order) < batch:
+            order = torch.cat([order, torch.randperm(count)])
+        yield order[:batch]
+        order = order[batch:]
