@@ -9,6 +9,7 @@ import pytest
 import torch
 from genesis_worlds import perfect_targets, pick_place, play, restart, simple_pick
 
+from dsrl.stored import read_tree, write_tree
 from dsrl.task import _genesis
 from dsrl.task._tabletop import COLOURS, Tabletop
 from dsrl.task.pick_place import PickPlace
@@ -228,3 +229,24 @@ def test_an_error_of_opengl_names_the_packages_to_install_and_others_pass_throug
 def test_the_shared_base_cannot_be_a_task_by_itself():
     with pytest.raises(TypeError, match="abstract"):
         Tabletop(1, "hand", "sparse", 24, 96, "cpu")  # type: ignore[abstract]
+
+
+def test_worlds_told_in_mid_episode_go_on_to_the_last_bit_from_files(task, tmp_path):
+    restart(task, 30)
+    targets = perfect_targets(task)
+    play(task, targets[:, :11])  # on the way up, cubes in the fingers
+    write_tree(tmp_path, task.state())
+
+    def rest():
+        task.reset(torch.tensor([2]))  # draws on from its own stream
+        steps = play(task, targets[:, 11:16])
+        step = task.step(task.hold())
+        assert all(not one.truncated.any() for one in steps)
+        seen = task.observe()
+        return [task.cube_positions(), seen.state, step.reward, *seen.images.values()]
+
+    undisturbed = rest()
+    restart(task, 90)
+    play(task, targets[:, :3])
+    task.set_state(read_tree(tmp_path))
+    assert all(torch.equal(one, other) for one, other in zip(undisturbed, rest(), strict=True))

@@ -14,6 +14,7 @@ from dsrl.task.gym import GymTask
 MAKERS: dict[str, Callable[[], Task]] = {
     "pendulum": lambda: GymTask("Pendulum-v1", num_envs=3, max_steps=12),
     "gym": lambda: GymTask("MountainCarContinuous-v0", num_envs=3, max_steps=12),
+    "hopper": lambda: GymTask("Hopper-v5", num_envs=3, max_steps=12),
     "simple_pick": genesis_worlds.simple_pick,
     "simple_pick joint": lambda: genesis_worlds.simple_pick("joint"),
     "simple_pick state": lambda: genesis_worlds.simple_pick(observation="state"),

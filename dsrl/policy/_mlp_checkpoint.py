@@ -77,7 +77,7 @@ def _find(path: str, policy: str) -> Path:
         names = [str(one.relative_to(ASSETS)) for one in sorted(ASSETS.glob(f"*/{policy}"))]
         raise FileNotFoundError(
             f"policy.path={path} is not a folder and not a bundled policy; type one of {names}, "
-            "or the folder of a checkpoint that scripts/pretrain.py wrote"
+            "or the folder of a checkpoint that scripts/pretrain.py wrote (scripts/medium_base.py, for a MuJoCo task)"
         )
     missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
     if missing:

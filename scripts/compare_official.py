@@ -1,0 +1,146 @@
+"""Learning curves of the published DSRL code and of ours in one figure and one table.
+
+    python -m scripts.compare_official --ours 'multirun/2026-01-31/12-00-00' --official 'wandb_export_*.csv'
+
+`--ours` takes run folders of train.py (or globs), `--official` any number of CSV files of the published code:
+
+    eval/timesteps, eval/reward                      its own evaluations: wandb's history, or the export of a chart
+    time/total_timesteps, rollout/ep_rew_mean, …     Stable-Baselines3's progress.csv, which counts chunks (--chunk)
+    --x NAME --y NAME                                any others; --scale brings x to control steps
+
+Either may be left out, and either may be given several times, as LABEL=PATTERN, for several methods.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsrl.compare.figures import COLOURS, STYLE
+from dsrl.compare.runs import Run, gather
+from scripts.official_csv import Columns, Curve, read_curves
+
+Curves = Mapping[str, Sequence[Curve]]  # label -> one curve per seed
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw, and print the table; ends with one sentence where there is nothing to read."""
+    options = _options(arguments)
+    try:
+        runs = {label: gather([pattern]) for label, pattern in map(_labelled, options.ours)}
+        curves = {label: [_curve(run) for run in found if run.curve] for label, found in runs.items()}
+        columns = Columns(options.x, options.y, options.scale) if options.x else None
+        for label, pattern in map(_labelled, options.official):
+            curves[label] = [one for path in _files(pattern) for one in read_curves(path, options.chunk, columns)]
+        lacking = [label for label, found in curves.items() if not found]
+        if lacking or not curves:
+            raise ValueError(f"{lacking[0] if lacking else 'nothing'} has no evaluation yet; name runs or CSV files")
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    base = [run.summary["base"]["mean_return"] for found in runs.values() for run in found if run.summary.get("base")]
+    print("\n".join(table(curves, options.marks or _marks(curves))))
+    if base:
+        print(f"\nbase policy, unsteered: {np.mean(base):.0f}")
+    draw(curves, float(np.mean(base)) if base else None, options.out, options.title)
+    print(f"\n{options.out}")
+
+
+def table(curves: Curves, marks: Sequence[float]) -> list[str]:
+    """Markdown: the mean return over seeds, and its least and greatest, where each curve passes each mark.
+
+    Curves are linear between their points; a mark outside a curve is left empty for its label.
+    """
+    lines = ["| control steps | " + " | ".join(f"{name} ({len(found)})" for name, found in curves.items()) + " |"]
+    lines.append("|---" * (1 + len(curves)) + "|")
+    for mark in marks:
+        cells = [_cell(found, mark) for found in curves.values()]
+        lines.append(f"| {mark:,.0f} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def draw(curves: Curves, base: float | None, path: Path, title: str | None) -> None:
+    """One line per label, the mean over its seeds; seeds thin, from the least to the greatest shaded; base dashed."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7.0, 4.0), layout="constrained")
+        axes = figure.add_subplot(xlabel="control steps, warm-up included where it was counted", ylabel="mean return")
+        for colour, (label, found) in zip(COLOURS * len(curves), curves.items(), strict=False):
+            _draw_label(axes, label, found, colour)
+        if base is not None:
+            axes.axhline(base, color="black", linestyle="--", linewidth=1.2, label="base policy")
+        axes.set_title(title or "")
+        axes.legend(frameon=False)
+        figure.savefig(path, dpi=110, facecolor="white")
+
+
+def _draw_label(axes: Any, label: str, found: Sequence[Curve], colour: str) -> None:
+    for one in found:
+        axes.plot(one.xs, one.ys, color=colour, linewidth=0.7, alpha=0.4)
+    begin, end = max(one.xs[0] for one in found), min(one.xs[-1] for one in found)
+    grid = np.unique([x for one in found for x in one.xs if begin <= x <= end])
+    values = np.array([np.interp(grid, one.xs, one.ys) for one in found])
+    axes.plot(grid, values.mean(0), color=colour, linewidth=2, label=f"{label} ({len(found)} seeds)")
+    axes.fill_between(grid, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
+
+
+def _cell(found: Sequence[Curve], mark: float) -> str:
+    values = [float(np.interp(mark, one.xs, one.ys)) for one in found if one.xs[0] <= mark <= one.xs[-1]]
+    if not values:
+        return ""
+    if len(values) == 1:
+        return f"{values[0]:.0f}"
+    return f"{np.mean(values):.0f} ({min(values):.0f} … {max(values):.0f})"
+
+
+def _marks(curves: Curves) -> list[float]:
+    """Five marks up to the end of the longest curve, round to two digits."""
+    end = max(one.xs[-1] for found in curves.values() for one in found)
+    return [float(f"{end * i / 5:.2g}") for i in range(1, 6)]
+
+
+def _curve(run: Run) -> Curve:
+    return Curve(tuple(point.env_steps for point in run.curve), tuple(point.mean_return for point in run.curve))
+
+
+def _labelled(argument: str) -> tuple[str, str]:
+    """`LABEL=PATTERN`, or a pattern alone, which is its own label."""
+    label, equals, pattern = argument.partition("=")
+    return (label, pattern) if equals and "/" not in label else (argument, argument)
+
+
+def _files(pattern: str) -> list[Path]:
+    found = [Path(name) for name in sorted(glob.glob(pattern))]
+    if not found:
+        raise ValueError(f"--official {pattern} matches no file; type the path of a CSV file, or a quoted glob")
+    return found
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ours", action="append", default=[], metavar="[LABEL=]RUNS")
+    parser.add_argument("--official", action="append", default=[], metavar="[LABEL=]CSV")
+    parser.add_argument("--out", type=Path, default=Path("compare_official.png"), help="the figure")
+    parser.add_argument("--title")
+    parser.add_argument("--marks", type=float, nargs="+", help="control steps at which the table reads the curves")
+    parser.add_argument("--chunk", type=int, default=4, help="control steps per step of Stable-Baselines3's count")
+    parser.add_argument("--x", help="column of the CSV files with the steps")
+    parser.add_argument("--y", help="column with the returns")
+    parser.add_argument("--scale", type=float, default=1.0, help="control steps per unit of --x")
+    options = parser.parse_args(arguments)
+    if (options.x is None) != (options.y is None):
+        parser.error("--x and --y come together; name both columns")
+    return options
+
+
+if __name__ == "__main__":
+    main()
