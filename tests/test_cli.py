@@ -65,7 +65,7 @@ def _build_error(*overrides: str) -> str:
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("train.py", ["task: gym, pendulum", "sac: dsrl_na", "logging: csv, none, tensorboard, wandb", "sac.alpha"]),
+        ("train.py", ["task: gym, halfcheetah", "sac: dsrl_na", "logging: csv, none, tensorboard, wandb", "sac.alpha"]),
         ("eval.py", ["checkpoint", "run=outputs"]),
     ],
 )
@@ -82,7 +82,7 @@ def test_help_shows_the_groups_and_loads_nothing_heavy(script: str, words: list[
     ("overrides", "words"),
     [
         (["task=pendulum", "sac.alfa=1"], "sac.alfa is no option; did you mean sac.alpha?"),
-        (["task=pendulums"], "task=pendulums is not known; choose one of gym, pendulum, pick_place, simple_pick"),
+        (["task=pendulums"], "task=pendulums is not known; choose one of gym, halfcheetah, hopper, pendulum, pick_place"),
         (["tusk=pendulum"], "tusk is no option; did you mean task?"),
         (["policy.camera_map.front=side"], "type +policy.camera_map.front=… to add it"),
     ],
