@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 from slurm_sweeps import Sweep, project, slurm, until, why_not
-
-from scripts.crash_test import told
+from toy_runs import told
 
 WHY_NOT = why_not()
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
@@ -75,6 +74,14 @@ def test_a_job_that_had_to_make_room_ends_like_one_that_had_not(job: int, how: s
     assert "going on after" in four.log(job), how
     assert "going on after" not in four.log(3)
     assert told(four.folder / str(job)) == told(four.folder / "3")
+    assert _replay_and_all(four.folder / str(job)) == _replay_and_all(four.folder / "3")
+
+
+def _replay_and_all(run: Path) -> str:
+    """The digest of all tensors from which a run goes on."""
+    newest = max((run / "resume").glob("0*"))
+    digest: str = json.loads((newest / "manifest.json").read_text())["tensors.safetensors"]
+    return digest
 
 
 def test_an_array_with_parallelism_one_never_runs_two_jobs(sweeps: Sweeps) -> None:
