@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from typing import Any
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import Container
 from omegaconf.errors import OmegaConfBaseException
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a file cannot become longer."""
 
 
 class UserError(Exception):
@@ -24,6 +28,13 @@ def run(main: Callable[[], Any]) -> None:
         main()
     except (HydraException, OmegaConfBaseException, UserError) as error:
         raise SystemExit(f"error: {explain(error)}") from None
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        what = error.filename or "what Hydra writes first"
+        raise SystemExit(
+            f"error: no room for {what} ({error.strerror}); make room and type the command again"
+        ) from None
 
 
 def explain(error: Exception) -> str:
@@ -32,6 +43,8 @@ def explain(error: Exception) -> str:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={choice} is not known; choose one of {', '.join(sorted(error.options))}"
     cause = error.__cause__
+    if isinstance(cause, UserError):
+        return str(cause)
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, Container):
         return _unknown_key(str(cause.full_key), cause.parent_node)
     group_typed = re.search(r"Could not override '(\S+)'.*?No match", str(error), re.DOTALL)
@@ -43,6 +56,8 @@ def explain(error: Exception) -> str:
 def _unknown_key(full_key: str, parent: Container) -> str:
     where, _, key = full_key.rpartition(".")
     known = [str(name) for name in parent] if hasattr(parent, "keys") else []
+    if full_key == "cluster":
+        return "cluster.… is no option without a cluster; type cluster=slurm or cluster=local before it"
     prefix = f"{where}." if where else ""
     near = get_close_matches(key, known, n=1)
     if near:

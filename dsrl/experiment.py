@@ -30,7 +30,7 @@ from dsrl.noise_action_env import FIRST_DRAWN_SEED, NoiseActionEnv
 from dsrl.replay import GIB, NOISE, buffer_length, checked_replay_bytes
 from dsrl.run import NoRoomError, RunFolder
 from dsrl.saved_runs import GROUPS as GROUPS
-from dsrl.saved_runs import Request, identity, kept_checkpoints, requests, resumed, saved_config
+from dsrl.saved_runs import Request, going_on, identity, requests, saved_config
 
 
 @dataclass
@@ -86,9 +86,7 @@ def train(cfg: DictConfig) -> float:
             with _user_errors():
                 check_budget(parts, screen.phase)
                 loggers: list[Logger] = [_instantiate(node) for node in logging.values()]
-                thread = workflow.make_thread(
-                    parts, folder, screen, signals, keep=kept_checkpoints(cfg), other=resumed(cfg)
-                )
+                thread = workflow.make_thread(parts, folder, screen, signals, **going_on(cfg))
             return workflow.train(parts, folder, loggers, screen, thread)
 
 

@@ -32,12 +32,19 @@ class Signals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        if isinstance(error, Stopped) and self.asked is not None:
-            before = self._before.get(self.asked)
-            if callable(before):
-                before(self.asked, None)
+        try:
+            if isinstance(error, Stopped) and self.asked is not None:
+                self._hand_on(self._before.get(self.asked))
+        finally:
+            for number, handler in self._before.items():
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def _hand_on(self, handler: Any) -> None:
+        """Call a handler undisturbed: SLURM may send a signal again while submitit's requeues."""
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
+        if callable(handler):
+            handler(self.asked, None)
 
     def stop_if_asked(self) -> None:
         """Raise `Stopped` if a signal has come."""
@@ -45,4 +52,5 @@ class Signals:
             raise Stopped(128 + self.asked)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.asked = signal.Signals(number)
+        if self.asked != signal.SIGUSR2:  # which asks to go on elsewhere: a SIGTERM that follows must not undo it
+            self.asked = signal.Signals(number)

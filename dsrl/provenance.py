@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+SUBMITTED = "submitted.json"  # in a copy of the code that was made for submitted jobs: the git state it was made from
 LISTED = 20  # changed files that are named
 
 
@@ -16,10 +18,8 @@ def environment() -> dict[str, Any]:
     """Plain values for JSON; `git_commit` and `git_changed` are null outside a git work tree."""
     import torch  # seconds to import
 
-    changed = _git("status", "--porcelain", "--untracked-files=no")
     return {
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_changed": None if changed is None else [line[2:].strip() for line in changed.splitlines()][:LISTED],
+        **git_state(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
@@ -27,7 +27,18 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _git(*arguments: str) -> str | None:
+def git_state() -> dict[str, Any]:
+    """Commit and changed files of the code that runs; of its original, where it is a copy for submitted jobs."""
+    submitted = ROOT / SUBMITTED
+    if submitted.is_file():
+        noted: dict[str, Any] = json.loads(submitted.read_text())
+        return noted
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    names = None if changed is None else [line[2:].strip() for line in changed.splitlines()][:LISTED]
+    return {"git_commit": git("rev-parse", "HEAD"), "git_changed": names}
+
+
+def git(*arguments: str) -> str | None:
     """What git says about the folder that this package was loaded from; None where it knows nothing of it."""
     try:
         command = ["git", "-C", str(ROOT), *arguments]

@@ -6,6 +6,7 @@ checkpoint = identity (what must not change) + loop (dsrl.training or dsrl.searc
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from dsrl.checkpoint import Checkpoints
 from dsrl.evaluation import Evaluation
 from dsrl.preemption import Signals
 from dsrl.run import RunFolder, write_json
+from dsrl.snapshot import is_exact
 from dsrl.stored import Tree
+
+LARGEST_SHARE = 0.02  # of a run's time that checkpoints between those of the loop may take
 
 
 class Continuation:
@@ -28,16 +32,21 @@ class Continuation:
         announce: Callable[[str], None],
         *,
         keep: int,
+        minutes: float | None,
         other: Path | None,
     ) -> None:
         """Find the newest whole checkpoint of `folder` or else, if given, of the run `other`.
 
-        `identity` must not change on the way: a run's numbers depend on it; `keep` is how many checkpoints stay.
+        `identity` must not change on the way: a run's numbers depend on it; `keep` is how many checkpoints stay;
+        after `minutes` without one there is one more, None for none but those of the loop.
         Raises ValueError where the checkpoint is of something else, FileNotFoundError where `other` has none.
         """
         self.folder, self.signals = folder, signals
         self.identity, self._announce = dict(identity), announce
         self._store = Checkpoints(folder.resume, keep)
+        self._failing = False  # said once, until one is written again
+        self._minutes = minutes
+        self._due: float | None = None  # when, on the monotonic clock; unknown until a round has been played
         self._gather: Callable[[], Tree] = dict
         self._newest: int | None = None  # decisions
         self._other = None if other is None else RunFolder(other)
@@ -58,22 +67,43 @@ class Continuation:
         self._gather = workflow
 
     def border(self, take: Callable[[], Tree], decisions: int) -> None:
-        """Write a checkpoint; where that fails, the one before stays and the run goes on."""
-        tree = {"identity": self.identity, "decisions": decisions, "loop": take(), "workflow": self._gather()}
-        try:
-            self._store.save(decisions, tree)
-            self._newest = decisions
-        except OSError as error:
-            kept = "there is none before" if self._newest is None else f"the one after {self._newest} stays"
-            self._announce(f"the checkpoint after {decisions} decisions could not be written ({error}); {kept}")
+        """Write a checkpoint; where that fails, the one before stays and the run goes on, which is said once."""
+        self._write(take(), decisions)
 
     def pause(self, take: Callable[[], Tree], decisions: int) -> None:
-        """Where a signal asked for it, write a checkpoint and raise `Stopped`."""
-        if self.signals.asked is None:
-            return
-        if self._newest != decisions:
-            self.border(take, decisions)
+        """Write a checkpoint where one is due or a signal asks for it, and then raise `Stopped`.
+
+        One that is only due is left out where worlds cannot be told: going on from it would not be exact.
+        """
+        if self._newest != decisions and (self.signals.asked is not None or self._is_due()):
+            loop = take()
+            if self.signals.asked is not None or is_exact(loop):
+                self._write(loop, decisions)
+            else:
+                self._minutes = None
         self.signals.stop_if_asked()
+
+    def _is_due(self) -> bool:
+        if self._minutes is None:
+            return False
+        if self._due is None:
+            self._due = time.monotonic() + 60 * self._minutes
+        return time.monotonic() >= self._due
+
+    def _write(self, loop: Tree, decisions: int) -> None:
+        tree = {"identity": self.identity, "decisions": decisions, "loop": loop, "workflow": self._gather()}
+        begin = time.monotonic()
+        try:
+            self._store.save(decisions, tree)
+            self._newest, self._failing = decisions, False
+        except OSError as error:
+            kept = "there is none before" if self._newest is None else f"the one after {self._newest} stays"
+            if not self._failing:
+                self._announce(f"the checkpoint after {decisions} decisions could not be written ({error}); {kept}")
+            self._failing = True
+        if self._minutes is not None:
+            end = time.monotonic()
+            self._due = end + max(60 * self._minutes, (end - begin) / LARGEST_SHARE)
 
     def farewell(self) -> str:
         """Why the run stops, and what to type."""

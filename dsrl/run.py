@@ -8,7 +8,6 @@ outputs/<date>/<time>/   .hydra/config.yaml   summary.json   metrics.csv   metri
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import traceback
@@ -20,6 +19,7 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import Tensor
 
+from dsrl.entry import NO_ROOM
 from dsrl.stored import Tree, give_tensors, take_tensors, write_whole
 
 
@@ -56,7 +56,7 @@ class RunFolder:
             sentence = f"{type(error).__name__}: {' '.join(str(error).split())}"
             with suppress(OSError):  # a full disk must not hide what happened
                 self.failure.write_text(f"{sentence}\n\n{traceback.format_exc()}")
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
                 raise NoRoomError(
                     f"{error.filename or self.path} could not be written ({error.strerror}); make room, then the same "
                     f"command with hydra.run.dir={self.path} goes on from its last checkpoint"

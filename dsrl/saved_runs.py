@@ -64,20 +64,19 @@ def identity(cfg: DictConfig, nodes: Mapping[str, DictConfig]) -> dict[str, Any]
     return {**{name: cfg[name] for name in scalars}, **groups}
 
 
-def kept_checkpoints(cfg: DictConfig) -> int:
-    """How many checkpoints stay. Raises ValueError for less than one."""
-    keep = cfg.keep_checkpoints
+def going_on(cfg: DictConfig) -> dict[str, Any]:
+    """What a run goes on from and leaves to go on from: `other`, `keep` and `minutes` of `Continuation`.
+
+    Raises ValueError for numbers that cannot be, FileNotFoundError where `resume` is no run.
+    """
+    keep, minutes = cfg.keep_checkpoints, cfg.checkpoint_minutes
     if not isinstance(keep, int) or keep < 1:
         raise ValueError(f"keep_checkpoints={keep} keeps none to go on from; type a number of at least 1")
-    return keep
-
-
-def resumed(cfg: DictConfig) -> Path | None:
-    """The run that another one is to go on from, None for none. Raises FileNotFoundError for what is no run."""
-    if cfg.resume is None:
-        return None
-    saved_config(RunFolder(Path(cfg.resume)))
-    return Path(cfg.resume)
+    if minutes is not None and (not isinstance(minutes, int | float) or minutes < 0):
+        raise ValueError(f"checkpoint_minutes={minutes} is no time; type minutes, or null for none between validations")
+    if cfg.resume is not None:
+        saved_config(RunFolder(Path(cfg.resume)))
+    return {"keep": keep, "minutes": minutes, "other": None if cfg.resume is None else Path(cfg.resume)}
 
 
 def _folders(asked: Any) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -89,8 +90,9 @@ def search(
         if keeper is not None:
             state = {"alive": torch.from_numpy(alive), "best": best, "ended": ended, "leader": leader}
             state |= {"tally": tally.state(), "random": snapshot.randomness(env)}
-            keeper.border(lambda kept=state: kept, tally.counters.decisions)  # type: ignore[misc]
-            keeper.pause(dict, tally.counters.decisions)
+            take: Callable[[], Tree] = partial(dict, state)
+            keeper.border(take, tally.counters.decisions)
+            keeper.pause(take, tally.counters.decisions)
     return tally.counters
 
 

@@ -91,6 +91,12 @@ def restore_worlds(env: NoiseActionEnv, collector: Collector[Any], state: Tree) 
     return True
 
 
+def is_exact(loop: Tree) -> bool:
+    """Whether a loop goes on to the last bit from what it told: its worlds could be told, or none was at play."""
+    state = loop.get("worlds")
+    return state is None or state["border"] or state["task"] is not None
+
+
 def start_randomness(seed: int, env: NoiseActionEnv) -> None:
     """Seed every generator that play and learning draw from."""
     torch.manual_seed(seed)

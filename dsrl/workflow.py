@@ -31,7 +31,7 @@ def train(
 
     It goes on where `thread` says, by default from the newest checkpoint in `folder`. Raises `Stopped` on a signal.
     """
-    thread = thread or make_thread(parts, folder, screen, Signals(), keep=1, other=None)
+    thread = thread or make_thread(parts, folder, screen, Signals(), keep=1, minutes=None, other=None)
     try:
         return _train(parts, folder, loggers, screen, thread)
     except Stopped:
@@ -42,11 +42,18 @@ def train(
 
 
 def make_thread(
-    parts: Parts, folder: RunFolder, screen: Screen, signals: Signals, *, keep: int, other: Path | None
+    parts: Parts,
+    folder: RunFolder,
+    screen: Screen,
+    signals: Signals,
+    *,
+    keep: int,
+    minutes: float | None,
+    other: Path | None,
 ) -> Continuation:
     """What the run goes on from, see `Continuation`; checkpoints are those of one policy's weights."""
     identity = {**parts.identity, "policy_sha256": policy_sha256(parts)}
-    return Continuation(folder, identity, signals, screen.phase, keep=keep, other=other)
+    return Continuation(folder, identity, signals, screen.phase, keep=keep, minutes=minutes, other=other)
 
 
 def _train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, thread: Continuation) -> float:

@@ -144,7 +144,7 @@ def _options(kind: str, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
     parser.add_argument("--chunk", type=int, default=8, help="actions per chunk")
     parser.add_argument("--hidden", type=int, default=256, help="width of the network")
-    parser.add_argument("--depth", type=int, default=3, help="hidden layers")
+    parser.add_argument("--depth", type=int, default=3, help="residual layers")
     parser.add_argument(
         "--num-steps", type=int, default=5, help="steps of a denoising, unless policy.num_steps is given"
     )

@@ -17,8 +17,8 @@ NUM_WORLDS = 4
 
 
 @cache
-def simple_pick(control: str = "hand", num_worlds: int = NUM_WORLDS) -> SimplePick:
-    return SimplePick(num_worlds, control, "sparse", max_steps=24, image_size=96, backend="cpu")
+def simple_pick(control: str = "hand", num_worlds: int = NUM_WORLDS, observation: str = "images") -> SimplePick:
+    return SimplePick(num_worlds, control, "sparse", 24, image_size=96, backend="cpu", observation=observation)
 
 
 @cache

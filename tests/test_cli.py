@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +42,16 @@ def _run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         timeout=300,
         check=False,
     )
+
+
+def test_a_run_that_has_no_room_to_begin_ends_in_one_sentence(tmp_path: Path) -> None:
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+    command = [sys.executable, str(ROOT / "train.py"), f"hydra.run.dir={tmp_path}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, preexec_fn=no_room, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: no room for .*; make room and type the command again\n", done.stderr)
 
 
 def _build_error(*overrides: str) -> str:

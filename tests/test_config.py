@@ -109,7 +109,13 @@ def test_a_choice_is_named_like_the_module_that_it_builds(group: str) -> None:
 
 def test_every_scalar_of_the_settings_stands_in_train_yaml() -> None:
     cfg = OmegaConf.load(CONF / "train.yaml")
-    assert set(Settings.__dataclass_fields__) == set(cfg) - {"defaults", "hydra", "resume", "keep_checkpoints"}
+    assert set(Settings.__dataclass_fields__) == set(cfg) - {
+        "defaults",
+        "hydra",
+        "resume",
+        "keep_checkpoints",
+        "checkpoint_minutes",
+    }
 
 
 @pytest.mark.parametrize("name", ["train", "eval"])
@@ -138,10 +144,20 @@ def test_the_temperature_is_a_number_or_auto() -> None:
     assert _compose("sac.alpha=auto").sac.alpha == "auto"
 
 
-def test_slurm_takes_its_resources_from_the_cluster_group() -> None:
-    launcher = _compose("cluster=slurm", "cluster.partition=gpu", "cluster.minutes=90").hydra.launcher
-    assert (launcher.partition, launcher.timeout_min) == ("gpu", 90)
-    assert launcher._target_.endswith("SlurmLauncher")
+@pytest.mark.parametrize("cluster", ["local", "slurm"])
+def test_keys_of_a_cluster_are_the_signature_of_its_launcher(cluster: str) -> None:
+    cfg = _compose(f"cluster={cluster}", "cluster.parallel=3")
+    launcher = cfg.hydra.launcher
+    required, known = _required_and_known(launcher._target_)
+    assert {key for key in launcher if key != "_target_"} == required == known
+    assert launcher.parallel == 3
+    assert cfg.hydra.mode.name == "MULTIRUN"  # so that `cluster=…` submits without further flags
+
+
+def test_without_a_cluster_runs_stay_in_the_process_that_was_started() -> None:
+    cfg = _compose()
+    assert "cluster" not in cfg
+    assert cfg.hydra.launcher._target_.endswith("BasicLauncher")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import torch
 
 from dsrl.interfaces import Encoding
 from dsrl.policy.identity import IdentityPolicy
+from dsrl.stored import read_tree, write_tree
 from dsrl.task.gym import GymTask
 
 
@@ -87,3 +88,26 @@ def test_identity_scales_noise_to_the_action_box_and_leaves_it_alone():
 def test_identity_needs_an_action_box():
     with pytest.raises(ValueError, match="policy=identity needs a task with an action box but object has none; choose"):
         IdentityPolicy(object())
+
+
+@pytest.mark.parametrize("id", ["MountainCarContinuous-v0", "Hopper-v5", "Ant-v5"])
+def test_worlds_told_in_mid_episode_go_on_to_the_last_bit_in_another_task(id, tmp_path):
+    one, other = (GymTask(id, num_envs=2, max_steps=30) for _ in range(2))
+    actions = torch.rand(50, 2, one.action_dim, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    one.reset(torch.arange(2), seeds=[3, 4])
+    for action in actions[:17]:
+        one.step(action)
+    one.reset(torch.tensor([1]), seeds=[5])
+    one.step(actions[17])
+    write_tree(tmp_path, one.state())
+    other.reset(torch.arange(2), seeds=[6, 7])
+    other.step(actions[0])
+    other.set_state(read_tree(tmp_path))
+    for number, action in enumerate(actions[18:]):
+        if number == 10:  # each draws from its own stream
+            one.reset(torch.tensor([0]))
+            other.reset(torch.tensor([0]))
+        step, again = one.step(action), other.step(action)
+        for name in ("reward", "terminated", "truncated"):
+            assert torch.equal(getattr(step, name), getattr(again, name))
+        assert torch.equal(one.observe().state, other.observe().state)

@@ -32,7 +32,7 @@ NEVER = {
 }
 EXPERIMENT = {"dsrl.task", "dsrl.policy", "dsrl.sac", "dsrl.noise", "genesis", "lerobot"}
 CONFIG = {"hydra", "omegaconf"}  # met by these alone:
-MEETS_CONFIG = ("entry", "experiment", "saved_runs")
+MEETS_CONFIG = ("entry", "experiment", "hparams", "saved_runs")
 HEAVY_AT_THE_TOP = {"genesis", "lerobot", "wandb", "tianshou", "matplotlib", "scipy.stats", "av"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from dsrl.interfaces import Encoding, Observation
 from dsrl.policy import diffusion_mlp, flow_mlp
 from dsrl.policy._mlp_checkpoint import CONFIG, WEIGHTS, load_checkpoint
+from dsrl.task.simple_pick import SimplePick
 from scripts import pretrain
 from scripts.pretrain_mlp import Clips, Recordings
 
@@ -37,8 +39,9 @@ def numpy_network(weights: dict[str, torch.Tensor]) -> Callable[[Floats, Floats,
         hidden = silu(features @ w["from_state.0.weight"].T + w["from_state.0.bias"])
         hidden = hidden @ w["from_state.2.weight"].T + w["from_state.2.bias"]
         hidden = hidden + np.concatenate([np.sin(angles), np.cos(angles)]) @ w["from_time.weight"].T
-        hidden = silu(hidden + noisy @ w["from_noisy.weight"].T)
-        hidden = hidden + silu(hidden @ w["inner.0.weight"].T + w["inner.0.bias"])
+        hidden = hidden + noisy @ w["from_noisy.weight"].T
+        for layer in ("residual.0", "residual.1"):
+            hidden = hidden + silu(hidden @ w[f"{layer}.weight"].T + w[f"{layer}.bias"])
         return np.asarray(hidden @ w["out.weight"].T + w["out.bias"])
 
     return predict
@@ -273,3 +276,12 @@ def test_damaged_weights_are_one_sentence(tmp_path: Path) -> None:
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:100])
     with pytest.raises(ValueError, match=r"does not fit the sizes"):
         load_checkpoint(str(folder), "flow_mlp")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bundled_policies_fit_their_task_and_no_task_with_cameras(kind: str) -> None:
+    policy = load(kind, Path("simple_pick_state") / kind, num_steps=None)
+    worlds = partial(SimplePick, 2, "hand", "sparse", max_steps=32, image_size=96, backend="cpu")
+    policy.check_fits(worlds(observation="state"))
+    with pytest.raises(ValueError, match=r"has a 13-dim state but the task has a 4-dim one; .*task\.observation=state"):
+        policy.check_fits(worlds())

@@ -12,6 +12,7 @@ from genesis_worlds import NUM_WORLDS, simple_pick
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsrl.policy.flow_mlp import FlowMLP
 from dsrl.policy.smolvla import SmolVLA
 from scripts import collect_demos, pretrain, pretrain_smolvla
 from scripts.cloning import choose_frames
@@ -54,6 +55,19 @@ def test_demonstrations_become_a_checkpoint_that_steers(
     pretrain.main()
     policy = SmolVLA(str(out), "cpu", "checkpoint")  # checks weights, statistics and steering as it loads
     policy.check_fits(simple_pick())
+    assert policy.chunk_shape == (CHUNK, 4)
+
+
+def test_demonstrations_without_pictures_become_a_low_dimensional_policy(tmp_path: Path) -> None:
+    task = simple_pick(observation="state")
+    writer = collect_demos.create_dataset(tmp_path / "demos", task, "simple_pick")
+    frames = collect_demos.record(task, list(range(NUM_WORLDS)), np.random.default_rng(0), 0.0, 0.0)
+    collect_demos.write(writer, frames, range(NUM_WORLDS))
+    writer.finalize()
+    options = ["--hidden", "16", "--steps", "4", "--batch", "8", "--held-out", "0.25", "--extra-frames", "2"]
+    pretrain.main(["--policy", "flow_mlp", "--dataset", str(tmp_path / "demos"), "--out", str(tmp_path), *options])
+    policy = FlowMLP(str(tmp_path), "cpu")
+    policy.check_fits(task)
     assert policy.chunk_shape == (CHUNK, 4)
 
 

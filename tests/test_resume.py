@@ -2,78 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from test_workflow import SAC, _parts
-from torch import Tensor
+from toy_runs import BUILDERS, Told, parts_of, run, told
 from toys import Guess
 
-from dsrl import workflow
+from dsrl import resume, workflow
 from dsrl.checkpoint import Checkpoints
-from dsrl.experiment import Parts
-from dsrl.logging.csv import CsvLogger
-from dsrl.logging.tensorboard import TensorBoardLogger
-from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.learning import Training
 from dsrl.preemption import Signals, Stopped
-from dsrl.progress import Screen
 from dsrl.resume import Continuation
 from dsrl.run import RunFolder
-from dsrl.sac.dsrl_na import build_dsrl_na
-from dsrl.sac.golden_ticket import build_golden_ticket
-
-
-class Told(Guess):
-    """The toy, with worlds that can be told in mid-episode."""
-
-    def state(self) -> dict[str, Tensor]:
-        return {"target": self.target.clone(), "elapsed": self.elapsed.clone()}
-
-    def set_state(self, state: dict[str, Tensor]) -> None:
-        self.target, self.elapsed = state["target"].clone(), state["elapsed"].clone()
-
-
-def parts_of(algorithm: str, task: type[Guess] = Guess) -> Parts:
-    parts = _parts()
-    env = NoiseActionEnv(task(4, max_steps=6), parts.policy, parts.noise, horizon=2)
-    spaces = env.observation_space, env.action_space
-
-    def make_algorithm() -> Any:
-        torch.manual_seed(0)
-        if algorithm == "golden_ticket":
-            return build_golden_ticket(*spaces, candidates=4)
-        options = {"decoder": env.decode, "chunk_shape": env.chunk_shape, "replay": "context"}
-        return build_dsrl_na(*spaces, **(SAC | {"alpha": "auto"}), **options, noise_critic_grad_steps=2)
-
-    build = parts.make_algorithm if algorithm == "sac" else make_algorithm
-    settings = replace(parts.settings, decisions=120, warmup_decisions=20, eval_every=40, video_episodes=0)
-    return replace(parts, settings=settings, task=env.task, env=env, make_algorithm=build, identity={"seed": 0})
-
-
-def run(folder: Path, parts: Parts, signals: Signals | None = None, other: Path | None = None) -> None:
-    run_folder, screen = RunFolder(folder), Screen()
-    folder.mkdir(exist_ok=True)
-    loggers = [CsvLogger(str(folder)), TensorBoardLogger(str(folder))]
-    thread = workflow.make_thread(parts, run_folder, screen, signals or Signals(), keep=9, other=other)
-    workflow.train(parts, run_folder, loggers, screen, thread)
-
-
-def told(folder: Path) -> dict[str, Any]:
-    """All results in a folder that do not depend on the clock."""
-    summary = json.loads((folder / "summary.json").read_text())
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    for figures in (summary, *rows):
-        figures.pop("wall_time_s", None)
-    summary.pop("setup_time_s")
-    manifests = {name: RunFolder(folder).checkpoint_sha256(name) for name in ("best", "last")}
-    table = (folder / "metrics.csv").read_text().splitlines()
-    return {"summary": summary, "rows": rows, "checkpoints": manifests, "table": (table[0], len(table))}
 
 
 class Killed(BaseException):
@@ -84,6 +29,19 @@ class Killed(BaseException):
 def nothing_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take longer than the runs."""
     monkeypatch.setattr(workflow.report, "draw_learning_curve", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
+    """What a run of an algorithm, on worlds that can be told or not, leaves when nothing disturbs it."""
+
+    @cache
+    def played(algorithm: str, task: type[Guess] = Guess) -> dict[str, Any]:
+        folder = tmp_path_factory.mktemp(algorithm)
+        run(folder, parts_of(algorithm, task))
+        return told(folder)
+
+    return played
 
 
 @pytest.fixture
@@ -107,11 +65,11 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
     return arm
 
 
-@pytest.mark.parametrize("algorithm", ["sac", "na", "golden_ticket"])
+@pytest.mark.parametrize("algorithm", BUILDERS)
 def test_a_run_killed_at_every_checkpoint_ends_like_one_that_is_not(
-    algorithm: str, tmp_path: Path, killed: Callable[[int, str], None]
+    algorithm: str, tmp_path: Path, killed: Callable[[int, str], None], whole: Callable[..., dict[str, Any]]
 ) -> None:
-    run(tmp_path / "whole", parts_of(algorithm))
+    undisturbed = whole(algorithm)
     killed(1, "before")
     with pytest.raises(Killed):
         run(tmp_path / "cut", parts_of(algorithm))
@@ -125,7 +83,66 @@ def test_a_run_killed_at_every_checkpoint_ends_like_one_that_is_not(
         except Killed:
             pass
     assert starts == {"golden_ticket": 3}.get(algorithm, 5)
+    assert told(tmp_path / "cut") == undisturbed
+
+
+@pytest.mark.parametrize("algorithm", ["dsrl_sac", "dsrl_na"])
+def test_checkpoints_by_the_clock_lie_in_mid_episode_and_a_kill_loses_no_more_than_a_round(
+    algorithm: str,
+    tmp_path: Path,
+    killed: Callable[[int, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    whole: Callable[..., dict[str, Any]],
+) -> None:
+    undisturbed, ended = whole(algorithm, Told), False
+    monkeypatch.setattr(resume, "LARGEST_SHARE", float("inf"))  # after every round
+    while not ended:
+        killed(7, "after")
+        try:
+            run(tmp_path / "cut", parts_of(algorithm, Told), minutes=0.0)
+            ended = True
+        except Killed:
+            newest = int(max(path.name for path in RunFolder(tmp_path / "cut").resume.iterdir()))
+            assert newest % 4 == 0  # a round is a decision in each of 4 worlds
+    assert newest == 108  # killed after 24 (after warm-up comes one more), 52, 80 and 108 of 120 decisions
+    assert told(tmp_path / "cut") == undisturbed
+
+
+def test_worlds_that_cannot_be_told_get_no_checkpoint_by_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resume, "LARGEST_SHARE", float("inf"))
+    run(tmp_path, parts_of("dsrl_sac"), minutes=0.0)
+    found = sorted(int(path.name) for path in RunFolder(tmp_path).resume.iterdir())
+    assert found == [20, 40, 80, 120]  # after warm-up and validations
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_a_collapse_is_said_and_stops_like_in_a_run_that_was_not_killed(
+    stop: bool, tmp_path: Path, killed: Callable[[int, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate = Training._validate
+
+    def fading(self: Training) -> Any:
+        result, solved = validate(self), len(self.curve) <= 2
+        scripted = replace(result, successes=(solved,) * len(result.seeds))
+        self.curve[-1] = replace(self.curve[-1], evaluation=scripted)
+        return scripted
+
+    monkeypatch.setattr(Training, "_validate", fading)
+    parts = parts_of("dsrl_sac")
+    parts.settings.stop_on_collapse = stop
+    run(tmp_path / "whole", parts)
+    for nth in (1, 1, -1):
+        killed(nth, "after")
+        try:
+            run(tmp_path / "cut", parts)
+        except Killed:
+            assert nth == 1
     assert told(tmp_path / "cut") == told(tmp_path / "whole")
+    summary = told(tmp_path / "cut")["summary"]
+    assert summary["collapse"].startswith("training has collapsed: validation success is 0%")
+    assert summary["decisions"] == (80 if stop else 120)
 
 
 def asked_after(rounds: int, monkeypatch: pytest.MonkeyPatch) -> Signals:
@@ -142,16 +159,20 @@ def asked_after(rounds: int, monkeypatch: pytest.MonkeyPatch) -> Signals:
 
 
 @pytest.mark.parametrize("rounds", [2, 5, 8, 13])
-@pytest.mark.parametrize("algorithm", ["sac", "na"])
+@pytest.mark.parametrize("algorithm", ["dsrl_sac", "dsrl_na"])
 def test_a_signal_stops_a_run_in_mid_episode_and_nothing_is_lost(
-    algorithm: str, rounds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    algorithm: str,
+    rounds: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whole: Callable[..., dict[str, Any]],
 ) -> None:
-    run(tmp_path / "whole", parts_of(algorithm, Told))
+    undisturbed = whole(algorithm, Told)
     with monkeypatch.context() as patch, pytest.raises(Stopped) as stopped:
         run(tmp_path / "cut", parts_of(algorithm, Told), asked_after(rounds, patch))
     assert stopped.value.code == 128 + signal.SIGTERM
     run(tmp_path / "cut", parts_of(algorithm, Told))
-    assert told(tmp_path / "cut") == told(tmp_path / "whole")
+    assert told(tmp_path / "cut") == undisturbed
 
 
 def test_worlds_that_cannot_be_told_begin_new_episodes_after_a_signal(
@@ -159,22 +180,24 @@ def test_worlds_that_cannot_be_told_begin_new_episodes_after_a_signal(
 ) -> None:
     for name in ("one", "two"):
         with monkeypatch.context() as patch, pytest.raises(Stopped):
-            run(tmp_path / name, parts_of("sac"), asked_after(13, patch))
-        run(tmp_path / name, parts_of("sac"))
+            run(tmp_path / name, parts_of("dsrl_sac"), asked_after(13, patch))
+        run(tmp_path / name, parts_of("dsrl_sac"))
     assert told(tmp_path / "one") == told(tmp_path / "two")
     assert told(tmp_path / "one")["summary"]["decisions"] == 120
 
 
-def test_another_run_is_continued_in_a_folder_of_its_own(tmp_path: Path, killed: Callable[[int, str], None]) -> None:
-    run(tmp_path / "whole", parts_of("sac"))
+def test_another_run_is_continued_in_a_folder_of_its_own(
+    tmp_path: Path, killed: Callable[[int, str], None], whole: Callable[..., dict[str, Any]]
+) -> None:
+    undisturbed = whole("dsrl_sac")
     killed(2, "after")
     with pytest.raises(Killed):
-        run(tmp_path / "one", parts_of("sac"))
+        run(tmp_path / "one", parts_of("dsrl_sac"))
     killed(-1, "after")
-    run(tmp_path / "two", parts_of("sac"), other=tmp_path / "one")
-    assert told(tmp_path / "two") == told(tmp_path / "whole")
+    run(tmp_path / "two", parts_of("dsrl_sac"), other=tmp_path / "one")
+    assert told(tmp_path / "two") == undisturbed
     with pytest.raises(FileNotFoundError, match=r"resume=.*three holds no checkpoint"):
-        run(tmp_path / "four", parts_of("sac"), other=tmp_path / "three")
+        run(tmp_path / "four", parts_of("dsrl_sac"), other=tmp_path / "three")
 
 
 def test_the_base_policy_is_played_once(
@@ -182,16 +205,16 @@ def test_the_base_policy_is_played_once(
 ) -> None:
     killed(1, "before")
     with pytest.raises(Killed):
-        run(tmp_path, parts_of("sac"))
+        run(tmp_path, parts_of("dsrl_sac"))
     killed(-1, "after")
     monkeypatch.setattr(workflow, "prior_noise", lambda noise, bounded: pytest.fail("played again"))
-    run(tmp_path, parts_of("sac"))
+    run(tmp_path, parts_of("dsrl_sac"))
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
-    run(tmp_path, parts_of("sac"))
+    run(tmp_path, parts_of("dsrl_sac"))
     with pytest.raises(ValueError, match=r"seed is 1 but the checkpoint in .* is of a run with 0; give it the same"):
-        run(tmp_path, replace(parts_of("sac"), identity={"seed": 1}))
+        run(tmp_path, replace(parts_of("dsrl_sac"), identity={"seed": 1}))
 
 
 def test_a_signal_is_handed_to_the_handler_that_was_there_before() -> None:

@@ -9,10 +9,12 @@ import pytest
 import torch
 from genesis_worlds import perfect_targets, pick_place, play, restart, simple_pick
 
+from dsrl.stored import read_tree, write_tree
 from dsrl.task import _genesis
 from dsrl.task._tabletop import COLOURS, Tabletop
 from dsrl.task.pick_place import PickPlace
 from dsrl.task.simple_pick import SimplePick
+from dsrl.video import Film, can_film
 
 EVERYONE = torch.arange(4)
 
@@ -75,6 +77,34 @@ def test_a_perfect_operator_picks_the_named_cube_up_in_every_world(control):
         assert torch.equal(step.terminated, step.success)
         assert torch.equal(step.reward, step.success.float())
         assert not (step.truncated & step.terminated).any()
+
+
+def test_state_observations_tell_where_the_cubes_are_the_named_one_first_and_draw_nothing(monkeypatch):
+    task = simple_pick(observation="state")
+    restart(task)
+    with monkeypatch.context() as patch:
+        patch.setattr(task._film_camera, "render", None)  # whoever drew would fail
+        observation = task.observe()
+    assert observation.images == {}
+    assert task.cameras == {}
+    state = observation.state
+    torch.testing.assert_close(state[:, :4], task.robot_state())
+    torch.testing.assert_close(state[:, 4:7], task.named_cube())
+    for row, named in enumerate(task.named.tolist()):
+        others = task.cube_positions()[row, [(named + 1) % 3, (named + 2) % 3]]
+        torch.testing.assert_close(state[row, 7:], others.flatten())
+    assert any(step.success.all() for step in play(task, perfect_targets(task)))
+
+
+def test_a_film_of_state_observations_shows_what_bystanders_see():
+    film = Film(simple_pick(observation="state"), num_worlds=2)
+    assert can_film(film._task)
+    film.reset(EVERYONE, [0, 1, 2, 3])
+    for _ in range(2):
+        film.step(film.hold())
+    (first,), (second,) = film.frames
+    assert first.shape == second.shape == (240, 320, 3)
+    assert not np.array_equal(first, second)
 
 
 def test_a_single_world_works_like_many():
@@ -167,6 +197,7 @@ def test_a_cube_held_over_the_box_is_not_placed_yet():
     [
         ({"control": "x"}, r"task\.control='x' is not known; choose one of hand, joint"),
         ({"reward": "x"}, r"task\.reward='x' is not known; choose one of sparse, dense"),
+        ({"observation": "x"}, r"task\.observation='x' is not known; choose one of images, state"),
         ({"backend": "x"}, r"task\.backend='x' is not known; choose one of cpu, gpu"),
         ({"num_envs": 0}, r"num_envs=0: a task needs at least one world"),
     ],
@@ -198,3 +229,24 @@ def test_an_error_of_opengl_names_the_packages_to_install_and_others_pass_throug
 def test_the_shared_base_cannot_be_a_task_by_itself():
     with pytest.raises(TypeError, match="abstract"):
         Tabletop(1, "hand", "sparse", 24, 96, "cpu")  # type: ignore[abstract]
+
+
+def test_worlds_told_in_mid_episode_go_on_to_the_last_bit_from_files(task, tmp_path):
+    restart(task, 30)
+    targets = perfect_targets(task)
+    play(task, targets[:, :11])  # on the way up, cubes in the fingers
+    write_tree(tmp_path, task.state())
+
+    def rest():
+        task.reset(torch.tensor([2]))  # draws on from its own stream
+        steps = play(task, targets[:, 11:16])
+        step = task.step(task.hold())
+        assert all(not one.truncated.any() for one in steps)
+        seen = task.observe()
+        return [task.cube_positions(), seen.state, step.reward, *seen.images.values()]
+
+    undisturbed = rest()
+    restart(task, 90)
+    play(task, targets[:, :3])
+    task.set_state(read_tree(tmp_path))
+    assert all(torch.equal(one, other) for one, other in zip(undisturbed, rest(), strict=True))

@@ -17,11 +17,17 @@ MAKERS: dict[str, Callable[[], Task]] = {
     "hopper": lambda: GymTask("Hopper-v5", num_envs=3, max_steps=12),
     "simple_pick": genesis_worlds.simple_pick,
     "simple_pick joint": lambda: genesis_worlds.simple_pick("joint"),
+    "simple_pick state": lambda: genesis_worlds.simple_pick(observation="state"),
     "pick_place": genesis_worlds.pick_place,
 }
 """Name -> a task of at least 3 worlds; made once, when its first test runs."""
 
-STILL_WITHIN: dict[str, float] = {"simple_pick": 5e-3, "simple_pick joint": 1e-2, "pick_place": 5e-3}
+STILL_WITHIN: dict[str, float] = {
+    "simple_pick": 5e-3,
+    "simple_pick joint": 1e-2,
+    "simple_pick state": 5e-3,
+    "pick_place": 5e-3,
+}
 """Name -> how far the state may drift in five held steps, for tasks whose `hold` means standing still."""
 
 

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import io
+import os
+import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 class TensorBoardLogger:
-    """Scalars over `env_steps`. See them with `tensorboard --logdir outputs`."""
+    """Scalars over `env_steps`. See them with `tensorboard --logdir outputs`.
+
+    Every point is in its file when `log` returns: the writers of torch and tensorboard keep points in a thread of their
+    own for two minutes, where a kill loses them and a full disk ends in a traceback of that thread.
+    """
 
     def __init__(self, folder: str) -> None:
         """Write events to `folder`/tensorboard, beside those of earlier parts of the run."""
-        from torch.utils.tensorboard import SummaryWriter
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
+        self._event, self._summary, self._log_of = event_pb2.Event, summary_pb2.Summary, event_pb2.SessionLog
+        self._record_writer = RecordWriter
         self._folder = Path(folder) / "tensorboard"
-        self._make = SummaryWriter
-        self._writer: SummaryWriter | None = None
+        self._file: Path | None = None
         self._latest = -1  # env_steps
 
     def log(self, metrics: Mapping[str, float], env_steps: int) -> None:
         """Add one point to the curve of every metric."""
-        if self._writer is None:
-            self._writer = self._make(self._folder)
-        for name, value in metrics.items():
-            self._writer.add_scalar(name, value, env_steps)
+        values = [self._summary.Value(tag=name, simple_value=float(value)) for name, value in metrics.items()]
+        self._write(step=env_steps, summary=self._summary(value=values))
         self._latest = max(self._latest, env_steps)
 
     def video(self, name: str, path: Path, env_steps: int) -> None:
@@ -37,9 +46,20 @@ class TensorBoardLogger:
         """Begin an event file that hides what earlier ones hold beyond `position`."""
         self._latest = -1 if position is None else position
         if any(self._folder.glob("events*")):
-            self._writer = self._make(self._folder, purge_step=self._latest + 1)
+            self._write(step=self._latest + 1, session_log=self._log_of(status=self._log_of.START))
 
     def close(self) -> None:
-        """Flush and close the event file."""
-        if self._writer is not None:
-            self._writer.close()
+        """Every point is on disk already."""
+
+    def _write(self, **event: Any) -> None:
+        records = io.BytesIO()
+        writer = self._record_writer(records)
+        now = time.time()
+        if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            begun = sum(1 for _ in self._folder.glob("events*"))  # TensorBoard reads the files of a folder by name
+            self._file = self._folder / f"events.out.tfevents.{now:017.6f}.{socket.gethostname()}.{os.getpid()}.{begun}"
+            writer.write(self._event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+        writer.write(self._event(wall_time=now, **event).SerializeToString())
+        with self._file.open("ab") as file:
+            file.write(records.getvalue())

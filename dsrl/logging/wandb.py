@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,36 +36,63 @@ class WandbLogger:
         self._folder = folder
         self._identity: dict[str, Any] = {"project": project, "entity": entity, "group": group, "name": name}
         self._identity |= {"id": _run_id(Path(folder) / "wandb_run_id.txt"), "resume": "allow"}
-        self._timeout = timeout
+        self._timeout, self._gone = timeout, False
         self.run = self._start(mode)
-        self._logged, self._known = 0, int(self.run.starting_step)  # calls: made, and those that wandb holds
+        self._points: list[dict[str, float]] = []
+        self._known = int(self.run.starting_step)  # how many points the server holds
         self.run.define_metric("env_steps")
         self.run.define_metric("*", step_metric="env_steps")
 
     def log(self, metrics: Mapping[str, float], env_steps: int) -> None:
         """Add one point to the curve of every metric."""
-        self._log({**metrics, "env_steps": env_steps})
+        point = {**{name: float(value) for name, value in metrics.items()}, "env_steps": float(env_steps)}
+        self._points.append(point)
+        self._send(point)
 
     def video(self, name: str, path: Path, env_steps: int) -> None:
         """Upload an mp4 (kept in the run's own folder when offline)."""
-        self._log({name: wandb.Video(str(path), format="mp4"), "env_steps": env_steps})
+        self._points.append({"env_steps": float(env_steps)})
+        self._send({name: wandb.Video(str(path), format="mp4"), "env_steps": env_steps})
 
-    def position(self) -> int:
-        """How many points were logged."""
-        return self._logged
+    def position(self) -> list[dict[str, float]]:
+        """All points: wandb writes late, so that a kill may take with it what had been logged."""
+        return list(self._points)
 
-    def rewind(self, position: int | None) -> None:
-        """Go on after `position` points. What wandb holds beyond cannot be cut: it is not sent again."""
-        self._logged = position or 0
+    def rewind(self, position: list[dict[str, float]] | None) -> None:
+        """Go on after the points of `position`; those that the server lacks are sent again, under the same steps.
+
+        Offline, this process's part holds the whole run from its first point. Parts of processes before would bring
+        points twice: they move to wandb/interrupted, where `wandb sync --sync-all` does not look.
+        """
+        self._points = []
+        for point in position or ():
+            self._points.append(point)
+            self._send(point)
+        own = Path(self.run.dir).parent
+        for part in (Path(self._folder) / "wandb").glob(f"offline-run-*-{self._identity['id']}"):
+            if self.run.settings.mode == "offline" and part.resolve() != own.resolve():
+                part.rename(_made(part.parent / "interrupted") / part.name)
 
     def close(self) -> None:
         """Finish the run."""
-        self.run.finish()
+        with self._outlived():
+            self.run.finish()
 
-    def _log(self, point: dict[str, Any]) -> None:
-        self._logged += 1
-        if self._logged > self._known:
-            self.run.log(point)
+    def _send(self, point: Mapping[str, Any]) -> None:
+        step = len(self._points) - 1
+        if step >= self._known:
+            with self._outlived():
+                self.run.log(dict(point), step=step)
+
+    @contextmanager
+    def _outlived(self) -> Iterator[None]:
+        """Go on, and say so once, where wandb's own process has ended: SLURM's SIGTERM reaches that one too."""
+        try:
+            yield
+        except ConnectionError as error:
+            if not self._gone:
+                self._gone = True
+                print(f"wandb's own process has ended ({error}); going on without it, metrics.csv holds every point")
 
     def _start(self, mode: Mode) -> Any:
         if mode != "online":
@@ -73,9 +101,8 @@ class WandbLogger:
             return self._init(mode)
         except (wandb.errors.CommError, wandb.errors.UsageError, TimeoutError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            print(
-                f"wandb is out of reach ({reason}); logging offline, upload later with: wandb sync {self._folder}/wandb"
-            )
+            parts = f"{self._folder}/wandb/offline-run-*"
+            print(f"wandb is out of reach ({reason}); logging offline, upload later with: wandb sync {parts}")
             wandb.teardown()
             return self._init("offline")
 
@@ -89,3 +116,8 @@ def _run_id(file: Path) -> str:
     if not file.is_file():
         file.write_text(secrets.token_hex(4))
     return file.read_text().strip()
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder

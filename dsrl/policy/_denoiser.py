@@ -25,7 +25,7 @@ class Denoiser(nn.Module):
         self.from_state = nn.Sequential(nn.Linear(num_features, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
         self.from_noisy = nn.Linear(chunk, hidden, bias=False)
         self.from_time = nn.Linear(2 * _FREQUENCIES, hidden, bias=False)
-        self.inner = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(depth - 1))
+        self.residual = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(depth))
         self.out = nn.Linear(hidden, chunk)
 
     def timed(self, time: Tensor) -> Tensor:
@@ -37,8 +37,8 @@ class Denoiser(nn.Module):
 
     def forward(self, seen: Tensor, noisy: Tensor, timed: Tensor) -> Tensor:
         """seen [B, H] of `from_state`, noisy [B, N], timed [B or 1, H] of `timed`: [B, N]."""
-        hidden = F.silu(seen + timed + self.from_noisy(noisy))
-        for layer in self.inner:
+        hidden = seen + timed + self.from_noisy(noisy)
+        for layer in self.residual:
             hidden = hidden + F.silu(layer(hidden))
         predicted: Tensor = self.out(hidden)
         return predicted

@@ -25,7 +25,7 @@ class MLPConfig:
     policy: str  # the kind: flow_mlp or diffusion_mlp
     chunk: int  # actions per chunk
     hidden: int  # width of the network
-    depth: int  # hidden layers
+    depth: int  # residual layers
     num_steps: int  # of a denoising, unless the user chooses another number
     train_steps: int | None  # levels of noise that a diffusion was trained on; None for a flow, which has no levels
     state_mean: tuple[float, ...]

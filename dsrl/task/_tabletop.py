@@ -10,7 +10,7 @@ state [B, A + 9] = the same, then the named cube's centre, then the others' (m) 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from dsrl.task._genesis import (
     kernels_are_compiled,
     make_scene,
     render,
+    scene_state,
+    set_scene_state,
     start_genesis,
 )
 from dsrl.task._panda import light_panda
@@ -153,6 +155,19 @@ class Tabletop(ABC):
     def hold(self) -> Tensor:
         # The latest target again: were it the state, the arm would sink with gravity and let go of what it holds.
         return self._target.clone()
+
+    def state(self) -> dict[str, Any]:
+        """All worlds in mid-episode: what the simulator reads from one step to the next, and what is kept here."""
+        own = {"elapsed": self._elapsed.clone(), "target": self._target.clone(), "named": self.named.clone()}
+        generators = [generator.bit_generator.state for generator in self._generators]
+        return {"scene": scene_state(self._scene), "generators": generators, **own}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` told."""
+        set_scene_state(self._scene, state["scene"])
+        self._elapsed, self._target, self.named = (state[name].clone() for name in ("elapsed", "target", "named"))
+        for generator, told in zip(self._generators, state["generators"], strict=True):
+            generator.bit_generator.state = told
 
     # -- what subclasses and scripts read -------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ class GymTask:
         return Step(reward, self._terminated.clone(), self._truncated.clone(), success)
 
     def state(self) -> dict[str, Any] | None:
-        """All worlds as they are now; None for environments that hold what cannot be told (MuJoCo's, Box2D's data)."""
+        """All worlds as they are now; None for environments that hold what cannot be told (Box2D's memory)."""
         try:
             worlds = [_gym_state.told(env) for env in self._envs]
         except _gym_state.UntoldError:

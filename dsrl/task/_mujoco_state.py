@@ -1,0 +1,60 @@
+"""What MuJoCo's data are in mid-episode: its integration state, and the derived quantities that lag behind it.
+
+    told = mj_getState(mjSTATE_INTEGRATION) + every buffer of fixed size -> put = mj_setState -> mj_forward -> buffers
+
+After `mj_step` positions of bodies, inertias and forces are still those from before the last integration, and rewards
+read them before the next step computes them anew; `mj_forward` alone would bring them up to date, one step too early.
+mujoco is imported only for environments that have it loaded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def is_data(value: Any) -> bool:
+    """Whether this is MuJoCo's MjData."""
+    return _is_mujoco(value, "MjData")
+
+
+def is_description(value: Any) -> bool:
+    """Whether this is MuJoCo's model or gymnasium's renderer of it, which an episode does not change."""
+    return _is_mujoco(value, "MjModel") or type(value).__name__ == "MujocoRenderer"
+
+
+def told(data: Any) -> dict[str, Any]:
+    """The whole of `data` that later steps and rewards may read: float64 and int tensors."""
+    import mujoco
+
+    kind = mujoco.mjtState.mjSTATE_INTEGRATION
+    state = np.empty(mujoco.mj_stateSize(data.model, kind))
+    mujoco.mj_getState(data.model, data, state, kind)
+    fixed = {name: torch.from_numpy(array.copy()) for name, array in _buffers(data, mujoco.MjData(data.model)).items()}
+    return {"integration": torch.from_numpy(state), "buffers": fixed}
+
+
+def put(data: Any, state: dict[str, Any]) -> None:
+    """Bring `data`, of the same model, to what `told` read."""
+    import mujoco
+
+    integration: Tensor = state["integration"]
+    mujoco.mj_setState(data.model, data, integration.numpy(), mujoco.mjtState.mjSTATE_INTEGRATION)
+    mujoco.mj_forward(data.model, data)
+    for name, buffer in state["buffers"].items():
+        getattr(data, name)[:] = buffer.numpy()
+
+
+def _buffers(data: Any, fresh: Any) -> dict[str, Any]:
+    """The arrays of `data` that do not depend on how many contacts there are: those have a size in `fresh` data too."""
+    arrays = {name: getattr(fresh, name) for name in dir(fresh) if not name.startswith("_")}
+    fixed = {name: array.shape for name, array in arrays.items() if isinstance(array, np.ndarray) and array.size}
+    found = {name: getattr(data, name) for name in fixed}
+    return {name: array for name, array in found.items() if array.shape == fixed[name] and array.dtype.kind in "bif"}
+
+
+def _is_mujoco(value: Any, name: str) -> bool:
+    return type(value).__name__ == name and type(value).__module__.partition(".")[0] == "mujoco"

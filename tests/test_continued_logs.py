@@ -1,0 +1,90 @@
+"""What TensorBoard and wandb hold of a run that was interrupted: one run, every point once."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from dsrl.logging.tensorboard import TensorBoardLogger
+from dsrl.logging.wandb import WandbLogger
+
+POINTS = [({"a": 0.5 * i, f"only_{i}": 1.0}, 10 * i) for i in range(1, 8)]
+
+
+def interrupted(make: Any) -> None:
+    """One process logs five points, its last checkpoint knows three; the next goes on from there to the end."""
+    first = make()
+    first.rewind(None)
+    for metrics, env_steps in POINTS[:3]:
+        first.log(metrics, env_steps)
+    position = json.loads(json.dumps(first.position()))  # as a checkpoint keeps it
+    for metrics, env_steps in POINTS[3:5]:
+        first.log({"a": -metrics["a"]}, env_steps)
+    first.close()
+    second = make()
+    second.rewind(position)
+    for metrics, env_steps in POINTS[3:]:
+        second.log(metrics, env_steps)
+    second.close()
+
+
+@pytest.mark.parametrize("cut", [0, 5])
+def test_tensorboard_shows_every_point_once_also_where_a_kill_cut_a_record_short(cut: int, tmp_path: Path) -> None:
+    class Killed(TensorBoardLogger):
+        def close(self) -> None:
+            if len(list(self._folder.iterdir())) == 1 and self._file is not None:
+                self._file.write_bytes(self._file.read_bytes()[: -cut or None])
+
+    interrupted(lambda: Killed(str(tmp_path)))
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 2
+    shown = EventAccumulator(str(tmp_path / "tensorboard"))
+    shown.Reload()
+    assert [(point.step, point.value) for point in shown.Scalars("a")] == [(s, m["a"]) for m, s in POINTS]
+    assert [point.step for point in shown.Scalars("only_7")] == [70]
+
+
+def test_tensorboards_points_are_on_the_disk_as_soon_as_they_are_logged(tmp_path: Path) -> None:
+    logger = TensorBoardLogger(str(tmp_path))
+    for metrics, env_steps in POINTS:
+        logger.log(metrics, env_steps)
+        shown = EventAccumulator(str(tmp_path / "tensorboard"))
+        shown.Reload()
+        assert shown.Scalars("a")[-1].step == env_steps
+
+
+def test_wandb_goes_on_with_the_same_run_and_its_latest_part_holds_every_point_once(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"project": "toy", "entity": None, "group": None, "name": None, "timeout": 5.0}
+    interrupted(lambda: WandbLogger(str(tmp_path), mode="offline", **options))
+    (part,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    (before,) = tmp_path.glob("wandb/interrupted/offline-run-*/*.wandb")
+    assert part.name == before.name == f"run-{(tmp_path / 'wandb_run_id.txt').read_text()}.wandb"
+    rows = list(history(part))
+    assert [row["_step"] for row in rows] == list(range(7))
+    assert [(row["a"], row["env_steps"]) for row in rows] == [(m["a"], s) for m, s in POINTS]
+    assert rows[6]["only_7"] == 1.0
+
+
+def history(path: Path) -> Iterator[dict[str, Any]]:
+    """The points in a file of wandb's: LevelDB's log format, blocks of 32 KiB, around its own messages."""
+    from wandb.proto import wandb_internal_pb2
+
+    content, at, message = path.read_bytes(), 7, b""
+    while at + 7 <= len(content):
+        if 32768 - at % 32768 < 7:  # too little of the block is left for a header
+            at += 32768 - at % 32768
+            continue
+        _, length, kind = struct.unpack("<IHB", content[at : at + 7])
+        piece = content[at + 7 : at + 7 + length]
+        message = piece if kind in (1, 2) else message + piece  # whole, first | middle, last
+        at += 7 + length
+        if kind in (1, 4):
+            record = wandb_internal_pb2.Record.FromString(message)
+            if record.HasField("history"):
+                items = record.history.item
+                yield {item.key or item.nested_key[0]: json.loads(item.value_json) for item in items}
