@@ -10,7 +10,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,34 +26,14 @@ from dsrl.entry import UserError
 from dsrl.evaluation import check_judge
 from dsrl.interfaces import SteerablePolicy, Task
 from dsrl.logging import Logger
-from dsrl.noise_action_env import FIRST_DRAWN_SEED, NoiseActionEnv
+from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.offline import Recorded
 from dsrl.replay import GIB, NOISE, buffer_length, checked_replay_bytes
 from dsrl.run import NoRoomError, RunFolder
 from dsrl.saved_runs import GROUPS as GROUPS
 from dsrl.saved_runs import Request, going_on, identity, requests, saved_config
-
-
-@dataclass
-class Settings:
-    """The values of conf/train.yaml that belong to no group; that file says what each of them means."""
-
-    seed: int
-    num_envs: int
-    horizon: int | None
-    threads: int | None
-    decisions: int
-    warmup_decisions: int
-    batch_size: int
-    buffer_size: int
-    utd: float
-    eval_episodes: int
-    test_seed: int
-    eval_every: int
-    validation_episodes: int
-    validation_seed: int
-    video_episodes: int
-    stop_on_collapse: bool = False  # configs of earlier runs lack it, as what follows
-    best_of: int | None = None
+from dsrl.settings import Settings as Settings
+from dsrl.settings import settings_of
 
 
 @dataclass(frozen=True)
@@ -67,6 +47,7 @@ class Parts:
     env: NoiseActionEnv
     make_algorithm: Callable[[], Any]  # a new, untrained algorithm
     identity: Mapping[str, Any] = field(default_factory=dict)  # what may not change where a run goes on
+    recorded: Recorded | None = None  # decisions from elsewhere
 
 
 def train(cfg: DictConfig) -> float:
@@ -84,6 +65,7 @@ def train(cfg: DictConfig) -> float:
                 logging = checked(cfg, "logging")
             parts = build(cfg, screen.phase)
             with _user_errors():
+                parts = with_recorded(parts, screen.phase)
                 check_budget(parts, screen.phase)
                 loggers: list[Logger] = [_instantiate(node) for node in logging.values()]
                 thread = workflow.make_thread(parts, folder, screen, signals, **going_on(cfg))
@@ -134,7 +116,7 @@ def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None =
     import torch
 
     with _user_errors():
-        settings = _settings(cfg)
+        settings = settings_of(cfg)
         nodes = {group: checked(cfg, group) for group in ("task", "policy", "noise", "sac")}
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
@@ -161,6 +143,27 @@ def _task_and_policy(nodes: Mapping[str, DictConfig], announce: Callable[[str], 
     return task, policy
 
 
+def with_recorded(parts: Parts, announce: Callable[[str], None]) -> Parts:
+    """The parts with the decisions of `offline_data`, where that is given.
+
+    Raises ValueError or FileNotFoundError where it does not fit the task, or the algorithm cannot learn from it.
+    """
+    settings, algorithm = parts.settings, parts.make_algorithm()
+    if settings.offline_data is None:
+        return parts
+    if getattr(algorithm, "replay", NOISE) == NOISE:
+        raise ValueError(
+            f"offline_data={settings.offline_data} tells chunks and not the noise that {type(algorithm).__name__} "
+            "learns from; choose sac=dsrl_na, or offline_data=null"
+        )
+    recorded = Recorded(settings.offline_data, parts.env)
+    announce(
+        f"{settings.offline_data}: {len(recorded)} decisions of {recorded.num_episodes} episodes, "
+        f"{recorded.successes} of which end well"
+    )
+    return replace(parts, recorded=recorded)
+
+
 def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
     """Say what replay will take where it keeps more than noise.
 
@@ -172,7 +175,7 @@ def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
     if isinstance(algorithm, Searcher):
         plan(len(algorithm.candidates), settings.decisions, parts.env.longest_episode)
         return
-    transitions = buffer_length(settings.buffer_size, settings.decisions, len(parts.env))
+    transitions = buffer_length(settings.buffer_size, settings.decisions, len(parts.env)) + len(parts.recorded or ())
     taken = checked_replay_bytes(parts.env, algorithm.replay, transitions)
     if algorithm.replay != NOISE:
         announce(f"replay keeps what the policy saw: up to {taken / GIB:.2f} GiB for {transitions} transitions")
@@ -189,44 +192,6 @@ def checked(cfg: DictConfig, group: str) -> DictConfig:
         if not isinstance(node, dict) or "_target_" not in node:
             raise ValueError(f"{where} lacks _target_, so that nothing can be built; choose one of conf/{group}")
     return DictConfig(plain)
-
-
-def _settings(cfg: DictConfig) -> Settings:
-    """The scalars, with their types checked."""
-    missing = [field.name for field in fields(Settings) if field.name not in cfg and field.default is MISSING]
-    if missing:
-        raise ValueError(f"the config lacks {missing[0]}; conf/train.yaml says what it means")
-    names = [field.name for field in fields(Settings) if field.name in cfg]
-    scalars = {name: cfg[name] for name in names}
-    settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), scalars))
-    assert isinstance(settings, Settings)
-    for name in names:
-        value = getattr(settings, name)
-        low = 0 if name in ("seed", "test_seed", "validation_seed", "video_episodes", "warmup_decisions") else 1
-        if value is not None and not isinstance(value, bool) and value < low and (name != "utd" or value <= 0):
-            raise ValueError(f"{name}={value} is too small; type a number of at least {low}")
-    if settings.warmup_decisions >= settings.decisions:
-        raise ValueError(
-            f"warmup_decisions={settings.warmup_decisions} leaves nothing of decisions={settings.decisions}; "
-            "type a larger decisions or a smaller warmup_decisions"
-        )
-    _check_worlds(settings)
-    return settings
-
-
-def _check_worlds(settings: Settings) -> None:
-    """Final evaluation, validation and training must never meet. Raises ValueError where their seeds overlap."""
-    test = range(settings.test_seed, settings.test_seed + settings.eval_episodes)
-    validation = range(settings.validation_seed, settings.validation_seed + settings.validation_episodes)
-    if max(test.start, validation.start) < min(test.stop, validation.stop):
-        raise ValueError(
-            f"test_seed={test.start} and validation_seed={validation.start} share worlds; move them further apart"
-        )
-    if max(test.stop, validation.stop) > FIRST_DRAWN_SEED:
-        raise ValueError(
-            f"test_seed={test.start} and validation_seed={validation.start} reach into the training worlds, "
-            f"which start at {FIRST_DRAWN_SEED}; choose smaller ones"
-        )
 
 
 def _check_fits(policy: SteerablePolicy, task: Task) -> None:

@@ -77,8 +77,9 @@ class Training:
         """Train from the first decision to the last."""
         settings = self.parts.settings
         self._training_begin = time.monotonic() - self._trained
+        alone = f"{settings.offline_updates} updates without play, then " if settings.offline_updates else ""
         self.screen.phase(
-            f"training for {settings.decisions} decisions, validated after warm-up and every {settings.eval_every} "
+            f"training for {alone}{settings.decisions} decisions, validated first and every {settings.eval_every} "
             f"on {settings.validation_episodes} other worlds …"
         )
         with self.screen.live("training", settings.decisions, "decisions") as self._line:
@@ -92,6 +93,9 @@ class Training:
                 batch_size=settings.batch_size,
                 buffer_size=settings.buffer_size,
                 eval_every=settings.eval_every,
+                recorded=self.parts.recorded,
+                recorded_updates=settings.offline_updates,
+                recorded_share=settings.offline_share,
                 stop=self._collapsed,
                 **self._outlets(),
             )

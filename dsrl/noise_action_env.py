@@ -20,7 +20,8 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsrl.interfaces import Encoding, SteerablePolicy, Task
+from dsrl.interfaces import Encoding, Observation, SteerablePolicy, Task
+from dsrl.looks import is_observation, joined, observation_of
 from dsrl.noise_space import Noise as Noise
 from dsrl.noise_space import NoiseSpace as NoiseSpace
 
@@ -32,6 +33,8 @@ Transition = tuple[Floats, Floats, Bools, Bools, Infos]
 FIRST_DRAWN_SEED = 2**30
 """Worlds that the environment seeds by itself start here, so that small seeds stay free for evaluation."""
 
+ENCODED_AT_ONCE = 64  # replayed observations; what a policy computes on the way takes memory
+
 LOOK_AT = "look at the task's state and the policy's normalisation statistics"
 
 
@@ -42,6 +45,8 @@ class Decision:
     before: Encoding  # what the policy knew
     chunk: Tensor  # [n, horizon, A] what was executed, or would have been had the world not ended
     after: Encoding  # what it knew then; of a terminated world, the same as before
+    seen_before: Observation  # what `before` is the encoding of
+    seen_after: Observation
 
 
 @dataclass
@@ -78,6 +83,7 @@ class NoiseActionEnv:
         self.has_success = task.has_success
         self.longest_episode = -(-task.max_steps // horizon)  # decisions
         self.encoding: Encoding | None = None  # of all worlds, as of each one's last look
+        self.seen: Observation | None = None  # by all worlds, as of each one's last look
         self.decision: Decision | None = None  # the latest
         self.chunk_shape = (horizon, policy.chunk_shape[1])  # of what is executed
         self.instructions = [""] * task.num_envs  # of all worlds, as of each one's last look
@@ -145,10 +151,10 @@ class NoiseActionEnv:
         and was not reset, and FloatingPointError where noise, chunk, reward or features are not finite.
         """
         worlds = self._rows(id)
-        if self.encoding is None or self.ended[worlds].any():
+        if self.encoding is None or self.seen is None or self.ended[worlds].any():
             raise ValueError(f"worlds {worlds[self.ended[worlds]].tolist()} have ended; reset them before stepping")
         _check_finite(noise, worlds, "noise", "the actor is lost, so lower its learning rates")
-        before = self.encoding[worlds]
+        before, seen = self.encoding[worlds], self.seen[worlds]
         chunk = self.policy.decode(before, noise.to(before.features.device))
         _check_finite(chunk, worlds, "chunk")
         outcome = self._execute(chunk, worlds)
@@ -157,7 +163,7 @@ class NoiseActionEnv:
         continuing = ~(terminated | truncated)
         if continuing.any() or (look_at_truncated and truncated.any()):
             self._look(worlds[continuing | truncated] if look_at_truncated else worlds[continuing])
-        self.decision = Decision(before, chunk[:, : self.horizon], self.encoding[worlds])
+        self.decision = Decision(before, chunk[:, : self.horizon], self.encoding[worlds], seen, self.seen[worlds])
         reward = outcome.reward.cpu()[worlds].numpy()
         return self._features(worlds), reward, terminated.numpy(), truncated.numpy(), self._info(outcome, worlds)
 
@@ -166,13 +172,25 @@ class NoiseActionEnv:
         """The chunks [B, horizon, A] that noise vectors [B, dim] would have executed where the policy saw this.
 
         `features` [B, F] and `context` are those of any earlier looks; tensors kept in another precision are brought
-        back to that of the policy. Vectors may lie outside the noise box. The result is on the vectors' device.
+        back to that of the policy. Where `context` is an observation instead (`dsrl.looks`), the policy looks again.
+        Vectors may lie outside the noise box. The result is on the vectors' device.
         """
+        if is_observation(context):
+            return self._look_again(observation_of(context), vectors)
         latest = {} if self.encoding is None else self.encoding.context
         own = {key: value.to(latest[key]) if key in latest else value for key, value in context.items()}
         device = features.device if self.encoding is None else self.encoding.features.device
         chunk = self.policy.decode(Encoding(features.to(device), own), self.noise.expand(vectors).to(device))
         return chunk[:, : self.horizon].to(vectors)
+
+    def _look_again(self, seen: Observation, vectors: Tensor) -> Tensor:
+        """The chunks [B, horizon, A] of noise vectors [B, dim] in worlds that were once seen like this."""
+        chunks = []
+        for rows in torch.split(torch.arange(len(vectors)), ENCODED_AT_ONCE):
+            encoding = self.policy.encode(seen[rows])
+            noise = self.noise.expand(vectors[rows]).to(encoding.features.device)
+            chunks.append(self.policy.decode(encoding, noise)[:, : self.horizon].to(vectors))
+        return torch.cat(chunks) if chunks else vectors.new_zeros(0, *self.chunk_shape)
 
     def _execute(self, chunk: Tensor, worlds: Tensor) -> _Outcome:
         """Play the chunk [n, T, A] in `worlds` while all others, and those that end on the way, hold still."""
@@ -198,7 +216,9 @@ class NoiseActionEnv:
 
     def _look(self, worlds: Tensor) -> None:
         """Encode `worlds` as they are now and put them into the rows of the encoding that waits for `decode`."""
-        seen = self.task.observe()[worlds]
+        observed = self.task.observe()
+        seen = observed[worlds]
+        self.seen = observed if self.seen is None else _renewed(self.seen, seen, worlds)
         for world, instruction in zip(worlds.tolist(), seen.instruction, strict=True):
             self.instructions[world] = instruction
         fresh = self.policy.encode(seen)
@@ -252,6 +272,13 @@ def _check_finite(values: Tensor, worlds: Tensor, quantity: str, advice: str = L
     if not torch.isfinite(values).all():
         bad = ~torch.isfinite(values.flatten(1) if values.ndim > 1 else values[:, None]).all(1)
         raise FloatingPointError(f"{quantity} of world {worlds[bad.cpu()].tolist()} is not finite; {advice}")
+
+
+def _renewed(old: Observation, fresh: Observation, worlds: Tensor) -> Observation:
+    """`old` with the rows of `worlds` as they are now."""
+    rows = torch.arange(len(old.state))
+    rows[worlds] = len(rows) + torch.arange(len(worlds))
+    return joined([old, fresh])[rows]
 
 
 def _replaced(old: Tensor, fresh: Tensor, worlds: Tensor, name: str) -> Tensor:

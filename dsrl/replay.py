@@ -1,10 +1,11 @@
-"""What replay keeps of a decision beyond features and u: the executed chunk, and the policy's context to decode anew.
+"""What replay keeps of a decision beyond features and u: the executed chunk, and what it takes to decode anew.
 
     NoiseActionEnv.decision -> Recorder.write -> info.chunk [n, h, A], info.{context, next_context}.look_*  -> buffer
                                                                   |
                                               NoiseActionEnv.decode(features, context, w) -> chunk
 
-torch and numpy meet here for the context only, as in `NoiseActionEnv`.
+A look is the policy's context or, with `observation`, what the worlds looked like, which the policy then encodes again.
+torch and numpy meet here for looks only, as in `NoiseActionEnv`.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dsrl.interfaces import Encoding, Observation
-from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.looks import tensors_of
+from dsrl.noise_action_env import Decision, NoiseActionEnv
 
-CONTEXT, EXACT_CONTEXT, NOISE = "context", "exact_context", "noise"
-"""What an algorithm may ask replay to keep: the context in half precision, as it is, or none (u alone)."""
+CONTEXT, EXACT_CONTEXT, OBSERVATION, NOISE = "context", "exact_context", "observation", "noise"
+"""What an algorithm may ask replay to keep of a look: the context (in half precision or as it is), the observation,
+which is small but encoded again for every batch, or nothing (u alone)."""
 
 HALVED_FROM = 1024
 """Numbers in a row from which a context tensor is kept in half precision; smaller ones would save nothing."""
@@ -35,18 +38,31 @@ class Recorder:
     """Writes the chunk that was executed, and the contexts before and after it, into each transition's `info`."""
 
     def __init__(self, env: NoiseActionEnv, replay: str) -> None:
-        """`replay` is `context` or `exact_context`."""
+        """`replay` is `context`, `exact_context` or `observation`."""
         self.env, self.replay = env, replay
 
     def write(self, rollout: Any) -> None:
         """Complete tianshou's rollout batch of the environment's latest decision."""
         decision = self.env.decision
         assert decision is not None, "the rollout comes from a step of this environment"
-        rollout.info.chunk = decision.chunk.float().cpu().numpy()
-        for name, encoding in (("context", decision.before), ("next_context", decision.after)):
-            arrays = context_arrays(encoding.context, self.replay)
-            if arrays:  # prefixed: tianshou's batches cannot hold what is named like a method, such as `keys`
-                rollout.info[name] = type(rollout.info)({f"look_{key}": array for key, array in arrays.items()})
+        write_decision(rollout.info, decision, self.replay)
+
+
+def write_decision(info: Any, decision: Decision, replay: str) -> None:
+    """Put the chunk and both looks of a decision into tianshou's `info`, as `replay` says."""
+    info.chunk = decision.chunk.float().cpu().numpy()
+    looks = (("context", decision.before, decision.seen_before), ("next_context", decision.after, decision.seen_after))
+    for name, encoding, seen in looks:
+        arrays = look_arrays(encoding, seen, replay)
+        if arrays:  # prefixed: tianshou's batches cannot hold what is named like a method, such as `keys`
+            info[name] = type(info)({f"look_{key}": array for key, array in arrays.items()})
+
+
+def look_arrays(encoding: Encoding, seen: Observation, replay: str) -> dict[str, NDArray[Any]]:
+    """What `replay` keeps of a look, as numpy arrays."""
+    if replay == OBSERVATION:
+        return {key: value.numpy() for key, value in tensors_of(seen).items()}
+    return context_arrays(encoding.context, replay)
 
 
 def context_arrays(context: Mapping[str, Tensor], replay: str) -> dict[str, NDArray[Any]]:
@@ -69,7 +85,7 @@ def _array(key: str, value: Tensor, replay: str) -> NDArray[Any]:
 
 def buffer_length(buffer_size: int, decisions: int, num_envs: int) -> int:
     """Transitions that replay will hold: `buffer_size`, or all of a run that has fewer."""
-    return min(buffer_size, num_envs * -(-decisions // num_envs))
+    return min(buffer_size, num_envs * max(1, -(-decisions // num_envs)))
 
 
 def replay_bytes(env: NoiseActionEnv, replay: str, transitions: int) -> int:
@@ -78,7 +94,10 @@ def replay_bytes(env: NoiseActionEnv, replay: str, transitions: int) -> int:
     if replay == NOISE:
         return transitions * 4 * numbers
     length, action_dim = env.chunk_shape
-    arrays = context_arrays(_blank_look(env).context, replay)
+    blank = _blank(env)
+    with torch.no_grad():
+        encoding = Encoding(blank.state, {}) if replay == OBSERVATION else env.policy.encode(blank)
+    arrays = look_arrays(encoding, blank, replay)
     context = sum(array.nbytes for array in arrays.values())
     return transitions * (4 * (numbers + length * action_dim) + 2 * context)
 
@@ -90,7 +109,7 @@ def checked_replay_bytes(env: NoiseActionEnv, replay: str, transitions: int, ava
         fitting = int(free / needed * transitions)
         raise ValueError(
             f"replay of {transitions} transitions takes {needed / GIB:.1f} GiB but {free / GIB:.1f} GiB are free; "
-            f"choose a buffer_size (or decisions) below {fitting}, or sac=dsrl_sac, which keeps no context"
+            f"choose a buffer_size (or decisions) below {fitting}, {_smaller(env, replay, needed, transitions)}"
         )
     return needed
 
@@ -109,9 +128,15 @@ def available_memory() -> int:
     return max(free, 0)
 
 
-def _blank_look(env: NoiseActionEnv) -> Encoding:
+def _smaller(env: NoiseActionEnv, replay: str, needed: int, transitions: int) -> str:
+    """What else to choose where `replay` does not fit."""
+    least = replay_bytes(env, OBSERVATION, transitions)
+    if replay in (CONTEXT, EXACT_CONTEXT) and least < needed:
+        return f"sac.replay={OBSERVATION} ({least / GIB:.1f} GiB), or sac=dsrl_sac, which keeps no looks"
+    return "or sac=dsrl_sac, which keeps no looks"
+
+
+def _blank(env: NoiseActionEnv) -> Observation:
     task = env.task
     images = {name: torch.zeros(1, *shape, dtype=torch.uint8) for name, shape in task.cameras.items()}
-    blank = Observation(torch.from_numpy(np.zeros((1, task.state_dim), np.float32)), images, ("",))
-    with torch.no_grad():
-        return env.policy.encode(blank)
+    return Observation(torch.from_numpy(np.zeros((1, task.state_dim), np.float32)), images, ("",))

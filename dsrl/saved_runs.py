@@ -58,10 +58,10 @@ def saved_config(folder: RunFolder) -> DictConfig:
 
 def identity(cfg: DictConfig, nodes: Mapping[str, DictConfig]) -> dict[str, Any]:
     """What a run's checkpoints depend on, flat; budgets and evaluations may change where a run goes on."""
-    scalars = ("seed", "num_envs", "horizon", "warmup_decisions", "batch_size", "utd")
+    scalars = ("seed", "num_envs", "horizon", "warmup_decisions", "batch_size", "utd", "offline_data", "offline_share")
     plain: dict[str, Any] = {group: OmegaConf.to_container(node, resolve=True) for group, node in nodes.items()}
     groups = {f"{group}.{key}": value for group, node in plain.items() for key, value in node.items()}
-    return {**{name: cfg[name] for name in scalars}, **groups}
+    return {**{name: cfg.get(name) for name in scalars}, **groups}
 
 
 def going_on(cfg: DictConfig) -> dict[str, Any]:

@@ -57,8 +57,8 @@ def search(
 
     After each round the leader is chosen, evaluated and saved as "last", and as "best" if its evaluation was never
     beaten. The result depends on nothing but `seed`, the parts and their state. With a `keeper` it goes on after the
-    round that a former search ended last. Raises ValueError where some candidate
-    would meet no world.
+    round that a former search ended last. Nothing is learnt that could be lost again, so no guard against a collapse is
+    needed. Raises ValueError where some candidate would meet no world.
     """
     rounds = plan(len(searcher.candidates), decisions, env.longest_episode)
     snapshot.start_randomness(seed, env)

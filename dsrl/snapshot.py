@@ -11,16 +11,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from tianshou.data import Batch, Collector, VectorReplayBuffer
+from tianshou.data import Batch, Collector
 from torch import Tensor
 
-from dsrl.interfaces import Encoding, Restorable
+from dsrl.buffers import Replay
+from dsrl.interfaces import Encoding, Observation, Restorable
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.stored import Tree
 
 
-def replay(buffer: VectorReplayBuffer) -> Tree:
-    """All transitions, whatever an algorithm keeps of them, and where each world's part goes on."""
+def replay(buffer: Replay) -> Tree:
+    """All transitions of the worlds, whatever an algorithm keeps of them, and where each world's part goes on.
+
+    What was recorded elsewhere is not among them: it is read again.
+    """
     parts = [
         {
             "size": part._size,
@@ -28,23 +32,24 @@ def replay(buffer: VectorReplayBuffer) -> Tree:
             "last": int(part.last_index[0]),
             "episode": (float(part._ep_return), int(part._ep_len), int(part._ep_start_idx)),
         }
-        for part in buffer.buffers
+        for part in buffer.buffers[: buffer.num_envs]
     ]
-    rows = len(buffer) and _tensors(buffer._meta.to_dict())
+    rows = len(buffer) and _tensors(buffer._meta[buffer.played].to_dict())
     return {"rows": rows or {}, "part_size": buffer.buffers[0].maxsize, "parts": parts}
 
 
-def restore_replay(buffer: VectorReplayBuffer, state: Tree) -> None:
-    """Fill an empty buffer. Raises ValueError for one of another size."""
+def restore_replay(buffer: Replay, state: Tree) -> None:
+    """Fill a buffer in which no world has played. Raises ValueError for one of another size."""
     part_size = buffer.buffers[0].maxsize
-    if (state["part_size"], len(state["parts"])) != (part_size, len(buffer.buffers)):
+    if (state["part_size"], len(state["parts"])) != (part_size, buffer.num_envs):
         raise ValueError(
-            f"replay has {len(buffer.buffers)} parts of {part_size} transitions but the checkpoint's has "
+            f"replay has {buffer.num_envs} parts of {part_size} transitions but the checkpoint's has "
             f"{len(state['parts'])} of {state['part_size']}; give num_envs, decisions and buffer_size as they were"
         )
     if state["rows"]:
-        buffer.set_batch(Batch(_arrays(state["rows"])))
-    for i, (part, former) in enumerate(zip(buffer.buffers, state["parts"], strict=True)):
+        played, recorded = Batch(_arrays(state["rows"])), slice(buffer.played.stop, None)
+        buffer.set_batch(Batch.cat([played, buffer._meta[recorded]]) if buffer.maxsize > buffer.played.stop else played)
+    for i, (part, former) in enumerate(zip(buffer.buffers, state["parts"], strict=False)):
         part._size, part._insertion_idx = former["size"], former["insertion"]
         part.last_index = np.array([former["last"]])
         part._ep_return, part._ep_len, part._ep_start_idx = former["episode"]
@@ -58,6 +63,7 @@ def worlds(env: NoiseActionEnv, *, border: bool) -> Tree:
     if border or task is None:
         return {"border": border, "seeds": env.seeds.tolist(), "task": None}
     assert env.encoding is not None
+    assert env.seen is not None
     return {
         "border": False,
         "seeds": env.seeds.tolist(),
@@ -65,6 +71,7 @@ def worlds(env: NoiseActionEnv, *, border: bool) -> Tree:
         "features": env.encoding.features,
         "context": dict(env.encoding.context),
         "instructions": list(env.instructions),
+        "seen": [env.seen.state, dict(env.seen.images), list(env.seen.instruction)],
     }
 
 
@@ -84,6 +91,8 @@ def restore_worlds(env: NoiseActionEnv, collector: Collector[Any], state: Tree) 
     context = {key: value.to(device) for key, value in state["context"].items()}
     env.encoding = Encoding(state["features"].to(device), context)
     env.instructions = list(state["instructions"])
+    seen, images, sentences = state["seen"]
+    env.seen = Observation(seen, images, tuple(sentences))
     info = [{"success": False, "env_steps": 0, "seed": seed} for seed in state["seeds"]]
     collector._pre_collect_obs_RO = state["features"].float().cpu().numpy()
     collector._pre_collect_info_R = np.array(info, dtype=object)
@@ -105,7 +114,7 @@ def start_randomness(seed: int, env: NoiseActionEnv) -> None:
     env.seed(seed)
 
 
-def randomness(env: NoiseActionEnv, buffer: VectorReplayBuffer | None = None) -> Tree:
+def randomness(env: NoiseActionEnv, buffer: Replay | None = None) -> Tree:
     """The state of every generator that play and learning draw from."""
     version, words, gauss = random.getstate()
     return {
@@ -119,7 +128,7 @@ def randomness(env: NoiseActionEnv, buffer: VectorReplayBuffer | None = None) ->
     }
 
 
-def restore_randomness(state: Tree, env: NoiseActionEnv, buffer: VectorReplayBuffer | None = None) -> None:
+def restore_randomness(state: Tree, env: NoiseActionEnv, buffer: Replay | None = None) -> None:
     """Let every generator go on where it was."""
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
@@ -133,7 +142,7 @@ def restore_randomness(state: Tree, env: NoiseActionEnv, buffer: VectorReplayBuf
         part._random_state.set_state(_arrays(former))
 
 
-def _parts(buffer: VectorReplayBuffer | None) -> list[Any]:
+def _parts(buffer: Replay | None) -> list[Any]:
     return [] if buffer is None else [buffer, *buffer.buffers]
 
 

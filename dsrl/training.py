@@ -1,7 +1,8 @@
 """The training loop: the base policy plays, the critics look, then play and learning take turns.
 
-    warm-up (noise ~ N(0, I)) -> algorithm.warm_up -> [ one decision in every world -> utd updates per decision ] ...
-                                        evaluate, save      every eval_every decisions: evaluate, save
+    recorded decisions, warm-up (noise ~ N(0, I)) -> algorithm.warm_up -> evaluate, save
+        -> [ updates on those alone ] ...                                   every eval_every updates: evaluate, save
+        -> [ one decision in every world -> utd updates per decision ] ...  every eval_every decisions: evaluate, save
 
 tianshou's collector, buffer and algorithm do the work. The loop is ours because tianshou's trainer scans the whole
 buffer for NaN at each step and returns only the statistics of its last update.
@@ -14,15 +15,18 @@ from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import torch
 from tianshou.algorithm.algorithm_base import TrainingStats
-from tianshou.data import Collector, ReplayBuffer, VectorReplayBuffer
+from tianshou.data import Collector, ReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
 
 from dsrl import snapshot
+from dsrl.buffers import Replay
+from dsrl.buffers import make_buffer as make_buffer
 from dsrl.diagnostics import diagnose
 from dsrl.diary import Counters as Counters
 from dsrl.diary import Diary, Metrics
+from dsrl.figures import checked_means
+from dsrl.figures import numbers as numbers
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.replay import NOISE, Recorder, buffer_length
 from dsrl.stored import Tree
@@ -46,6 +50,16 @@ class Learner(Protocol):
 
     def learn(self, buffer: ReplayBuffer, batch_size: int, updates: int) -> Sequence[TrainingStats]:
         """Learn after a round of play: `updates` gradient steps on `batch_size` transitions, and what follows them."""
+
+
+class Elsewhere(Protocol):
+    """Decisions that were taken elsewhere."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def write(self, replay: str, add: Callable[[Any], None]) -> None:
+        """Hand all of them to `add`, as tianshou's rollouts with what `replay` keeps of looks."""
 
 
 class Evaluated(Protocol):
@@ -86,6 +100,9 @@ def train(
     log: Callable[[Metrics, Counters], None],
     save: Callable[[Literal["best", "last"]], None],
     seed: int,
+    recorded: Elsewhere | None = None,
+    recorded_updates: int = 0,
+    recorded_share: float | None = None,
     on_progress: Callable[[Counters, Metrics], None] | None = None,
     stop: Callable[[], bool] | None = None,
     keeper: Keeper | None = None,
@@ -96,17 +113,23 @@ def train(
     warm-up, before the actor has moved, every `eval_every` decisions and at the end it gets diagnostics, `evaluate` is
     called, "last" is saved, and "best" if never beaten (evaluation may use `env`: play resumes in new episodes).
     `on_progress` is called after each round of all worlds, and `stop` after each evaluation but the first: where it
-    says so, training ends early.
+    says so, training ends early. What was `recorded` elsewhere is in replay from the start and for good, and
+    `recorded_share` of each batch (None: its share of replay) is drawn from it; `recorded_updates` gradient steps come
+    after warm-up, before the actor plays, and there may be no play at all.
     The result depends on nothing but `seed`, the parts and their state. With a `keeper` the loop goes on where a former
     one was, and both together do what one would have done; without the worlds' state, from its latest evaluation.
 
     Raises ValueError where warm-up leaves nothing to learn, FloatingPointError naming the first figure not finite.
     """
-    if not 0 <= warmup_decisions < decisions:
+    if not 0 <= warmup_decisions < decisions + (recorded_updates > 0):
         raise ValueError(f"warmup_decisions is {warmup_decisions} but decisions is {decisions}; warm up for fewer")
     snapshot.start_randomness(seed, env)
     env.action_space.clips = algorithm.bounded
-    buffer = make_buffer(buffer_length(buffer_size, decisions, len(env)), len(env), seed)
+    num_recorded = 0 if recorded is None else len(recorded)
+    length = buffer_length(buffer_size, decisions, len(env))
+    buffer = make_buffer(length, len(env), seed, recorded=num_recorded, share=recorded_share)
+    if recorded is not None:
+        recorded.write(algorithm.replay, buffer.record)
     recorder = None if algorithm.replay == NOISE else Recorder(env, algorithm.replay)
     diary = Diary(len(env), env.has_success, recorder)
     collector = Collector(algorithm.policy, env, buffer, on_step_hook=diary.write)
@@ -121,11 +144,26 @@ def train(
             keeper.pause(loop.state, diary.counters.decisions)
     if loop.warmed_up_at is None:
         loop.warmed_up_at = diary.counters.decisions
-        if loop.warmed_up_at:
+        if len(buffer):
             loop.warm_up()
             log(loop.figures(), diary.counters)
         loop.validate(evaluate, log, save)
         loop.begin_anew(keeper)
+
+    while loop.offline < recorded_updates:
+        before = loop.offline
+        loop.learn_offline(min(max(1, int(len(env) * utd)), recorded_updates - before))
+        report(diary.counters, diary.recent())
+        finished = loop.offline >= recorded_updates
+        if finished or _crossed(before, loop.offline, log_every):
+            log(loop.figures(), diary.counters)
+        if finished or _crossed(before, loop.offline, eval_every):
+            loop.validate(evaluate, log, save)
+            if stop is not None and stop():
+                return diary.counters
+            loop.begin_anew(keeper)
+        if keeper is not None:
+            keeper.pause(loop.state, diary.counters.decisions)
 
     while diary.counters.decisions < decisions:
         before = diary.counters.decisions
@@ -145,27 +183,6 @@ def train(
     return diary.counters
 
 
-def make_buffer(size: int, num_envs: int, seed: int) -> VectorReplayBuffer:
-    """A replay buffer of `size` transitions, one part per world, whose batches are drawn from `seed`.
-
-    Raises ValueError where not every world would hold a transition.
-    """
-    if size < num_envs:
-        raise ValueError(f"buffer_size is {size} but there are {num_envs} worlds; give each one transition at least")
-    buffer = _LazyBuffer(size, num_envs)
-    # tianshou hands a seed to none of them: each part, and the choice among parts, would draw from RandomState(42)
-    for i, part in enumerate([buffer, *buffer.buffers]):
-        part._random_state = np.random.RandomState([seed, i])
-    return buffer
-
-
-class _LazyBuffer(VectorReplayBuffer):  # type: ignore[misc]  # tianshou is not followed
-    """Without tianshou's eager numba compilation of `prev` and `next`: seconds, and they compile when first called."""
-
-    def _compile(self) -> None:
-        return
-
-
 class _Loop:
     """The three things a round does, how far they have got, and the figures of the rounds since the last report."""
 
@@ -173,7 +190,7 @@ class _Loop:
         self,
         algorithm: Learner,
         env: NoiseActionEnv,
-        buffer: VectorReplayBuffer,
+        buffer: Replay,
         collector: Collector[Any],
         diary: Diary,
         batch_size: int,
@@ -182,6 +199,7 @@ class _Loop:
         self.collector, self.diary, self.batch_size = collector, diary, batch_size
         self.warmed_up_at: int | None = None  # decisions
         self.best = -float("inf")  # score
+        self.offline = 0  # gradient steps between warm-up and play
         self._learned = 0  # gradient steps after warm-up
         self._figures: list[Metrics] = []
 
@@ -193,7 +211,7 @@ class _Loop:
             "worlds": snapshot.worlds(self.env, border=border),
             "random": snapshot.randomness(self.env, self.buffer),
             "diary": self.diary.state(),
-            "counts": [self.warmed_up_at, self.best, self._learned],
+            "counts": [self.warmed_up_at, self.best, self.offline, self._learned],
             "figures": self._figures,
         }
 
@@ -205,7 +223,7 @@ class _Loop:
         self.algorithm.load_state_dict(former["algorithm"])
         snapshot.restore_replay(self.buffer, former["replay"])
         self.diary.restore(former["diary"])
-        self.warmed_up_at, self.best, self._learned = former["counts"]
+        self.warmed_up_at, self.best, self.offline, self._learned = former["counts"]
         self._figures = list(former["figures"])
         snapshot.restore_randomness(former["random"], self.env, self.buffer)
         if snapshot.restore_worlds(self.env, self.collector, former["worlds"]):
@@ -223,8 +241,14 @@ class _Loop:
         with policy_within_training_step(self.algorithm.policy):
             self._book(self.algorithm.warm_up(self.buffer, self.batch_size))
 
+    def learn_offline(self, updates: int) -> None:
+        """`updates` gradient steps without play."""
+        self.offline += updates
+        self.learn(0)
+
     def learn(self, total: int) -> None:
-        """The gradient steps that are missing to `total` since warm-up."""
+        """The gradient steps that are missing to `total` since warm-up, besides those without play."""
+        total += self.offline
         with policy_within_training_step(self.algorithm.policy):
             self._book(self.algorithm.learn(self.buffer, self.batch_size, total - self._learned))
         self._learned = total
@@ -262,28 +286,7 @@ class _Loop:
         if stats:
             count = self.diary.counters.gradient_steps + len(stats)
             self.diary.counters = replace(self.diary.counters, gradient_steps=count)
-            self._figures.append(_checked_means(stats, count))
-
-
-def _checked_means(stats: Sequence[TrainingStats], gradient_steps: int) -> Metrics:
-    """The mean of each figure over some updates: one wait for the device, however many there were."""
-    rows = [one.get_loss_stats_dict() for one in stats]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = [[torch.as_tensor(row[name]) for row in rows if name in row] for name in names]
-    means = torch.stack([torch.stack(column).mean() for column in columns])
-    figures = dict(zip(names, means.tolist(), strict=True))
-    for name, value in figures.items():
-        if not np.isfinite(value):
-            raise FloatingPointError(
-                f"{name} is {value} after {gradient_steps} gradient steps; lower the learning rates or scale the reward"
-            )
-    return {f"learn/{name}": value for name, value in figures.items()}
-
-
-def numbers(summary: Mapping[str, Any]) -> Metrics:
-    """Those figures of an evaluation that are numbers, named as metrics."""
-    numeric = {name: value for name, value in summary.items() if isinstance(value, int | float)}
-    return {f"eval/{name}": float(value) for name, value in numeric.items()}
+            self._figures.append(checked_means(stats, count))
 
 
 def _crossed(before: int, now: int, every: int) -> bool:

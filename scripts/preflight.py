@@ -42,6 +42,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("overrides", nargs="*", help="keys of train.py, such as policy.path=my/policy")
     parser.add_argument("--draws", type=int, default=8, help="draws per world of noise as the actor gives it")
     parser.add_argument("--other-draws", type=int, default=2, help="draws per world of every other noise")
+    parser.add_argument("--success-return", type=float, metavar="R", help="where the task knows no success, an episode "
+                        "with a return of R or more counts as one; by itself the base policy's median")  # fmt: skip
     parser.add_argument("--out", type=Path, help="folder for the files; by itself outputs/<date>/<time>-preflight")
     options = parser.parse_intermixed_args(arguments)
     if min(options.draws, options.other_draws) < 1:
@@ -53,6 +55,7 @@ def _preflight(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from dsrl import workflow
+    from dsrl.entry import UserError
     from dsrl.preflight.measure import Outcomes, measure
     from dsrl.preflight.verdict import judge
     from dsrl.progress import Screen
@@ -61,6 +64,8 @@ def _preflight(options: argparse.Namespace) -> None:
     screen = Screen(Console(highlight=False, soft_wrap=True, width=wide))
     parts = _parts(options.overrides, screen)
     settings = parts.settings
+    if options.success_return is not None and parts.env.has_success:
+        raise UserError("--success-return is for tasks that know no success, and this one does; leave it out")
     workflow.build_simulation(parts, screen)
     screen.phase(f"frozen policy on {settings.validation_episodes} worlds from seed {settings.validation_seed} …")
 
@@ -75,7 +80,10 @@ def _preflight(options: argparse.Namespace) -> None:
         draws=options.draws,
         other_draws=options.other_draws,
         on_row=on_row,
+        threshold=options.success_return,
     )
+    if found.threshold is not None:
+        screen.phase(f"this task knows no success: a return of {found.threshold:.6g} or more counts as one")
     _leave(found, judge(found), parts, options, screen)
 
 
@@ -85,12 +93,13 @@ def _parts(overrides: Sequence[str], screen: Any) -> Any:
 
     from dsrl.entry import UserError
     from dsrl.experiment import build
+    from dsrl.workflow import policy_sha256
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", ["logging=none", *overrides])
     parts = build(cfg, screen.phase)
-    if not parts.env.has_success:
-        raise UserError("this task knows no success, which is what a preflight counts; choose a task that does")
+    if policy_sha256(parts) is None:
+        raise UserError("this policy has no weights, so that there is no base to steer; choose another policy")
     return parts
 
 

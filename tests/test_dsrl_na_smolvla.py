@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from test_replay import kept_context, na_for, played
+from tianshou.data import Batch
 from tianshou.utils.torch_utils import policy_within_training_step
 from tiny_smolvla import IMAGE_SIZE, make_tiny_checkpoint
 from torch import Tensor
@@ -16,7 +17,7 @@ from dsrl.interfaces import Observation, Step
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.policy.smolvla import SmolVLA
-from dsrl.replay import replay_bytes
+from dsrl.replay import replay_bytes, write_decision
 
 
 class Pictures:
@@ -65,6 +66,32 @@ def test_replayed_looks_decode_to_the_executed_chunks_within_half_precision(env:
     assert np.abs(chunk.numpy() - buffer.info.chunk).max() < 0.02 * moved
     taken = sum(values[0].nbytes for values in kept.values())
     assert replay_bytes(env, "context", 1) >= 2 * taken
+
+
+def test_an_observation_that_is_encoded_again_gives_the_targets_of_the_kept_context(env: NoiseActionEnv) -> None:
+    env.reset(seeds=[1, 2, 3])
+    vectors = 0.5 * torch.randn(3, env.noise.dim, generator=torch.Generator().manual_seed(0)).numpy()
+    features_next, reward, terminated, truncated, _ = env.step(vectors)
+    assert env.decision is not None
+    returns, distilled = [], []
+    for replay in ("exact_context", "observation"):
+        info = Batch()
+        write_decision(info, env.decision, replay)
+        obs = env.decision.before.features.numpy()
+        batch = Batch(
+            obs=obs, obs_next=features_next, rew=reward, terminated=terminated, truncated=truncated, info=info
+        )
+        algorithm = na_for(env, replay=replay)
+        torch.manual_seed(0)
+        returns.append(algorithm._preprocess_batch(batch, None, None).returns)
+        context = algorithm._context(info, "context")
+        distilled.append(algorithm.chunk_values(torch.as_tensor(obs), context, torch.as_tensor(vectors)))
+    assert set(info.context.get_keys()) == {"look_seen_state", "look_seen_image_front", "look_seen_instruction"}
+    torch.testing.assert_close(returns[1], returns[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(distilled[1], distilled[0], rtol=1e-4, atol=1e-5)
+    pictures = 3 * IMAGE_SIZE**2
+    numbers = 2 * env.policy.feature_dim + env.noise.dim + 8 + 4 * 4
+    assert replay_bytes(env, "observation", 7) == 7 * (4 * numbers + 2 * (pictures + 4 * 5 + 256))
 
 
 def test_an_update_is_finite_and_moves_the_actor(env: NoiseActionEnv) -> None:

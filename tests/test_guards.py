@@ -65,7 +65,7 @@ def test_nothing_is_said_without_a_former_validation_a_base_or_success() -> None
 def test_a_collapse_is_said_once_and_stops_training_where_that_is_wanted(
     stop: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    validations = [_worlds(*range(20)), _worlds(), _worlds()]
+    validations = [BASE, _worlds(*range(20)), _worlds(), _worlds()]
     parts, folder, text = _parts(), RunFolder(tmp_path), io.StringIO()
     parts.settings.stop_on_collapse = stop
     parts.settings.video_episodes = 0
@@ -84,7 +84,7 @@ def test_a_collapse_is_said_once_and_stops_training_where_that_is_wanted(
     assert summary["decisions"] == (400 if stop else 600)
     assert text.getvalue().count("training has collapsed") == 1
     assert summary["collapse"].startswith("training has collapsed: validation success is 0%")
-    assert folder.checkpoint_sha256("best") == states[1] != folder.checkpoint_sha256("last")
+    assert folder.checkpoint_sha256("best") == states[2] != folder.checkpoint_sha256("last")
 
 
 def test_a_broken_number_leaves_the_checkpoints_from_before_and_names_them(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ NEVER = {
     "noise": {"dsrl.task", "dsrl.policy", "dsrl.sac", "tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "sac": {"dsrl.task", "dsrl.policy", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "compare": {"dsrl.task", "dsrl.policy", "dsrl.sac", "dsrl.noise", "tianshou", "torch", "hydra", "omegaconf"},
+    "offline": {"dsrl.task", "dsrl.policy", "dsrl.sac", "genesis", "hydra", "omegaconf", "wandb"},
+    "looks": {"dsrl.task", "dsrl.policy", "dsrl.sac", "tianshou", "hydra", "omegaconf", "lerobot", "genesis"},
     "noise_space": {"dsrl", "tianshou", "hydra", "omegaconf", "lerobot", "genesis"},
     "noise_action_env": {
         "dsrl.task",
@@ -32,7 +34,7 @@ NEVER = {
 }
 EXPERIMENT = {"dsrl.task", "dsrl.policy", "dsrl.sac", "dsrl.noise", "genesis", "lerobot"}
 CONFIG = {"hydra", "omegaconf"}  # met by these alone:
-MEETS_CONFIG = ("entry", "experiment", "hparams", "saved_runs")
+MEETS_CONFIG = ("entry", "experiment", "hparams", "saved_runs", "settings")
 HEAVY_AT_THE_TOP = {"genesis", "lerobot", "wandb", "tianshou", "matplotlib", "scipy.stats", "av"}
 
 
@@ -75,7 +77,7 @@ def test_the_entry_points_know_hydra_and_the_experiment_only(script: str) -> Non
 
 def _loaded_by_every_run(path: Path) -> bool:
     named_by_a_yaml = _layer(path) in ("task", "policy", "sac") or path.parts[-2:] == ("logging", "wandb.py")
-    return not named_by_a_yaml and _layer(path) not in ("training", "snapshot")
+    return not named_by_a_yaml and _layer(path) not in ("training", "snapshot", "buffers")
 
 
 @pytest.mark.parametrize("path", list(filter(_loaded_by_every_run, _modules())), ids=lambda path: path.stem)

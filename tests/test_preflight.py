@@ -114,6 +114,19 @@ def test_every_noise_is_measured_as_it_is_by_hand() -> None:
     assert [actor.pass_at(k) for k in (1, 2, 4)] == pytest.approx([0.5, 0.75, 0.9375], abs=0.06)
 
 
+@pytest.mark.parametrize(("asked", "counted"), [(None, 1.0), (0.5, 0.5)])
+def test_where_no_success_is_known_a_return_counts_as_one(asked: float | None, counted: float) -> None:
+    """The base policy solves 3/4 and a success pays 1, so that its median return is 1."""
+    env, known = _env(lambda state, noise: noise, num_envs=25), _preflight(lambda state, noise: noise)
+    env.has_success = False
+    compared = noises(env.noise, (2, 1))
+    quiet = {"worlds": WORLDS, "first_seed": 0, "draws": 8, "other_draws": 2, "on_row": lambda name, outcomes: None}
+    found = measure(env, compared, threshold=asked, **quiet)
+    assert found.threshold == counted
+    for name, outcomes in known.outcomes.items():
+        np.testing.assert_array_equal(found.outcomes[name].successes, outcomes.successes)
+
+
 def test_draw_0_is_the_noise_of_the_base_evaluations_and_other_draws_are_others() -> None:
     found, env = _preflight(lambda state, noise: noise), _env(lambda state, noise: noise)
     for name, act in (("full", base_noise((2, 1))), (found.actor, prior_noise(env.noise))):
@@ -228,7 +241,7 @@ def test_the_script_leaves_a_table_a_sentence_and_its_files(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["task=pendulum", "policy=identity"], "error: this task knows no success"),
+        (["task=pendulum", "policy=identity"], "error: this policy has no weights, so that there is no base to steer"),
         (["task=pendulums"], "error: .*Could not find 'task/pendulums'"),
         (["task=pendulum", "validation_seed=1000000"], "error: test_seed=1000000 and validation_seed=1000000 share"),
     ],

@@ -139,6 +139,7 @@ def test_the_memory_of_replay_is_known_before_anything_is_simulated():
     assert kept == 100 * (4 * (2 * 2 + 8 + 8 + 3 * 2) + 2 * (4 + 2 * 2048))
     assert replay_bytes(env, "exact_context", 100) - kept == 100 * 2 * 2 * 2048
     assert replay_bytes(env, "noise", 100) == 100 * 4 * (2 * 2 + 8 + 8)
+    assert replay_bytes(env, "observation", 100) == 100 * (4 * (2 * 2 + 8 + 8 + 3 * 2) + 2 * (4 * 2 + 256))
     assert env.encoding is None
     assert env.task.looks == 0
 
@@ -147,10 +148,13 @@ def test_replay_that_cannot_fit_is_refused_with_what_would():
     env = make_env(Heavy())
     assert checked_replay_bytes(env, "context", 10) == replay_bytes(env, "context", 10)
     message = (
-        r"replay of 1000000 transitions takes 7\.\d GiB but 1\.0 GiB are free; choose a buffer_size .* below 12\d{4}"
+        r"replay of 1000000 transitions takes 7\.\d GiB but 1\.0 GiB are free; choose a buffer_size .* below 12\d{4}, "
+        r"sac.replay=observation \(0\.6 GiB\), or sac=dsrl_sac, which keeps no looks"
     )
     with pytest.raises(ValueError, match=message):
         checked_replay_bytes(env, "context", 1_000_000, available=2**30)
+    with pytest.raises(ValueError, match=r"below \d+, or sac=dsrl_sac, which keeps no looks"):
+        checked_replay_bytes(env, "observation", 10_000_000, available=2**30)
     assert 2**20 < available_memory() < 2**50
 
 

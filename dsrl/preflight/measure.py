@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsrl.evaluation import Act, evaluate, generator, wilson
+from dsrl.evaluation import Act, Evaluation, evaluate, generator, wilson
 from dsrl.noise_action_env import Noise, NoiseActionEnv
 
 BASE, STILL = "full", "w = 0"  # independent N(0, I) in every slot, which is the policy as it was trained; its mean
@@ -91,6 +91,7 @@ class Preflight:
     magnitude: float
     outcomes: Mapping[str, Outcomes]  # by noise, BASE first
     movement: Movement
+    threshold: float | None = None  # the return that counts as success where the task knows none
 
     @property
     def actor(self) -> str:
@@ -112,12 +113,14 @@ def measure(
     draws: int,
     other_draws: int,
     on_row: Callable[[str, Outcomes], None],
+    threshold: float | None = None,
 ) -> Preflight:
     """Play worlds `first_seed …` under N(0, I) through each of `noises`, unclipped and clipped, and at w = 0.
 
     `env.noise` is one of `noises` and gets `draws` draws a world (clipped, as the actor gives it), all other rows
     `other_draws`, and w = 0 needs one. The base policy's row is its own noise, whatever `noises["full"]` restricts.
-    `on_row` is called after each row.
+    `on_row` is called after each row. Where the task knows no success, an episode whose return is `threshold` or more
+    counts as one; None takes the median return of the base policy, which then succeeds in half of its episodes.
     """
     chosen = next(name for name, noise in noises.items() if noise is env.noise)
     actor = clipped_name(chosen, env.noise.magnitude)
@@ -128,10 +131,14 @@ def measure(
     outcomes: dict[str, Outcomes] = {}
     for name, act in rows.items():
         num = draws if name == actor else 1 if name == STILL else other_draws
-        outcomes[name] = _play(env, [act(draw) for draw in range(num)], worlds, first_seed)
+        played = [evaluate(env, act(draw), episodes=worlds, first_seed=first_seed) for draw in range(num)]
+        if threshold is None and not env.has_success:
+            threshold = float(np.median([one.returns for one in played]))
+        outcomes[name] = _outcomes(played, threshold)
         on_row(name, outcomes[name])
     movement = chunk_movement(env, range(first_seed, first_seed + worlds))
-    return Preflight(first_seed, chosen, env.noise.magnitude, outcomes, movement)
+    counted = None if env.has_success else threshold
+    return Preflight(first_seed, chosen, env.noise.magnitude, outcomes, movement, counted)
 
 
 def independent(noise_shape: tuple[int, int], draw: int) -> Act:
@@ -156,8 +163,9 @@ def _through(noise: Noise, bound: float | None) -> Callable[[int], Act]:
     return of_draw
 
 
-def _play(env: NoiseActionEnv, acts: Sequence[Act], worlds: int, first_seed: int) -> Outcomes:
-    columns = [evaluate(env, act, episodes=worlds, first_seed=first_seed).successes for act in acts]
+def _outcomes(played: Sequence[Evaluation], threshold: float | None) -> Outcomes:
+    """What counts as success in each world (rows) and draw (columns)."""
+    columns = [np.array(one.returns) >= threshold if one.successes is None else one.successes for one in played]
     return Outcomes(np.array(columns, dtype=bool).T)
 
 

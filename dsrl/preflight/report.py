@@ -63,6 +63,7 @@ def content(found: Preflight, verdict: Verdict) -> dict[str, Any]:
     movement = {"over_noise": found.movement.over_noise, "between_worlds": found.movement.between_worlds}
     return {
         "verdict": {"rule": verdict.rule, "sentence": verdict.sentence},
+        "success_return": found.threshold,
         "noise": found.noise,
         "magnitude": found.magnitude,
         "actor_row": found.actor,

@@ -35,7 +35,7 @@ from dsrl.sac._noise_policy import NoisePolicy, prior_std
 from dsrl.sac._options import adam, initial_temperature, tuned_entropy
 from dsrl.sac.dsrl_sac import DSRLSAC
 
-REPLAYS = ("context", "exact_context")
+REPLAYS = ("context", "exact_context", "observation")
 
 
 class Decoder(Protocol):
@@ -198,8 +198,9 @@ def build_dsrl_na(
 ) -> DSRLNA:
     """DSRL-NA for features [F], the noise box [dim] and executed chunks of `chunk_shape` (horizon, A); see DSRL-SAC.
 
-    `decoder` decodes replayed looks; `replay` says in which precision their context is kept: `context` (half, where
-    that saves something) or `exact_context`. Raises ValueError for values out of range.
+    `decoder` decodes replayed looks; `replay` says what is kept of them: their `context` (in half precision, where that
+    saves something), `exact_context`, or `observation`, which is encoded again. Raises ValueError for values out of
+    range.
     """
     if replay not in REPLAYS:
         raise ValueError(f"sac.replay is {replay!r}; choose one of {', '.join(REPLAYS)}")
