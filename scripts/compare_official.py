@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import glob
+import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +26,7 @@ import numpy as np
 
 from dsrl.compare.figures import COLOURS, STYLE
 from dsrl.compare.runs import Run, gather
+from dsrl.compare.statistics import mean
 from scripts.official_csv import Columns, Curve, read_curves
 
 Curves = Mapping[str, Sequence[Curve]]  # label -> one curve per seed
@@ -43,12 +46,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise ValueError(f"{lacking[0] if lacking else 'nothing'} has no evaluation yet; name runs or CSV files")
     except ValueError as error:
         sys.exit(f"error: {error}")
-    base = [run.summary["base"]["mean_return"] for found in runs.values() for run in found if run.summary.get("base")]
+    base = base_returns([run for found in runs.values() for run in found])
     print("\n".join(table(curves, options.marks or _marks(curves))))
     if base:
-        print(f"\nbase policy, unsteered: {np.mean(base):.0f}")
+        spread = f" ± {1.96 * np.std(base, ddof=1) / len(base) ** 0.5:.0f}" if len(base) > 1 else ""
+        print(f"\nbase policy, unsteered: {np.mean(base):.0f}{spread} in {len(base)} test worlds")
+    print("\n".join(_final(label, found) for label, found in runs.items()))
     draw(curves, float(np.mean(base)) if base else None, options.out, options.title)
     print(f"\n{options.out}")
+
+
+def base_returns(runs: Sequence[Run]) -> list[float]:
+    """Of the unsteered policy, one per test world, from the first run that has played them; of runs cut short too."""
+    for run in runs:
+        file = run.path / "base.json"
+        if file.is_file():
+            returns: list[float] = json.loads(file.read_text())["results"]["base"]["returns"]
+            return returns
+    return []
 
 
 def table(curves: Curves, marks: Sequence[float]) -> list[str]:
@@ -101,10 +116,22 @@ def _cell(found: Sequence[Curve], mark: float) -> str:
     return f"{np.mean(values):.0f} ({min(values):.0f} … {max(values):.0f})"
 
 
+def _final(label: str, runs: Sequence[Run]) -> str:
+    """The finished runs on the test worlds: mean over seeds with its bootstrap interval, and every seed."""
+    scores = [float(run.summary["steered"]["mean_return"]) for run in runs if run.state == "finished"]
+    if not scores:
+        return f"{label}: none of {len(runs)} runs has finished"
+    estimate = mean({"": scores})
+    interval = "" if estimate.interval is None else " ({:.0f} … {:.0f})".format(*estimate.interval)
+    each = ", ".join(f"{score:.0f}" for score in scores)
+    return f"{label}: {estimate.value:.0f}{interval} on the test worlds after training; seeds {each}"
+
+
 def _marks(curves: Curves) -> list[float]:
-    """Five marks up to the end of the longest curve, round to two digits."""
+    """Five marks up to the end of the longest curve, rounded down to two digits."""
     end = max(one.xs[-1] for found in curves.values() for one in found)
-    return [float(f"{end * i / 5:.2g}") for i in range(1, 6)]
+    unit = 10.0 ** (math.floor(math.log10(max(end, 1.0))) - 1)
+    return [end * i / 5 // unit * unit for i in range(1, 6)]
 
 
 def _curve(run: Run) -> Curve:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -63,14 +64,24 @@ def test_ours_and_the_official_curves_are_drawn_in_one_figure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for seed in (0, 1):
-        write_run(tmp_path / "runs" / str(seed), task="hopper", sac="dsrl_na", seed=seed, curve=[10.0, 20.0 + 2 * seed])
+        write_run(
+            tmp_path / "runs" / str(seed),
+            task="hopper",
+            sac="dsrl_na",
+            seed=seed,
+            success=2.0 + 2 * seed,
+            curve=[10.0, 20.0 + 2 * seed],
+        )
+    played = {"results": {"base": {"returns": [4.0, 8.0]}}}
+    (tmp_path / "runs" / "1" / "base.json").write_text(json.dumps(played))
     (tmp_path / "official.csv").write_text("eval/timesteps,eval/reward\n0,1\n2000,30\n")
     out = tmp_path / "curves.png"
     main([f"--ours=ours={tmp_path}/runs", f"--official=official={tmp_path}/*.csv", f"--out={out}", "--marks", "2000"])
     assert out.read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
     assert "| 2,000 | 21 (20 … 22) | 30 |" in printed
-    assert "base policy, unsteered: 0" in printed
+    assert "base policy, unsteered: 6 ± 4 in 2 test worlds" in printed
+    assert "ours: 3 (2 … 4) on the test worlds after training; seeds 2, 4" in printed
 
 
 def test_a_pattern_without_files_is_one_sentence(tmp_path: Path) -> None:
