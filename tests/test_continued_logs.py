@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dsrl.logging.tensorboard import TensorBoardLogger
@@ -60,7 +61,15 @@ def test_tensorboards_points_are_on_the_disk_as_soon_as_they_are_logged(tmp_path
 
 def test_wandb_goes_on_with_the_same_run_and_its_latest_part_holds_every_point_once(tmp_path: Path) -> None:
     options: dict[str, Any] = {"project": "toy", "entity": None, "group": None, "name": None, "timeout": 5.0}
-    interrupted(lambda: WandbLogger(str(tmp_path), mode="offline", **options))
+
+    def make() -> WandbLogger:
+        wandb.teardown()  # every process has a service of its own
+        for former in tmp_path.glob("wandb/offline-run-*"):  # named by the second, which two processes never share
+            former.rename(former.with_name(f"offline-run-20260101_000000-{former.name[-8:]}"))
+        return WandbLogger(str(tmp_path), mode="offline", **options)
+
+    interrupted(make)
+    wandb.teardown()  # its service has then written all
     (part,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
     (before,) = tmp_path.glob("wandb/interrupted/offline-run-*/*.wandb")
     assert part.name == before.name == f"run-{(tmp_path / 'wandb_run_id.txt').read_text()}.wandb"
