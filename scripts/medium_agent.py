@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from tianshou.algorithm import PPO
 from tianshou.algorithm.modelfree.reinforce import ProbabilisticActorPolicy
 from tianshou.algorithm.optim import AdamOptimizerFactory
-from tianshou.data import Collector, VectorReplayBuffer
+from tianshou.data import Collector
 from tianshou.utils.statistics import RunningMeanStd
 from tianshou.utils.torch_utils import policy_within_training_step
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.training import make_buffer
 
 ROUND = 128  # steps in every world between two updates
 EPOCHS, BATCH = 10, 64
@@ -73,6 +74,12 @@ class _Critic(nn.Module):
         return value
 
 
+class _Policy(ProbabilisticActorPolicy):  # type: ignore[misc]  # tianshou is not followed
+    @staticmethod
+    def _compile() -> None:
+        """Leaves out tianshou's eager numba compilation: what is used compiles when first called."""
+
+
 def train_agent(
     env: NoiseActionEnv, *, target: float, max_steps: int, seed: int, report: Callable[[str], None] = print
 ) -> tuple[Agent, float, int]:
@@ -85,7 +92,7 @@ def train_agent(
     env.seed(seed)
     agent = Agent(env.observation_space.shape[0], env.action_space.shape[0])
     algorithm = _ppo(env, agent)
-    buffer = VectorReplayBuffer(ROUND * len(env), len(env))
+    buffer = make_buffer(ROUND * len(env), len(env), seed)
     collector = Collector(algorithm.policy, env, buffer)
     collector.reset_env()
     moments, returns, steps, started = RunningMeanStd(), deque[float](maxlen=JUDGED), 0, time.perf_counter()
@@ -105,7 +112,7 @@ def train_agent(
 
 
 def _ppo(env: NoiseActionEnv, agent: Agent) -> Any:
-    policy = ProbabilisticActorPolicy(
+    policy = _Policy(
         actor=agent,
         dist_fn=_gaussian,
         action_space=env.action_space,
