@@ -77,3 +77,15 @@ def test_a_task_without_a_bundled_base_names_the_script_that_makes_one() -> None
         cfg = compose("train", ["task=walker2d", "logging=none"])
     with pytest.raises(UserError, match=r"policy\.path=walker2d/diffusion_mlp is not .*scripts/medium_base\.py"):
         build(cfg, lambda text: None)
+
+
+def test_hopper_brings_a_base_policy_that_fits_it() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", ["experiment=hopper_official", "logging=none"])
+    parts = build(cfg, lambda text: None)
+    parts.env.reset()
+    noise = np.zeros((len(parts.env), parts.noise.dim), np.float32)
+    _, reward, terminated, _, info = parts.env.step(noise)
+    assert [one["env_steps"] for one in info] == [4] * 4
+    assert not terminated.any()
+    assert (reward > 0).all()
