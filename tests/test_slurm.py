@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM, visit
 from omegaconf import OmegaConf
 from slurm_sweeps import Sweep, project, slurm, until, why_not
 from toy_runs import told
+
+from scripts import compare
 
 WHY_NOT = why_not()
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
@@ -82,6 +85,23 @@ def _replay_and_all(run: Path) -> str:
     newest = max((run / "resume").glob("0*"))
     digest: str = json.loads((newest / "manifest.json").read_text())["tensors.safetensors"]
     return digest
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+def test_the_comparison_of_a_sweep_says_what_its_summaries_say(sweeps: Sweeps, tmp_path: Path) -> None:
+    four, _ = sweeps
+    compare.main([str(four.folder), "--out", str(tmp_path / "compare")])
+    found = json.loads((tmp_path / "compare" / "comparison.json").read_text())
+    summary = json.loads((four.folder / "3" / "summary.json").read_text())
+    score = f"{summary['steered']['mean_return']:.2f}"  # of all four: what differs changes nothing that is measured
+    assert sorted((row[0], row[2], row[4]) for row in found["tables"][0]["rows"]) == [
+        ("keep_checkpoints=2", score, score),
+        ("keep_checkpoints=3", score, score),
+    ]
+    visited = visit(tmp_path / "compare" / "report.html", tmp_path / "profile")
+    assert visited.console == []
+    assert visited.requests == []
+    assert visited.dom.count(score) >= 4
 
 
 def test_an_array_with_parallelism_one_never_runs_two_jobs(sweeps: Sweeps) -> None:
