@@ -60,6 +60,7 @@ class Episode:
     states: list[NDArray[np.float32]]  # [S] each
     actions: list[NDArray[np.float32]]  # [A] each
     rewards: list[float]
+    truncated: bool = False  # ended by the clock
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -166,6 +167,8 @@ def play(env: NoiseActionEnv, agent: Agent, frames: int, seed: int) -> Iterator[
             running[row].states.append(before[i])
             running[row].actions.append(actions[i])
             running[row].rewards.append(float(reward[i]))
+        for i in np.flatnonzero(truncated):
+            running[rows[i]].truncated = True
         ended = terminated | truncated
         yield from (running.pop(row) for row in rows[ended])
         fresh = rows[ended] if taken < frames else rows[:0]
@@ -182,7 +185,8 @@ def _create_dataset(folder: Path, task: str, env: NoiseActionEnv) -> Any:
     shapes = {"observation.state": env.task.observe().state.shape[1:], "action": env.action_space.shape}
     features = {name: {"dtype": "float32", "shape": tuple(shape), "names": None} for name, shape in shapes.items()}
     features["next.reward"] = {"dtype": "float32", "shape": (1,), "names": None}
-    features["next.done"] = {"dtype": "bool", "shape": (1,), "names": None}
+    for flag in ("next.done", "next.truncated"):
+        features[flag] = {"dtype": "bool", "shape": (1,), "names": None}
     return LeRobotDataset.create(f"dsrl/{task}", RECIPES[task].hz, features, root=folder, use_videos=False)
 
 
@@ -195,6 +199,7 @@ def _write(dataset: Any, episode: Episode, task: str) -> None:
                 "action": action,
                 "next.reward": np.array([reward], np.float32),
                 "next.done": np.array([t == last]),
+                "next.truncated": np.array([t == last and episode.truncated]),
                 "task": task,
             }
         )
