@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
+import sys
 from pathlib import Path
 
-import pytest
-
+# in a process of its own: within one process wandb cannot be used again once its service is gone
+RUN = """
+import os, signal, subprocess, sys
 from dsrl.logging.wandb import WandbLogger
 
+logger = WandbLogger(sys.argv[1], "dsrl", entity=None, group=None, name=None, mode="offline", timeout=60.0)
+logger.log({"score": 1.0}, env_steps=1)
+search = ["pgrep", "--parent", str(os.getpid()), "wandb-core"]
+(service,) = map(int, subprocess.run(search, capture_output=True, text=True, check=True).stdout.split())
+os.kill(service, signal.SIGTERM)
+os.waitid(os.P_PID, service, os.WEXITED | os.WNOWAIT)
+for env_steps in range(2, 5):
+    logger.log({"score": 1.0}, env_steps=env_steps)
+logger.close()
+print("done")
+"""
 
-def test_a_run_goes_on_when_wandbs_own_process_is_told_to_end(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    logger = WandbLogger(str(tmp_path), "dsrl", entity=None, group=None, name=None, mode="offline", timeout=60.0)
-    logger.log({"score": 1.0}, env_steps=1)
-    found = subprocess.run(
-        ["pgrep", "--parent", str(os.getpid()), "wandb-core"], capture_output=True, text=True, check=True
-    )
-    (service,) = map(int, found.stdout.split())
-    os.kill(service, signal.SIGTERM)
-    os.waitid(os.P_PID, service, os.WEXITED | os.WNOWAIT)
-    for env_steps in range(2, 5):
-        logger.log({"score": 1.0}, env_steps=env_steps)
-    logger.close()
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "ended" in line]
-    assert line.startswith("wandb's own process has ended (")
+
+def test_a_run_goes_on_when_wandbs_own_process_is_told_to_end(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", RUN, str(tmp_path)], capture_output=True, text=True, check=True)
+    said = [line for line in done.stdout.splitlines() if line == "done" or "process has ended" in line]
+    assert len(said) == 2
+    assert said[0].startswith("wandb's own process has ended (")
+    assert said[1] == "done"
