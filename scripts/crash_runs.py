@@ -19,15 +19,16 @@ from typing import Any
 from dsrl.run import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
+DECISIONS, EVAL_EVERY = 1600, 40
 OPTIONS = (
     "task=pendulum",
     "logging=tensorboard",
     "num_envs=2",
     "task.max_steps=20",
     "warmup_decisions=40",
-    "decisions=1200",
+    f"decisions={DECISIONS}",
     "batch_size=16",
-    "eval_every=40",
+    f"eval_every={EVAL_EVERY}",
     "eval_episodes=4",
     "validation_episodes=2",
     "sac.hidden=16",
@@ -70,6 +71,11 @@ class Run:
     def is_writing(self) -> bool:
         """Whether a checkpoint is being written, or was when the run died."""
         return (RunFolder(self.folder).resume / ".unfinished").exists()
+
+    def interval(self) -> float:
+        """The seconds that one validation and the training before it took."""
+        seconds: float = json.loads((self.folder / "summary.json").read_text())["wall_time_s"]
+        return seconds * EVAL_EVERY / DECISIONS
 
     def keep(self) -> None:
         """Remember what it left: its folder is about to vanish."""

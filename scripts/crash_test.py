@@ -30,7 +30,7 @@ from rich.table import Table
 from scripts.crash_runs import Run, differences, load_libraries
 
 MOMENTS = ("starting", "running", "writing")
-STARTING_S = 4.0  # s: within which a kill meets a run that composes its config, builds its parts, or reads a checkpoint
+STARTING_S = 4.0  # s: in which a kill meets a run that composes its config, builds its parts or reads a checkpoint
 
 
 def main(kills: int, seed: int) -> None:
@@ -42,7 +42,7 @@ def main(kills: int, seed: int) -> None:
     load_libraries()
     console.print(f"undisturbed run: {time.monotonic() - begin:.0f} s; all runs lie in {folder}")
     trials: dict[str, Callable[[Run], str]] = {
-        f"{kills} × SIGKILL": lambda run: kill(run, kills, random.Random(seed)),
+        f"{kills} × SIGKILL": lambda run: kill(run, kills, alone.interval(), random.Random(seed)),
         "checkpoint cut short": lambda run: damage(run, lambda content: content[: len(content) // 2]),
         "checkpoint with a flipped bit": lambda run: damage(run, flipped),
         "disk full": fill_disk,
@@ -78,12 +78,15 @@ class NotTriedError(Exception):
     """This machine does not allow the accident."""
 
 
-def kill(run: Run, kills: int, rng: random.Random) -> str:
-    """Start, kill and start again; only kills that met the process at work count. At last it is left to end."""
+def kill(run: Run, kills: int, interval: float, rng: random.Random) -> str:
+    """Start, kill and start again; only kills that met the process at work count. At last it is left to end.
+
+    `interval` is the time between two validations: a life lasts for two of them at most, so that a run has many.
+    """
     died = dict.fromkeys(MOMENTS, 0)
     while sum(died.values()) < kills:
         moment = MOMENTS[sum(died.values()) % len(MOMENTS)]
-        process = _started_until(run, moment, rng)
+        process = _started_until(run, moment, interval, rng)
         if not process.is_alive():
             raise LostError(f"the run ended by itself after {sum(died.values())} of {kills} kills; ask for fewer")
         process.kill()
@@ -94,15 +97,18 @@ def kill(run: Run, kills: int, rng: random.Random) -> str:
     return ", ".join(f"{number} while {moment}" for moment, number in died.items())
 
 
-def _started_until(run: Run, moment: str, rng: random.Random) -> ForkProcess:
-    """The process, started and come to such a moment; past its start, each gets further than the one before."""
+def _started_until(run: Run, moment: str, interval: float, rng: random.Random) -> ForkProcess:
+    """The process, started and come to such a moment; past its start, each gets further than the one before.
+
+    A start is over when the first checkpoint is written, however quick the machine is.
+    """
     before, begin, pause = run.checkpoints(), time.monotonic(), rng.uniform(0.0, 1.0)
     process = run.start()
     if moment == "starting":
-        _wait(process, lambda: time.monotonic() > begin + STARTING_S * pause)
+        _wait(process, lambda: time.monotonic() > begin + STARTING_S * pause or run.checkpoints() != before)
         return process
     _wait(process, lambda: run.checkpoints() != before)
-    time.sleep(0.5 * pause)
+    time.sleep(interval * pause)
     if moment == "writing":
         _wait(process, run.is_writing, pause=0.0)
     return process
