@@ -58,8 +58,10 @@ class Observed:
         return step
 
 
-def create_dataset(out: Path, task: Task, episodes: int) -> Any:
-    """An empty LeRobotDataset for what `task` shows, takes and tells, in one part for all `episodes`.
+def create_dataset(out: Path, task: Task, hz: int, episodes: int) -> Any:
+    """An empty LeRobotDataset for what `task` shows, takes and tells `hz` times a second.
+
+    It is one part for `episodes` and fewer.
 
     lerobot gives the statistics of flags other types where all episodes of a part have a single frame.
     """
@@ -77,7 +79,7 @@ def create_dataset(out: Path, task: Task, episodes: int) -> Any:
     threads = 2 if task.cameras else 0
     return LeRobotDataset.create(
         f"local/{out.name}",
-        CONTROL_HZ,
+        hz,
         features,
         root=out,
         use_videos=False,
@@ -118,7 +120,7 @@ def collect(parts: Any, out: Path, episodes: int, seed: int) -> tuple[int, float
     task = Observed(parts.task)
     env = NoiseActionEnv(task, parts.policy, parts.noise, parts.env.horizon)
     env.seed(seed)
-    seeds, dataset = env.draw_seeds(episodes), create_dataset(out, parts.task, episodes)
+    seeds, dataset = env.draw_seeds(episodes), create_dataset(out, parts.task, CONTROL_HZ, episodes)
     steps, score, begin = 0, 0.0, time.monotonic()
     for start in range(0, episodes, len(env)):
         batch = seeds[start : start + len(env)]

@@ -125,6 +125,7 @@ def _make_dataset(options: argparse.Namespace) -> dict[str, Any]:
     from datasets import disable_progress_bars
     from safetensors.torch import load_file
 
+    from scripts.collect_rollouts import create_dataset
     from scripts.medium_agent import Agent
 
     disable_progress_bars()  # one per episode
@@ -134,7 +135,9 @@ def _make_dataset(options: argparse.Namespace) -> dict[str, Any]:
     partial, whole = options.out / "dataset.partial", options.out / "dataset"
     for folder in (partial, whole):
         shutil.rmtree(folder, ignore_errors=True)
-    dataset, returns, frames = _create_dataset(partial, options.task, env), list[float](), 0
+    # no more episodes than frames
+    dataset = create_dataset(partial, env.task, RECIPES[options.task].hz, options.frames)
+    returns, frames = list[float](), 0
     for episode in play(env, agent, options.frames, options.seed):
         _write(dataset, episode, options.task)
         frames += len(episode.rewards)
@@ -177,17 +180,6 @@ def play(env: NoiseActionEnv, agent: Agent, frames: int, seed: int) -> Iterator[
             first, _ = env.reset(fresh, [next(seeds) for _ in fresh])
             running.update({int(row): Episode([], [], []) for row in fresh})
             rows, features = np.concatenate([rows, fresh]), np.concatenate([features, first])
-
-
-def _create_dataset(folder: Path, task: str, env: NoiseActionEnv) -> Any:
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
-    shapes = {"observation.state": env.task.observe().state.shape[1:], "action": env.action_space.shape}
-    features = {name: {"dtype": "float32", "shape": tuple(shape), "names": None} for name, shape in shapes.items()}
-    features["next.reward"] = {"dtype": "float32", "shape": (1,), "names": None}
-    for flag in ("next.done", "next.truncated"):
-        features[flag] = {"dtype": "bool", "shape": (1,), "names": None}
-    return LeRobotDataset.create(f"dsrl/{task}", RECIPES[task].hz, features, root=folder, use_videos=False)
 
 
 def _write(dataset: Any, episode: Episode, task: str) -> None:
