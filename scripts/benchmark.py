@@ -19,7 +19,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
 WORLDS = (1, 4, 16)
 PARTS = ("render", "physics", "encode", "decode", "learn")
 
@@ -44,15 +43,11 @@ class Stopwatch:
         setattr(owner, method, timed)
 
 
-def build_parts(overrides: Sequence[str], num_envs: int) -> Any:
+def started_parts(overrides: Sequence[str], num_envs: int) -> Any:
     """The parts of train.py with these overrides and this number of worlds, simulation started."""
-    from hydra import compose, initialize_config_dir
+    from scripts.parts import build_parts
 
-    from dsrl.experiment import build
-
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", ["logging=none", *overrides, f"num_envs={num_envs}"])
-    parts = build(cfg, lambda text: print(text, file=sys.stderr, flush=True))
+    parts = build_parts([*overrides, f"num_envs={num_envs}"], lambda text: print(text, file=sys.stderr, flush=True))
     parts.env.reset(seeds=list(range(num_envs)))
     return parts
 
@@ -177,7 +172,7 @@ def report(overrides: Sequence[str], repeats: int, rounds: int) -> None:
     import torch
 
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # each table shows when it is known
-    scenes = {num: build_parts(overrides, num) for num in WORLDS}
+    scenes = {num: started_parts(overrides, num) for num in WORLDS}
     rates = throughput(scenes, repeats)
     memory = peak_memory(overrides)
     rows = [
@@ -221,7 +216,7 @@ def main() -> None:
         if options.memory_of is None:
             report(options.overrides, options.repeats, options.rounds)
         else:
-            play(build_parts(options.overrides, options.memory_of), 3)
+            play(started_parts(options.overrides, options.memory_of), 3)
             print(_own_peak())
     except UserError as error:
         raise SystemExit(f"error: {error}") from None

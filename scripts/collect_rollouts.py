@@ -22,7 +22,6 @@ from torch import Tensor
 
 from dsrl.interfaces import Observation, Step, Task
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
 CONTROL_HZ = 10
 Frame = tuple[Observation, Tensor, Step]  # of all worlds: what was seen, what was done, what it brought
 
@@ -146,15 +145,13 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     if options.out.exists():
         parser.error(f"--out {options.out} exists already; name a new folder or delete it")
-    from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
 
     from dsrl.entry import UserError
-    from dsrl.experiment import build
+    from scripts.parts import build_parts
 
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            parts = build(compose("train", ["logging=none", *options.overrides]), print)
+        parts = build_parts(options.overrides)
     except (UserError, HydraException) as error:
         raise SystemExit(f"error: {' '.join(str(error).split())}") from None
     steps, score = collect(parts, options.out, options.episodes, options.seed)

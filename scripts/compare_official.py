@@ -7,6 +7,7 @@
     eval/timesteps, eval/reward                      its own evaluations: wandb's history, or the export of a chart
     time/total_timesteps, rollout/ep_rew_mean, …     Stable-Baselines3's progress.csv, which counts chunks (--chunk)
     --x NAME --y NAME                                any others; --scale brings x to control steps
+    CSV#NAME                                         another column of returns over eval/timesteps, for one pattern
 
 Either may be left out, and either may be given several times, as LABEL=PATTERN, for several methods.
 """
@@ -40,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         curves = {label: [_curve(run) for run in found if run.curve] for label, found in runs.items()}
         columns = Columns(options.x, options.y, options.scale) if options.x else None
         for label, pattern in map(_labelled, options.official):
-            curves[label] = [one for path in _files(pattern) for one in read_curves(path, options.chunk, columns)]
+            name, _, returns = pattern.partition("#")
+            asked = Columns("eval/timesteps", returns, 1.0) if returns else columns
+            curves[label] = [one for path in _files(name) for one in read_curves(path, options.chunk, asked)]
         lacking = [label for label, found in curves.items() if not found]
         if lacking or not curves:
             raise ValueError(f"{lacking[0] if lacking else 'nothing'} has no evaluation yet; name runs or CSV files")
@@ -155,7 +158,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     assert __doc__ is not None
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ours", action="append", default=[], metavar="[LABEL=]RUNS")
-    parser.add_argument("--official", action="append", default=[], metavar="[LABEL=]CSV")
+    parser.add_argument("--official", action="append", default=[], metavar="[LABEL=]CSV[#NAME]")
     parser.add_argument("--out", type=Path, default=Path("compare_official.png"), help="the figure")
     parser.add_argument("--title")
     parser.add_argument("--marks", type=float, nargs="+", help="control steps at which the table reads the curves")

@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts.parts import build_parts
+
 if TYPE_CHECKING:
     from dsrl.noise_action_env import NoiseActionEnv
     from scripts.medium_agent import Agent
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported: spinning threads starve each other
 
-ROOT = Path(__file__).resolve().parent.parent
 AGENT_WORLDS, BASE_WORLDS = 16, 25
 FIRST_ROLLOUT_SEED = 3_000_000  # above those of validation and test, below those of training
 
@@ -215,7 +216,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     from dsrl.evaluation import base_noise, evaluate
 
     path = (options.out / "policy").resolve()
-    parts = _parts(f"task={options.task}", f"policy.path={path}", f"num_envs={BASE_WORLDS}")
+    parts = build_parts([f"task={options.task}", f"policy.path={path}", f"num_envs={BASE_WORLDS}"])
     noise = base_noise(parts.policy.noise_shape)
     found = evaluate(parts.env, noise, episodes=options.episodes, first_seed=parts.settings.test_seed)
     spread = float(np.std(found.returns, ddof=1)) if len(found.returns) > 1 else float("nan")
@@ -230,18 +231,8 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def _agents_env(task: str) -> NoiseActionEnv:
     """The task with noise for its action."""
-    env: NoiseActionEnv = _parts("task=gym", f"task.id={RECIPES[task].id}", f"num_envs={AGENT_WORLDS}").env
+    env: NoiseActionEnv = build_parts(["task=gym", f"task.id={RECIPES[task].id}", f"num_envs={AGENT_WORLDS}"]).env
     return env
-
-
-def _parts(*overrides: str) -> Any:
-    from hydra import compose, initialize_config_dir
-
-    from dsrl.experiment import build
-
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("train", ["logging=none", *overrides])
-    return build(cfg, print)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,6 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported: spinning threads starve each other
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, judge, show and write; ends with one sentence where that cannot work."""
@@ -89,15 +87,11 @@ def _preflight(options: argparse.Namespace) -> None:
 
 def _parts(overrides: Sequence[str], screen: Any) -> Any:
     """The parts of train.py with these overrides; UserError for what cannot work."""
-    from hydra import compose, initialize_config_dir
-
     from dsrl.entry import UserError
-    from dsrl.experiment import build
     from dsrl.workflow import policy_sha256
+    from scripts.parts import build_parts
 
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", ["logging=none", *overrides])
-    parts = build(cfg, screen.phase)
+    parts = build_parts(overrides, screen.phase)
     if policy_sha256(parts) is None:
         raise UserError("this policy has no weights, so that there is no base to steer; choose another policy")
     return parts

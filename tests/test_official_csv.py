@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import gymnasium
+import numpy as np
 import pytest
+import torch
 from run_folders import write_run
 
+from dsrl.interfaces import Observation
+from dsrl.policy.diffusion_mlp import DiffusionMLP
+from scripts import run_official
 from scripts.compare_official import main, table
 from scripts.official_csv import Columns, Curve, read_curves
 
@@ -74,12 +80,13 @@ def test_ours_and_the_official_curves_are_drawn_in_one_figure(
         )
     played = {"results": {"base": {"returns": [4.0, 8.0]}}}
     (tmp_path / "runs" / "1" / "base.json").write_text(json.dumps(played))
-    (tmp_path / "official.csv").write_text("eval/timesteps,eval/reward\n0,1\n2000,30\n")
-    out = tmp_path / "curves.png"
-    main([f"--ours=ours={tmp_path}/runs", f"--official=official={tmp_path}/*.csv", f"--out={out}", "--marks", "2000"])
+    (tmp_path / "official.csv").write_text("eval/timesteps,eval/reward,of_the_mean\n0,1,2\n2000,30,40\n")
+    out, csv = tmp_path / "curves.png", f"{tmp_path}/*.csv"
+    official = [f"--official=drawn={csv}", f"--official=mean={csv}#of_the_mean"]
+    main([f"--ours=ours={tmp_path}/runs", *official, f"--out={out}", "--marks", "2000"])
     assert out.read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
-    assert "| 2,000 | 21 (20 … 22) | 30 |" in printed
+    assert "| 2,000 | 21 (20 … 22) | 30 | 40 |" in printed
     assert "base policy, unsteered: 6 ± 4 in 2 test worlds" in printed
     assert "ours: 3 (2 … 4) on the test worlds after training; seeds 2, 4" in printed
 
@@ -87,3 +94,25 @@ def test_ours_and_the_official_curves_are_drawn_in_one_figure(
 def test_a_pattern_without_files_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"error: --official .*none\.csv matches no file; type"):
         main(["--official", str(tmp_path / "none.csv")])
+
+
+def test_without_the_published_code_its_run_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"error: --fork .*nowhere does not give the published DSRL .*ajwagen/stable-"):
+        run_official.main(["--fork", str(tmp_path / "nowhere"), "--out", str(tmp_path / "curve.csv")])
+
+
+def test_a_world_of_the_published_code_plays_every_chunk_to_its_end_and_counts_the_clock_as_an_end() -> None:
+    policy = DiffusionMLP("hopper/diffusion_mlp", "cpu")
+    world = run_official.ChunkWorld("Hopper-v5", policy, max_steps=8)
+    alone = gymnasium.make("Hopper-v5")
+    seen, _ = world.reset(seed=3)
+    state, _ = alone.reset(seed=3)
+    chunk = np.full((4, 3), 0.1, np.float32)
+    for over in (False, True):
+        played = [alone.step(action) for action in chunk]
+        after, reward, terminated, truncated, _ = world.step(chunk.ravel())
+        assert reward == pytest.approx(sum(float(step[1]) for step in played))
+        assert (terminated, truncated) == (over, False)
+    expected = policy.encode(Observation(torch.tensor(played[-1][0], dtype=torch.float32)[None], {}, ("",)))
+    assert after == pytest.approx(expected.features[0].numpy())
+    assert seen == pytest.approx(policy.encode(Observation(torch.tensor(state)[None].float(), {}, ("",))).features[0])
