@@ -5,8 +5,8 @@
 `--fork` is a checkout of github.com/ajwagen/stable-baselines3, whose `DSRL` does all of the learning; what stands here
 is the part of github.com/ajwagen/dsrl around it (train_dsrl.py, env_utils.py, utils.py, cfg/gym/dsrl_hopper.yaml), for
 a gymnasium task and a policy of ours. Evaluations are ours: the worlds and seeds of train.py, with the published
-actor's draws (its own evaluation) and its mean (ours). The CSV file is one for scripts/compare_official.py; its steps are
-four a chunk, those of warm-up too.
+actor's draws (its own evaluation) and its mean (ours). The CSV file is one for scripts/compare_official.py; its steps
+are four a chunk, those of warm-up too.
 """
 
 from __future__ import annotations
