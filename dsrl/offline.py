@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from dsrl.interfaces import Observation
+from dsrl.lerobot_data import ACTION, DONE, IMAGES, REWARD, STATE, SUCCESS, TRUNCATED, dataset_named
 from dsrl.noise_action_env import Decision, NoiseActionEnv
 from dsrl.replay import write_decision
 
 AT_ONCE = 64  # decisions whose looks are encoded together
-IMAGES, STATE, ACTION = "observation.images.", "observation.state", "action"
-SUCCESS, DONE, TRUNCATED, REWARD = "next.success", "next.done", "next.truncated", "next.reward"
 Columns = Mapping[str, NDArray[Any]]
 
 
@@ -152,21 +150,9 @@ class Recorded:
 
 
 def _opened(dataset: str) -> Any:
-    """The dataset in a folder, or of a hub id."""
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-    folder = Path(dataset)
-    if folder.is_dir():
-        if not (folder / "meta" / "info.json").is_file():
-            raise FileNotFoundError(
-                f"offline_data={dataset} has no meta/info.json; type the folder of a LeRobotDataset"
-            )
-        return LeRobotDataset(f"local/{folder.name}", root=folder)
-    if folder.is_absolute() or dataset.count("/") != 1:
-        raise FileNotFoundError(
-            f"offline_data={dataset} is neither a folder nor a hub id (owner/name); type that of a LeRobotDataset"
-        )
-    return LeRobotDataset(dataset)
+    return LeRobotDataset(**dataset_named(dataset, "offline_data="))
 
 
 def _check_fit(dataset: str, features: Mapping[str, Any], env: NoiseActionEnv) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from dsrl.lerobot_data import SUCCESS, columns_of
 from dsrl.task._tabletop import Tabletop
 from scripts.sloppy_operator import pick, pick_and_place, sloppiness
 
-CONTROL_HZ = 10
+CONTROL_HZ = 10  # of the Genesis tasks
 
 
 def make_task(name: str, num_envs: int, control: str, image_size: int, observation: str) -> Tabletop:
@@ -32,17 +33,7 @@ def make_task(name: str, num_envs: int, control: str, image_size: int, observati
 def create_dataset(out: Path, task: Tabletop, name: str) -> Any:
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-    features: dict[str, dict[str, Any]] = {
-        f"observation.images.{camera}": {
-            "dtype": "image",
-            "shape": (size[1], size[2], 3),
-            "names": ["height", "width", "channels"],
-        }
-        for camera, size in task.cameras.items()
-    }
-    features["observation.state"] = {"dtype": "float32", "shape": (task.state_dim,), "names": None}
-    features["action"] = {"dtype": "float32", "shape": (task.action_dim,), "names": None}
-    features["next.success"] = {"dtype": "bool", "shape": (1,), "names": None}
+    features = columns_of(task, SUCCESS)
     return LeRobotDataset.create(
         f"dsrl/{name}", CONTROL_HZ, features, root=out, robot_type="panda", use_videos=False, image_writer_threads=2
     )

@@ -21,8 +21,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is import
 from torch import Tensor
 
 from dsrl.interfaces import Observation, Step, Task
+from dsrl.lerobot_data import ACTION, DONE, IMAGES, REWARD, STATE, SUCCESS, TRUNCATED, columns_of
 
-CONTROL_HZ = 10
+CONTROL_HZ = 10  # of the Genesis tasks
 Frame = tuple[Observation, Tensor, Step]  # of all worlds: what was seen, what was done, what it brought
 
 
@@ -66,20 +67,12 @@ def create_dataset(out: Path, task: Task, hz: int, episodes: int) -> Any:
     """
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-    features: dict[str, dict[str, Any]] = {
-        f"observation.images.{camera}": {"dtype": "image", "shape": (h, w, 3), "names": ["height", "width", "channels"]}
-        for camera, (_, h, w) in task.cameras.items()
-    }
-    features["observation.state"] = {"dtype": "float32", "shape": (task.state_dim,), "names": None}
-    features["action"] = {"dtype": "float32", "shape": (task.action_dim,), "names": None}
-    features["next.reward"] = {"dtype": "float32", "shape": (1,), "names": None}
-    for flag in ("next.done", "next.truncated", *(["next.success"] if task.has_success else [])):
-        features[flag] = {"dtype": "bool", "shape": (1,), "names": None}
+    flags = (DONE, TRUNCATED, *([SUCCESS] if task.has_success else []))
     threads = 2 if task.cameras else 0
     return LeRobotDataset.create(
         f"local/{out.name}",
         hz,
-        features,
+        columns_of(task, *flags, reward=True),
         root=out,
         use_videos=False,
         image_writer_threads=threads,
@@ -92,16 +85,13 @@ def rows_of(frames: Sequence[Frame], world: int) -> Iterator[dict[str, Any]]:
     for seen, action, step in frames:
         over = step.terminated[world] | step.truncated[world]
         yield {
-            **{
-                f"observation.images.{name}": image[world].permute(1, 2, 0).numpy()
-                for name, image in seen.images.items()
-            },
-            "observation.state": seen.state[world].float().numpy(),
-            "action": action[world].float().numpy(),
-            "next.reward": step.reward[world : world + 1].float().numpy(),
-            "next.done": over[None].numpy(),
-            "next.truncated": (step.truncated & ~step.terminated)[world : world + 1].numpy(),
-            **({} if step.success is None else {"next.success": step.success[world : world + 1].numpy()}),
+            **{IMAGES + name: image[world].permute(1, 2, 0).numpy() for name, image in seen.images.items()},
+            STATE: seen.state[world].float().numpy(),
+            ACTION: action[world].float().numpy(),
+            REWARD: step.reward[world : world + 1].float().numpy(),
+            DONE: over[None].numpy(),
+            TRUNCATED: (step.truncated & ~step.terminated)[world : world + 1].numpy(),
+            **({} if step.success is None else {SUCCESS: step.success[world : world + 1].numpy()}),
             "task": seen.instruction[world],
         }
         if over:

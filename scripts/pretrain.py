@@ -19,14 +19,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # --help is answered by the chosen kind
     parser.add_argument("--policy", choices=KINDS, default="smolvla")
     chosen, others = parser.parse_known_args(arguments)
-    if chosen.policy == "smolvla":
-        from scripts import pretrain_smolvla
+    try:
+        if chosen.policy == "smolvla":
+            from scripts import pretrain_smolvla
 
-        pretrain_smolvla.main(others)
-    else:
-        from scripts import pretrain_mlp
+            pretrain_smolvla.main(others)
+        else:
+            from scripts import pretrain_mlp
 
-        pretrain_mlp.main(chosen.policy, others)
+            pretrain_mlp.main(chosen.policy, others)
+    except FileNotFoundError as error:
+        raise SystemExit(f"error: {error}") from error
 
 
 if __name__ == "__main__":

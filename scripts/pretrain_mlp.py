@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dsrl.lerobot_data import dataset_named
 from dsrl.policy import diffusion_mlp, flow_mlp
 from dsrl.policy._mlp_checkpoint import MLPConfig, save_checkpoint
 from scripts.cloning import choose_frames, held_out_loss, learn
@@ -75,9 +76,7 @@ def read_recordings(dataset: str) -> Recordings:
     """
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-    folder = Path(dataset)
-    where = {"repo_id": f"local/{folder.name}", "root": folder} if folder.is_dir() else {"repo_id": dataset}
-    opened = LeRobotDataset(**where)
+    opened = LeRobotDataset(**dataset_named(dataset, "--dataset "))
     wanted = ["observation.state", "action"]
     missing = [key for key in wanted if key not in opened.hf_dataset.column_names]
     if missing:

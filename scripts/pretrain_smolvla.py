@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dsrl.lerobot_data import dataset_named
 from scripts.cloning import LossOf, choose_frames, held_out_loss, learn
 from scripts.prefix_cache import PrefixCache
 
@@ -113,8 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from lerobot.policies.factory import make_pre_post_processors
     from lerobot.utils.feature_utils import dataset_to_policy_features
 
-    folder = Path(options.dataset)
-    where = {"repo_id": f"local/{folder.name}", "root": folder} if folder.is_dir() else {"repo_id": options.dataset}
+    where = dataset_named(options.dataset, "--dataset ")
     meta = LeRobotDatasetMetadata(**where)
     chunk = PreTrainedConfig.from_pretrained(options.init).chunk_size
     dataset = LeRobotDataset(**where, delta_timestamps={"action": [i / meta.fps for i in range(chunk)]})

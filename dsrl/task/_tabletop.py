@@ -88,7 +88,7 @@ class Tabletop(ABC):
         self.action_dim = 4 if control == "hand" else 9
         self.image_size = image_size
         self._places = _CAMERAS if observation == "images" else {}
-        self.cameras = dict.fromkeys(self._places, (3, image_size, image_size))
+        self.cameras: Mapping[str, tuple[int, int, int]] = dict.fromkeys(self._places, (3, image_size, image_size))
         self._tells_cubes = observation == "state"
         self.state_dim = self.action_dim + 3 * len(COLOURS) * self._tells_cubes
         self._announce = announce or (lambda text: print(text, flush=True))
