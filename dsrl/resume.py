@@ -5,7 +5,6 @@ checkpoint = identity (what must not change) + loop (dsrl.training or dsrl.searc
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from dsrl.checkpoint import Checkpoints
 from dsrl.evaluation import Evaluation
 from dsrl.preemption import Signals
-from dsrl.run import RunFolder, write_json
+from dsrl.run import RunFolder, read_json, write_json
 from dsrl.snapshot import is_exact
 from dsrl.stored import Tree
 
@@ -116,7 +115,7 @@ class Continuation:
         """The results of `play`, from the folder if they were played before under the same `key`, and kept there."""
         key = {**self.identity, **key}
         for folder in filter(None, (self.folder, self._other)):
-            kept = _json(folder.base)
+            kept = read_json(folder.base)
             if kept.get("key") == key:
                 return {name: Evaluation.of_plain(plain) for name, plain in kept["results"].items()}
         results = dict(play())
@@ -149,12 +148,3 @@ def _check_identity(former: Mapping[str, Any], now: Mapping[str, Any], where: Pa
                 f"{key} is {now.get(key)!r} but the checkpoint in {where} is of a run with {former.get(key)!r}; "
                 "give it the same value, or begin anew in another hydra.run.dir"
             )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """The object in a file; empty for one that is missing or damaged."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

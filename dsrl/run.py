@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,11 @@ class RunFolder:
         self.resume = path / "resume"
         self.learning_curve = path / "learning_curve.png"
         self.video = path / "base_vs_steered.mp4"
+
+    def finished(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The summary of a run that was `asked` for and has ended; None without one, or with one of another run."""
+        summary = read_json(self.summary)
+        return summary if summary.get("asked") == asked else None
 
     def config_sha256(self) -> str | None:
         """The digest of the run's config as it is saved; None where there is none."""
@@ -111,6 +116,15 @@ class RunFolder:
 def write_json(path: Path, content: Any) -> None:
     """Replace a JSON file at once."""
     write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty for one that is missing or damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _listed(names: list[str]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dsrl import provenance, report, video
 from dsrl.evaluation import Act, Evaluation, base_noise, chosen_noise, paired, prior_noise
@@ -29,9 +30,18 @@ def train(
 ) -> float:
     """The whole run; leaves summary, checkpoints, picture and video in `folder` and returns the steered score.
 
-    It goes on where `thread` says, by default from the newest checkpoint in `folder`. Raises `Stopped` on a signal.
+    It goes on where `thread` says, by default from the newest checkpoint in `folder`; where `folder` holds the summary
+    of the very run that is asked for, that stands. Raises `Stopped` on a signal.
     """
     thread = thread or make_thread(parts, folder, screen, Signals(), keep=1, minutes=None, other=None)
+    former = folder.finished(_asked(parts, thread))
+    if former is not None:
+        figures = former["steered"]
+        screen.phase(f"finished before ({folder.summary}); to run it again, name another hydra.run.dir")
+        for logger in loggers:
+            logger.close()
+        score: float = figures["mean_return"] if figures["success_rate"] is None else figures["success_rate"]
+        return score
     try:
         return _train(parts, folder, loggers, screen, thread)
     except Stopped:
@@ -96,8 +106,8 @@ def _train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: S
         "policy_sha256": {"before": sha256_before, "after": policy_sha256(parts)},
         "seed": settings.seed,
         "packages": report.package_versions(),
+        "asked": _asked(parts, thread),
     }
-    write_json(folder.summary, summary)
     results = {"base": base, "base, actor's noise": base_boxed, "steered": steered}
     known = {name: result for name, result in results.items() if result is not None}
     for logger in loggers:
@@ -105,8 +115,14 @@ def _train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: S
         if filmed:
             logger.video("base_vs_steered", folder.video, counters.env_steps)
         logger.close()
+    write_json(folder.summary, summary)
     _conclude(folder, known, seconds, screen)
     return steered.score
+
+
+def _asked(parts: Parts, thread: Continuation) -> dict[str, Any]:
+    """All that a run's results depend on, but the code."""
+    return {**thread.identity, **asdict(parts.settings)}
 
 
 def policy_sha256(parts: Parts) -> str | None:

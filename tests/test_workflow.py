@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,24 @@ def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: P
     again = json.loads((tmp_path / "eval.json").read_text())
     assert again["policy_sha256"] == "0" * 64
     assert again["packages"] == summary["packages"]
+
+
+def test_a_finished_run_stands_until_something_else_is_asked_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, parts = RunFolder(tmp_path), _parts()
+    score = workflow.train(parts, folder, [], Screen())
+    written = folder.summary.stat().st_mtime_ns
+    assert "finished before" not in capsys.readouterr().out
+
+    assert workflow.train(parts, folder, [], Screen()) == score
+    assert "finished before" in capsys.readouterr().out
+    assert folder.summary.stat().st_mtime_ns == written
+
+    fewer = replace(parts, settings=replace(parts.settings, eval_episodes=8))
+    workflow.train(fewer, folder, [], Screen())
+    assert "finished before" not in capsys.readouterr().out
+    assert json.loads(folder.summary.read_text())["steered"]["episodes"] == 8
 
 
 def test_a_run_is_not_evaluated_with_other_weights(tmp_path: Path) -> None:
