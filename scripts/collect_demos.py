@@ -31,8 +31,10 @@ def make_task(name: str, num_envs: int, control: str, image_size: int, observati
 
 
 def create_dataset(out: Path, task: Tabletop, name: str) -> Any:
+    from datasets import disable_progress_bars
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
+    disable_progress_bars()  # one per episode
     features = columns_of(task, SUCCESS)
     return LeRobotDataset.create(
         f"dsrl/{name}", CONTROL_HZ, features, root=out, robot_type="panda", use_videos=False, image_writer_threads=2

@@ -65,8 +65,10 @@ def create_dataset(out: Path, task: Task, hz: int, episodes: int) -> Any:
 
     lerobot gives the statistics of flags other types where all episodes of a part have a single frame.
     """
+    from datasets import disable_progress_bars
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
+    disable_progress_bars()  # one per episode
     flags = (DONE, TRUNCATED, *([SUCCESS] if task.has_success else []))
     threads = 2 if task.cameras else 0
     return LeRobotDataset.create(

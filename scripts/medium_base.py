@@ -123,13 +123,11 @@ def _make_agent(options: argparse.Namespace) -> dict[str, Any]:
 
 def _make_dataset(options: argparse.Namespace) -> dict[str, Any]:
     """Written under another name first, so that what is called dataset is whole."""
-    from datasets import disable_progress_bars
     from safetensors.torch import load_file
 
     from scripts.collect_rollouts import create_dataset
     from scripts.medium_agent import Agent
 
-    disable_progress_bars()  # one per episode
     env = _agents_env(options.task)
     agent = Agent(env.observation_space.shape[0], env.action_space.shape[0])
     agent.load_state_dict(load_file(options.out / "agent.safetensors"))
