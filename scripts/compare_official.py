@@ -106,7 +106,13 @@ def _draw_label(axes: Any, label: str, found: Sequence[Curve], colour: str) -> N
     begin, end = max(one.xs[0] for one in found), min(one.xs[-1] for one in found)
     grid = np.unique([x for one in found for x in one.xs if begin <= x <= end])
     values = np.array([np.interp(grid, one.xs, one.ys) for one in found])
-    axes.plot(grid, values.mean(0), color=colour, linewidth=2, label=f"{label} ({len(found)} seeds)")
+    axes.plot(
+        grid,
+        values.mean(0),
+        color=colour,
+        linewidth=2,
+        label=f"{label} ({len(found)} seed{'s' if len(found) > 1 else ''})",
+    )
     axes.fill_between(grid, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0)
 
 
