@@ -90,7 +90,8 @@ def told(folder: Path) -> dict[str, Any]:
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for figures in (summary, *rows):
         figures.pop("wall_time_s", None)
-    summary.pop("setup_time_s")
+    for key in ("setup_time_s", "asked"):
+        summary.pop(key)
     manifests = {name: RunFolder(folder).checkpoint_sha256(name) for name in ("best", "last")}
     table = (folder / "metrics.csv").read_text().splitlines()
     return {"summary": summary, "rows": rows, "checkpoints": manifests, "table": (table[0], len(table))}
