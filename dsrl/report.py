@@ -56,7 +56,7 @@ def instruction_table(base: Evaluation | None, asked: Evaluation) -> Table:
     """One row per instruction: success (or mean return) in its worlds, hardest first."""
     before = {} if base is None else base.by_instruction()
     table = Table("instruction", "worlds", *(["base"] if base else []), "result", "95 % interval")
-    for text, figures in sorted(asked.by_instruction().items(), key=lambda item: _rate(item[1])):
+    for text, figures in sorted(asked.by_instruction().items(), key=lambda item: score_of(item[1])):
         interval = "-" if figures["ci95"] is None else "{:.1%} … {:.1%}".format(*figures["ci95"])
         cells = [_words(before[text])] if base else []
         table.add_row(text or "(none)", str(figures["episodes"]), *cells, _words(figures), interval)
@@ -76,13 +76,14 @@ def runs_table(folders: Sequence[Path]) -> Table:
     return table
 
 
-def _rate(figures: Mapping[str, Any]) -> float:
+def score_of(figures: Mapping[str, Any]) -> float:
+    """The success rate among the figures of an evaluation, or the mean return where the task knows no success."""
     rate: float = figures["mean_return"] if figures["success_rate"] is None else figures["success_rate"]
     return rate
 
 
 def _words(figures: Mapping[str, Any]) -> str:
-    rate = _rate(figures)
+    rate = score_of(figures)
     return f"{rate:.2f}" if figures["success_rate"] is None else f"{rate:.1%}"
 
 

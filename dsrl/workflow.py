@@ -36,12 +36,10 @@ def train(
     thread = thread or make_thread(parts, folder, screen, Signals(), keep=1, minutes=None, other=None)
     former = folder.finished(_asked(parts, thread))
     if former is not None:
-        figures = former["steered"]
         screen.phase(f"finished before ({folder.summary}); to run it again, name another hydra.run.dir")
         for logger in loggers:
             logger.close()
-        score: float = figures["mean_return"] if figures["success_rate"] is None else figures["success_rate"]
-        return score
+        return report.score_of(former["steered"])
     try:
         return _train(parts, folder, loggers, screen, thread)
     except Stopped:

@@ -112,12 +112,11 @@ def make_learner(fork: Any, world: Any, policy: Any, options: argparse.Namespace
     )
 
 
-def warm_up(model: Any, world: Any, policy: Any, chunks: int) -> None:
+def warm_up(model: Any, world: Any, chunk_shape: tuple[int, int], chunks: int) -> None:
     """Play the base policy under N(0, I) into replay, as the published `collect_rollouts`."""
     seen = world.reset()
     for _ in range(chunks // WORLDS):
-        chunk = policy.decode(Encoding(torch.as_tensor(seen), {}), torch.randn(WORLDS, *policy.chunk_shape))
-        action = chunk.flatten(1).numpy()
+        action = model.diffusion_policy(torch.as_tensor(seen), torch.randn(WORLDS, *chunk_shape)).reshape(WORLDS, -1)
         after, reward, done, infos = world.step(action)
         model.replay_buffer.add(obs=seen, next_obs=after, action=action, reward=reward, done=done, infos=infos)
         seen = after
@@ -149,7 +148,7 @@ def train(fork: Any, options: argparse.Namespace) -> None:
     worlds = DummyVecEnv([lambda: ChunkWorld(options.id, policy, task.max_steps)] * WORLDS)
     worlds.seed(options.seed + 1)
     model = make_learner(fork, worlds, policy, options)
-    warm_up(model, worlds, policy, options.warmup_decisions)
+    warm_up(model, worlds, policy.chunk_shape, options.warmup_decisions)
     begin = time.monotonic()
 
     with options.out.open("w", newline="") as file:
