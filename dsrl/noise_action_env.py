@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dsrl.interfaces import Encoding, Observation, SteerablePolicy, Task
-from dsrl.looks import is_observation, joined, observation_of
-from dsrl.noise_space import Noise as Noise
-from dsrl.noise_space import NoiseSpace as NoiseSpace
+from dsrl.noise.space import Noise as Noise
+from dsrl.noise.space import NoiseSpace as NoiseSpace
+from dsrl.training.looks import is_observation, joined, observation_of
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -172,7 +172,8 @@ class NoiseActionEnv:
         """The chunks [B, horizon, A] that noise vectors [B, dim] would have executed where the policy saw this.
 
         `features` [B, F] and `context` are those of any earlier looks; tensors kept in another precision are brought
-        back to that of the policy. Where `context` is an observation instead (`dsrl.looks`), the policy looks again.
+        back to that of the policy. Where `context` is an observation instead (`dsrl.training.looks`),
+        the policy looks again.
         Vectors may lie outside the noise box. The result is on the vectors' device.
         """
         if is_observation(context):

@@ -80,7 +80,7 @@ def throughput(scenes: Mapping[int, Any], repeats: int) -> dict[int, float]:
 
 def shares(parts: Any, rounds: int) -> dict[str, float]:
     """Medians over training rounds of the share of each part of the work, and of all that is none of them."""
-    from dsrl.training import train
+    from dsrl.training.trainer import train
 
     watch, algorithm, num = Stopwatch(), parts.make_algorithm(), len(parts.env)
     watch.wrap(parts.task, "observe", "render")
@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
 
-    from dsrl.entry import UserError
+    from dsrl.run.errors import UserError
 
     try:
         if options.memory_of is None:

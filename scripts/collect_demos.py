@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from dsrl.lerobot_data import SUCCESS, columns_of
 from dsrl.task._tabletop import Tabletop
+from dsrl.training.lerobot_columns import SUCCESS, columns_of
 from scripts.sloppy_operator import pick, pick_and_place, sloppiness
 
 CONTROL_HZ = 10  # of the Genesis tasks

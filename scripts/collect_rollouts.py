@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is import
 from torch import Tensor
 
 from dsrl.interfaces import Observation, Step, Task
-from dsrl.lerobot_data import ACTION, DONE, IMAGES, REWARD, STATE, SUCCESS, TRUNCATED, columns_of
+from dsrl.training.lerobot_columns import ACTION, DONE, IMAGES, REWARD, STATE, SUCCESS, TRUNCATED, columns_of
 
 CONTROL_HZ = 10  # of the Genesis tasks
 Frame = tuple[Observation, Tensor, Step]  # of all worlds: what was seen, what was done, what it brought
@@ -105,7 +105,7 @@ def collect(parts: Any, out: Path, episodes: int, seed: int) -> tuple[int, float
 
     World i of them is drawn from `seed`, among those that training draws from.
     """
-    from dsrl.evaluation import base_noise, play_worlds
+    from dsrl.evaluation.episodes import base_noise, play_worlds
     from dsrl.noise_action_env import NoiseActionEnv
 
     task = Observed(parts.task)
@@ -139,7 +139,7 @@ def main() -> None:
         parser.error(f"--out {options.out} exists already; name a new folder or delete it")
     from hydra.errors import HydraException
 
-    from dsrl.entry import UserError
+    from dsrl.run.errors import UserError
     from scripts.parts import build_parts
 
     try:

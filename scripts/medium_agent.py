@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.training import make_buffer
+from dsrl.training.trainer import make_buffer
 
 ROUND = 128  # steps in every world between two updates
 EPOCHS, BATCH = 10, 64

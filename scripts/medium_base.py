@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     import torch
 
-    from dsrl.entry import UserError
+    from dsrl.run.errors import UserError
 
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -199,7 +199,7 @@ def _write(dataset: Any, episode: Episode, task: str) -> None:
 
 def _make_policy(options: argparse.Namespace) -> dict[str, Any]:
     """Chunks of 4 actions and 20 levels of noise, sampled in 5 steps: those of the published experiments."""
-    from scripts import pretrain
+    from scripts.pretrain import __main__ as pretrain
 
     command = ["--policy", "diffusion_mlp", "--chunk", "4", "--num-steps", "5", "--train-steps", "20"]
     command += ["--dataset", str(options.out / "dataset"), "--out", str(options.out / "policy")]
@@ -211,7 +211,7 @@ def _make_policy(options: argparse.Namespace) -> dict[str, Any]:
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     """The unsteered policy on the test worlds of `train.py`."""
-    from dsrl.evaluation import base_noise, evaluate
+    from dsrl.evaluation.episodes import base_noise, evaluate
 
     path = (options.out / "policy").resolve()
     parts = build_parts([f"task={options.task}", f"policy.path={path}", f"num_envs={BASE_WORLDS}"])

@@ -16,7 +16,7 @@ def build_parts(overrides: Sequence[str], announce: Callable[[str], None] = prin
     """
     from hydra import compose, initialize_config_dir
 
-    from dsrl.experiment import build
+    from dsrl.run.build import build
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", ["logging=none", *overrides])

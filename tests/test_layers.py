@@ -1,4 +1,7 @@
-"""Who may import whom: read from the import statements themselves, so that no module has to be loaded."""
+"""Who may import whom: read from the import statements themselves, so that no module has to be loaded.
+
+Imports inside functions and under TYPE_CHECKING count like any other.
+"""
 
 from __future__ import annotations
 
@@ -9,83 +12,141 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGES = {"dsrl.interfaces", "dsrl.noise_action_env"}
+CHOICES = ("task", "policy", "noise", "sac", "logging")
 
-# layer -> what it never imports: a top-level package, or a prefix of our own modules
-NEVER = {
-    "interfaces": {"dsrl", "hydra", "omegaconf", "tianshou", "lerobot", "genesis", "wandb", "gymnasium"},
-    "task": {"dsrl.policy", "dsrl.sac", "tianshou", "lerobot", "hydra", "omegaconf", "wandb"},
-    "policy": {"dsrl.task", "dsrl.sac", "tianshou", "genesis", "hydra", "omegaconf", "wandb"},
-    "noise": {"dsrl.task", "dsrl.policy", "dsrl.sac", "tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
-    "sac": {"dsrl.task", "dsrl.policy", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
-    "compare": {"dsrl.task", "dsrl.policy", "dsrl.sac", "dsrl.noise", "tianshou", "torch", "hydra", "omegaconf"},
-    "offline": {"dsrl.task", "dsrl.policy", "dsrl.sac", "genesis", "hydra", "omegaconf", "wandb"},
-    "looks": {"dsrl.task", "dsrl.policy", "dsrl.sac", "tianshou", "hydra", "omegaconf", "lerobot", "genesis"},
-    "noise_space": {"dsrl", "tianshou", "hydra", "omegaconf", "lerobot", "genesis"},
-    "noise_action_env": {
-        "dsrl.task",
-        "dsrl.policy",
-        "dsrl.sac",
-        "tianshou",
-        "hydra",
-        "omegaconf",
-        "lerobot",
-        "genesis",
-    },
+# room -> the modules of ours that it may import besides its own
+MAY = {
+    "dsrl.interfaces": set(),
+    "dsrl.task": {"dsrl.interfaces"},
+    "dsrl.policy": {"dsrl.interfaces"},
+    "dsrl.noise": {"dsrl.interfaces"},
+    "dsrl.logging": {"dsrl.interfaces"},
+    "dsrl.sac": {"dsrl.interfaces"},
+    "dsrl.noise_action_env": {"dsrl.interfaces", "dsrl.noise.space"},
+    "dsrl.evaluation": PAGES,
+    "dsrl.training": {*PAGES, "dsrl.evaluation"},
+    "dsrl.run": {*PAGES, "dsrl.evaluation", "dsrl.training"},
+    "hydra_plugins": {"dsrl.run.files", "dsrl.run.provenance", "dsrl.run.errors"},
 }
-EXPERIMENT = {"dsrl.task", "dsrl.policy", "dsrl.sac", "dsrl.noise", "genesis", "lerobot"}
-CONFIG = {"hydra", "omegaconf"}  # met by these alone:
-MEETS_CONFIG = ("entry", "experiment", "hparams", "saved_runs", "settings")
+# room -> libraries that it never imports
+NEVER = {
+    "dsrl.interfaces": {"hydra", "omegaconf", "tianshou", "lerobot", "genesis", "wandb", "gymnasium", "numpy"},
+    "dsrl.task": {"tianshou", "lerobot", "hydra", "omegaconf", "wandb"},
+    "dsrl.policy": {"tianshou", "genesis", "hydra", "omegaconf", "wandb"},
+    "dsrl.noise": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
+    "dsrl.logging": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf"},
+    "dsrl.sac": {"genesis", "lerobot", "hydra", "omegaconf", "wandb"},
+    "dsrl.noise_action_env": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
+    "dsrl.evaluation": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
+    "dsrl.training": {"genesis", "hydra", "omegaconf", "wandb"},
+    "dsrl.run": {"genesis", "lerobot", "tianshou", "wandb"},
+    "hydra_plugins": {"tianshou", "genesis", "lerobot", "wandb", "torch"},
+}
+MEETS_CONFIG = {"build", "evaluate", "train", "settings", "errors", "hydra_callbacks", "typed_keys"}
 HEAVY_AT_THE_TOP = {"genesis", "lerobot", "wandb", "tianshou", "matplotlib", "scipy.stats", "av"}
 
 
-def _modules() -> list[Path]:
-    return sorted((ROOT / "dsrl").rglob("*.py"))
+def _modules() -> dict[str, Path]:
+    """Every module of ours by its dotted name; a package by that of its folder."""
+    paths = [*(ROOT / "dsrl").rglob("*.py"), *(ROOT / "hydra_plugins").rglob("*.py")]
+    names = {path: path.relative_to(ROOT).with_suffix("").parts for path in sorted(paths)}
+    return {".".join(parts[:-1] if parts[-1] == "__init__" else parts): path for path, parts in names.items()}
 
 
-def _layer(path: Path) -> str:
-    parts = path.relative_to(ROOT / "dsrl").with_suffix("").parts
-    return parts[0]
+MODULES = _modules()
 
 
-def _imports(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _room(module: str) -> str:
+    if module.startswith("hydra_plugins"):
+        return "hydra_plugins"
+    return ".".join(module.split(".")[:2])
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """The modules of ours, and the names of other packages, that a file imports anywhere."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports hide the layer that they reach into"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            assert node.level == 0, "relative imports hide the room that they reach into"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in MODULES else str(node.module)
 
 
-def _reaches(imported: str, forbidden: set[str]) -> bool:
-    return any(imported == name or imported.startswith(name + ".") for name in forbidden)
+def _reaches(imported: str, names: set[str]) -> bool:
+    return any(imported == name or imported.startswith(name + ".") for name in names)
 
 
-@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_layer_imports_only_what_lies_below_it(path: Path) -> None:
-    layer = _layer(path)
-    forbidden = NEVER.get(layer, EXPERIMENT | (set() if layer in MEETS_CONFIG else CONFIG))
-    broken = [name for name in _imports(ast.parse(path.read_text())) if _reaches(name, forbidden)]
-    assert not broken, f"{path.relative_to(ROOT)} imports {broken}"
+@pytest.mark.parametrize("module", [name for name in MODULES if _room(name) in MAY])
+def test_a_room_imports_only_the_rooms_below_it(module: str) -> None:
+    room = _room(module)
+    allowed = {room, *MAY[room]}
+    ours = [name for name in _imports(MODULES[module]) if name.split(".")[0] in ("dsrl", "hydra_plugins", "scripts")]
+    broken = [name for name in ours if not _reaches(name, allowed) and not name.startswith("hydra_plugins.hydra_")]
+    assert not broken, f"{module} imports {broken}"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if _room(name) in NEVER])
+def test_a_room_imports_only_its_own_libraries(module: str) -> None:
+    room, leaf = _room(module), module.rpartition(".")[2]
+    never = set(NEVER[room])
+    if room == "dsrl.run" and leaf not in MEETS_CONFIG:
+        never |= {"hydra", "omegaconf"}
+    if room == "dsrl.logging" and leaf == "wandb":
+        never -= {"wandb"}
+    broken = [name for name in _imports(MODULES[module]) if _reaches(name, never)]
+    assert not broken, f"{module} imports {broken}"
+
+
+def test_every_module_of_the_package_has_a_room() -> None:
+    homeless = [name for name in MODULES if _room(name) not in MAY and name not in ("dsrl", "hydra_plugins")]
+    assert not homeless
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    arrows = {name: {one for one in _imports(path) if one in MODULES} for name, path in MODULES.items()}
+    while leaves := [name for name, targets in arrows.items() if not targets]:
+        for leaf in leaves:
+            del arrows[leaf]
+        arrows = {name: targets - set(leaves) for name, targets in arrows.items()}
+    assert not arrows, f"in a circle, or above one: {arrows}"
 
 
 @pytest.mark.parametrize("script", ["train.py", "eval.py"])
-def test_the_entry_points_know_hydra_and_the_experiment_only(script: str) -> None:
-    text = (ROOT / script).read_text()
-    assert {name.partition(".")[0] for name in _imports(ast.parse(text))} == {"os", "hydra", "omegaconf", "dsrl"}
-    assert len(text.splitlines()) <= 40
+def test_the_entry_points_know_hydra_and_one_room_only(script: str) -> None:
+    path = ROOT / script
+    assert {name.partition(".")[0] for name in _imports(path)} == {"os", "hydra", "omegaconf", "dsrl"}
+    assert all(_reaches(name, {"dsrl.run"}) for name in _imports(path) if name.startswith("dsrl"))
+    assert len(path.read_text().splitlines()) <= 40
 
 
-def _loaded_by_every_run(path: Path) -> bool:
-    named_by_a_yaml = _layer(path) in ("task", "policy", "sac") or path.parts[-2:] == ("logging", "wandb.py")
-    return not named_by_a_yaml and _layer(path) not in ("training", "snapshot", "buffers")
+def _loaded_by_every_run(module: str) -> bool:
+    named_by_a_yaml = _room(module) in ("dsrl.task", "dsrl.policy", "dsrl.sac") or module == "dsrl.logging.wandb"
+    return module.startswith("dsrl") and not named_by_a_yaml and _room(module) != "dsrl.training"
 
 
-@pytest.mark.parametrize("path", list(filter(_loaded_by_every_run, _modules())), ids=lambda path: path.stem)
-def test_what_every_run_loads_imports_nothing_heavy_at_its_top(path: Path) -> None:
-    top = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert not [name for node in top for name in _imports(node) if _reaches(name, HEAVY_AT_THE_TOP)]
+@pytest.mark.parametrize("module", list(filter(_loaded_by_every_run, MODULES)))
+def test_files_that_every_run_loads_import_nothing_heavy_at_their_top(module: str) -> None:
+    top = [
+        node for node in ast.parse(MODULES[module].read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    names = [alias.name if isinstance(node, ast.Import) else str(node.module) for node in top for alias in node.names]
+    assert not [name for name in names if _reaches(name, HEAVY_AT_THE_TOP)]
 
 
 def test_tasks_do_not_import_each_others_simulator() -> None:
-    tree = ast.parse((ROOT / "dsrl" / "task" / "gym.py").read_text())
-    assert not [name for name in _imports(tree) if _reaches(name, {"genesis", "dsrl.task._genesis"})]
+    assert not [
+        name for name in _imports(MODULES["dsrl.task.gym"]) if _reaches(name, {"genesis", "dsrl.task._genesis"})
+    ]
+
+
+def test_files_and_functions_are_short() -> None:
+    long = [name for name, path in MODULES.items() if len(path.read_text().splitlines()) > 300]
+    assert not long, f"longer than 300 lines: {long}"
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                assert length <= 40 or node.name.startswith("build_"), f"{name}.{node.name} has {length} lines"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from countdown import HOLD, CountdownTask, EchoPolicy
+from toys.countdown import HOLD, CountdownTask, EchoPolicy
 
 from dsrl.interfaces import Encoding
 from dsrl.noise.full import FullNoise

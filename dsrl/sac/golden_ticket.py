@@ -1,6 +1,6 @@
 """Golden ticket: one constant noise for all states, found by play alone (arXiv 2603.15757).
 
-K draws from N(0, I), unclipped; `dsrl.search` halves them. No network and no gradient: it needs nothing that a policy
+K draws from N(0, I), unclipped; successive halving chooses. No network and no gradient: it needs nothing that a policy
 knows, and shows how much of the head-room lies in the noise itself.
 """
 

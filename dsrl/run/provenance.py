@@ -1,0 +1,48 @@
+"""What a run ran on, written down when it starts: code, Python, machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SUBMITTED = "submitted.json"  # in a copy of the code that was made for submitted jobs: the git state it was made from
+LISTED = 20  # changed files that are named
+
+
+def environment() -> dict[str, Any]:
+    """Plain values for JSON; `git_commit` and `git_changed` are null outside a git work tree."""
+    import torch  # seconds to import
+
+    return {
+        **git_state(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def git_state() -> dict[str, Any]:
+    """Commit and changed files of the code that runs; of its original, where it is a copy for submitted jobs."""
+    submitted = ROOT / SUBMITTED
+    if submitted.is_file():
+        noted: dict[str, Any] = json.loads(submitted.read_text())
+        return noted
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    names = None if changed is None else [line[2:].strip() for line in changed.splitlines()][:LISTED]
+    return {"git_commit": git("rev-parse", "HEAD"), "git_changed": names}
+
+
+def git(*arguments: str) -> str | None:
+    """What git says about the folder that this package was loaded from; None where it knows nothing of it."""
+    try:
+        command = ["git", "-C", str(ROOT), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip("\n")

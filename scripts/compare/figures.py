@@ -1,0 +1,150 @@
+"""Pictures of a comparison: final scores with their intervals, and learning curves over steps and over time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, Literal
+
+from scripts.compare.methods import Comparison, Method
+from scripts.compare.runs import Run, point_at, score
+from scripts.compare.statistics import curve, iqm, middle
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#666666")  # Okabe & Ito
+LABELS = {"success_rate": "success rate", "mean_return": "mean return"}
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "svg.fonttype": "none",  # text stays text: searchable, and small
+    "font.family": "sans-serif",
+}
+
+
+def _styled[**P, R](draw: Callable[P, R]) -> Callable[P, R]:
+    """Axes take their style when they are made."""
+
+    @wraps(draw)
+    def drawn(*arguments: P.args, **options: P.kwargs) -> R:
+        import matplotlib  # seconds to import
+
+        with matplotlib.rc_context(STYLE):
+            return draw(*arguments, **options)
+
+    return drawn
+
+
+@_styled
+def scores_figure(comparison: Comparison) -> Any:
+    """One line per method: IQM, its interval, every seed as a dot, the base policy as a tick."""
+    methods = sorted(comparison.methods, key=lambda method: middle(method.scores(comparison.measure)))
+    figure = _figure(8.0, 1.1 + 0.55 * len(methods))
+    axes = figure.add_subplot(xlabel=f"{LABELS[comparison.measure]} on the test worlds")
+    for height, method in enumerate(methods):
+        scores = method.scores(comparison.measure)
+        estimate, colour = iqm(scores), _colour(comparison, method)
+        if estimate.interval is not None:
+            axes.plot(estimate.interval, [height] * 2, color=colour, linewidth=9, alpha=0.3, solid_capstyle="butt")
+        seeds = [score for own in scores.values() for score in own]
+        axes.plot(seeds, [height - 0.27] * len(seeds), ".", color=colour, alpha=0.6, markersize=6)
+        axes.plot([estimate.value], [height], "|", color=colour, markersize=18, markeredgewidth=3)
+        base = method.base(comparison.measure)
+        if base is not None:
+            axes.plot([base], [height], "|", color="black", markersize=18, markeredgewidth=1.5)
+    axes.set_yticks(range(len(methods)), [method.name for method in methods])
+    axes.set_ylim(-0.6, len(methods) - 0.4)
+    axes.grid(visible=False, axis="y")
+    if comparison.measure == "success_rate":
+        axes.set_xlim(-0.02, 1.02)
+    return figure
+
+
+@_styled
+def curves_figure(comparison: Comparison) -> Any | None:
+    """A row per task: validation score over environment steps and over wall time; None without any validation."""
+    tasks = [task for task in comparison.tasks if _drawable(comparison, task)]
+    if not tasks:
+        return None
+    figure = _figure(10.0, 0.6 + 3.4 * len(tasks))
+    grid = figure.subplots(len(tasks), 2, squeeze=False, sharey="row")
+    for row, task in zip(grid, tasks, strict=True):
+        _curves(row[0], comparison, task, "env_steps")
+        _curves(row[1], comparison, task, "wall_time_s")
+        row[0].set(title=task, xlabel="environment steps", ylabel=LABELS[comparison.measure])
+        row[1].set(title=f"{task}, the same over time", xlabel="minutes of training")
+        if comparison.measure == "success_rate":
+            row[0].set_ylim(-0.02, 1.02)
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=max(1, min(3, len(labels))), frameon=False)
+    return figure
+
+
+def svg(figure: Any, name: str) -> str:
+    """The figure as an `<svg>` element; `name` keeps the ids of several in one page apart."""
+    import matplotlib
+
+    text = io.StringIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name, "svg.id": name}):
+        figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
+    content = text.getvalue()
+    return content[content.index("<svg") :]
+
+
+def png(comparison: Comparison, path: Path) -> None:
+    """All figures below each other in one file."""
+    import numpy as np
+    from PIL import Image
+
+    pictures = []
+    for figure in (scores_figure(comparison), curves_figure(comparison)):
+        if figure is not None:
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format="png", dpi=120, facecolor="white")
+            pictures.append(np.asarray(Image.open(buffer).convert("RGB")))
+    width = max(picture.shape[1] for picture in pictures)
+    wide = [np.pad(one, ((0, 0), (0, width - one.shape[1]), (0, 0)), constant_values=255) for one in pictures]
+    Image.fromarray(np.concatenate(wide)).save(path)
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _curves(axes: Any, comparison: Comparison, task: str, over: Literal["env_steps", "wall_time_s"]) -> None:
+    for method in comparison.methods:
+        colour = _colour(comparison, method)
+        drawn = [_xy(run, over, comparison.measure) for run in method.runs.get(task, ())]
+        drawn = [xy for xy in drawn if xy[0]]
+        for xs, ys in drawn:
+            axes.plot(xs, ys, color=colour, linewidth=0.7, alpha=0.35)
+        if not drawn:
+            continue
+        grid, estimates = curve([xs for xs, _ in drawn], [ys for _, ys in drawn])
+        if all(one.interval for one in estimates):
+            lows, highs = (
+                zip(*(one.interval for one in estimates if one.interval), strict=True) if estimates else ((), ())
+            )
+            axes.fill_between(grid, lows, highs, color=colour, alpha=0.15, linewidth=0)
+        marker = "o" if len(grid) < 20 else ""
+        axes.plot(grid, [one.value for one in estimates], color=colour, linewidth=2, marker=marker, label=method.name)
+
+
+def _xy(run: Run, over: str, measure: str) -> tuple[Sequence[float], Sequence[float]]:
+    known = [(point_at(point, over), score(point, measure)) for point in run.curve]
+    pairs = [(x, y) for x, y in known if x is not None and y is not None]
+    return [x for x, _ in pairs], [y for _, y in pairs]
+
+
+def _drawable(comparison: Comparison, task: str) -> bool:
+    runs = [run for method in comparison.methods for run in method.runs.get(task, ())]
+    return any(_xy(run, "env_steps", comparison.measure)[0] for run in runs)
+
+
+def _colour(comparison: Comparison, method: Method) -> str:
+    return COLOURS[comparison.methods.index(method) % len(COLOURS)]

@@ -1,0 +1,171 @@
+"""Which runs belong together: a method is what differs between configs, apart from the seed and the task.
+
+Where `method=…` was typed, that word says all that it chose; only keys that vary among its own runs are added.
+Keys that only exist because another group was chosen say nothing of their own: between `sac=dsrl_sac` and
+`sac=dsrl_na` the difference is that word; `sac.alpha` is a difference where it varies among runs of one choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scripts.compare.runs import Run
+
+NO_METHOD = ("seed", "threads", "video_episodes", "resume")  # what changes nothing that is measured
+NO_METHOD_GROUPS = ("logging", "cluster", "hydra")
+
+_Choices = tuple[str | None, str | None] | None
+
+
+@dataclass(frozen=True)
+class Method:
+    """Runs that differ by seed alone, apart for every task."""
+
+    name: str
+    runs: Mapping[str, tuple[Run, ...]]  # task -> its finished runs
+
+    def scores(self, measure: str) -> dict[str, list[float]]:
+        """Task -> one final score per seed; `measure` is success_rate or mean_return."""
+        return {task: [run.summary["steered"][measure] for run in runs] for task, runs in self.runs.items()}
+
+    def base(self, measure: str) -> float | None:
+        """The base policy's score on the same worlds, averaged as the method's mean; None without a base policy."""
+        known = {
+            task: [run.summary["base"][measure] for run in runs if run.summary.get("base")]
+            for task, runs in self.runs.items()
+        }
+        means = [sum(scores) / len(scores) for scores in known.values() if scores]
+        return sum(means) / len(means) if means else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All runs, sorted into methods and tasks."""
+
+    runs: tuple[Run, ...]
+    methods: tuple[Method, ...]  # in the order of their names
+    names: Mapping[Any, tuple[str, str]]  # path of a run -> (method, task)
+    differences: tuple[str, ...]  # config keys whose values differ at all
+    measure: str  # success_rate, or mean_return where the tasks know no success
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks of all methods."""
+        return tuple(sorted({task for method in self.methods for task in method.runs}))
+
+
+def group(runs: Sequence[Run], measure: str | None = None) -> Comparison:
+    """Sort runs into methods; of several finished runs of one method, task and seed only the latest counts.
+
+    Raises ValueError where no run is finished, or where they have no measure in common.
+    """
+    tasks = _task_names(runs)
+    keys = _method_keys(runs, tasks)
+    names = {run.path: (_name(run, keys, runs), tasks[run.path]) for run in runs}
+    runs = _latest(runs, names)
+    finished = [run for run in runs if run.state == "finished"]
+    if not finished:
+        reasons = "; ".join(f"{run.path} is {run.state} ({run.reason})" for run in runs)
+        raise ValueError(f"none of {len(runs)} runs is finished, so that there is nothing to compare: {reasons}")
+    return Comparison(
+        runs=tuple(runs),
+        methods=tuple(_methods(finished, names)),
+        names=names,
+        differences=tuple(sorted({key for _, key in _varying(runs, {}) if not _ignored(key)})),
+        measure=_measure(finished, measure),
+    )
+
+
+def _methods(finished: Sequence[Run], names: Mapping[Any, tuple[str, str]]) -> Iterable[Method]:
+    for name in sorted({names[run.path][0] for run in finished}):
+        by_task: dict[str, tuple[Run, ...]] = {}
+        for run in finished:
+            own, task = names[run.path]
+            if own == name:
+                by_task[task] = (*by_task.get(task, ()), run)
+        yield Method(name, dict(sorted(by_task.items())))
+
+
+def _task_names(runs: Sequence[Run]) -> dict[Any, str]:
+    """The word for each run's task, with the gymnasium id where one word stands for several."""
+    ids: dict[str, set[Any]] = {}
+    for run in runs:
+        ids.setdefault(run.choices.get("task", "task"), set()).add(run.config.get("task.id"))
+    names = {}
+    for run in runs:
+        word = run.choices.get("task", "task")
+        names[run.path] = word if len(ids[word]) == 1 else str(run.config.get("task.id"))
+    return names
+
+
+def _method_keys(runs: Sequence[Run], tasks: Mapping[Any, str]) -> set[tuple[_Choices, str]]:
+    """(choice, key) of all keys that vary among runs of the same task, method and choice of the key's group."""
+    return {(choice, key) for choice, key in _varying(runs, tasks) if not _ignored(key) and key != "task.id"}
+
+
+def _varying(runs: Sequence[Run], tasks: Mapping[Any, str]) -> set[tuple[_Choices, str]]:
+    values: dict[tuple[_Choices, str, str | None], set[str]] = {}
+    keys = {key for run in runs for key in run.config}
+    for run in runs:
+        for key in keys:
+            choice = _choices(run, key) if tasks else None
+            value = repr(run.config[key]) if key in run.config else "absent"
+            values.setdefault((choice, key, tasks.get(run.path)), set()).add(value)
+    return {(choice, key) for (choice, key, _), found in values.items() if len(found) > 1}
+
+
+def _choices(run: Run, key: str) -> _Choices:
+    """The method, and the choice of the key's group: what a key's values are compared within."""
+    group_name, dot, _ = key.partition(".")
+    return run.choices.get("method"), run.choices.get(group_name) if dot else None
+
+
+def _ignored(key: str) -> bool:
+    return key in NO_METHOD or key.partition(".")[0] in NO_METHOD_GROUPS
+
+
+def _name(run: Run, keys: set[tuple[_Choices, str]], runs: Sequence[Run]) -> str:
+    method = run.choices.get("method")
+    alike = [other for other in runs if other.choices.get("method") == method]
+    groups = [name for name in run.choices if name not in ("task", "method") and not _ignored(name)]
+    chosen = [name for name in groups if len({other.choices.get(name) for other in alike}) > 1]
+    words = [method] if method is not None else []
+    words += [f"{name}={run.choices[name]}" for name in chosen]
+    own = sorted(key for choices, key in keys if key in run.config and choices == _choices(run, key))
+    words += [f"{key}={_shown(run.config[key])}" for key in own]
+    return " ".join(words) or f"sac={run.choices.get('sac', 'unknown')}"
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _latest(runs: Sequence[Run], names: Mapping[Any, tuple[str, str]]) -> list[Run]:
+    """The same runs; a finished one that a later one repeats is superseded: counting both would feign certainty."""
+    latest: dict[tuple[tuple[str, str], str], Run] = {}
+    finished = [run for run in runs if run.state == "finished"]
+    for run in sorted(finished, key=lambda run: (run.path / "summary.json").stat().st_mtime_ns):
+        latest[names[run.path], repr(run.seed)] = run
+    kept = {run.path: run for run in latest.values()}
+    result = []
+    for run in runs:
+        if run.state == "finished" and run.path not in kept:
+            by = latest[names[run.path], repr(run.seed)].path
+            run = replace(run, state="superseded", reason=f"same method, task and seed as the later {by}")
+        result.append(run)
+    return result
+
+
+def _measure(finished: Sequence[Run], asked: str | None) -> str:
+    with_success = [run for run in finished if run.summary["steered"]["success_rate"] is not None]
+    if asked == "mean_return" or (asked is None and not with_success):
+        return "mean_return"
+    if len(with_success) < len(finished):
+        without = next(run for run in finished if run not in with_success)
+        raise ValueError(
+            f"{without.path} knows no success but {len(with_success)} other runs do; "
+            "leave it out, or compare returns with --measure mean_return"
+        )
+    return "success_rate"

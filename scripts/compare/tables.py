@@ -1,0 +1,201 @@
+"""The figures of a comparison as rows of words: the same rows for the terminal, Markdown, JSON and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from scripts.compare.methods import Comparison, Method
+from scripts.compare.runs import Run, point_at, score
+from scripts.compare.statistics import Estimate, Improvement, improvement, iqm, mean, middle
+
+FEW = 5  # seeds below which a bootstrap interval promises too much
+
+
+@dataclass(frozen=True)
+class Table:
+    """Words in rows."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        """A Markdown table with its title as heading."""
+        lines = [self.head, tuple("---" for _ in self.head), *self.rows]
+        return f"## {self.title}\n\n" + "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines) + "\n"
+
+
+def scores(comparison: Comparison) -> Table:
+    """Best method first: IQM and mean with their intervals, base policy, gain, and how many runs that rests on."""
+    measure = comparison.measure
+    head = ("method", "runs", "IQM", "95 % interval", "mean", "95 % interval", "base policy", "gain of the mean")
+    rows = []
+    for method in ranked(comparison):
+        centre, average = iqm(method.scores(measure)), mean(method.scores(measure))
+        base = method.base(measure)
+        words = [_number(centre.value, measure), _interval(centre, measure)]
+        words += [_number(average.value, measure), _interval(average, measure)]
+        gain = "-" if base is None else _number(average.value - base, measure, sign=True)
+        rows.append((method.name, _counted(method), *words, "-" if base is None else _number(base, measure), gain))
+    what = "Success" if measure == "success_rate" else "Mean return"
+    return Table(f"{what} of the steered policy", head, tuple(rows))
+
+
+def learning(comparison: Comparison, over: Literal["env_steps", "wall_time_s"]) -> Table | None:
+    """Validation score on the way, at quarters of the longest run; None without any validation.
+
+    A run counts with its latest validation up to a mark, a method with the mean of its runs over all tasks.
+    """
+    known = [(point_at(point, over), run) for run in comparison.runs for point in run.curve]
+    ends = [end for end, run in known if end is not None and run.state == "finished"]
+    if not ends:
+        return None
+    marks = [max(ends) * quarter / 4 for quarter in (1, 2, 3, 4)]
+    rows = []
+    for method in ranked(comparison):
+        runs = [run for own in method.runs.values() for run in own]
+        rows.append((method.name, *(_mean_until(runs, mark, over, comparison.measure) for mark in marks)))
+    unit = "env steps" if over == "env_steps" else "min"
+    head = ("method", *(f"{mark:,.0f} {unit}" if over == "env_steps" else f"{mark:.1f} {unit}" for mark in marks))
+    return Table(f"Validations on the way, over {'env steps' if unit == 'env steps' else 'time'}", head, tuple(rows))
+
+
+def _mean_until(runs: Sequence[Run], mark: float, over: str, measure: str) -> str:
+    latest = []
+    for run in runs:
+        reached = [(x, score(point, measure)) for point in run.curve if (x := point_at(point, over)) is not None]
+        until = [y for x, y in reached if x <= mark and y is not None]
+        latest += until[-1:]
+    if not latest:
+        return "-"
+    mean = _number(sum(latest) / len(latest), measure)
+    return mean if len(latest) == len(runs) else f"{mean} ({len(latest)} of {len(runs)} runs)"
+
+
+def improvements(comparison: Comparison) -> Table | None:
+    """For every pair, the better-ranked method first; None for a single method."""
+    methods = ranked(comparison)
+    rows = []
+    for place, ours in enumerate(methods):
+        for theirs in methods[place + 1 :]:
+            found = improvement(ours.scores(comparison.measure), theirs.scores(comparison.measure))
+            if found is not None:
+                rows.append((ours.name, theirs.name, *_improvement(found)))
+    head = ("a run of …", "… beats a run of", "probability", "95 % interval", "p (Mann-Whitney)")
+    return Table("Probability of improvement", head, tuple(rows)) if rows else None
+
+
+def all_runs(comparison: Comparison) -> Table:
+    """Every run: where it lies, what it is, what became of it."""
+    head = ("run", "method", "task", "seed", "state", "steered", "base", "paired p", "env steps", "minutes")
+    rows = []
+    for run in comparison.runs:
+        method, task = comparison.names[run.path]
+        steered, base = (_final(run.summary, side, comparison.measure) for side in ("steered", "base"))
+        pair = run.summary.get("paired")
+        p_value = "-" if not pair else f"{pair['p_value']:.2g}"
+        minutes = f"{run.summary['wall_time_s'] / 60:.1f}" if "wall_time_s" in run.summary else "-"
+        steps = str(run.summary.get("env_steps", "-"))
+        who = (str(run.path), method, task, str(run.seed), run.state)
+        rows.append((*who, steered, base, p_value, steps, minutes))
+    return Table("All runs", head, tuple(rows))
+
+
+def missing(comparison: Comparison) -> Table | None:
+    """The runs that count nowhere above, and why; None where all are finished."""
+    left_out = [run for run in comparison.runs if run.state != "finished"]
+    head = ("run", "method", "task", "seed", "state", "why")
+    rows = [(str(run.path), *comparison.names[run.path], str(run.seed), run.state, run.reason) for run in left_out]
+    return Table("Not counted", head, tuple(rows)) if rows else None
+
+
+def config_differences(comparison: Comparison) -> Table | None:
+    """Every key whose value differs, with the runs that hold each value; None where all configs are the same."""
+    rows = []
+    for key in comparison.differences:
+        values: dict[str, list[str]] = {}
+        for run in comparison.runs:
+            word = "null" if run.config.get(key, "") is None else str(run.config.get(key, "(absent)"))
+            values.setdefault(word, []).append(run.path.name)
+        rows.append((key, "; ".join(f"{value} ({len(runs)} runs)" for value, runs in sorted(values.items()))))
+    return Table("Differences between the configs", ("key", "values"), tuple(rows)) if rows else None
+
+
+def environments(comparison: Comparison) -> Table | None:
+    """What the runs ran on: one row per distinct environment; None where no run says."""
+    seen: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for run in comparison.runs:
+        facts: dict[str, Any] = {**run.environment, "packages": run.summary.get("packages")}
+        words = tuple((name, _fact(value)) for name, value in sorted(facts.items()) if value is not None)
+        if words:
+            seen.setdefault(words, []).append(str(run.path))
+    names = sorted({name for words in seen for name, _ in words})
+    rows = [(f"{len(paths)}: {paths[0]}" + (" …" if len(paths) > 1 else ""),) for paths in seen.values()]
+    full = [(*row, *(dict(words).get(name, "-") for name in names)) for row, words in zip(rows, seen, strict=True)]
+    return Table("Environment and code", ("runs", *names), tuple(full)) if full else None
+
+
+def warnings(comparison: Comparison) -> list[str]:
+    """What a reader has to know before believing the numbers."""
+    found = []
+    few = [method.name for method in comparison.methods if min(map(len, method.runs.values())) < FEW]
+    if few:
+        found.append(f"Fewer than {FEW} seeds: the intervals of {_listed(few)} are likely too narrow, or missing.")
+    partial = [method.name for method in comparison.methods if len(method.runs) < len(comparison.tasks)]
+    if partial:
+        found.append(f"Not on every task: {_listed(partial)}; their figures rest on other tasks than the others'.")
+    packages = {repr(run.summary.get("packages")) for run in comparison.runs if run.state == "finished"}
+    commits = {repr(run.environment.get("git_commit")) for run in comparison.runs if run.environment}
+    if len(packages) > 1 or len(commits) > 1:
+        found.append("Not all runs come from the same code and package versions; see Environment and code.")
+    changed = [run.path.name for run in comparison.runs if run.environment.get("git_changed")]
+    if changed:
+        found.append(f"{len(changed)} runs come from a work tree with changes that were not committed.")
+    return found
+
+
+def ranked(comparison: Comparison) -> list[Method]:
+    """The methods, best IQM first."""
+    return sorted(comparison.methods, key=lambda method: -middle(method.scores(comparison.measure)))
+
+
+def _counted(method: Method) -> str:
+    counts = [len(runs) for runs in method.runs.values()]
+    return str(counts[0]) if len(counts) == 1 else f"{sum(counts)} on {len(counts)} tasks"
+
+
+def _number(value: float, measure: str, *, sign: bool = False) -> str:
+    kind = ".1%" if measure == "success_rate" else ".2f"
+    return format(value, ("+" if sign else "") + kind)
+
+
+def _interval(estimate: Estimate, measure: str) -> str:
+    return "-" if estimate.interval is None else " … ".join(_number(end, measure) for end in estimate.interval)
+
+
+def _improvement(found: Improvement) -> tuple[str, str, str]:
+    interval = "-" if found.interval is None else "{:.2f} … {:.2f}".format(*found.interval)
+    several = len(found.p_value) > 1
+    p_values = [f"{task} {p:.3g}" if several else f"{p:.3g}" for task, p in found.p_value.items()]
+    return f"{found.probability:.2f}", interval, ", ".join(p_values)
+
+
+def _final(summary: Any, side: str, measure: str) -> str:
+    value = (summary.get(side) or {}).get(measure)
+    return "-" if value is None else _number(value, measure)
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {version}" for name, version in value.items())
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+def _cell(word: str) -> str:
+    return word.replace("|", "\\|").replace("\n", " ")

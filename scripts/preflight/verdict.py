@@ -1,0 +1,106 @@
+"""One plain sentence about what was measured, by rules that are applied in this order.
+
+1. broken     the actor's noise (parametrised and clipped) succeeds less often than the base policy's own noise, by
+              BROKEN or more, p < SIGNIFICANCE: the larger part of the loss names the cause
+2. unsolved   no draw of any noise solved any world: no success to learn from
+3. solved     the base policy succeeds in SOLVED of all episodes or more
+4. powerless  no world's outcome differs between draws; and noise may not even move the chunks
+5. little     the best of all draws gains less than LITTLE over the base policy
+6. lift       otherwise: from the base policy's success towards that of the best of all draws
+
+The best of n draws is chosen in hindsight: it says that noise which succeeds is there, and that training has something
+to find, not that an actor will find it. Tests are paired by world and two-sided: signs of the worlds' differences are
+flipped at random.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scripts.preflight.measure import BASE, STILL, Outcomes, Preflight
+
+SIGNIFICANCE = 0.01
+BROKEN = 0.10  # success
+SOLVED = 0.95  # success
+LITTLE = 0.05  # success
+IMMOVABLE = 1e-3  # of the movement between worlds
+FLIPS = 9999
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The rule that applied, and its sentence."""
+
+    rule: str
+    sentence: str
+
+
+def judge(found: Preflight) -> Verdict:
+    """The verdict on a preflight."""
+    base, actor = found.outcomes[BASE], found.outcomes[found.actor]
+    best = max(actor.pass_at(actor.draws), actor.rate)
+    if worse(actor, base):
+        return Verdict("broken", f"{_broken(found)}; the best of {actor.draws} draws solves {best:.0%}")
+    if not any(outcomes.successes.any() for outcomes in found.outcomes.values()):
+        return Verdict("unsolved", _unsolved(found))
+    if base.rate >= SOLVED:
+        return Verdict("solved", f"the base policy already succeeds in {base.rate:.0%}: steering has little to add")
+    if actor.mixed == 0:
+        return Verdict("powerless", _powerless(found))
+    still = found.outcomes[STILL]
+    aside = f"; w = 0 alone gives {still.rate:.0%}" if still.rate > base.rate and _differ(still, base) else ""
+    if best - base.rate < LITTLE:
+        text = f"the best of {actor.draws} draws solves {best:.0%} against {base.rate:.0%}: steering can add little"
+        return Verdict("little", text + aside)
+    return Verdict("lift", f"steering can lift this policy from {base.rate:.0%} towards {best:.0%}{aside}")
+
+
+def worse(outcomes: Outcomes, base: Outcomes) -> bool:
+    """Whether `outcomes` are significantly and considerably below `base` on the same worlds."""
+    return bool(base.rate - outcomes.rate >= BROKEN) and _differ(outcomes, base)
+
+
+def p_value(first: Outcomes, second: Outcomes) -> float:
+    """Of no difference in success on the same worlds: a two-sided sign-flip test of the worlds' mean differences."""
+    differences = first.successes.mean(1) - second.successes.mean(1)
+    differences = differences[differences != 0]
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (FLIPS, len(differences)))
+    as_far = np.abs(signs @ differences) >= abs(differences.sum()) - 1e-9
+    return float((1 + as_far.sum()) / (1 + FLIPS))
+
+
+def _differ(first: Outcomes, second: Outcomes) -> bool:
+    return p_value(first, second) < SIGNIFICANCE
+
+
+def _broken(found: Preflight) -> str:
+    """What costs the success: drawing noise another way than the policy knows it, or clipping it."""
+    base, actor = found.outcomes[BASE], found.outcomes[found.actor]
+    unclipped = found.outcomes[found.noise]
+    rates = f"({actor.rate:.0%} against {base.rate:.0%})"
+    if base.rate - unclipped.rate < unclipped.rate - actor.rate or found.noise == BASE:
+        return f"clipping noise at ±{found.magnitude:g} breaks this checkpoint {rates}: raise noise.magnitude"
+    kind = "repeated noise" if found.noise == "repeat" else f"noise={found.noise}"
+    full = next(row for name, row in found.outcomes.items() if name.startswith(f"{BASE} ±"))
+    larger = " with a larger noise.magnitude" if worse(full, base) else ""
+    return f"{kind} breaks this checkpoint {rates}: use noise={BASE}{larger}"
+
+
+def _unsolved(found: Preflight) -> str:
+    worlds, draws = found.outcomes[found.actor].successes.shape
+    return (
+        f"no draw of noise solved any of {worlds} worlds ({draws} draws each): there is no success to learn from; "
+        "take a better checkpoint, a denser reward or easier worlds"
+    )
+
+
+def _powerless(found: Preflight) -> str:
+    actor = found.outcomes[found.actor]
+    moved = max(found.movement.relative) >= IMMOVABLE
+    why = "" if moved else ", nor does noise move the chunks (is the sampler given its noise?)"
+    return (
+        f"no draw of noise changes the outcome of any world ({actor.rate:.0%} solved by all of {actor.draws} draws)"
+        f"{why}: steering cannot help"
+    )

@@ -1,0 +1,139 @@
+"""On a real controller: sweeps end, whatever SLURM does to their jobs and whoever edits the code meanwhile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from toys.browser import CHROMIUM, visit
+from toys.slurm_sweeps import Sweep, project, slurm, until, why_not
+from toys.toy_runs import told
+
+from scripts.compare import __main__ as compare
+
+WHY_NOT = why_not()
+pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
+
+Sweeps = tuple[Sweep, Sweep]
+
+
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweeps]:
+    """Two sweeps that have ended. What happens to them on the way:
+
+    four runs that must not differ: 0 gets SIGUSR2, 1 is requeued by the administrator, 2 gets SIGTERM, 3 is left alone
+    one run at a time:              0 fails, 1 is left alone, 2 is cancelled
+    """
+    folder = project(tmp_path_factory.mktemp("slurm") / "project")
+    same = "keep_checkpoints=2,3", "video_episodes=0,1", "batch_size=16"
+    four = Sweep(folder, "four", 4, *same, "cluster.parallel=2", "cluster.partition=long", flags=("-m",))
+    serial = Sweep(folder, "serial", 3, "batch_size=0,16,17", "cluster.parallel=1")
+    try:
+        until(four.submitted, four, serial)
+        until(serial.submitted, serial, four)
+        _edit(folder)
+        until(lambda: four.at_work(0), four, serial)
+        four.signal(0, "USR2")
+        until(lambda: four.at_work(1), four, serial)
+        slurm("scontrol", "requeue", f"{four.number}_1")
+        until(lambda: four.at_work(2), four, serial)
+        four.signal(2, "TERM")
+        until(lambda: serial.at_work(2), serial, four)
+        slurm("scancel", f"{serial.number}_2")
+        until(four.ended, four, serial)
+        until(serial.ended, serial, four)
+        yield four, serial
+    finally:
+        four.stop()
+        serial.stop()
+
+
+def _edit(project: Path) -> None:
+    """Change a default and break the code."""
+    main = project / "conf" / "train.yaml"
+    main.write_text(main.read_text().replace("\nutd: 1.0", "\nutd: 7.0"))
+    (project / "dsrl" / "workflow.py").write_text("raise RuntimeError('edited after submission')\n")
+
+
+def test_a_sweep_ends_with_a_summary_and_a_line_for_every_job(sweeps: Sweeps) -> None:
+    four, _ = sweeps
+    assert four.exit_code == 0, four.text
+    table = four.text[four.text.index("job  overrides") :].splitlines()
+    assert len(table) == 5
+    for number, line in enumerate(table[1:]):
+        summary = json.loads((four.folder / str(number) / "summary.json").read_text())
+        words = line.split()
+        assert words[0] == str(number)
+        assert words[-3:] == ["done", f"{summary['steered']['mean_return']:.4g}", f"multirun/four/{number}"]
+    assert table[1].split()[1:3] == ["keep_checkpoints=2", "video_episodes=0"]
+
+
+@pytest.mark.parametrize(("job", "how"), [(0, "SIGUSR2"), (1, "scontrol requeue"), (2, "SIGTERM")])
+def test_a_job_that_had_to_make_room_ends_like_one_that_had_not(job: int, how: str, sweeps: Sweeps) -> None:
+    four, _ = sweeps
+    assert "going on after" in four.log(job), how
+    assert "going on after" not in four.log(3)
+    assert told(four.folder / str(job)) == told(four.folder / "3")
+    assert _replay_and_all(four.folder / str(job)) == _replay_and_all(four.folder / "3")
+
+
+def _replay_and_all(run: Path) -> str:
+    """The digest of all tensors from which a run goes on."""
+    newest = max((run / "resume").glob("0*"))
+    digest: str = json.loads((newest / "manifest.json").read_text())["tensors.safetensors"]
+    return digest
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+def test_the_comparison_of_a_sweep_says_what_its_summaries_say(sweeps: Sweeps, tmp_path: Path) -> None:
+    four, _ = sweeps
+    compare.main([str(four.folder), "--out", str(tmp_path / "compare")])
+    found = json.loads((tmp_path / "compare" / "comparison.json").read_text())
+    summary = json.loads((four.folder / "3" / "summary.json").read_text())
+    score = f"{summary['steered']['mean_return']:.2f}"  # of all four: what differs changes nothing that is measured
+    assert sorted((row[0], row[2], row[4]) for row in found["tables"][0]["rows"]) == [
+        ("keep_checkpoints=2", score, score),
+        ("keep_checkpoints=3", score, score),
+    ]
+    visited = visit(tmp_path / "compare" / "report.html", tmp_path / "profile")
+    assert visited.console == []
+    assert visited.requests == []
+    assert visited.dom.count(score) >= 4
+
+
+def test_an_array_with_parallelism_one_never_runs_two_jobs(sweeps: Sweeps) -> None:
+    four, serial = sweeps
+    assert serial.held_back
+    assert serial.running_at_once == 1
+    assert four.running_at_once == 2
+
+
+def test_edits_after_the_submission_change_nothing_that_is_queued(sweeps: Sweeps) -> None:
+    four, serial = sweeps
+    for sweep, job in ((four, 3), (serial, 1)):
+        saved = OmegaConf.load(sweep.folder / str(job) / ".hydra" / "config.yaml")
+        assert saved.utd == 1.0
+        assert "edited after submission" not in sweep.log(job)
+
+
+def test_a_job_that_fails_is_shown_with_its_log_and_the_others_end(sweeps: Sweeps) -> None:
+    _, serial = sweeps
+    assert serial.exit_code == 1
+    block = serial.text[serial.text.index("── job 0 failed") :]
+    log = serial.folder / ".submitit" / f"{serial.number}_0" / f"{serial.number}_0_0_log.err"
+    assert f"log         {log}" in block
+    assert "batch_size=0 " in block
+    assert "run folder  multirun/serial/0" in block
+    assert "    dsrl.run.errors.UserError: batch_size=0 is too small; type a number of at least 1" in block
+    assert (serial.folder / "1" / "summary.json").is_file()
+    assert f"error: 2 of 3 jobs failed (0, 2); the log of the first is {log}" in serial.text
+
+
+def test_a_cancelled_job_is_not_queued_again(sweeps: Sweeps) -> None:
+    _, serial = sweeps
+    assert not (serial.folder / "2" / "summary.json").exists()
+    assert "ended without a result: cancelled" in serial.text[serial.text.index("── job 2 failed") :]
+    assert "JobState=CANCELLED" in slurm("scontrol", "show", "job", f"{serial.number}_2")

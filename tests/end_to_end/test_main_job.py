@@ -1,0 +1,77 @@
+"""One tiny real run of everything: Genesis worlds, a lerobot checkpoint, training, and the evaluation again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import pytest
+import torch
+from toys.tiny_smolvla import IMAGE_SIZE, make_tiny_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = (
+    "num_envs=4",
+    f"task.image_size={IMAGE_SIZE}",
+    "decisions=40",
+    "warmup_decisions=16",
+    "batch_size=16",
+    "sac.critic_warmup_updates=4",
+    "eval_every=40",
+    "eval_episodes=6",
+    "validation_episodes=2",
+    "video_episodes=1",
+)
+
+
+def _run(*command: str, cwd: Path) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    script = [sys.executable, str(ROOT / command[0]), *command[1:]]
+    done = subprocess.run(script, cwd=cwd, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of a random policy that reaches about the middle of the table."""
+    folder = tmp_path_factory.mktemp("main_job")
+    reach = {"mean": torch.tensor([0.5, 0.0, 0.2, 0.04]), "std": torch.tensor([0.05, 0.1, 0.05, 0.04])}
+    stats = {"observation.state": reach, "action": reach}
+    checkpoint = make_tiny_checkpoint(
+        folder / "policy", cameras=("front", "wrist"), state_dim=4, action_dim=4, chunk=8, stats=stats
+    )
+    printed = _run("train.py", f"policy.path={checkpoint}", f"hydra.run.dir={folder / 'run'}", *TINY, cwd=folder)
+    assert f"python eval.py run={folder / 'run'}" in printed
+    return folder / "run"
+
+
+def test_a_run_of_the_main_job_leaves_everything_in_its_folder(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    for policy in ("base", "base_under_actor_noise", "steered"):
+        assert summary[policy]["episodes"] == 6
+        low, high = summary[policy]["ci95"]
+        assert 0 <= low <= summary[policy]["success_rate"] <= high <= 1
+    assert summary["decisions"] == 40
+    assert 40 < summary["env_steps"] <= 40 * 8
+    assert summary["gradient_steps"] == 4 + 40 - 16
+    hashes = summary["policy_sha256"]
+    assert hashes["before"] == hashes["after"]
+    assert len(hashes["before"]) == 64
+    for name in ("metrics.csv", "metrics.jsonl", "learning_curve.png", "tensorboard", "checkpoints/best/manifest.json"):
+        assert (run / name).exists(), name
+    with av.open(str(run / "base_vs_steered.mp4")) as film:
+        assert sum(1 for _ in film.decode(video=0)) > 5
+
+
+def test_eval_repeats_the_final_evaluation_to_the_last_digit(run: Path) -> None:
+    _run("eval.py", f"run={run}", cwd=run.parent)
+    summary, again = (json.loads((run / name).read_text()) for name in ("summary.json", "eval.json"))
+    assert again["result"] == summary["steered"]
+    assert again["policy_sha256"] == summary["policy_sha256"]["after"]
+    assert again["packages"] == summary["packages"]
+    assert len(again["config_sha256"]) == 64

@@ -1,0 +1,111 @@
+"""The guards of training: a collapse is said once and may stop, a number that is not finite keeps what was saved."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from test_workflow import _parts
+from toys.guess import Echo
+
+from dsrl.evaluation.collapse import collapse
+from dsrl.evaluation.episodes import Evaluation
+from dsrl.interfaces import Encoding, Observation
+from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.run import monitor as learning
+from dsrl.run import train as workflow
+from dsrl.run.console import Screen
+from dsrl.run.folder import RunFolder
+
+
+def _worlds(*solved: int, num: int = 20) -> Evaluation:
+    successes = tuple(i in solved for i in range(num))
+    return Evaluation(tuple(range(num)), successes, tuple(map(float, successes)), (1,) * num)
+
+
+BASE = _worlds(*range(10))
+
+
+def test_a_fall_below_the_base_that_chance_does_not_explain_is_a_collapse() -> None:
+    best = _worlds(*range(16))
+    sentence = collapse([_worlds(*range(12)), best, _worlds(*range(15)), _worlds(*range(6))], BASE)
+    assert sentence == (
+        "training has collapsed: validation success is 30%, below the base policy's 50%, after 80% at validation 2 "
+        "(p = 0.002); the best checkpoint is kept"  # 10 worlds lost, none won: 2 / 2^10
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "latest"),
+    [
+        (_worlds(*range(20)), _worlds(*range(12))),  # significant, but not below the base
+        (_worlds(*range(12)), _worlds(*range(8))),  # 4 lost, none won: 2 / 2^4
+        (_worlds(*range(4, 16)), _worlds(*range(4), *range(16, 20))),  # 12 lost, 8 won
+        (_worlds(*range(5)), _worlds(*range(9))),  # rising
+    ],
+)
+def test_less_than_that_is_none(before: Evaluation, latest: Evaluation) -> None:
+    assert collapse([before, latest], BASE) is None
+
+
+def test_nothing_is_said_without_a_former_validation_a_base_or_success() -> None:
+    best, worst = _worlds(*range(20)), _worlds()
+    assert collapse([worst], BASE) is None
+    assert collapse([best, worst], None) is None
+    assert collapse([best, worst], BASE) is not None
+    unknown = [replace(one, successes=None) for one in (best, worst, BASE)]
+    assert collapse(unknown[:2], unknown[2]) is None
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_a_collapse_is_said_once_and_stops_training_where_that_is_wanted(
+    stop: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validations = [BASE, _worlds(*range(20)), _worlds(), _worlds()]
+    parts, folder, text = _parts(), RunFolder(tmp_path), io.StringIO()
+    parts.settings.stop_on_collapse = stop
+    parts.settings.video_episodes = 0
+    play, states = learning.play, []
+
+    def scripted(env, act, *, first_seed, **options):  # type: ignore[no-untyped-def]
+        if first_seed != parts.settings.validation_seed:
+            return play(env, act, first_seed=first_seed, **options)
+        states.append(folder.checkpoint_sha256("best"))
+        env.reset()
+        return validations[len(states) - 1]
+
+    monkeypatch.setattr(learning, "play", scripted)
+    workflow.train(parts, folder, [], Screen(Console(file=text, soft_wrap=True)))
+    summary = json.loads(folder.summary.read_text())
+    assert summary["decisions"] == (400 if stop else 600)
+    assert text.getvalue().count("training has collapsed") == 1
+    assert summary["collapse"].startswith("training has collapsed: validation success is 0%")
+    assert folder.checkpoint_sha256("best") == states[2] != folder.checkpoint_sha256("last")
+
+
+def test_a_broken_number_leaves_the_checkpoints_from_before_and_names_them(tmp_path: Path) -> None:
+    folder, parts = RunFolder(tmp_path), _parts()
+
+    class GoingBlind(Echo):
+        def encode(self, observation: Observation) -> Encoding:
+            lost = float("nan") if folder.checkpoint_sha256("last") else 0.0
+            return Encoding(observation.state + lost, {})
+
+    policy = GoingBlind()
+    env = NoiseActionEnv(parts.task, policy, parts.noise, parts.env.horizon)
+    with (
+        pytest.raises(FloatingPointError, match=r"features of world \[0, 1, 2, 3\] is not finite") as caught,
+        folder.noting_failure(),
+    ):
+        workflow.train(replace(parts, policy=policy, env=env), folder, [], Screen())
+    assert caught.value.__notes__ == [f"checkpoints from before that are kept in {tmp_path}/checkpoints: best and last"]
+    assert caught.value.__notes__[0] in folder.failure.read_text()
+    for name in ("best", "last"):
+        algorithm = parts.make_algorithm()
+        algorithm.load_state_dict(folder.load(name))
+        assert all(torch.isfinite(value).all() for value in algorithm.policy.state_dict().values())

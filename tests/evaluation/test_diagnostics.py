@@ -1,0 +1,91 @@
+"""Diagnostics against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from toys.countdown import CountdownTask, EchoPolicy
+
+from dsrl.evaluation.diagnostics import diagnose, spearman
+from dsrl.noise.full import FullNoise
+from dsrl.noise_action_env import NoiseActionEnv
+
+
+class Prior:
+    """An actor that plays what it is given, times a factor."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
+
+    def act(self, features, normal=None):
+        return self.factor * normal
+
+
+class Ranking(Prior):
+    """Values chunks by their first number, and noise by the same, negated, or by something else."""
+
+    def __init__(self, sign: float) -> None:
+        super().__init__()
+        self.sign = sign
+
+    def chunk_values(self, features, context, vectors):
+        return torch.stack([vectors[:, 0] + context["taken"], vectors[:, 0] + 100.0])
+
+    def noise_values(self, features, vectors):
+        return torch.stack([self.sign * vectors[:, 0] + 5.0] * 2)
+
+
+def make_env(num_envs: int = 4) -> NoiseActionEnv:
+    env = NoiseActionEnv(CountdownTask(num_envs), EchoPolicy(), FullNoise((4, 2), 1.5, None), 4)
+    env.reset(seeds=[6, 7, 8, 9][:num_envs])
+    return env
+
+
+def test_an_actor_at_the_prior_has_the_figures_of_the_prior():
+    figures = diagnose(make_env(), Prior(), draws=500)
+    assert figures["diagnostics/squared_norm"] == pytest.approx(1.0, abs=0.05)
+    assert figures["diagnostics/chi2_quantile"] == pytest.approx(0.5, abs=0.03)
+    assert figures["diagnostics/at_bound"] == pytest.approx(2 * stats.norm.sf(0.99 * 1.5), abs=0.01)
+    assert figures["diagnostics/chunk_std"] == pytest.approx(1.0, abs=0.03)  # the chunk of the toy is its noise
+    assert figures["diagnostics/noise_share"] == pytest.approx(1.0, abs=0.01)
+    assert "diagnostics/rank_correlation" not in figures
+
+
+def test_an_actor_far_from_the_prior_is_seen_to_be():
+    figures = diagnose(make_env(), Prior(factor=3.0), draws=100)
+    assert figures["diagnostics/squared_norm"] == pytest.approx(9.0, rel=0.2)
+    assert figures["diagnostics/chi2_quantile"] > 0.95
+
+
+def test_what_the_look_moves_is_not_laid_to_the_noise():
+    env = make_env()
+    env.encoding.context["taken"][:] = torch.tensor([0.0, 10.0, 20.0, 30.0])  # a variance of 125 between the looks
+    figures = diagnose(env, Prior(), draws=500)
+    assert figures["diagnostics/noise_share"] == pytest.approx(1 / 126, rel=0.1)
+    assert figures["diagnostics/chunk_std"] == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_rank_correlation_tells_whether_noise_is_ranked_as_its_chunks_are(sign):
+    assert diagnose(make_env(), Ranking(sign))["diagnostics/rank_correlation"] == pytest.approx(sign)
+
+
+def test_spearman_is_scipys_row_by_row():
+    first, second = torch.as_tensor(np.random.default_rng(0).standard_normal((2, 3, 20)))
+    rows = [stats.spearmanr(a, b).statistic for a, b in zip(first, second, strict=True)]
+    assert spearman(first, second) == pytest.approx(np.mean(rows))
+
+
+def test_looking_leaves_the_random_state_and_the_worlds_alone():
+    env = make_env()
+    torch.manual_seed(3)
+    expected = torch.randn(2)
+    torch.manual_seed(3)
+    before = env.encoding
+    assert diagnose(env, Prior()) == diagnose(env, Prior())
+    assert torch.equal(torch.randn(2), expected)
+    assert env.encoding is before
+    with pytest.raises(ValueError, match="has not looked at its worlds yet; reset it"):
+        diagnose(NoiseActionEnv(CountdownTask(2), EchoPolicy(), FullNoise((4, 2), 1.5, None), 4), Prior())

@@ -1,0 +1,103 @@
+"""Checkpoints are whole or absent, and a damaged one gives way to the one before."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from dsrl.run.checkpoint import Checkpoints
+
+TREE = {"weights": torch.arange(6.0), "half": torch.ones(2, dtype=torch.bfloat16), 3: [None, (1.5, "x")], "big": 2**99}
+
+
+def store(folder: Path, *numbers: int, keep: int = 2) -> Checkpoints:
+    checkpoints = Checkpoints(folder, keep)
+    for number in numbers:
+        checkpoints.save(number, {**TREE, "number": number})
+    return checkpoints
+
+
+def newest(checkpoints: Checkpoints) -> tuple[int | None, list[str]]:
+    warnings: list[str] = []
+    tree = checkpoints.newest(warnings.append)
+    return tree and tree["number"], warnings
+
+
+def test_a_checkpoint_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    tree = store(tmp_path, 5).newest(print)
+    assert torch.equal(tree["weights"], TREE["weights"])
+    assert tree["half"].dtype == torch.bfloat16
+    assert (tree[3], tree["big"]) == (TREE[3], 2**99)
+
+
+def test_tensors_that_share_memory_are_kept_apart(tmp_path: Path) -> None:
+    whole = torch.arange(4.0)
+    Checkpoints(tmp_path, 1).save(0, {"whole": whole, "again": whole, "part": whole[1:3]})
+    tree = Checkpoints(tmp_path, 1).newest(print)
+    assert torch.equal(tree["again"], whole)
+    assert torch.equal(tree["part"], whole[1:3])
+
+
+def test_the_newest_stay(tmp_path: Path) -> None:
+    checkpoints = store(tmp_path, 100, 200, 300)
+    assert newest(checkpoints) == (300, [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000200", "000000300"]
+
+
+@pytest.mark.parametrize("file", ["tensors.safetensors", "structure.json", "manifest.json"])
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "missing", "empty"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_with_one_warning_that_names_it(
+    file: str, damage: str, tmp_path: Path
+) -> None:
+    checkpoints = store(tmp_path, 100, 200)
+    path = tmp_path / "000000200" / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes({"flipped": content, "truncated": content[: len(content) // 2]}.get(damage, b""))
+    if damage == "missing":
+        path.unlink()
+    number, (warning,) = newest(checkpoints)
+    assert number == 100
+    assert f"{tmp_path / '000000200'} is damaged" in warning
+    assert "\n" not in warning
+
+
+def test_without_any_whole_checkpoint_there_is_none(tmp_path: Path) -> None:
+    assert newest(store(tmp_path)) == (None, [])
+    (tmp_path / "000000100").mkdir()
+    number, warnings = newest(store(tmp_path))
+    assert (number, len(warnings)) == (None, 1)
+
+
+def test_a_write_that_was_cut_short_is_neither_read_nor_in_the_way(tmp_path: Path) -> None:
+    checkpoints = store(tmp_path, 100)
+    (tmp_path / ".unfinished").mkdir()
+    (tmp_path / ".unfinished" / "tensors.safetensors").write_bytes(b"half")
+    assert newest(checkpoints) == (100, [])
+    assert newest(store(tmp_path, 200)) == (200, [])
+    assert not (tmp_path / ".unfinished").exists()
+
+
+@contextmanager
+def no_file_above(size: int) -> Iterator[None]:
+    """Every longer file is refused, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("size", [0, 100, 50_000])
+def test_a_full_disk_leaves_the_checkpoint_before_whole(size: int, tmp_path: Path) -> None:
+    checkpoints = store(tmp_path, 100)
+    with no_file_above(size), pytest.raises(OSError, match=r"too large|could not be written"):
+        checkpoints.save(200, {"weights": torch.zeros(100_000)})
+    assert newest(checkpoints) == (100, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["000000100"]

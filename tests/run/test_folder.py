@@ -1,0 +1,112 @@
+"""Checkpoints are whole or absent; loggers and films write what people can open."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from toys.guess import Echo, Guess
+
+from dsrl.evaluation.episodes import evaluate
+from dsrl.evaluation.video import Film, side_by_side, write_mp4
+from dsrl.logging.csv import CsvLogger
+from dsrl.noise.repeat import RepeatNoise
+from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.run import folder as run
+from dsrl.run.folder import RunFolder
+
+STATE: dict[str, Any] = {
+    "weights": torch.arange(6.0).reshape(2, 3),
+    "optimisers": [{"state": {0: {"step": torch.tensor(3)}}, "betas": (0.9, 0.999)}],
+    "note": None,
+}
+
+
+def test_a_checkpoint_gives_back_what_was_saved(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save("best", STATE)
+    loaded = folder.load("best")
+    assert torch.equal(loaded["weights"], STATE["weights"])
+    assert loaded["optimisers"][0]["betas"] == (0.9, 0.999)
+    assert loaded["optimisers"][0]["state"][0]["step"] == 3
+    assert loaded["note"] is None
+
+
+def test_saving_again_replaces_the_files(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save("last", STATE)
+    folder.save("last", {"weights": torch.zeros(1)})
+    assert torch.equal(folder.load("last")["weights"], torch.zeros(1))
+    assert len(list(folder.checkpoint("last").iterdir())) == 3
+
+
+def test_a_save_that_is_cut_short_leaves_the_former_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save("last", STATE)
+
+    def full_disk(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(run, "write_json", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        folder.save("last", {"weights": torch.zeros(1)})
+    assert torch.equal(folder.load("last")["weights"], STATE["weights"])
+
+
+def test_a_flipped_byte_is_noticed(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save("best", STATE)
+    (weights,) = folder.checkpoint("best").glob("*.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged"):
+        folder.load("best")
+
+
+def test_a_missing_checkpoint_says_what_there_is(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save("last", STATE)
+    with pytest.raises(FileNotFoundError, match=r"checkpoint=best is not in .*; it holds last"):
+        folder.load("best")
+
+
+def test_metrics_files_hold_every_row_and_gain_columns(tmp_path: Path) -> None:
+    CsvLogger(str(tmp_path)).log({"a": 1.0}, 10)
+    again = CsvLogger(str(tmp_path))  # a second process continues
+    again.log({"b": 2.0}, 20)
+    again.log({"a": 3.0}, 30)
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["env_steps"], row["a"], row["b"]) for row in rows] == [
+        ("10.0", "1.0", ""),
+        ("20.0", "", "2.0"),
+        ("30.0", "3.0", ""),
+    ]
+    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[1]) == {"env_steps": 20.0, "b": 2.0}
+
+
+def test_a_film_can_be_read_back(tmp_path: Path) -> None:
+    frames = [np.full((48, 64, 3), 40 * i, np.uint8) for i in range(5)]
+    write_mp4(tmp_path / "film.mp4", frames)
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(pictures) == 5
+    assert np.abs(pictures[3].astype(int) - frames[3]).max() < 8
+
+
+def test_a_film_shows_each_world_until_its_own_end() -> None:
+    film = Film(Guess(3), 2)
+    env = NoiseActionEnv(film, Echo(), RepeatNoise((2, 1), 1.0, None), horizon=2)
+    result = evaluate(env, lambda features, seeds, decision: torch.ones(len(seeds), 2, 1), episodes=2, first_seed=4)
+    assert result.lengths == (6, 1)
+    assert [len(frames) for frames in film.frames] == [3, 1]  # every second step, and the end
+    assert film.successes == [False, True]
+    pictures = side_by_side(film, film, [4, 5])
+    assert {picture.shape for picture in pictures} == {(264, 480, 3)}

@@ -1,0 +1,238 @@
+"""A run that is interrupted anywhere ends with the weights, metrics and figures of one that is not."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toys.guess import Guess
+from toys.toy_runs import BUILDERS, Told, parts_of, run, told
+
+from dsrl.run import resume
+from dsrl.run import train as workflow
+from dsrl.run.checkpoint import Checkpoints
+from dsrl.run.folder import RunFolder
+from dsrl.run.monitor import Training
+from dsrl.run.resume import Continuation
+from dsrl.run.signals import Signals, Stopped
+
+
+class Killed(BaseException):
+    """What no code of ours catches."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take longer than the runs."""
+    monkeypatch.setattr(workflow.report, "draw_learning_curve", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
+    """What a run of an algorithm, on worlds that can be told or not, leaves when nothing disturbs it."""
+
+    @cache
+    def played(algorithm: str, task: type[Guess] = Guess) -> dict[str, Any]:
+        folder = tmp_path_factory.mktemp(algorithm)
+        run(folder, parts_of(algorithm, task))
+        return told(folder)
+
+    return played
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
+    """Arms a kill right before or after the n-th checkpoint of the next run."""
+    save = Checkpoints.save
+
+    def arm(nth: int, when: str) -> None:
+        count = iter(range(1, 1000))
+
+        def fatal(self: Checkpoints, number: int, tree: Any) -> None:
+            last = next(count) == nth
+            if last and when == "before":
+                raise Killed
+            save(self, number, tree)
+            if last:
+                raise Killed
+
+        monkeypatch.setattr(Checkpoints, "save", fatal)
+
+    return arm
+
+
+@pytest.mark.parametrize("algorithm", BUILDERS)
+def test_a_run_killed_at_every_checkpoint_ends_like_one_that_is_not(
+    algorithm: str, tmp_path: Path, killed: Callable[[int, str], None], whole: Callable[..., dict[str, Any]]
+) -> None:
+    undisturbed = whole(algorithm)
+    killed(1, "before")
+    with pytest.raises(Killed):
+        run(tmp_path / "cut", parts_of(algorithm))
+    starts, ended = 0, False
+    while not ended:  # each process dies of the first checkpoint that it writes
+        killed(1, "after")
+        starts += 1
+        try:
+            run(tmp_path / "cut", parts_of(algorithm))
+            ended = True
+        except Killed:
+            pass
+    assert starts == {"golden_ticket": 3}.get(algorithm, 5)
+    assert told(tmp_path / "cut") == undisturbed
+
+
+@pytest.mark.parametrize("algorithm", ["dsrl_sac", "dsrl_na"])
+def test_checkpoints_by_the_clock_lie_in_mid_episode_and_a_kill_loses_no_more_than_a_round(
+    algorithm: str,
+    tmp_path: Path,
+    killed: Callable[[int, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    whole: Callable[..., dict[str, Any]],
+) -> None:
+    undisturbed, ended = whole(algorithm, Told), False
+    monkeypatch.setattr(resume, "LARGEST_SHARE", float("inf"))  # after every round
+    while not ended:
+        killed(7, "after")
+        try:
+            run(tmp_path / "cut", parts_of(algorithm, Told), minutes=0.0)
+            ended = True
+        except Killed:
+            newest = int(max(path.name for path in RunFolder(tmp_path / "cut").resume.iterdir()))
+            assert newest % 4 == 0  # a round is a decision in each of 4 worlds
+    assert newest == 108  # killed after 24 (after warm-up comes one more), 52, 80 and 108 of 120 decisions
+    assert told(tmp_path / "cut") == undisturbed
+
+
+def test_worlds_that_cannot_be_told_get_no_checkpoint_by_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resume, "LARGEST_SHARE", float("inf"))
+    run(tmp_path, parts_of("dsrl_sac"), minutes=0.0)
+    found = sorted(int(path.name) for path in RunFolder(tmp_path).resume.iterdir())
+    assert found == [20, 40, 80, 120]  # after warm-up and validations
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_a_collapse_is_said_and_stops_like_in_a_run_that_was_not_killed(
+    stop: bool, tmp_path: Path, killed: Callable[[int, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate = Training._validate
+
+    def fading(self: Training) -> Any:
+        result, solved = validate(self), len(self.curve) <= 2
+        scripted = replace(result, successes=(solved,) * len(result.seeds))
+        self.curve[-1] = replace(self.curve[-1], evaluation=scripted)
+        return scripted
+
+    monkeypatch.setattr(Training, "_validate", fading)
+    parts = parts_of("dsrl_sac")
+    parts.settings.stop_on_collapse = stop
+    run(tmp_path / "whole", parts)
+    for nth in (1, 1, -1):
+        killed(nth, "after")
+        try:
+            run(tmp_path / "cut", parts)
+        except Killed:
+            assert nth == 1
+    assert told(tmp_path / "cut") == told(tmp_path / "whole")
+    summary = told(tmp_path / "cut")["summary"]
+    assert summary["collapse"].startswith("training has collapsed: validation success is 0%")
+    assert summary["decisions"] == (80 if stop else 120)
+
+
+def asked_after(rounds: int, monkeypatch: pytest.MonkeyPatch) -> Signals:
+    """Signals that ask the run to stop in the given round of play."""
+    signals, pause, count = Signals(), Continuation.pause, iter(range(1, 1000))
+
+    def asking(self: Continuation, take: Any, decisions: int) -> None:
+        if next(count) == rounds:
+            self.signals.asked = signal.SIGTERM
+        pause(self, take, decisions)
+
+    monkeypatch.setattr(Continuation, "pause", asking)
+    return signals
+
+
+@pytest.mark.parametrize("rounds", [2, 5, 8, 13])
+@pytest.mark.parametrize("algorithm", ["dsrl_sac", "dsrl_na"])
+def test_a_signal_stops_a_run_in_mid_episode_and_nothing_is_lost(
+    algorithm: str,
+    rounds: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whole: Callable[..., dict[str, Any]],
+) -> None:
+    undisturbed = whole(algorithm, Told)
+    with monkeypatch.context() as patch, pytest.raises(Stopped) as stopped:
+        run(tmp_path / "cut", parts_of(algorithm, Told), asked_after(rounds, patch))
+    assert stopped.value.code == 128 + signal.SIGTERM
+    run(tmp_path / "cut", parts_of(algorithm, Told))
+    assert told(tmp_path / "cut") == undisturbed
+
+
+def test_worlds_that_cannot_be_told_begin_new_episodes_after_a_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        with monkeypatch.context() as patch, pytest.raises(Stopped):
+            run(tmp_path / name, parts_of("dsrl_sac"), asked_after(13, patch))
+        run(tmp_path / name, parts_of("dsrl_sac"))
+    assert told(tmp_path / "one") == told(tmp_path / "two")
+    assert told(tmp_path / "one")["summary"]["decisions"] == 120
+
+
+def test_another_run_is_continued_in_a_folder_of_its_own(
+    tmp_path: Path, killed: Callable[[int, str], None], whole: Callable[..., dict[str, Any]]
+) -> None:
+    undisturbed = whole("dsrl_sac")
+    killed(2, "after")
+    with pytest.raises(Killed):
+        run(tmp_path / "one", parts_of("dsrl_sac"))
+    killed(-1, "after")
+    run(tmp_path / "two", parts_of("dsrl_sac"), other=tmp_path / "one")
+    assert told(tmp_path / "two") == undisturbed
+    with pytest.raises(FileNotFoundError, match=r"resume=.*three holds no checkpoint"):
+        run(tmp_path / "four", parts_of("dsrl_sac"), other=tmp_path / "three")
+
+
+def test_the_base_policy_is_played_once(
+    tmp_path: Path, killed: Callable[[int, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(1, "before")
+    with pytest.raises(Killed):
+        run(tmp_path, parts_of("dsrl_sac"))
+    killed(-1, "after")
+    monkeypatch.setattr(workflow, "prior_noise", lambda noise, bounded: pytest.fail("played again"))
+    run(tmp_path, parts_of("dsrl_sac"))
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, parts_of("dsrl_sac"))
+    with pytest.raises(ValueError, match=r"seed is 1 but the checkpoint in .* is of a run with 0; give it the same"):
+        run(tmp_path, replace(parts_of("dsrl_sac"), identity={"seed": 1}))
+
+
+def test_a_signal_is_handed_to_the_handler_that_was_there_before() -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: seen.append(number))
+    try:
+        with pytest.raises(Stopped):
+            _asked_and_stopped(seen)
+        assert seen == [signal.SIGUSR2]
+        signal.raise_signal(signal.SIGUSR2)
+        assert len(seen) == 2
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+
+
+def _asked_and_stopped(seen: list[int]) -> None:
+    with Signals() as signals:
+        signal.raise_signal(signal.SIGUSR2)
+        assert not seen  # first to an end with the round
+        signals.stop_if_asked()

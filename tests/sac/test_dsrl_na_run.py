@@ -1,0 +1,41 @@
+"""A whole run of DSRL-NA on a toy."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from test_workflow import SAC, _parts
+
+from dsrl.logging.csv import CsvLogger
+from dsrl.run import evaluate as eval_workflow
+from dsrl.run import train as workflow
+from dsrl.run.build import Request
+from dsrl.run.console import Screen
+from dsrl.run.folder import RunFolder
+from dsrl.sac.dsrl_na import build_dsrl_na
+
+
+def test_dsrl_na_is_trained_diagnosed_and_its_chunk_critics_choose_among_base_noises(tmp_path: Path) -> None:
+    parts = _parts()
+    options = {"decoder": parts.env.decode, "chunk_shape": parts.env.chunk_shape, "replay": "context"}
+
+    def make_algorithm() -> Any:
+        torch.manual_seed(0)
+        spaces = parts.env.observation_space, parts.env.action_space
+        return build_dsrl_na(*spaces, **SAC, **options, noise_critic_grad_steps=4)
+
+    settings = replace(parts.settings, decisions=240, eval_every=160, video_episodes=0)
+    parts = replace(parts, settings=settings, make_algorithm=make_algorithm)
+    folder = RunFolder(tmp_path)
+    workflow.train(parts, folder, [CsvLogger(str(tmp_path))], Screen())
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["decisions"] for row in rows if "diagnostics/rank_correlation" in row] == [80, 160, 240]
+
+    request = Request(str(tmp_path), "best", episodes=None, seed=None, stochastic=False, best_of=8)
+    score = eval_workflow.evaluate(parts, folder, request, folder.load("best"), Screen())
+    one_draw = json.loads(folder.summary.read_text())["base_under_actor_noise"]["success_rate"]
+    assert score > one_draw + 0.3

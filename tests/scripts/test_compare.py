@@ -1,0 +1,188 @@
+"""Comparing runs: who belongs together, numbers that a hand can check, and nothing counted that should not be."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toys.run_folders import write_run
+
+from scripts.compare import __main__ as compare
+from scripts.compare import statistics, tables
+from scripts.compare.methods import Comparison, group
+from scripts.compare.runs import gather, read
+
+
+def _compare(folder: Path) -> Comparison:
+    return group(gather([str(folder)]))
+
+
+def test_methods_are_what_differs_besides_the_seed(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_run(tmp_path / f"a{seed}", seed=seed, options={"alpha": 0.1})
+        write_run(tmp_path / f"b{seed}", seed=seed)
+        write_run(tmp_path / f"c{seed}", seed=seed, sac="dsrl_na", options={"num_noises": 4})
+    methods = {method.name: method for method in _compare(tmp_path).methods}
+    assert methods.keys() == {"sac=dsrl_na", "sac=dsrl_sac sac.alpha=0.1", "sac=dsrl_sac sac.alpha=auto"}
+    assert all(len(method.runs["simple_pick"]) == 2 for method in methods.values())
+
+
+def test_a_method_that_was_typed_is_one_word_with_what_varies_within_it(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", method="na", sac="dsrl_na", options={"alpha": 0.1, "num_noises": 4})
+    write_run(tmp_path / "1", method="best_of_n", sac="dsrl_na", options={"alpha": 0.1, "num_noises": 8})
+    write_run(tmp_path / "2", method="best_of_n", sac="dsrl_na", options={"alpha": 0.2, "num_noises": 8})
+    names = {method.name for method in _compare(tmp_path).methods}
+    assert names == {"na", "best_of_n sac.alpha=0.1", "best_of_n sac.alpha=0.2"}
+
+
+def test_validations_on_the_way_count_up_to_the_quarters_of_the_longest_run(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", seed=0, curve=[0.1, 0.3, 0.5, 0.7])
+    write_run(tmp_path / "1", seed=1, curve=[0.3, 0.5])
+    write_run(tmp_path / "2", sac="dsrl_na", curve=[])
+    comparison = _compare(tmp_path)
+    steps, time = (tables.learning(comparison, over) for over in ("env_steps", "wall_time_s"))
+    assert steps is not None
+    assert steps.head == ("method", "1,000 env steps", "2,000 env steps", "3,000 env steps", "4,000 env steps")
+    assert set(steps.rows) == {
+        ("sac=dsrl_sac", "20.0%", "40.0%", "50.0%", "60.0%"),  # the shorter run stays at its last validation
+        ("sac=dsrl_na", "-", "-", "-", "-"),
+    }
+    assert time is not None
+    assert time.head[1:] == ("1.0 min", "2.0 min", "3.0 min", "4.0 min")
+
+
+def test_tasks_are_strata_and_no_methods(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for task in ("simple_pick", "pick_place"):
+            write_run(tmp_path / f"{task}{seed}", task=task, seed=seed)
+    comparison = _compare(tmp_path)
+    assert [method.name for method in comparison.methods] == ["sac=dsrl_sac"]
+    assert comparison.tasks == ("pick_place", "simple_pick")
+
+
+def test_failed_unfinished_and_superseded_runs_are_named_and_not_counted(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", seed=0, success=0.9)
+    failed = write_run(tmp_path / "1", seed=1, finished=False)
+    (failed / "failure.txt").write_text("FloatingPointError: reward of world [3] is not finite\n\nTraceback …")
+    write_run(tmp_path / "2", seed=2, finished=False, curve=[0.1, 0.2])
+    old = write_run(tmp_path / "3", seed=0, success=0.1)
+    os.utime(old / "summary.json", (1, 1))
+    damaged = write_run(tmp_path / "10", seed=4)
+    (damaged / "summary.json").write_text('{"steered":')
+    comparison = _compare(tmp_path)
+    states = {run.path.name: (run.state, run.reason) for run in comparison.runs}
+    assert list(states) == ["0", "1", "2", "3", "10"]
+    assert states["0"] == ("finished", "")
+    assert states["1"] == ("failed", "FloatingPointError: reward of world [3] is not finite")
+    assert states["2"] == ("unfinished", "200 decisions taken, last figures 0 min ago")
+    assert states["3"] == ("superseded", f"same method, task and seed as the later {tmp_path / '0'}")
+    assert states["10"][0] == "failed"
+    assert "summary.json is damaged" in states["10"][1]
+    assert comparison.methods[0].scores("success_rate") == {"simple_pick": [0.9]}
+    missing = tables.missing(comparison)
+    assert missing is not None
+    assert [row[0] for row in missing.rows] == [str(tmp_path / name) for name in ("1", "2", "3", "10")]
+
+
+def test_a_killed_runs_half_written_line_is_no_damage(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "0", curve=[0.1, 0.2], finished=False)
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"env_st')
+    assert [point.success for point in read(run).curve] == [0.1, 0.2]
+    assert read(run).state == "unfinished"
+
+
+def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"error: .*nowhere matches no folder of a run"):
+        compare.main([str(tmp_path / "nowhere")])
+    write_run(tmp_path / "0", finished=False)
+    with pytest.raises(SystemExit, match="none of 1 runs is finished"):
+        compare.main([str(tmp_path)])
+    write_run(tmp_path / "1", seed=1)
+    write_run(tmp_path / "2", seed=2, success=None)
+    with pytest.raises(SystemExit, match="knows no success but 1 other runs do"):
+        compare.main([str(tmp_path)])
+
+
+def test_the_iqm_is_the_mean_of_the_middle_half() -> None:
+    # eight runs of two tasks together: 0 and 1 and 40 and 70 are cut, (2 + 3 + 4 + 5) / 4 stays
+    scores = {"pick": [0.0, 70.0, 2.0, 5.0], "place": [40.0, 1.0, 4.0, 3.0]}
+    assert statistics.iqm(scores).value == statistics.middle(scores) == 3.5
+
+
+def test_the_mean_weighs_tasks_alike_whatever_their_number_of_seeds() -> None:
+    assert statistics.mean({"pick": [0.0, 0.2, 0.4, 0.6], "place": [0.8, 1.0]}).value == pytest.approx(0.6)
+
+
+def test_the_bootstrap_never_mixes_tasks() -> None:
+    scores = {"pick": [0.2, 0.2, 0.2], "place": [0.8, 0.8, 0.8]}  # mixed, resamples would spread from 0.2 to 0.8
+    assert statistics.mean(scores).interval == pytest.approx((0.5, 0.5))
+
+
+def test_the_bootstrap_interval_is_that_of_the_binomial_and_repeats() -> None:
+    # resamples of (0, 0, 1, 1) have k / 4 with k ~ B(4, 1/2): P(k = 0) = 1/16 > 2.5 %, so the percentiles are 0 and 1
+    estimate = statistics.mean({"pick": [0.0, 0.0, 1.0, 1.0]})
+    assert (estimate.value, estimate.interval) == (0.5, (0.0, 1.0))
+    # of nine zeros and a one, k ~ B(10, 1/10): P(k <= 3) = 0.9872 >= 97.5 % > P(k <= 2) = 0.9298
+    rare = {"pick": [0.0] * 9 + [1.0]}
+    assert statistics.mean(rare).interval == pytest.approx((0.0, 0.3))
+    assert statistics.iqm({"pick": [0.1, 0.5, 0.9]}) == statistics.iqm({"pick": [0.1, 0.5, 0.9]})
+
+
+def test_a_single_seed_has_no_interval() -> None:
+    assert statistics.iqm({"pick": [0.7]}) == statistics.Estimate(0.7, None)
+    found = statistics.improvement({"pick": [0.7]}, {"pick": [0.5]})
+    assert found is not None
+    assert (found.probability, found.interval) == (1.0, None)
+
+
+def test_the_probability_of_improvement_counts_pairs_and_averages_tasks() -> None:
+    ours, theirs = {"pick": [0.8, 0.9], "place": [0.1, 0.2]}, {"pick": [0.7, 0.8], "place": [0.3, 0.4], "push": [0.0]}
+    # pick: 0.8 > 0.7, 0.8 = 0.8, 0.9 > both -> 3.5 of 4; place: 0 of 4
+    found = statistics.improvement(ours, theirs)
+    assert found is not None
+    assert found.probability == pytest.approx((3.5 / 4 + 0) / 2)
+    assert found.interval is not None
+    assert found.interval[0] <= found.probability <= found.interval[1]
+    assert statistics.improvement(ours, {"push": [0.0]}) is None
+
+
+def test_the_p_value_is_that_of_all_orderings() -> None:
+    found = statistics.improvement({"pick": [3.0, 4.0, 5.0]}, {"pick": [0.0, 1.0, 2.0]})
+    assert found is not None
+    assert found.p_value["pick"] == pytest.approx(2 / math.comb(6, 3))  # the two extreme ones of 20 orderings
+
+
+def test_curves_meet_where_all_runs_have_been() -> None:
+    xs, estimates = statistics.curve([[0, 10, 20], [5, 15]], [[0.0, 1.0, 0.0], [0.5, 0.9]])
+    assert xs.tolist() == [5.0, 10.0, 15.0]
+    # the first run passes 0.5, 1.0, 0.5 there; the second 0.5, 0.7, 0.9
+    np.testing.assert_allclose([one.value for one in estimates], [0.5, 0.85, 0.7])
+
+
+def test_the_whole_command_writes_the_numbers_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, (good, bad) in enumerate([(0.8, 0.4), (0.9, 0.5), (1.0, 0.6), (0.9, 0.5)]):
+        write_run(tmp_path / f"{2 * seed}", seed=seed, options={"alpha": 0.1}, success=good, curve=[0.5, good])
+        write_run(tmp_path / f"{2 * seed + 1}", seed=seed, success=bad, curve=[0.5, bad], film=seed == 0)
+    compare.main([str(tmp_path / "*")])
+    assert "sac.alpha=0.1" in capsys.readouterr().out
+    out = tmp_path / "compare"
+    written = {table["title"]: table for table in json.loads((out / "comparison.json").read_text())["tables"]}
+    # IQM of (0.8, 0.9, 0.9, 1.0) is 0.9; the base is 25 % everywhere, so that the mean gains 65 %
+    best, second = written["Success of the steered policy"]["rows"]
+    assert best[:3] == ["sac.alpha=0.1", "4", "90.0%"]
+    assert best[4] == "90.0%"
+    assert best[6:] == ["25.0%", "+65.0%"]
+    assert second[:3] == ["sac.alpha=auto", "4", "50.0%"]
+    (pair,) = written["Probability of improvement"]["rows"]
+    # Mann-Whitney with ties at full separation: z = (16 - 8 - 0.5) / sqrt(16/12 (9 - (6 + 6) / 56)) = 2.1920
+    assert pair == ["sac.alpha=0.1", "sac.alpha=auto", "1.00", "1.00 … 1.00", "0.0284"]
+    assert "| sac.alpha=0.1 | 4 | 90.0% |" in (out / "comparison.md").read_text()
+    assert (out / "comparison.png").stat().st_size > 10_000
+    page = (out / "report.html").read_text()
+    assert "data:video/mp4;base64," in page
+    assert "<script" not in page

@@ -1,0 +1,85 @@
+"""The chain that makes a base policy from nothing, in short: agent, rollouts, cloning, measurement."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dsrl.noise.full import FullNoise
+from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.policy.identity import IdentityPolicy
+from dsrl.run.errors import UserError
+from dsrl.task.gym import GymTask
+from scripts.medium_agent import Agent, train_agent
+from scripts.medium_base import FIRST_ROLLOUT_SEED, main, play
+from scripts.parts import build_parts
+
+
+def hopper(num_envs: int) -> NoiseActionEnv:
+    task = GymTask("Hopper-v5", num_envs, None)
+    policy = IdentityPolicy(task)
+    return NoiseActionEnv(task, policy, FullNoise(policy.noise_shape, 1.0, None), 1)
+
+
+def test_rollouts_are_whole_episodes_that_the_same_worlds_repeat() -> None:
+    torch.manual_seed(0)
+    episodes = list(play(hopper(3), Agent(11, 3), frames=100, seed=0))
+    assert sum(len(one.rewards) for one in episodes) >= 100
+    task = GymTask("Hopper-v5", 1, None)
+    task.reset(torch.tensor([0]), [FIRST_ROLLOUT_SEED + 1])
+    first = task.observe().state[0].numpy()
+    (episode,) = [one for one in episodes if np.array_equal(one.states[0], first)]
+    for t, (action, reward) in enumerate(zip(episode.actions, episode.rewards, strict=True)):
+        np.testing.assert_array_equal(task.observe().state[0].numpy(), episode.states[t])
+        step = task.step(torch.from_numpy(action)[None])
+        assert step.reward.item() == pytest.approx(reward)
+    assert step.terminated.item()
+
+
+def test_an_agent_that_does_not_get_there_is_one_sentence() -> None:
+    with pytest.raises(ValueError, match=r"the agent earns \d+ after 256 steps; lower --target 1000000 or raise"):
+        train_agent(hopper(2), target=1e6, max_steps=1, seed=0, report=lambda line: None)
+
+
+def test_from_nothing_to_a_measured_base_policy_and_not_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--task=hopper", "--target=1", "--frames=400", "--clone-steps=5", "--hidden=16", "--episodes=2"]
+    main([*arguments, f"--out={tmp_path}"])
+    frames = json.loads((tmp_path / "dataset.json").read_text())
+    assert frames["frames"] >= 400
+    assert json.loads((tmp_path / "base.json").read_text())["episodes"] == 2
+
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    dataset = LeRobotDataset("local/dataset", root=tmp_path / "dataset")
+    columns = dataset.hf_dataset.with_format("numpy")[:]
+    ends = np.flatnonzero(np.asarray(columns["next.done"]).ravel())
+    np.testing.assert_array_equal(ends + 1, np.array(dataset.meta.episodes["dataset_to_index"]))
+    assert len(ends) == frames["episodes"]
+    assert not np.asarray(columns["next.truncated"]).any()  # an agent of so little training falls before the clock ends
+    assert float(np.sum(columns["next.reward"])) == pytest.approx(frames["mean_return"] * frames["episodes"], rel=1e-4)
+
+    capsys.readouterr()
+    main([*arguments, f"--out={tmp_path}"])
+    said = capsys.readouterr().out.splitlines()
+    assert said == [f"{part}: there already" for part in ("agent", "dataset", "policy", "base")]
+
+
+def test_a_task_without_a_bundled_base_names_the_script_that_makes_one() -> None:
+    with pytest.raises(UserError, match=r"policy\.path=walker2d/diffusion_mlp is not .*scripts/medium_base\.py"):
+        build_parts(["task=walker2d"])
+
+
+def test_hopper_brings_a_base_policy_that_fits_it() -> None:
+    parts = build_parts(["experiment=hopper_official"])
+    parts.env.reset()
+    noise = np.zeros((len(parts.env), parts.noise.dim), np.float32)
+    _, reward, terminated, _, info = parts.env.step(noise)
+    assert [one["env_steps"] for one in info] == [4] * 4
+    assert not terminated.any()
+    assert (reward > 0).all()

@@ -1,0 +1,259 @@
+"""Preflight on toys whose success under every noise is known by hand, so that the verdict is known too.
+
+`Guess` ends at the first action whose sign is that of its state, within one chunk of two actions.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from test_workflow import _parts
+from torch import Tensor
+from toys.guess import Echo, Guess
+
+from dsrl.evaluation.episodes import base_noise, evaluate, prior_noise, wilson
+from dsrl.interfaces import Encoding
+from dsrl.noise.full import FullNoise
+from dsrl.noise.repeat import RepeatNoise
+from dsrl.noise_action_env import NoiseActionEnv
+from scripts.preflight import __main__ as preflight
+from scripts.preflight import report
+from scripts.preflight.__main__ import main, noises
+from scripts.preflight.measure import (
+    Movement,
+    Outcomes,
+    Preflight,
+    chunk_movement,
+    independent,
+    measure,
+    wilson_of_mean,
+)
+from scripts.preflight.verdict import judge, p_value
+
+WORLDS = 100
+Decode = Callable[[Tensor, Tensor], Tensor]  # (state [B, 1, 1], noise [B, 2, 1]) -> chunk [B, 2, 1]
+
+
+class Through(Echo):
+    """A policy given by a formula."""
+
+    def __init__(self, formula: Decode) -> None:
+        self.formula = formula
+
+    def decode(self, encoding: Encoding, noise: Tensor) -> Tensor:
+        return self.formula(encoding.features[:, None], noise) + torch.zeros_like(noise)
+
+
+def _env(formula: Decode, kind: type = RepeatNoise, magnitude: float = 1.5, num_envs: int = 8) -> NoiseActionEnv:
+    return NoiseActionEnv(Guess(num_envs, max_steps=2), Through(formula), kind((2, 1), magnitude, None), 2)
+
+
+def _preflight(formula: Decode, kind: type = RepeatNoise, magnitude: float = 1.5) -> Preflight:
+    env = _env(formula, kind, magnitude)
+    compared = noises(env.noise, (2, 1))
+    return measure(
+        env, compared, worlds=WORLDS, first_seed=0, draws=8, other_draws=2, on_row=lambda name, outcomes: None
+    )
+
+
+def _first(state: Tensor, noise: Tensor) -> Tensor:
+    return noise[:, :1]
+
+
+def _beyond(state: Tensor, noise: Tensor) -> Tensor:
+    return torch.where(noise.abs() > 0.6, state, 0.0)[:, :1]
+
+
+TOYS: list[tuple[str, Decode, type, float, str]] = [
+    # 1/2 whatever the noise: the better half is there for the taking
+    ("lift", _first, RepeatNoise, 1.5, r"^steering can lift this policy from (4|5)\d% towards (99|100)%$"),
+    # two independent guesses solve 3/4, the same guess twice 1/2
+    ("broken", lambda state, noise: noise, RepeatNoise, 1.5, r"^repeated noise breaks .*: use noise=full; the best of"),
+    ("lift", lambda state, noise: noise, FullNoise, 1.5, r"from (7|8)\d% towards 100%$"),
+    # only noise beyond 0.6 acts: 55 %, nothing within ±0.5
+    ("broken", _beyond, RepeatNoise, 0.5, r"^clipping noise at ±0.5 breaks .* \(0% against \d\d%\): raise noise.magni"),
+    ("broken", _beyond, FullNoise, 0.5, r"^clipping noise at ±0.5 breaks this checkpoint"),
+    # the sign never depends on noise
+    (
+        "powerless",
+        lambda state, noise: noise.abs() + 0.1,
+        RepeatNoise,
+        1.5,
+        r"any world \(50% solved .*\): steering",
+    ),
+    ("powerless", lambda state, noise: torch.ones(1), RepeatNoise, 1.5, r", nor does noise move the chunks \(is the"),
+    ("unsolved", lambda state, noise: torch.zeros(1), RepeatNoise, 1.5, r"^no draw of noise solved any of 100 worlds"),
+    (
+        "solved",
+        lambda state, noise: state + 0.1 * noise,
+        RepeatNoise,
+        1.5,
+        r"^the base policy already succeeds in 1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "formula", "kind", "magnitude", "words"), TOYS, ids=[toy[0] for toy in TOYS])
+def test_the_verdict_on_a_toy_is_the_known_one(
+    rule: str, formula: Decode, kind: type, magnitude: float, words: str
+) -> None:
+    verdict = judge(_preflight(formula, kind, magnitude))
+    assert verdict.rule == rule
+    assert re.search(words, verdict.sentence), verdict.sentence
+
+
+def test_every_noise_is_measured_as_it_is_by_hand() -> None:
+    found = _preflight(lambda state, noise: noise)
+    rates = {name: outcomes.rate for name, outcomes in found.outcomes.items()}
+    assert list(rates) == ["full", "repeat", "full ±1.5", "repeat ±1.5", "w = 0"]
+    expected = {"full": 0.75, "repeat": 0.5, "full ±1.5": 0.75, "repeat ±1.5": 0.5, "w = 0": 0.0}
+    assert rates == pytest.approx(expected, abs=0.1)
+    actor = found.outcomes[found.actor]
+    assert actor.successes.shape == (WORLDS, 8)
+    assert [actor.pass_at(k) for k in (1, 2, 4)] == pytest.approx([0.5, 0.75, 0.9375], abs=0.06)
+
+
+@pytest.mark.parametrize(("asked", "counted"), [(None, 1.0), (0.5, 0.5)])
+def test_where_no_success_is_known_a_return_counts_as_one(asked: float | None, counted: float) -> None:
+    """The base policy solves 3/4 and a success pays 1, so that its median return is 1."""
+    env, known = _env(lambda state, noise: noise, num_envs=25), _preflight(lambda state, noise: noise)
+    env.has_success = False
+    compared = noises(env.noise, (2, 1))
+    quiet = {"worlds": WORLDS, "first_seed": 0, "draws": 8, "other_draws": 2, "on_row": lambda name, outcomes: None}
+    found = measure(env, compared, threshold=asked, **quiet)
+    assert found.threshold == counted
+    for name, outcomes in known.outcomes.items():
+        np.testing.assert_array_equal(found.outcomes[name].successes, outcomes.successes)
+
+
+def test_draw_0_is_the_noise_of_the_base_evaluations_and_other_draws_are_others() -> None:
+    found, env = _preflight(lambda state, noise: noise), _env(lambda state, noise: noise)
+    for name, act in (("full", base_noise((2, 1))), (found.actor, prior_noise(env.noise))):
+        assert (
+            tuple(found.outcomes[name].successes[:, 0]) == evaluate(env, act, episodes=WORLDS, first_seed=0).successes
+        )
+    features = np.zeros((2, 1), np.float32)
+    draws = [independent((2, 1), draw)(features, [3, 4], 1) for draw in (0, 1, 2)]
+    assert torch.equal(draws[0], base_noise((2, 1))(features, [3, 4], 1))
+    assert not torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[1], draws[2])
+
+
+def test_pass_at_k_is_the_mean_over_all_choices_of_k_draws() -> None:
+    successes = np.random.default_rng(0).random((12, 6)) < np.linspace(0, 1, 12)[:, None]
+    outcomes = Outcomes(successes)
+    for k in range(1, 7):
+        chosen = [successes[:, list(subset)].any(1).mean() for subset in combinations(range(6), k)]
+        assert outcomes.pass_at(k) == pytest.approx(np.mean(chosen))
+    assert outcomes.pass_at(1) == pytest.approx(outcomes.rate)
+    with pytest.raises(ValueError, match="pass@7 was asked of 6 draws; choose 1 to 6"):
+        outcomes.pass_at(7)
+
+
+def test_the_interval_of_a_mean_is_wilsons() -> None:
+    for hits in (0, 3, 10):
+        assert wilson_of_mean(hits / 10, 10) == pytest.approx(wilson(hits, 10), abs=1e-9)
+
+
+def test_the_paired_test_is_exact_where_it_can_be_counted() -> None:
+    one, other = Outcomes(np.eye(5, dtype=bool)[:, :1]), Outcomes(np.zeros((5, 1), dtype=bool))
+    assert p_value(one, one) == 1.0
+    assert p_value(one, other) == 1.0  # one world differs: either sign is as far
+    one = Outcomes(np.ones((5, 1), dtype=bool))
+    assert p_value(one, other) == pytest.approx(2 / 2**5, abs=0.01)
+
+
+def _handmade(still: int, moves: float = 1.0, mixed: int = 2) -> Preflight:
+    """100 worlds: 50 always solved, `mixed` solved by one draw of eight, `still` solved by w = 0."""
+    rows = np.zeros((100, 8), dtype=bool)
+    rows[:50] = True
+    rows[50 : 50 + mixed, 3] = True
+    calm = np.arange(100)[:, None] < still
+    outcomes = {"full": Outcomes(rows[:, :2]), "repeat": Outcomes(rows[:, :2])}
+    outcomes |= {"full ±1.5": Outcomes(rows[:, :2]), "repeat ±1.5": Outcomes(rows), "w = 0": Outcomes(calm)}
+    return Preflight(0, "repeat", 1.5, outcomes, Movement((moves,), (1.0,)))
+
+
+def test_little_head_room_is_called_little_and_a_better_mean_is_told() -> None:
+    verdict = judge(_handmade(still=40))
+    assert verdict.rule == "little"
+    assert verdict.sentence == "the best of 8 draws solves 52% against 50%: steering can add little"
+    assert judge(_handmade(still=80)).sentence.endswith("; w = 0 alone gives 80%")
+    assert judge(_handmade(still=80, mixed=20)).sentence == (
+        "steering can lift this policy from 50% towards 70%; w = 0 alone gives 80%"
+    )
+
+
+def test_chunks_move_as_far_as_noise_and_worlds_move_them() -> None:
+    seeds = range(20)  # states -4.5, -3.5 … 4.5, twice
+    moved = chunk_movement(_env(lambda state, noise: 2 * noise + 3 * state, magnitude=9.0), seeds, draws=400)
+    assert moved.over_noise == pytest.approx((2.0,), rel=0.03)
+    assert moved.between_worlds == pytest.approx((3 * np.std(np.arange(10)),), rel=0.03)
+    assert moved.relative[0] == pytest.approx(moved.over_noise[0] / moved.between_worlds[0])
+    still = chunk_movement(_env(lambda state, noise: state), seeds)
+    assert still.over_noise == (0.0,)
+    assert Movement((0.0, 1.0, 1.0), (0.0, 0.0, 4.0)).relative == (0.0, float("inf"), 0.25)
+
+
+def test_the_result_does_not_depend_on_how_many_worlds_run_side_by_side() -> None:
+    found = [
+        measure(
+            env, noises(env.noise, (2, 1)), worlds=10, first_seed=5, draws=3, other_draws=1, on_row=lambda *_: None
+        ).outcomes
+        for env in (_env(lambda state, noise: noise, num_envs=num) for num in (3, 10))
+    ]
+    assert all(np.array_equal(found[0][name].successes, found[1][name].successes) for name in found[0])
+
+
+def test_table_picture_and_json_say_what_was_measured(tmp_path: Path) -> None:
+    found = _handmade(still=40, mixed=20)
+    text = io.StringIO()
+    Console(file=text, width=100).print(report.table(found))
+    assert "pass@8" in text.getvalue()
+    assert "…" not in text.getvalue().replace("% … ", "")  # nothing is cut off
+    assert "70%" in text.getvalue()
+    written = json.loads(json.dumps(report.content(found, judge(found))))
+    assert written["verdict"]["rule"] == "lift"
+    assert written["outcomes"]["repeat ±1.5"]["pass_at"]["8"] == 0.7
+    assert written["outcomes"]["w = 0"]["success_rate"] == 0.4
+    assert written["chunk_std"] == {"over_noise": [1.0], "between_worlds": [1.0]}
+    report.draw(tmp_path / "preflight.png", found, judge(found))
+    assert (tmp_path / "preflight.png").stat().st_size > 5000
+
+
+def test_the_script_leaves_a_table_a_sentence_and_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(preflight, "_parts", lambda overrides, screen: _parts())
+    main(["--draws", "3", "num_envs=4", "--out", str(tmp_path / "out")])
+    shown, written = capsys.readouterr().out, json.loads((tmp_path / "out" / "preflight.json").read_text())
+    assert written["verdict"]["sentence"] in shown
+    assert written["overrides"] == ["num_envs=4"]
+    assert written["policy_sha256"] == "0" * 64
+    assert written["worlds"] == 10
+    assert {name: row["episodes"] for name, row in written["outcomes"].items()} == {
+        "full": 20, "repeat": 20, "full ±1": 20, "repeat ±1": 30, "w = 0": 10
+    }  # fmt: skip
+    assert (tmp_path / "out" / "preflight.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["task=pendulum", "policy=identity"], "error: this policy has no weights, so that there is no base to steer"),
+        (["task=pendulums"], "error: .*Could not find 'task/pendulums'"),
+        (["task=pendulum", "validation_seed=1000000"], "error: test_seed=1000000 and validation_seed=1000000 share"),
+    ],
+)
+def test_what_cannot_work_ends_in_one_sentence(arguments: list[str], words: str) -> None:
+    with pytest.raises(SystemExit, match=words):
+        main(arguments)

@@ -1,0 +1,113 @@
+"""GymTask and the identity policy: what is particular to them."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from dsrl.interfaces import Encoding
+from dsrl.policy.identity import IdentityPolicy
+from dsrl.run.files import read_tree, write_tree
+from dsrl.task.gym import GymTask
+
+
+def test_a_world_is_the_gymnasium_environment_of_that_seed():
+    task = GymTask("Pendulum-v1", num_envs=2, max_steps=None)
+    assert (task.state_dim, task.action_dim, task.max_steps, task.has_success) == (3, 1, 200, False)
+    task.reset(torch.arange(2), seeds=[4, 5])
+    reference = gymnasium.make("Pendulum-v1")
+    state, _ = reference.reset(seed=5)
+    np.testing.assert_array_equal(task.observe().state[1].numpy(), state)
+    for torque in (0.5, -1.5):
+        state, reward, *_ = reference.step(np.array([torque], np.float32))
+        step = task.step(torch.tensor([[0.0], [torque]]))
+        np.testing.assert_array_equal(task.observe().state[1].numpy(), state)
+        assert step.reward[1].item() == pytest.approx(reward)
+        assert step.success is None
+
+
+def test_an_ended_world_waits_without_reward_until_it_is_reset():
+    task = GymTask("Pendulum-v1", num_envs=2, max_steps=3)
+    task.reset(torch.arange(2), seeds=[1, 2])
+    for _ in range(3):
+        task.step(task.hold())
+    last = task.observe()
+    task.reset(torch.tensor([0]), seeds=[3])
+    step = task.step(task.hold())
+    assert step.reward[1] == 0.0
+    assert step.truncated.tolist() == [False, True]
+    assert torch.equal(task.observe().state[1], last.state[1])
+
+
+class Reach(gymnasium.Env):
+    """Reports success and ends with it."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.Box(0.5, 2.0, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        won = bool(action[0] > 1.0)
+        return np.zeros(1, np.float32), 1.0, won, False, {"is_success": won}
+
+
+gymnasium.register("dsrl-test/Reach-v0", entry_point=Reach)
+
+
+def test_success_is_what_the_environment_reports():
+    task = GymTask("dsrl-test/Reach-v0", num_envs=2, max_steps=5)
+    assert task.has_success
+    assert task.hold().tolist() == [[0.5], [0.5]]
+    task.reset(torch.arange(2), seeds=[0, 0])
+    step = task.step(torch.tensor([[0.6], [1.5]]))
+    assert step.success.tolist() == step.terminated.tolist() == [False, True]
+
+
+def test_environments_that_do_not_fit_are_refused_in_a_sentence():
+    with pytest.raises(ValueError, match=r"task.id is 'Pendulun-v1' and gymnasium cannot make it"):
+        GymTask("Pendulun-v1", num_envs=1, max_steps=None)
+    with pytest.raises(ValueError, match=r"CartPole-v1 has action_space Discrete\(2\) but task=gym needs a flat Box"):
+        GymTask("CartPole-v1", num_envs=1, max_steps=None)
+    with pytest.raises(ValueError, match=r"dsrl-test/Reach-v0 has no time limit and task.max_steps is null"):
+        GymTask("dsrl-test/Reach-v0", num_envs=1, max_steps=None)
+
+
+def test_identity_scales_noise_to_the_action_box_and_leaves_it_alone():
+    policy = IdentityPolicy(GymTask("dsrl-test/Reach-v0", num_envs=3, max_steps=5))
+    noise = torch.tensor([-1.0, 0.0, 1.0, 9.0]).reshape(4, 1, 1)
+    chunk = policy.decode(Encoding(torch.zeros(4, 1), {}), noise)
+    assert chunk.flatten().tolist() == [0.5, 1.25, 2.0, 2.0]
+    assert noise.flatten().tolist() == [-1.0, 0.0, 1.0, 9.0]
+
+
+def test_identity_needs_an_action_box():
+    with pytest.raises(ValueError, match="policy=identity needs a task with an action box but object has none; choose"):
+        IdentityPolicy(object())
+
+
+@pytest.mark.parametrize("id", ["MountainCarContinuous-v0", "Hopper-v5", "Ant-v5"])
+def test_worlds_told_in_mid_episode_go_on_to_the_last_bit_in_another_task(id, tmp_path):
+    one, other = (GymTask(id, num_envs=2, max_steps=30) for _ in range(2))
+    actions = torch.rand(50, 2, one.action_dim, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    one.reset(torch.arange(2), seeds=[3, 4])
+    for action in actions[:17]:
+        one.step(action)
+    one.reset(torch.tensor([1]), seeds=[5])
+    one.step(actions[17])
+    write_tree(tmp_path, one.state())
+    other.reset(torch.arange(2), seeds=[6, 7])
+    other.step(actions[0])
+    other.set_state(read_tree(tmp_path))
+    for number, action in enumerate(actions[18:]):
+        if number == 10:  # each draws from its own stream
+            one.reset(torch.tensor([0]))
+            other.reset(torch.tensor([0]))
+        step, again = one.step(action), other.step(action)
+        for name in ("reward", "terminated", "truncated"):
+            assert torch.equal(getattr(step, name), getattr(again, name))
+        assert torch.equal(one.observe().state, other.observe().state)

@@ -1,0 +1,252 @@
+"""The Genesis tasks: what is seen, asked and rewarded, and that a perfect operator succeeds."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from toys.genesis_worlds import perfect_targets, pick_place, play, restart, simple_pick
+
+from dsrl.evaluation.video import Film, can_film
+from dsrl.run.files import read_tree, write_tree
+from dsrl.task import _genesis
+from dsrl.task._tabletop import COLOURS, Tabletop
+from dsrl.task.pick_place import PickPlace
+from dsrl.task.simple_pick import SimplePick
+
+EVERYONE = torch.arange(4)
+
+
+@pytest.fixture
+def task() -> SimplePick:
+    return simple_pick()
+
+
+def test_every_camera_draws_every_world_apart(task):
+    restart(task)
+    for image in task.observe().images.values():
+        assert not any(torch.equal(one, other) for one, other in itertools.combinations(image, 2))
+
+
+def test_a_reset_shows_at_once_and_in_that_world_alone(task):
+    restart(task)
+    before = task.observe().images
+    task.reset(torch.tensor([2]), [40])
+    for name, image in task.observe().images.items():
+        changed = [not torch.equal(image[row], before[name][row]) for row in range(4)]
+        assert changed == [False, False, True, False], name
+
+
+def test_each_colour_is_seen_where_its_cube_stands(task):
+    restart(task)
+    pictures = task.observe().images["front"].float()  # [B, 3, H, W]
+    columns, places = [], []
+    for i, colour in enumerate(COLOURS.values()):
+        strongest = int(np.argmax(colour))
+        others = pictures[:, [c for c in range(3) if c != strongest]].amax(dim=1)
+        mask = (pictures[:, strongest] > 1.6 * others) & (pictures[:, strongest] > 60)
+        assert mask.flatten(1).any(dim=1).all(), list(COLOURS)[i]
+        columns += [float(one.nonzero()[:, 1].float().mean()) for one in mask]
+        places += task.cube_positions()[:, i, 1].tolist()
+    assert abs(np.corrcoef(columns, places)[0, 1]) > 0.95
+
+
+def test_the_instruction_says_the_colour_of_the_named_cube(task):
+    restart(task, first_seed=10)
+    names = list(COLOURS)
+    for row, sentence in enumerate(task.observe().instruction):
+        (said,) = [name for name in names if name in sentence]
+        assert torch.equal(task.named_cube()[row], task.cube_positions()[row, names.index(said)])
+    seen = set()
+    for seed in range(12):
+        task.reset(torch.tensor([0]), [seed])
+        seen.add(task.observe().instruction[0])
+    assert seen == set(SimplePick.instructions)
+
+
+@pytest.mark.parametrize("control", ["hand", "joint"])
+def test_a_perfect_operator_picks_the_named_cube_up_in_every_world(control):
+    task = simple_pick(control)
+    restart(task)
+    assert task.hold().shape == (4, {"hand": 4, "joint": 9}[control])
+    steps = play(task, perfect_targets(task))
+    assert torch.stack([step.success for step in steps]).any(dim=0).all()
+    for step in steps:
+        assert torch.equal(step.terminated, step.success)
+        assert torch.equal(step.reward, step.success.float())
+        assert not (step.truncated & step.terminated).any()
+
+
+def test_state_observations_tell_where_the_cubes_are_the_named_one_first_and_draw_nothing(monkeypatch):
+    task = simple_pick(observation="state")
+    restart(task)
+    with monkeypatch.context() as patch:
+        patch.setattr(task._film_camera, "render", None)  # whoever drew would fail
+        observation = task.observe()
+    assert observation.images == {}
+    assert task.cameras == {}
+    state = observation.state
+    torch.testing.assert_close(state[:, :4], task.robot_state())
+    torch.testing.assert_close(state[:, 4:7], task.named_cube())
+    for row, named in enumerate(task.named.tolist()):
+        others = task.cube_positions()[row, [(named + 1) % 3, (named + 2) % 3]]
+        torch.testing.assert_close(state[row, 7:], others.flatten())
+    assert any(step.success.all() for step in play(task, perfect_targets(task)))
+
+
+def test_a_film_of_state_observations_shows_what_bystanders_see():
+    film = Film(simple_pick(observation="state"), num_worlds=2)
+    assert can_film(film._task)
+    film.reset(EVERYONE, [0, 1, 2, 3])
+    for _ in range(2):
+        film.step(film.hold())
+    (first,), (second,) = film.frames
+    assert first.shape == second.shape == (240, 320, 3)
+    assert not np.array_equal(first, second)
+
+
+def test_a_single_world_works_like_many():
+    task = simple_pick(num_worlds=1)
+    restart(task)
+    assert {name: image.shape for name, image in task.observe().images.items()} == {
+        "front": (1, 3, 96, 96),
+        "wrist": (1, 3, 96, 96),
+    }
+    assert any(step.success.all() for step in play(task, perfect_targets(task)))
+
+
+def test_picking_up_another_cube_is_no_success(task):
+    restart(task)
+    right = task.named.clone()
+    task.named = (right + 1) % 3
+    targets = perfect_targets(task)
+    task.named = right
+    assert not torch.stack([step.success for step in play(task, targets)]).any()
+
+
+def test_the_dense_reward_grows_on_the_way_to_success(task, monkeypatch):
+    monkeypatch.setattr(task, "reward", "dense")
+    restart(task)
+    start = task.progress()
+    rewards = torch.stack([step.reward for step in play(task, perfect_targets(task))])  # [24, B]
+    ends_of_phases = torch.stack([start, rewards[7], rewards[12], rewards.amax(dim=0)])
+    assert (ends_of_phases.diff(dim=0) > 0).all()
+    assert (rewards >= 0).all()
+    assert (rewards <= 1).all()
+
+
+def test_a_replayed_seed_gives_the_same_pictures_and_the_same_way_to_the_last_bit(task):
+    films = []
+    for _ in range(2):
+        restart(task, first_seed=20)
+        targets = perfect_targets(task)[:, :14]
+        first = task.observe()
+        steps = play(task, targets)
+        films.append((first, targets, steps, task.observe(), task.cube_positions()))
+    (first, targets, steps, last, cubes), (again, again_targets, again_steps, again_last, again_cubes) = films
+    for one, other in ((first, again), (last, again_last)):
+        assert torch.equal(one.state, other.state)
+        assert all(torch.equal(one.images[name], other.images[name]) for name in one.images)
+    assert torch.equal(targets, again_targets)
+    assert torch.equal(cubes, again_cubes)
+    assert all(torch.equal(one.reward, other.reward) for one, other in zip(steps, again_steps, strict=True))
+
+
+def test_holding_keeps_the_cubes_where_they_are(task):
+    restart(task)
+    before = task.cube_positions()
+    for _ in range(5):
+        task.step(task.hold())
+    assert (task.cube_positions() - before).abs().max() < 1e-3
+
+
+def test_a_parked_arm_does_not_creep_and_keeps_what_it_holds(task):
+    restart(task)
+    (*_, last) = play(task, perfect_targets(task))
+    assert last.success.all()
+    for _ in range(3):
+        task.step(task.hold())
+    settled = task.robot_state()
+    for _ in range(10):
+        step = task.step(task.hold())
+    assert step.success.all()
+    assert (task.robot_state() - settled).abs().max() < 1e-3
+
+
+def test_a_perfect_operator_puts_the_named_cube_into_the_box():
+    task = pick_place()
+    restart(task)
+    targets = perfect_targets(task)
+    assert targets.shape[1] <= task.max_steps
+    success = torch.stack([step.success for step in play(task, targets)]).any(dim=0)
+    assert success.all()
+
+
+def test_a_cube_held_over_the_box_is_not_placed_yet():
+    task = pick_place()
+    restart(task)
+    targets = perfect_targets(task)[:, :34]
+    assert not torch.stack([step.success for step in play(task, targets)]).any()
+
+
+@pytest.mark.parametrize("make", [SimplePick, PickPlace])
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"control": "x"}, r"task\.control='x' is not known; choose one of hand, joint"),
+        ({"reward": "x"}, r"task\.reward='x' is not known; choose one of sparse, dense"),
+        ({"observation": "x"}, r"task\.observation='x' is not known; choose one of images, state"),
+        ({"backend": "x"}, r"task\.backend='x' is not known; choose one of cpu, gpu"),
+        ({"num_envs": 0}, r"num_envs=0: a task needs at least one world"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence_before_anything_is_built(make, wrong, sentence):
+    options = {"num_envs": 2, "control": "hand", "reward": "sparse", "max_steps": 24, "image_size": 96}
+    with pytest.raises(ValueError, match=sentence):
+        make(**{**options, "backend": "cpu", **wrong})
+
+
+def test_an_action_of_the_wrong_shape_is_refused(task):
+    restart(task)
+    with pytest.raises(ValueError, match=r"an action has shape \(4, 9\), this task takes \(4, 4\)"):
+        task.step(torch.zeros(4, 9))
+
+
+def test_an_error_of_opengl_names_the_packages_to_install_and_others_pass_through():
+    opengl: dict[str, object] = {"__name__": "OpenGL.EGL"}
+    exec("def draw():\n    raise RuntimeError('no display')", opengl)
+    with (
+        pytest.raises(ImportError, match=r"\(RuntimeError: no display\).* apt-get install libegl1 libgl1-mesa-dri"),
+        _genesis.drawing(),
+    ):
+        opengl["draw"]()
+    with pytest.raises(ZeroDivisionError), _genesis.drawing():
+        1 / 0  # noqa: B018
+
+
+def test_the_shared_base_cannot_be_a_task_by_itself():
+    with pytest.raises(TypeError, match="abstract"):
+        Tabletop(1, "hand", "sparse", 24, 96, "cpu")  # type: ignore[abstract]
+
+
+def test_worlds_told_in_mid_episode_go_on_to_the_last_bit_from_files(task, tmp_path):
+    restart(task, 30)
+    targets = perfect_targets(task)
+    play(task, targets[:, :11])  # on the way up, cubes in the fingers
+    write_tree(tmp_path, task.state())
+
+    def rest():
+        task.reset(torch.tensor([2]))  # draws on from its own stream
+        steps = play(task, targets[:, 11:16])
+        step = task.step(task.hold())
+        assert all(not one.truncated.any() for one in steps)
+        seen = task.observe()
+        return [task.cube_positions(), seen.state, step.reward, *seen.images.values()]
+
+    undisturbed = rest()
+    restart(task, 90)
+    play(task, targets[:, :3])
+    task.set_state(read_tree(tmp_path))
+    assert all(torch.equal(one, other) for one, other in zip(undisturbed, rest(), strict=True))
