@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 from toys.browser import CHROMIUM, visit
+from toys.runs import results
 from toys.slurm_sweeps import Sweep, project, slurm, until, why_not
-from toys.toy_runs import told
 
 from scripts.compare import __main__ as compare
 
@@ -76,7 +76,7 @@ def test_a_job_that_had_to_make_room_ends_like_one_that_had_not(job: int, how: s
     four, _ = sweeps
     assert "going on after" in four.log(job), how
     assert "going on after" not in four.log(3)
-    assert told(four.folder / str(job)) == told(four.folder / "3")
+    assert results(four.folder / str(job)) == results(four.folder / "3")
     assert _replay_and_all(four.folder / str(job)) == _replay_and_all(four.folder / "3")
 
 

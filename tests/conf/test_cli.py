@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import resource
 import subprocess
@@ -12,36 +11,10 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from toys.commands import CONF, ROOT, SHORT_PENDULUM, type_command
 
 from dsrl.run.build import build
 from dsrl.run.errors import UserError
-
-ROOT = Path(__file__).resolve().parents[2]
-TINY = (
-    "task=pendulum",
-    "num_envs=2",
-    "task.max_steps=20",
-    "decisions=120",
-    "warmup_decisions=40",
-    "batch_size=16",
-    "eval_every=80",
-    "eval_episodes=5",
-    "validation_episodes=2",
-)
-
-
-def _run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    script = str(ROOT / command[0])
-    return subprocess.run(
-        [sys.executable, *(["-X", "importtime"] if "--help" in command else []), script, *command[1:]],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 def test_a_run_that_has_no_room_to_begin_ends_in_one_sentence(tmp_path: Path) -> None:
@@ -55,7 +28,7 @@ def test_a_run_that_has_no_room_to_begin_ends_in_one_sentence(tmp_path: Path) ->
 
 
 def _build_error(*overrides: str) -> str:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", list(overrides))
     with pytest.raises(UserError) as caught:
         build(cfg, print)
@@ -70,7 +43,7 @@ def _build_error(*overrides: str) -> str:
     ],
 )
 def test_help_shows_the_groups_and_loads_nothing_heavy(script: str, words: list[str]) -> None:
-    done = _run(script, "--help")
+    done = type_command(script, "--help", python=("-X", "importtime"))
     assert done.returncode == 0
     assert all(word in done.stdout for word in words), done.stdout
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "import time" in line}
@@ -88,7 +61,7 @@ def test_help_shows_the_groups_and_loads_nothing_heavy(script: str, words: list[
     ],
 )
 def test_a_wrong_key_or_choice_is_one_sentence(overrides: list[str], words: str, tmp_path: Path) -> None:
-    done = _run("train.py", *overrides, cwd=tmp_path)
+    done = type_command("train.py", *overrides, cwd=tmp_path)
     assert done.returncode != 0
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
@@ -96,7 +69,7 @@ def test_a_wrong_key_or_choice_is_one_sentence(overrides: list[str], words: str,
 
 
 def test_a_wrong_run_folder_is_one_sentence(tmp_path: Path) -> None:
-    done = _run("eval.py", f"run={tmp_path}")
+    done = type_command("eval.py", f"run={tmp_path}")
     assert done.returncode != 0
     (line,) = done.stderr.splitlines()
     assert line == f"error: run={tmp_path} has no .hydra/config.yaml; type the folder of a run of train.py"
@@ -136,7 +109,7 @@ def test_what_cannot_work_is_one_sentence_before_any_simulation(overrides: list[
 @pytest.fixture(scope="module")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "run"
-    done = _run("train.py", *TINY, f"hydra.run.dir={folder}", cwd=folder.parent)
+    done = type_command("train.py", *SHORT_PENDULUM, f"hydra.run.dir={folder}", cwd=folder.parent)
     assert done.returncode == 0, done.stderr
     assert f"python eval.py run={folder}" in done.stdout
     return folder
@@ -157,10 +130,10 @@ def test_a_run_leaves_everything_in_its_folder(tiny_run: Path) -> None:
 
 
 def test_eval_reproduces_the_run_and_takes_overrides(tiny_run: Path) -> None:
-    done = _run("eval.py", f"run={tiny_run}", cwd=tiny_run.parent)
+    done = type_command("eval.py", f"run={tiny_run}", cwd=tiny_run.parent)
     assert done.returncode == 0, done.stderr
     summary = json.loads((tiny_run / "summary.json").read_text())
     assert json.loads((tiny_run / "eval.json").read_text())["result"] == summary["steered"]
-    done = _run("eval.py", f"run={tiny_run}", "checkpoint=none", "episodes=3", "seed=7", cwd=tiny_run.parent)
+    done = type_command("eval.py", f"run={tiny_run}", "checkpoint=none", "episodes=3", "seed=7", cwd=tiny_run.parent)
     assert done.returncode == 0, done.stderr
     assert json.loads((tiny_run / "eval.json").read_text())["worlds"]["seeds"] == [7, 8, 9]

@@ -10,10 +10,9 @@ from pathlib import Path
 import optuna
 import pytest
 from omegaconf import OmegaConf
-from test_every_algorithm import SMALL
+from toys.commands import ROOT, SHORT_PENDULUM
 
-ROOT = Path(__file__).resolve().parents[2]
-ASKED = (*SMALL, "sac.hidden=8", "logging=none", "sac.gamma=0.9", "sac.tau=interval(0.01,0.1)")
+ASKED = (*SHORT_PENDULUM, "sac.hidden=8", "logging=none", "sac.gamma=0.9", "sac.tau=interval(0.01,0.1)")
 
 
 def launch(folder: Path, trials: int) -> None:

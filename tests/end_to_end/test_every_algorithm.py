@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from toys.commands import CONF, SHORT_PENDULUM
 
 from dsrl.run import evaluate as eval_workflow
 from dsrl.run import train as workflow
@@ -14,18 +15,6 @@ from dsrl.run.build import Request, build, check_budget
 from dsrl.run.console import Screen
 from dsrl.run.folder import RunFolder
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
-SMALL = (
-    "task=pendulum",
-    "num_envs=2",
-    "task.max_steps=10",
-    "decisions=100",
-    "warmup_decisions=40",
-    "batch_size=16",
-    "eval_every=60",
-    "eval_episodes=5",
-    "validation_episodes=2",
-)
 SIZES = {"hidden": 8, "critic_warmup_updates": 2, "candidates": 4}
 
 
@@ -34,7 +23,7 @@ def test_an_algorithm_runs_from_its_yaml_and_its_checkpoint_plays_again(choice: 
     known = OmegaConf.load(CONF / "sac" / f"{choice}.yaml")
     sizes = [f"sac.{name}={value}" for name, value in SIZES.items() if name in known]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", [*SMALL, f"sac={choice}", *sizes])
+        cfg = compose("train", [*SHORT_PENDULUM, f"sac={choice}", *sizes])
     folder = RunFolder(tmp_path)
     (tmp_path / ".hydra").mkdir()
     OmegaConf.save(cfg, folder.config)

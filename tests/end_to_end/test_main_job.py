@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import av
 import pytest
 import torch
+from toys.commands import type_command
 from toys.tiny_smolvla import IMAGE_SIZE, make_tiny_checkpoint
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = (
     "num_envs=4",
     f"task.image_size={IMAGE_SIZE}",
@@ -29,9 +26,7 @@ TINY = (
 
 
 def _run(*command: str, cwd: Path) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    script = [sys.executable, str(ROOT / command[0]), *command[1:]]
-    done = subprocess.run(script, cwd=cwd, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    done = type_command(*command, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

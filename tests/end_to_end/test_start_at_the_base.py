@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from test_workflow import SAC, _parts
 from torch import Tensor
+from toys.algorithms import build_algorithm
 from toys.guess import Echo, Guess
+from toys.runs import toy_parts
 
 from dsrl.evaluation.episodes import Evaluation, chosen_noise, evaluate
 from dsrl.interfaces import Encoding
@@ -25,10 +27,6 @@ from dsrl.run import train as workflow
 from dsrl.run.build import Parts, Request
 from dsrl.run.console import Screen
 from dsrl.run.folder import RunFolder
-from dsrl.sac.dsrl_na import build_dsrl_na
-from dsrl.sac.dsrl_pi0 import build_dsrl_pi0
-from dsrl.sac.dsrl_sac import build_dsrl_sac
-from dsrl.sac.lp_ds import build_lp_ds
 from dsrl.training.trainer import train
 
 
@@ -39,38 +37,27 @@ class Wide(Echo):
         return noise * (noise.abs() > 0.3)
 
 
+CHANGES: dict[str, dict[str, Any]] = {
+    "dsrl_na": {"alpha": 0.01, "noise_critic_grad_steps": 4},
+    "dsrl_pi0": {"alpha": 0.01},
+}
+
+
 def parts_of(name: str) -> Parts:
-    parts = _parts()
+    """Return an algorithm that steers `Wide` in noise within ±1.5."""
+    parts = toy_parts()
     policy, noise = Wide(), RepeatNoise((2, 1), 1.5, None)
     env = NoiseActionEnv(Guess(4, max_steps=2), policy, noise, horizon=2)
-    live: dict[str, Any] = {"chunk_shape": env.chunk_shape}
-    own = {key: SAC[key] for key in SAC if "alpha" not in key and key != "target_entropy"}
-    multiplier = {"delta": "auto", "initial_multiplier": 0.1, "multiplier_lr": 3e-3}
-    build, options = {
-        "dsrl_sac": (build_dsrl_sac, SAC),
-        "dsrl_na": (
-            build_dsrl_na,
-            SAC | live | {"decoder": env.decode, "replay": "context"} | {"noise_critic_grad_steps": 4},
-        ),
-        "dsrl_pi0": (build_dsrl_pi0, SAC | live),
-        "lp_ds": (build_lp_ds, own | multiplier),
-    }[name]
-
-    def make_algorithm() -> Any:
-        torch.manual_seed(0)
-        return build(env.observation_space, env.action_space, **options)
-
+    make_algorithm = partial(build_algorithm, name, env, **CHANGES.get(name, {}))
     settings = replace(
         parts.settings, decisions=96, eval_every=96, validation_episodes=100, eval_episodes=100, video_episodes=0
     )
     return replace(parts, settings=settings, policy=policy, noise=noise, env=env, make_algorithm=make_algorithm)
 
 
+@pytest.mark.usefixtures("no_learning_curve")
 @pytest.mark.parametrize("name", ["dsrl_sac", "dsrl_na", "dsrl_pi0", "lp_ds"])
-def test_the_first_validation_is_that_of_the_base_policy_although_w_0_fails(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workflow.report, "draw_learning_curve", lambda *_: None)
+def test_the_first_validation_is_that_of_the_base_policy_although_w_0_fails(name: str, tmp_path: Path) -> None:
     parts, folder = parts_of(name), RunFolder(tmp_path)
     workflow.train(parts, folder, [CsvLogger(str(tmp_path))], Screen())
     summary = json.loads(folder.summary.read_text())
@@ -134,10 +121,8 @@ def test_warm_up_is_the_prior_within_the_bound_that_the_algorithm_has(name: str,
         assert abs(noise.std() - 1.0) < 0.1
 
 
-def test_evaluations_may_play_the_best_of_base_noises_and_eval_repeats_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workflow.report, "draw_learning_curve", lambda *_: None)
+@pytest.mark.usefixtures("no_learning_curve")
+def test_evaluations_may_play_the_best_of_base_noises_and_eval_repeats_them(tmp_path: Path) -> None:
     parts, folder = parts_of("dsrl_na"), RunFolder(tmp_path)
     parts = replace(parts, settings=replace(parts.settings, decisions=240, best_of=8))
     score = workflow.train(parts, folder, [], Screen())

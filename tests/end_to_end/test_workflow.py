@@ -10,66 +10,19 @@ from typing import Any
 import av
 import pytest
 import torch
-from toys.guess import Echo, Guess
+from toys.guess import Guess
+from toys.runs import toy_parts
 
 from dsrl.evaluation import video
 from dsrl.logging.csv import CsvLogger
 from dsrl.logging.tensorboard import TensorBoardLogger
 from dsrl.logging.wandb import WandbLogger
-from dsrl.noise.repeat import RepeatNoise
-from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run import evaluate as eval_workflow
 from dsrl.run import train as workflow
-from dsrl.run.build import Parts, Request, Settings, check_same_policy
+from dsrl.run.build import Request, check_same_policy
 from dsrl.run.console import Screen
 from dsrl.run.errors import UserError
 from dsrl.run.folder import RunFolder
-from dsrl.sac.dsrl_sac import build_dsrl_sac
-
-SAC: dict[str, Any] = {
-    "hidden": 16,
-    "depth": 1,
-    "activation": "ReLU",
-    "num_critics": 2,
-    "alpha": 0.01,
-    "initial_alpha": 0.1,
-    "target_entropy": "auto",
-    "actor_lr": 3e-3,
-    "critic_lr": 3e-3,
-    "alpha_lr": 3e-3,
-    "gamma": 0.9,
-    "tau": 0.05,
-    "reward_scale": 1.0,
-    "critic_warmup_updates": 50,
-}
-
-
-def _parts() -> Parts:
-    settings = Settings(
-        seed=0,
-        num_envs=4,
-        horizon=None,
-        threads=1,
-        decisions=600,
-        warmup_decisions=80,
-        batch_size=32,
-        buffer_size=1000,
-        utd=1.0,
-        eval_episodes=20,
-        test_seed=1000,
-        eval_every=200,
-        validation_episodes=10,
-        validation_seed=2000,
-        video_episodes=2,
-    )
-    task, policy, noise = Guess(4, max_steps=2), Echo(), RepeatNoise((2, 1), 1.0, None)
-    env = NoiseActionEnv(task, policy, noise, horizon=2)
-
-    def make_algorithm() -> Any:
-        torch.manual_seed(0)
-        return build_dsrl_sac(env.observation_space, env.action_space, **SAC)
-
-    return Parts(settings, task, policy, noise, env, make_algorithm)
 
 
 def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: Path) -> None:
@@ -77,7 +30,7 @@ def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: P
     where = str(tmp_path)
     loggers = [CsvLogger(where), TensorBoardLogger(where), WandbLogger(where, mode="offline", **offline)]
     folder = RunFolder(tmp_path)
-    score = workflow.train(_parts(), folder, loggers, Screen())
+    score = workflow.train(toy_parts(), folder, loggers, Screen())
 
     summary = json.loads(folder.summary.read_text())
     assert score == summary["steered"]["success_rate"]
@@ -91,10 +44,10 @@ def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: P
         assert container.streams.video[0].width == 480
 
     request = Request(run=where, checkpoint="best", episodes=None, seed=None, stochastic=False)
-    eval_workflow.evaluate(_parts(), folder, request, folder.load("best"), Screen())
+    eval_workflow.evaluate(toy_parts(), folder, request, folder.load("best"), Screen())
     assert json.loads((tmp_path / "eval.json").read_text())["result"] == summary["steered"]
     request = Request(run=where, checkpoint="none", episodes=None, seed=None, stochastic=False)
-    eval_workflow.evaluate(_parts(), folder, request, None, Screen())
+    eval_workflow.evaluate(toy_parts(), folder, request, None, Screen())
     assert json.loads((tmp_path / "eval.json").read_text())["result"] == summary["base"]
     again = json.loads((tmp_path / "eval.json").read_text())
     assert again["policy_sha256"] == "0" * 64
@@ -104,7 +57,7 @@ def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: P
 def test_a_finished_run_stands_until_something_else_is_asked_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, parts = RunFolder(tmp_path), _parts()
+    folder, parts = RunFolder(tmp_path), toy_parts()
     score = workflow.train(parts, folder, [], Screen())
     written = folder.summary.stat().st_mtime_ns
     assert "finished before" not in capsys.readouterr().out
@@ -120,7 +73,7 @@ def test_a_finished_run_stands_until_something_else_is_asked_of_it(
 
 
 def test_a_run_is_not_evaluated_with_other_weights(tmp_path: Path) -> None:
-    folder, parts = RunFolder(tmp_path), _parts()
+    folder, parts = RunFolder(tmp_path), toy_parts()
     check_same_policy(parts, folder)  # a run that was cut short has no summary
     for digest in ("0" * 64, None):
         folder.summary.write_text(json.dumps({"policy_sha256": {"after": digest}}))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from test_workflow import _parts
 from toys.guess import Echo
+from toys.runs import toy_parts
 
 from dsrl.evaluation.collapse import collapse
 from dsrl.evaluation.episodes import Evaluation
@@ -67,7 +67,7 @@ def test_a_collapse_is_said_once_and_stops_training_where_that_is_wanted(
     stop: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     validations = [BASE, _worlds(*range(20)), _worlds(), _worlds()]
-    parts, folder, text = _parts(), RunFolder(tmp_path), io.StringIO()
+    parts, folder, text = toy_parts(), RunFolder(tmp_path), io.StringIO()
     parts.settings.stop_on_collapse = stop
     parts.settings.video_episodes = 0
     play, states = learning.play, []
@@ -89,7 +89,7 @@ def test_a_collapse_is_said_once_and_stops_training_where_that_is_wanted(
 
 
 def test_a_broken_number_leaves_the_checkpoints_from_before_and_names_them(tmp_path: Path) -> None:
-    folder, parts = RunFolder(tmp_path), _parts()
+    folder, parts = RunFolder(tmp_path), toy_parts()
 
     class GoingBlind(Echo):
         def encode(self, observation: Observation) -> Encoding:

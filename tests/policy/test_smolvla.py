@@ -69,9 +69,9 @@ def lerobots_chunk(policy: SmolVLA, observation: Observation, noise: torch.Tenso
     return policy._postprocess(chunk)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
+@pytest.fixture
+def checkpoint(tiny_smolvla: Path) -> Path:
+    return tiny_smolvla
 
 
 @pytest.fixture

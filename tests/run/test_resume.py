@@ -11,80 +11,51 @@ from typing import Any
 
 import pytest
 from toys.guess import Guess
-from toys.toy_runs import BUILDERS, Told, parts_of, run, told
+from toys.options import OPTIONS
+from toys.runs import Killed, RestorableGuess, results, run, short_parts
 
 from dsrl.run import resume
 from dsrl.run import train as workflow
-from dsrl.run.checkpoint import Checkpoints
 from dsrl.run.folder import RunFolder
 from dsrl.run.monitor import Training
 from dsrl.run.resume import Continuation
 from dsrl.run.signals import Signals, Stopped
 
-
-class Killed(BaseException):
-    """What no code of ours catches."""
-
-
-@pytest.fixture(autouse=True)
-def nothing_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures take longer than the runs."""
-    monkeypatch.setattr(workflow.report, "draw_learning_curve", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("no_learning_curve")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
-    """What a run of an algorithm, on worlds that can be told or not, leaves when nothing disturbs it."""
+    """Return a function that gives the results of an undisturbed run of an algorithm; each is run once."""
 
     @cache
     def played(algorithm: str, task: type[Guess] = Guess) -> dict[str, Any]:
         folder = tmp_path_factory.mktemp(algorithm)
-        run(folder, parts_of(algorithm, task))
-        return told(folder)
+        run(folder, short_parts(algorithm, task))
+        return results(folder)
 
     return played
 
 
-@pytest.fixture
-def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
-    """Arms a kill right before or after the n-th checkpoint of the next run."""
-    save = Checkpoints.save
-
-    def arm(nth: int, when: str) -> None:
-        count = iter(range(1, 1000))
-
-        def fatal(self: Checkpoints, number: int, tree: Any) -> None:
-            last = next(count) == nth
-            if last and when == "before":
-                raise Killed
-            save(self, number, tree)
-            if last:
-                raise Killed
-
-        monkeypatch.setattr(Checkpoints, "save", fatal)
-
-    return arm
-
-
-@pytest.mark.parametrize("algorithm", BUILDERS)
+@pytest.mark.parametrize("algorithm", OPTIONS)
 def test_a_run_killed_at_every_checkpoint_ends_like_one_that_is_not(
     algorithm: str, tmp_path: Path, killed: Callable[[int, str], None], whole: Callable[..., dict[str, Any]]
 ) -> None:
     undisturbed = whole(algorithm)
     killed(1, "before")
     with pytest.raises(Killed):
-        run(tmp_path / "cut", parts_of(algorithm))
+        run(tmp_path / "cut", short_parts(algorithm))
     starts, ended = 0, False
     while not ended:  # each process dies of the first checkpoint that it writes
         killed(1, "after")
         starts += 1
         try:
-            run(tmp_path / "cut", parts_of(algorithm))
+            run(tmp_path / "cut", short_parts(algorithm))
             ended = True
         except Killed:
             pass
     assert starts == {"golden_ticket": 3}.get(algorithm, 5)
-    assert told(tmp_path / "cut") == undisturbed
+    assert results(tmp_path / "cut") == undisturbed
 
 
 @pytest.mark.parametrize("algorithm", ["dsrl_sac", "dsrl_na"])
@@ -95,25 +66,25 @@ def test_checkpoints_by_the_clock_lie_in_mid_episode_and_a_kill_loses_no_more_th
     monkeypatch: pytest.MonkeyPatch,
     whole: Callable[..., dict[str, Any]],
 ) -> None:
-    undisturbed, ended = whole(algorithm, Told), False
+    undisturbed, ended = whole(algorithm, RestorableGuess), False
     monkeypatch.setattr(resume, "LARGEST_SHARE", float("inf"))  # after every round
     while not ended:
         killed(7, "after")
         try:
-            run(tmp_path / "cut", parts_of(algorithm, Told), minutes=0.0)
+            run(tmp_path / "cut", short_parts(algorithm, RestorableGuess), minutes=0.0)
             ended = True
         except Killed:
             newest = int(max(path.name for path in RunFolder(tmp_path / "cut").resume.iterdir()))
             assert newest % 4 == 0  # a round is a decision in each of 4 worlds
     assert newest == 108  # killed after 24 (after warm-up comes one more), 52, 80 and 108 of 120 decisions
-    assert told(tmp_path / "cut") == undisturbed
+    assert results(tmp_path / "cut") == undisturbed
 
 
-def test_worlds_that_cannot_be_told_get_no_checkpoint_by_the_clock(
+def test_worlds_that_cannot_be_restored_get_no_checkpoint_by_the_clock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resume, "LARGEST_SHARE", float("inf"))
-    run(tmp_path, parts_of("dsrl_sac"), minutes=0.0)
+    run(tmp_path, short_parts("dsrl_sac"), minutes=0.0)
     found = sorted(int(path.name) for path in RunFolder(tmp_path).resume.iterdir())
     assert found == [20, 40, 80, 120]  # after warm-up and validations
 
@@ -131,7 +102,7 @@ def test_a_collapse_is_said_and_stops_like_in_a_run_that_was_not_killed(
         return scripted
 
     monkeypatch.setattr(Training, "_validate", fading)
-    parts = parts_of("dsrl_sac")
+    parts = short_parts("dsrl_sac")
     parts.settings.stop_on_collapse = stop
     run(tmp_path / "whole", parts)
     for nth in (1, 1, -1):
@@ -140,8 +111,8 @@ def test_a_collapse_is_said_and_stops_like_in_a_run_that_was_not_killed(
             run(tmp_path / "cut", parts)
         except Killed:
             assert nth == 1
-    assert told(tmp_path / "cut") == told(tmp_path / "whole")
-    summary = told(tmp_path / "cut")["summary"]
+    assert results(tmp_path / "cut") == results(tmp_path / "whole")
+    summary = results(tmp_path / "cut")["summary"]
     assert summary["collapse"].startswith("training has collapsed: validation success is 0%")
     assert summary["decisions"] == (80 if stop else 120)
 
@@ -168,23 +139,23 @@ def test_a_signal_stops_a_run_in_mid_episode_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch,
     whole: Callable[..., dict[str, Any]],
 ) -> None:
-    undisturbed = whole(algorithm, Told)
+    undisturbed = whole(algorithm, RestorableGuess)
     with monkeypatch.context() as patch, pytest.raises(Stopped) as stopped:
-        run(tmp_path / "cut", parts_of(algorithm, Told), asked_after(rounds, patch))
+        run(tmp_path / "cut", short_parts(algorithm, RestorableGuess), asked_after(rounds, patch))
     assert stopped.value.code == 128 + signal.SIGTERM
-    run(tmp_path / "cut", parts_of(algorithm, Told))
-    assert told(tmp_path / "cut") == undisturbed
+    run(tmp_path / "cut", short_parts(algorithm, RestorableGuess))
+    assert results(tmp_path / "cut") == undisturbed
 
 
-def test_worlds_that_cannot_be_told_begin_new_episodes_after_a_signal(
+def test_worlds_that_cannot_be_restored_begin_new_episodes_after_a_signal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("one", "two"):
         with monkeypatch.context() as patch, pytest.raises(Stopped):
-            run(tmp_path / name, parts_of("dsrl_sac"), asked_after(13, patch))
-        run(tmp_path / name, parts_of("dsrl_sac"))
-    assert told(tmp_path / "one") == told(tmp_path / "two")
-    assert told(tmp_path / "one")["summary"]["decisions"] == 120
+            run(tmp_path / name, short_parts("dsrl_sac"), asked_after(13, patch))
+        run(tmp_path / name, short_parts("dsrl_sac"))
+    assert results(tmp_path / "one") == results(tmp_path / "two")
+    assert results(tmp_path / "one")["summary"]["decisions"] == 120
 
 
 def test_another_run_is_continued_in_a_folder_of_its_own(
@@ -193,12 +164,12 @@ def test_another_run_is_continued_in_a_folder_of_its_own(
     undisturbed = whole("dsrl_sac")
     killed(2, "after")
     with pytest.raises(Killed):
-        run(tmp_path / "one", parts_of("dsrl_sac"))
+        run(tmp_path / "one", short_parts("dsrl_sac"))
     killed(-1, "after")
-    run(tmp_path / "two", parts_of("dsrl_sac"), other=tmp_path / "one")
-    assert told(tmp_path / "two") == undisturbed
+    run(tmp_path / "two", short_parts("dsrl_sac"), other=tmp_path / "one")
+    assert results(tmp_path / "two") == undisturbed
     with pytest.raises(FileNotFoundError, match=r"resume=.*three holds no checkpoint"):
-        run(tmp_path / "four", parts_of("dsrl_sac"), other=tmp_path / "three")
+        run(tmp_path / "four", short_parts("dsrl_sac"), other=tmp_path / "three")
 
 
 def test_the_base_policy_is_played_once(
@@ -206,16 +177,16 @@ def test_the_base_policy_is_played_once(
 ) -> None:
     killed(1, "before")
     with pytest.raises(Killed):
-        run(tmp_path, parts_of("dsrl_sac"))
+        run(tmp_path, short_parts("dsrl_sac"))
     killed(-1, "after")
     monkeypatch.setattr(workflow, "prior_noise", lambda noise, bounded: pytest.fail("played again"))
-    run(tmp_path, parts_of("dsrl_sac"))
+    run(tmp_path, short_parts("dsrl_sac"))
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
-    run(tmp_path, parts_of("dsrl_sac"))
+    run(tmp_path, short_parts("dsrl_sac"))
     with pytest.raises(ValueError, match=r"seed is 1 but the checkpoint in .* is of a run with 0; give it the same"):
-        run(tmp_path, replace(parts_of("dsrl_sac"), identity={"seed": 1}))
+        run(tmp_path, replace(short_parts("dsrl_sac"), identity={"seed": 1}))
 
 
 def test_a_signal_is_handed_to_the_handler_that_was_there_before() -> None:

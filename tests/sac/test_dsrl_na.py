@@ -9,8 +9,9 @@ import pytest
 import torch
 from tianshou.data import Batch, ReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
-from toys.affine import ACTION, BATCH, BY_FEATURES, BY_NOISE, DIM, FEATURES, GAMMA, HORIZON, TAU, build_na, na_buffer
+from toys.affine import ACTION, BY_FEATURES, BY_NOISE, GAMMA, HORIZON, TAU, build_na, na_buffer
 from toys.references import reference_pi, reference_q, snapshot
+from toys.replay import BATCH, DIM, FEATURES
 
 from dsrl.sac.dsrl_na import DSRLNA
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
-from test_workflow import SAC, _parts
+from toys.algorithms import build_algorithm
+from toys.runs import toy_parts
 
 from dsrl.logging.csv import CsvLogger
 from dsrl.run import evaluate as eval_workflow
@@ -16,18 +16,11 @@ from dsrl.run import train as workflow
 from dsrl.run.build import Request
 from dsrl.run.console import Screen
 from dsrl.run.folder import RunFolder
-from dsrl.sac.dsrl_na import build_dsrl_na
 
 
 def test_dsrl_na_is_trained_diagnosed_and_its_chunk_critics_choose_among_base_noises(tmp_path: Path) -> None:
-    parts = _parts()
-    options = {"decoder": parts.env.decode, "chunk_shape": parts.env.chunk_shape, "replay": "context"}
-
-    def make_algorithm() -> Any:
-        torch.manual_seed(0)
-        spaces = parts.env.observation_space, parts.env.action_space
-        return build_dsrl_na(*spaces, **SAC, **options, noise_critic_grad_steps=4)
-
+    parts = toy_parts()
+    make_algorithm = partial(build_algorithm, "dsrl_na", parts.env, alpha=0.01, noise_critic_grad_steps=4)
     settings = replace(parts.settings, decisions=240, eval_every=160, video_episodes=0)
     parts = replace(parts, settings=settings, make_algorithm=make_algorithm)
     folder = RunFolder(tmp_path)

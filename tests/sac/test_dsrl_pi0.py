@@ -6,52 +6,30 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
-from tianshou.data import Batch, ReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
+from toys.options import BY_HAND, BY_HAND_TEMPERATURE, PI0
 from toys.references import reference_pi, reference_q, snapshot
+from toys.replay import BATCH, DIM, FEATURES, ends, filled_buffer
 
 from dsrl.noise_action_env import NoiseSpace
 from dsrl.sac.dsrl_pi0 import DSRLPi0, build_dsrl_pi0
 
-FEATURES, DIM, BATCH, CRITICS, GAMMA, HORIZON, TAU, ENTROPY = 3, 2, 16, 10, 0.9, 5, 0.25, -1.5
+CRITICS, GAMMA, HORIZON, TAU, ENTROPY = 10, PI0["gamma"], 5, BY_HAND["tau"], -1.5
 
 
 def build() -> DSRLPi0:
     torch.manual_seed(0)
-    algorithm = build_dsrl_pi0(
-        Box(-np.inf, np.inf, (FEATURES,), np.float32),
-        NoiseSpace(DIM, 2.0),
-        chunk_shape=(HORIZON, 7),
-        hidden=8,
-        depth=2,
-        activation="Tanh",
-        num_critics=CRITICS,
-        alpha="auto",
-        initial_alpha=0.3,
-        target_entropy=ENTROPY,
-        actor_lr=1e-2,
-        critic_lr=1e-2,
-        alpha_lr=1e-2,
-        gamma=GAMMA,
-        tau=TAU,
-        reward_scale=1.0,
-        critic_warmup_updates=0,
-    )
+    options = PI0 | BY_HAND | BY_HAND_TEMPERATURE | {"num_critics": CRITICS, "target_entropy": ENTROPY}
+    box = Box(-np.inf, np.inf, (FEATURES,), np.float32)
+    algorithm = build_dsrl_pi0(box, NoiseSpace(DIM, 2.0), chunk_shape=(HORIZON, 7), **options)
     with torch.no_grad():
         algorithm.policy.actor.head.weight.normal_(std=0.3)
     return algorithm
 
 
-def filled_buffer() -> ReplayBuffer:
-    """Reward is -1 per decision and 0 at success; every fourth decision succeeds, every fourth runs out of time."""
-    rng = np.random.default_rng(0)
-    buffer = ReplayBuffer(BATCH)
-    for i in range(BATCH):
-        end = {"terminated": i % 4 == 1, "truncated": i % 4 == 3}
-        obs, obs_next = rng.standard_normal((2, FEATURES)).astype(np.float32)
-        act, reward = rng.uniform(-1, 1, DIM).astype(np.float32), 0.0 if end["terminated"] else -1.0
-        buffer.add(Batch(obs=obs, obs_next=obs_next, act=act, rew=reward, info={}, done=any(end.values()), **end))
-    return buffer
+def minus_one_until_success(i: int) -> float:
+    """Return the reward of transition i in the published π0 experiments: 0 at success, otherwise -1."""
+    return 0.0 if ends(i)["terminated"] else -1.0
 
 
 def mean_q(state, features, noise):
@@ -59,7 +37,7 @@ def mean_q(state, features, noise):
 
 
 def test_one_update_is_critics_then_polyak_then_actor_then_temperature_without_entropy_in_the_backup():
-    algorithm, buffer = build(), filled_buffer()
+    algorithm, buffer = build(), filled_buffer(minus_one_until_success)
     actor, critic = snapshot(algorithm.policy.actor), snapshot(algorithm.critic)
     target = snapshot(algorithm.critic_old.module)
     torch.manual_seed(1)
@@ -88,7 +66,7 @@ def test_one_update_is_critics_then_polyak_then_actor_then_temperature_without_e
 
 
 def test_a_decision_is_discounted_by_its_executed_horizon_and_success_alone_cuts_the_return():
-    algorithm, buffer = build(), filled_buffer()
+    algorithm, buffer = build(), filled_buffer(minus_one_until_success)
     assert algorithm.gamma == pytest.approx(GAMMA**HORIZON)
     batch = algorithm._preprocess_batch(buffer[np.arange(BATCH)], buffer, np.arange(BATCH))
     success = torch.arange(BATCH) % 4 == 1

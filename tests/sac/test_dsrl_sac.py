@@ -10,51 +10,25 @@ import torch
 from gymnasium.spaces import Box
 from tianshou.data import Batch, ReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
+from toys.options import AUTO, BY_HAND, BY_HAND_TEMPERATURE
 from toys.references import reference_pi, reference_q, snapshot
+from toys.replay import BATCH, DIM, FEATURES, filled_buffer
 
 from dsrl.noise_action_env import NoiseSpace
 from dsrl.sac._noise_policy import prior_std, squashed_sample
 from dsrl.sac.dsrl_sac import DSRLSAC, build_dsrl_sac
 
-FEATURES, DIM, BATCH, GAMMA, TAU, SCALE = 3, 2, 16, 0.9, 0.25, 3.0
+GAMMA, TAU, SCALE = AUTO["gamma"], BY_HAND["tau"], 3.0
 
 
 def build(magnitude: float = 1.5, **changes) -> DSRLSAC:
-    options = {
-        "hidden": 8,
-        "depth": 2,
-        "activation": "Tanh",
-        "num_critics": 3,
-        "alpha": "auto",
-        "initial_alpha": 0.3,
-        "target_entropy": "auto",
-        "actor_lr": 1e-2,
-        "critic_lr": 1e-2,
-        "alpha_lr": 1e-2,
-        "gamma": GAMMA,
-        "tau": TAU,
-        "reward_scale": SCALE,
-        "critic_warmup_updates": 0,
-    }
+    options = AUTO | BY_HAND | BY_HAND_TEMPERATURE | {"reward_scale": SCALE}
     torch.manual_seed(0)
     box = Box(-np.inf, np.inf, (FEATURES,), np.float32)
     algorithm = build_dsrl_sac(box, NoiseSpace(DIM, magnitude), **(options | changes))
     with torch.no_grad():
-        algorithm.policy.actor.head.weight.normal_(
-            std=0.3
-        )  # away from the start, where every state has one distribution
+        algorithm.policy.actor.head.weight.normal_(std=0.3)  # at the start, every state has the same distribution
     return algorithm
-
-
-def filled_buffer(size: int = BATCH) -> ReplayBuffer:
-    rng = np.random.default_rng(0)
-    buffer = ReplayBuffer(size)
-    for i in range(size):
-        end = {"terminated": i % 4 == 1, "truncated": i % 4 == 3}
-        obs, obs_next = rng.standard_normal((2, FEATURES)).astype(np.float32)
-        act = rng.uniform(-1, 1, DIM).astype(np.float32)
-        buffer.add(Batch(obs=obs, obs_next=obs_next, act=act, rew=float(i), info={}, done=any(end.values()), **end))
-    return buffer
 
 
 def updated(algorithm: DSRLSAC, buffer: ReplayBuffer, seed: int = 1):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
-from test_workflow import _parts
 from toys.countdown import CountdownTask, EchoPolicy
 from toys.guess import Echo, Guess
+from toys.runs import toy_parts
 
 from dsrl.noise.full import FullNoise
 from dsrl.noise.repeat import RepeatNoise
@@ -95,7 +95,7 @@ def test_a_whole_run_finds_a_ticket_and_too_small_a_budget_is_refused_before_any
         torch.manual_seed(0)
         return build_golden_ticket(None, NoiseSpace(1, 1.0), candidates=4)
 
-    parts = dataclasses.replace(_parts(), make_algorithm=make_algorithm)
+    parts = dataclasses.replace(toy_parts(), make_algorithm=make_algorithm)
     folder = RunFolder(tmp_path)
     score = workflow.train(parts, folder, [], Screen())
     assert score == 0.5  # a constant guess fits half of the worlds

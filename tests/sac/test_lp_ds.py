@@ -8,33 +8,20 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
-from test_dsrl_sac import BATCH, DIM, FEATURES, GAMMA, TAU, filled_buffer
 from tianshou.data import Batch, ReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
+from toys.options import BY_HAND, LP_DS
 from toys.references import reference_q, snapshot
+from toys.replay import BATCH, DIM, FEATURES, filled_buffer
 
 from dsrl.noise_action_env import NoiseSpace
 from dsrl.sac.lp_ds import LPDS, build_lp_ds
 
-B, DELTA = 1.5, 0.5
+B, DELTA, GAMMA = 1.5, 0.5, LP_DS["gamma"]
 
 
 def build(**changes) -> LPDS:
-    options = {
-        "hidden": 8,
-        "depth": 2,
-        "activation": "Tanh",
-        "num_critics": 3,
-        "delta": DELTA,
-        "initial_multiplier": 0.3,
-        "actor_lr": 1e-2,
-        "critic_lr": 1e-2,
-        "multiplier_lr": 1e-2,
-        "gamma": GAMMA,
-        "tau": TAU,
-        "reward_scale": 1.0,
-        "critic_warmup_updates": 0,
-    }
+    options = LP_DS | BY_HAND | {"delta": DELTA, "initial_multiplier": 0.3, "multiplier_lr": 1e-2}
     torch.manual_seed(0)
     box = Box(-np.inf, np.inf, (FEATURES,), np.float32)
     return build_lp_ds(box, NoiseSpace(DIM, B), **(options | changes))

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from test_workflow import _parts
 from torch import Tensor
 from toys.guess import Echo, Guess
+from toys.runs import toy_parts
 
 from dsrl.evaluation.episodes import base_noise, evaluate, prior_noise, wilson
 from dsrl.interfaces import Encoding
@@ -233,7 +233,7 @@ def test_table_picture_and_json_say_what_was_measured(tmp_path: Path) -> None:
 def test_the_script_leaves_a_table_a_sentence_and_its_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(preflight, "_parts", lambda overrides, screen: _parts())
+    monkeypatch.setattr(preflight, "_parts", lambda overrides, screen: toy_parts())
     main(["--draws", "3", "num_envs=4", "--out", str(tmp_path / "out")])
     shown, written = capsys.readouterr().out, json.loads((tmp_path / "out" / "preflight.json").read_text())
     assert written["verdict"]["sentence"] in shown

@@ -1,4 +1,4 @@
-"""Steering by hand: a policy whose chunk is affine in noise, features and context, and replay of its decisions."""
+"""DSRL-NA on a policy whose chunk is affine in noise, features and context, with a replay buffer to learn from."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from tianshou.data import Batch, ReplayBuffer
 
 from dsrl.noise_action_env import NoiseSpace
 from dsrl.sac.dsrl_na import DSRLNA, build_dsrl_na
+from toys.options import BY_HAND, BY_HAND_TEMPERATURE, NA
+from toys.replay import BATCH, DIM, FEATURES, ends
 
-FEATURES, DIM, HORIZON, ACTION, BATCH, GAMMA, TAU = 3, 2, 2, 2, 16, 0.9, 0.25
+HORIZON, ACTION, GAMMA, TAU = 2, 2, NA["gamma"], BY_HAND["tau"]
 BY_NOISE = torch.tensor([[1.0, 0.5, -1.0, 0.0], [0.25, -2.0, 0.5, 1.0]])
 BY_FEATURES = torch.tensor([[0.5, 0.0, 0.0, 1.0], [0.0, -0.5, 0.25, 0.0], [1.0, 0.0, -1.0, 0.5]])
 
 
 class Affine:
-    """chunk = w · BY_NOISE + s · BY_FEATURES + shift; remembers the noise that it was given."""
+    """chunk = w · BY_NOISE + s · BY_FEATURES + shift; `vectors` lists the noise of all calls."""
 
     def __init__(self) -> None:
         self.vectors: list[torch.Tensor] = []
@@ -28,26 +30,8 @@ class Affine:
 
 
 def build_na(magnitude: float = 1.5, **changes) -> DSRLNA:
-    options = {
-        "decoder": Affine(),
-        "chunk_shape": (HORIZON, ACTION),
-        "hidden": 8,
-        "depth": 2,
-        "activation": "Tanh",
-        "num_critics": 3,
-        "noise_critic_grad_steps": 4,
-        "replay": "context",
-        "alpha": "auto",
-        "initial_alpha": 0.3,
-        "target_entropy": "auto",
-        "actor_lr": 1e-2,
-        "critic_lr": 1e-2,
-        "alpha_lr": 1e-2,
-        "gamma": GAMMA,
-        "tau": TAU,
-        "reward_scale": 1.0,
-        "critic_warmup_updates": 0,
-    }
+    live = {"decoder": Affine(), "chunk_shape": (HORIZON, ACTION)}
+    options = NA | BY_HAND | BY_HAND_TEMPERATURE | {"noise_critic_grad_steps": 4} | live
     torch.manual_seed(0)
     box = Box(-np.inf, np.inf, (FEATURES,), np.float32)
     algorithm = build_dsrl_na(box, NoiseSpace(DIM, magnitude), **(options | changes))
@@ -62,7 +46,6 @@ def na_buffer(size: int = BATCH) -> ReplayBuffer:
     rng = np.random.default_rng(0)
     buffer = ReplayBuffer(size)
     for i in range(size):
-        end = {"terminated": i % 4 == 1, "truncated": i % 4 == 3}
         obs, obs_next = rng.standard_normal((2, FEATURES)).astype(np.float32)
         shift, next_shift = rng.standard_normal((2, HORIZON * ACTION)).astype(np.float32)
         info = {
@@ -70,6 +53,6 @@ def na_buffer(size: int = BATCH) -> ReplayBuffer:
             "context": {"look_shift": shift},
             "next_context": {"look_shift": next_shift},
         }
-        act = np.full(DIM, np.nan, np.float32)  # what was thought is not known, only what was done
-        buffer.add(Batch(obs=obs, obs_next=obs_next, act=act, rew=float(i), info=info, done=any(end.values()), **end))
+        act = np.full(DIM, np.nan, np.float32)  # DSRL-NA learns from chunks alone
+        buffer.add(Batch(obs=obs, obs_next=obs_next, act=act, rew=float(i), info=info, **ends(i)))
     return buffer

@@ -1,4 +1,4 @@
-"""A real browser without a window, and what it noticed of a page."""
+"""Opens a page in headless Chromium and returns its DOM, console messages and network requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUIET = ("gpu", "quic", "background-networking", "component-update", "sync")
 class Visit:
     dom: str
     console: list[str]
-    requests: list[str]  # what the page asked of the network, whether it answered or not
+    requests: list[str]  # URLs that the page requested, answered or not
 
 
 def visit(page: Path, profile: Path) -> Visit:

@@ -1,7 +1,7 @@
-"""A task and a policy whose every number can be worked out by hand.
+"""The countdown task, and a policy that adds the elapsed steps to its noise: every number can be computed by hand.
 
-The world of seed s ends well at control step `s % 10`, or is truncated at `max_steps` if that comes first. Its state is
-(seed, steps taken); the reward of a step is the first number of its action. Holding still is the action (-7, -7).
+The world of seed s succeeds at control step `s % 10`, or is truncated at `max_steps` if that comes first. Its state is
+(seed, steps taken); the reward of a step is the first number of its action. The action (-7, -7) holds still.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One Genesis scene per task, shared by all tests of a session: the first takes half a minute, each more seconds."""
+"""Genesis scenes, each built once per session: the first takes half a minute, each further one seconds."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def pick_place() -> PickPlace:
 
 
 def restart(task: Tabletop, first_seed: int = 0) -> None:
-    """World i of the task becomes that of seed first_seed + i."""
+    """Reset every world i of the task to seed first_seed + i."""
     task.reset(torch.arange(task.num_envs), list(range(first_seed, first_seed + task.num_envs)))
 
 
 def perfect_targets(task: Tabletop) -> Tensor:
-    """What an operator without any sloppiness asks of the gripper: [B, steps, 4] (x, y, z, opening; m)."""
+    """Return the gripper targets of an operator without errors: [B, steps, 4] (x, y, z, opening; m)."""
     cube, gripper = task.named_cube().numpy(), task.gripper().numpy()
     if isinstance(task, PickPlace):
         targets = pick_and_place(gripper, cube[:, :2], task.box.numpy())

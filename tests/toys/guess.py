@@ -1,4 +1,4 @@
-"""A task and a policy whose results are known by hand."""
+"""The guessing task, and a policy whose chunk is its noise: results can be computed by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from dsrl.interfaces import Encoding, Observation, Step
 
 
 class Guess:
-    """World of seed s hides the sign of s % 10 - 4.5: an action of that sign ends it well, the clock not."""
+    """A task whose world of seed s has the state s % 10 - 4.5; an action of the same sign is a success.
+
+    Without success an episode is truncated after `max_steps`.
+    """
 
     state_dim, action_dim, has_success = 1, 1, True
 

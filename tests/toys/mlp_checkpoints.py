@@ -1,4 +1,4 @@
-"""Checkpoints of small untrained MLP policies."""
+"""Writes and loads checkpoints of small untrained MLP policies."""
 
 from __future__ import annotations
 

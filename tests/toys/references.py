@@ -1,4 +1,4 @@
-"""Networks of two hidden layers of 8 with tanh, written out by hand from their parameters."""
+"""Reference networks of two hidden layers of 8 with tanh, written out from their parameters."""
 
 from __future__ import annotations
 

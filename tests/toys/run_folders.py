@@ -1,4 +1,4 @@
-"""Run folders as train.py leaves them, without the training."""
+"""Writes run folders with the files of train.py, without any training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_run(
     finished: bool = True,
     film: bool = False,
 ) -> Path:
-    """A run of 1000 environment steps and 60 s per validation; `success=None` for a task that knows none."""
+    """A run of 1000 environment steps and 60 s per validation; `success=None` for a task without success."""
     hydra = folder / ".hydra"
     hydra.mkdir(parents=True)
     config = {

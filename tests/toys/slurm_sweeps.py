@@ -1,4 +1,4 @@
-"""Sweeps of a copy of this project on the SLURM that tests/slurm/start.sh starts."""
+"""Sweeps of a copy of this project on the SLURM that tests/cluster/slurm/start.sh starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from toys.commands import ROOT
+
 CONF = Path("/tmp/dsrl-slurm/slurm.conf")
 DEADLINE = 900.0  # seconds; a loaded machine takes minutes for what takes a free one seconds
 RUN = (
@@ -21,17 +22,17 @@ SLURM = ("cluster=slurm", "cluster.gpus=0", "cluster.cpus=1", "cluster.memory=2"
 
 
 def why_not() -> str | None:
-    """Why these tests cannot run here; None where they can."""
+    """Return the reason for which these tests cannot run here; None where they can."""
     if shutil.which("scontrol") is None:
         return "SLURM is not installed (apt-get install slurm-wlm munge)"
     ping = ["scontrol", "ping"] if CONF.is_file() else ["false"]
     if "is UP" not in subprocess.run(ping, env=environment(), capture_output=True, text=True, check=False).stdout:
-        return "no SLURM for tests runs here; tests/slurm/start.sh starts one"
+        return "no SLURM for tests runs here; tests/cluster/slurm/start.sh starts one"
     return None
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "SLURM_CONF": str(CONF), "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "SLURM_CONF": str(CONF)}
 
 
 def slurm(*command: str) -> str:
@@ -39,7 +40,7 @@ def slurm(*command: str) -> str:
 
 
 def project(folder: Path) -> Path:
-    """What is needed to run train.py, free to be edited."""
+    """Copy all that train.py needs into `folder`, where tests may edit it."""
     for name in ("conf", "dsrl", "hydra_plugins"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "train.py", folder)
@@ -47,7 +48,7 @@ def project(folder: Path) -> Path:
 
 
 class Sweep:
-    """A `python train.py … cluster=slurm` that has been typed, and what its terminal shows."""
+    """A running `python train.py … cluster=slurm` and the text in its terminal."""
 
     def __init__(self, project: Path, name: str, jobs: int, *overrides: str, flags: tuple[str, ...] = ()) -> None:
         self.folder, self.num_jobs = project / "multirun" / name, jobs
@@ -58,7 +59,7 @@ class Sweep:
                 command, cwd=project, env=environment(), stdout=output, stderr=subprocess.STDOUT
             )
         self.running_at_once = 0
-        self.held_back = False  # whether SLURM said that the array's limit keeps a job from running
+        self.held_back = False  # whether the array's limit has ever been the reason for a pending job
 
     @property
     def text(self) -> str:
@@ -85,11 +86,11 @@ class Sweep:
         return any(int(decisions) >= 240 for decisions in checkpoints)
 
     def log(self, job: int) -> str:
-        """All that a job printed, in all its starts."""
+        """Return the output of a job in all its starts."""
         return "".join(path.read_text() for path in self.folder.glob(f".submitit/*_{job}/*_log.*"))
 
     def look(self) -> None:
-        """Note how many jobs run at this moment."""
+        """Count the jobs that are running."""
         if self.submitted():
             rows = slurm("squeue", "--noheader", "--array", f"--jobs={self.number}", "--format=%T %r").splitlines()
             self.running_at_once = max(self.running_at_once, sum(row.startswith("RUNNING") for row in rows))
@@ -103,7 +104,7 @@ class Sweep:
         return self._process.wait()
 
     def stop(self) -> None:
-        """Leave nothing behind, also where a test failed."""
+        """Stop the process and its jobs, also after a failed test."""
         if not self.ended():
             self._process.kill()
             if self.submitted():
@@ -111,7 +112,7 @@ class Sweep:
 
 
 def until(condition: Callable[[], bool], sweep: Sweep, other: Sweep) -> None:
-    """Wait for what must come while `sweep` runs; fails with what its terminal shows."""
+    """Wait for `condition` while `sweep` runs; fails with the text in its terminal."""
     begin = looked = time.monotonic()
     while not condition():
         assert time.monotonic() - begin < DEADLINE, f"it did not come in {DEADLINE} s:\n{sweep.text}"

@@ -1,4 +1,4 @@
-"""Stock lerobot SmolVLA checkpoints of a few hundred thousand random weights, written in under a second."""
+"""Writes lerobot SmolVLA checkpoints of a few hundred thousand random weights in under a second."""
 
 from __future__ import annotations
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from test_replay import na_for
-from test_resume import Killed, killed, run, told  # noqa: F401
-from test_workflow import SAC, _parts
 from tianshou.data import Batch
+from toys.algorithms import build_algorithm
 from toys.guess import Echo, Guess
+from toys.runs import Killed, results, run, toy_parts
 
 from dsrl.interfaces import Observation
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run import train as workflow
 from dsrl.run.build import Parts, with_recorded
-from dsrl.sac.dsrl_na import build_dsrl_na
 from dsrl.training.offline_data import Recorded, cut_episode
 from dsrl.training.replay_buffer import make_buffer
 from scripts.collect_rollouts import collect
@@ -30,7 +28,7 @@ EPISODES = 32
 
 
 class Numbers(Guess):
-    """The toy without its camera."""
+    """The guessing task without its camera."""
 
     def __init__(self, num_envs: int, max_steps: int) -> None:
         super().__init__(num_envs, max_steps)
@@ -42,16 +40,11 @@ class Numbers(Guess):
 
 
 def parts_of(task: Guess | None = None, **changes: Any) -> Parts:
-    """DSRL-NA on the toy, with settings changed."""
-    parts = _parts()
+    """Return DSRL-NA on the guessing task, with settings changed."""
+    parts = toy_parts()
     task = task or Numbers(4, max_steps=4)
     env = NoiseActionEnv(task, Echo(), parts.noise, horizon=2)
-    options = SAC | {"decoder": env.decode, "chunk_shape": env.chunk_shape, "noise_critic_grad_steps": 4}
-
-    def make_algorithm() -> Any:
-        torch.manual_seed(0)
-        return build_dsrl_na(env.observation_space, env.action_space, **options, replay="context")
-
+    make_algorithm = partial(build_algorithm, "dsrl_na", env, alpha=0.01, noise_critic_grad_steps=4)
     settings = replace(parts.settings, video_episodes=0, **changes)
     identity = {"seed": 0}
     return replace(parts, task=task, env=env, make_algorithm=make_algorithm, settings=settings, identity=identity)
@@ -134,13 +127,12 @@ def test_dsrl_na_learns_from_recorded_decisions_alone(rollouts: Path, tmp_path: 
     assert len([row for row in rows if "eval/success_rate" in row]) == 3  # before, and after 100 and 150 updates
 
 
+@pytest.mark.usefixtures("no_learning_curve")
 def test_recorded_decisions_stay_in_replay_and_a_killed_run_ends_like_one_that_is_not(
     rollouts: Path,
     tmp_path: Path,
-    killed: Callable[[int, str], None],  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
+    killed: Callable[[int, str], None],
 ) -> None:
-    monkeypatch.setattr(workflow.report, "draw_learning_curve", lambda *_: None)
     changes = {"offline_data": str(rollouts), "offline_updates": 8, "offline_share": 0.5}
     budget = {"decisions": 40, "warmup_decisions": 8, "eval_every": 20, "validation_episodes": 4, "eval_episodes": 4}
     parts = [with_recorded(parts_of(**changes, **budget), print) for _ in range(6)]
@@ -154,7 +146,7 @@ def test_recorded_decisions_stay_in_replay_and_a_killed_run_ends_like_one_that_i
         except Killed:
             pass
     assert len(parts) < 3
-    assert told(tmp_path / "cut") == told(tmp_path / "whole")
+    assert results(tmp_path / "cut") == results(tmp_path / "whole")
 
 
 def test_the_share_of_recorded_decisions_in_a_batch_is_what_was_asked_for() -> None:
@@ -179,11 +171,11 @@ def test_the_share_of_recorded_decisions_in_a_batch_is_what_was_asked_for() -> N
 
 
 def test_data_that_cannot_be_used_is_refused_with_what_would(rollouts: Path, tmp_path: Path) -> None:
-    settings = replace(_parts().settings, offline_data=str(rollouts))
+    settings = replace(toy_parts().settings, offline_data=str(rollouts))
     with pytest.raises(
         ValueError, match=r"tells chunks and not the noise that DSRLSAC learns from; choose sac=dsrl_na"
     ):
-        with_recorded(replace(_parts(), settings=settings), print)
+        with_recorded(replace(toy_parts(), settings=settings), print)
 
     class Larger(Numbers):
         state_dim = 3
@@ -205,9 +197,8 @@ def test_data_that_cannot_be_used_is_refused_with_what_would(rollouts: Path, tmp
         Recorded("not/a/folder", parts_of().env)
 
 
-def test_pictures_come_back_as_the_policy_saw_them(tmp_path: Path) -> None:
-    from test_dsrl_na_smolvla import Pictures
-    from toys.tiny_smolvla import make_tiny_checkpoint
+def test_pictures_come_back_as_the_policy_saw_them(tmp_path: Path, tiny_smolvla: Path) -> None:
+    from toys.pictures import Pictures
 
     from dsrl.noise.repeat import RepeatNoise
     from dsrl.policy.smolvla import SmolVLA
@@ -219,10 +210,10 @@ def test_pictures_come_back_as_the_policy_saw_them(tmp_path: Path) -> None:
             self.generator.manual_seed(int(self.elapsed.sum()))
             return super().observe()
 
-    policy = SmolVLA(str(make_tiny_checkpoint(tmp_path / "policy")), device="cpu", dtype="checkpoint")
+    policy = SmolVLA(str(tiny_smolvla), device="cpu", dtype="checkpoint")
     noise = RepeatNoise(policy.noise_shape, 1.5, None)
     env = NoiseActionEnv(Once(2), policy, noise, horizon=4)
-    parts = replace(_parts(), task=env.task, policy=policy, noise=noise, env=env)
+    parts = replace(toy_parts(), task=env.task, policy=policy, noise=noise, env=env)
     collect(parts, tmp_path / "data", 2, seed=1)
     recorded = Recorded(str(tmp_path / "data"), env)
     assert [(cut.before, cut.after, cut.truncated) for cut in recorded.cuts] == [
@@ -237,5 +228,5 @@ def test_pictures_come_back_as_the_policy_saw_them(tmp_path: Path) -> None:
         recorded.write(replay, buffer.record)
         kept = buffer[buffer.sample_indices(0)]
         np.testing.assert_allclose(kept.obs[[0, 2]], features, rtol=1e-4, atol=1e-5)
-        chunks = na_for(env, replay=replay)._context(kept.info, "context")
+        chunks = build_algorithm("dsrl_na", env, replay=replay)._context(kept.info, "context")
         assert len(chunks) >= 3

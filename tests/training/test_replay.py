@@ -8,23 +8,22 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from tianshou.data import Collector
+from toys.algorithms import build_algorithm
 from toys.countdown import CountdownTask, EchoPolicy
+from toys.replay import played, stored_context
 
 from dsrl.interfaces import Encoding
 from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.build import build, check_budget
-from dsrl.sac.dsrl_na import build_dsrl_na
 from dsrl.training.replay_format import (
-    Recorder,
     available_memory,
     buffer_length,
     checked_replay_bytes,
     context_arrays,
     replay_bytes,
 )
-from dsrl.training.trainer import make_buffer, train
+from dsrl.training.trainer import train
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -43,46 +42,6 @@ def make_env(policy=None, num_envs=3, horizon=3, magnitude=1.5):
     return NoiseActionEnv(CountdownTask(num_envs), policy, FullNoise(policy.noise_shape, magnitude, None), horizon)
 
 
-def na_for(env, **changes):
-    options = {
-        "hidden": 8,
-        "depth": 1,
-        "activation": "ReLU",
-        "num_critics": 2,
-        "noise_critic_grad_steps": 2,
-        "replay": "context",
-        "alpha": "auto",
-        "initial_alpha": 0.1,
-        "target_entropy": "auto",
-        "actor_lr": 1e-3,
-        "critic_lr": 1e-3,
-        "alpha_lr": 1e-3,
-        "gamma": 0.97,
-        "tau": 0.01,
-        "reward_scale": 1.0,
-        "critic_warmup_updates": 2,
-    }
-    torch.manual_seed(0)
-    spaces = env.observation_space, env.action_space
-    return build_dsrl_na(*spaces, decoder=env.decode, chunk_shape=env.chunk_shape, **(options | changes))
-
-
-def played(env, decisions=12):
-    """A buffer of random play."""
-    env.seed(0)
-    buffer, recorder = make_buffer(decisions, len(env), 0), Recorder(env, "context")
-    collector = Collector(na_for(env).policy, env, buffer, on_step_hook=lambda _, rollout: recorder.write(rollout))
-    collector.reset_env()
-    collector.collect(n_step=decisions, random=True)
-    return buffer
-
-
-def kept_context(buffer):
-    """The contexts of all transitions under the policy's own names."""
-    kept = buffer.info.context.items()
-    return {key.removeprefix("look_"): torch.as_tensor(value) for key, value in kept}
-
-
 def test_replay_holds_u_the_executed_chunk_and_the_contexts_before_and_after():
     env = make_env(magnitude=1.5)
     buffer = played(env)
@@ -99,7 +58,7 @@ def test_replay_holds_u_the_executed_chunk_and_the_contexts_before_and_after():
 def test_replayed_looks_decode_to_the_chunks_that_were_executed():
     env = make_env(Heavy())
     buffer = played(env)
-    context = kept_context(buffer)
+    context = stored_context(buffer)
     assert context["cache"].dtype == torch.float16
     chunk = env.decode(torch.as_tensor(buffer.obs), context, torch.as_tensor(1.5 * buffer.act))
     np.testing.assert_allclose(chunk, buffer.info.chunk, rtol=1e-6, atol=1e-6)
@@ -177,7 +136,7 @@ def test_a_short_run_gets_a_short_buffer():
 def test_the_training_loop_feeds_dsrl_na_and_a_seed_decides_everything():
     def run():
         env, logged = make_env(Heavy()), []
-        algorithm = na_for(env)
+        algorithm = build_algorithm("dsrl_na", env, critic_warmup_updates=2)
         counters = train(
             env=env,
             algorithm=algorithm,

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from tianshou.data import Batch
+from toys.algorithms import build_algorithm
 from toys.countdown import CountdownTask, EchoPolicy
 
 from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.sac.dsrl_sac import build_dsrl_sac
 from dsrl.training.trainer import Counters, make_buffer, train
 
 
@@ -25,31 +25,13 @@ class Score:
 
 
 class Run:
-    """A short run, and what it told its callbacks."""
+    """A short run and the arguments that its callbacks received."""
 
     def __init__(self, scores=(0.4, 0.5, 0.75, 0.25), wrap=lambda algorithm: algorithm, **changes):
         self.scores, self.saved, self.logged, self.rounds = iter(scores), [], [], []
         policy = EchoPolicy()
         self.env = NoiseActionEnv(CountdownTask(3), policy, FullNoise(policy.noise_shape, 1.5, None), 4)
-        torch.manual_seed(0)
-        self.algorithm = build_dsrl_sac(
-            self.env.observation_space,
-            self.env.action_space,
-            hidden=8,
-            depth=1,
-            activation="ReLU",
-            num_critics=2,
-            alpha="auto",
-            initial_alpha=0.1,
-            target_entropy="auto",
-            actor_lr=1e-3,
-            critic_lr=1e-3,
-            alpha_lr=1e-3,
-            gamma=0.97,
-            tau=0.01,
-            reward_scale=1.0,
-            critic_warmup_updates=2,
-        )
+        self.algorithm = build_algorithm("dsrl_sac", self.env, alpha="auto", critic_warmup_updates=2)
         options = {
             "decisions": 45,
             "warmup_decisions": 12,

@@ -1,0 +1,53 @@
+"""Fixtures and settings that several test files share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is first imported, here and in the processes that tests start
+
+
+@pytest.fixture(scope="session")
+def tiny_smolvla(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tiny SmolVLA checkpoint with one camera; tests that change files work on a copy."""
+    from toys.tiny_smolvla import make_tiny_checkpoint
+
+    return make_tiny_checkpoint(tmp_path_factory.mktemp("tiny_smolvla") / "tiny")
+
+
+@pytest.fixture
+def no_learning_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip learning_curve.png, which takes longer to draw than a toy run takes."""
+    from dsrl.run import train
+
+    monkeypatch.setattr(train.report, "draw_learning_curve", lambda *_: None)
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
+    """Return a function that makes the next run raise Killed right before or after its n-th checkpoint."""
+    from toys.runs import Killed
+
+    from dsrl.run.checkpoint import Checkpoints
+
+    save = Checkpoints.save
+
+    def arm(nth: int, when: str) -> None:
+        count = iter(range(1, 1000))
+
+        def fatal(self: Checkpoints, number: int, tree: Any) -> None:
+            last = next(count) == nth
+            if last and when == "before":
+                raise Killed
+            save(self, number, tree)
+            if last:
+                raise Killed
+
+        monkeypatch.setattr(Checkpoints, "save", fatal)
+
+    return arm

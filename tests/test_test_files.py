@@ -1,0 +1,23 @@
+"""Test files share code by way of tests/toys and tests/conftest.py alone, so that each of them runs on its own."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+PATHS = sorted(TESTS.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=[path.relative_to(TESTS).as_posix() for path in PATHS])
+def test_no_file_imports_a_test_file_or_conftest(path: Path) -> None:
+    test_files = {other.stem for other in PATHS if other.stem.startswith("test_")} | {"conftest"}
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {part for alias in node.names for part in alias.name.split(".")}
+        elif isinstance(node, ast.ImportFrom):
+            imported |= set((node.module or "").split("."))
+    assert not imported & test_files
