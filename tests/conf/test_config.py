@@ -38,8 +38,8 @@ def _targets(node: Any) -> Iterator[dict[str, Any]]:
 def _required_and_known(target: str) -> tuple[set[str], set[str]]:
     """Arguments of a class or function, read from its source: importing it may take half a minute."""
     module, _, name = target.rpartition(".")
-    path = ROOT / (module.replace(".", "/") + ".py")
-    tree = ast.parse(path.read_text())
+    path = ROOT / module.replace(".", "/")
+    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     if name in functions:
