@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is import
 @hydra.main(version_base="1.3", config_path="conf", config_name="eval")
 def main(cfg: DictConfig) -> float:
     """Evaluate and return the success rate (the mean return where a task knows no success)."""
-    from dsrl.run.build import evaluate  # not above: `--help` answers without loading torch
+    from dsrl.run.evaluate import evaluate  # not above: `--help` answers without loading torch
 
     return evaluate(cfg)
 

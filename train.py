@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is import
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg: DictConfig) -> float:
     """Run the experiment and return the steered success rate (the mean return where a task knows no success)."""
-    from dsrl.run.build import train  # not above: `--help` answers without loading torch
+    from dsrl.run.train import train  # not above: `--help` answers without loading torch
 
     return train(cfg)
 

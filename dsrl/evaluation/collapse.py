@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dsrl.evaluation.episodes import Evaluation, paired
+from dsrl.evaluation.episodes import Evaluation
+from dsrl.evaluation.summary import paired
 
 SIGNIFICANCE = 0.01
 

@@ -9,28 +9,16 @@ Looking changes nothing: draws come from a generator of their own.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
-
 import torch
 from torch import Tensor
 
+from dsrl.interfaces import Algorithm, ChunkCritic, NoiseCritic
 from dsrl.noise_action_env import NoiseActionEnv
 
 AT_BOUND = 0.99  # of the magnitude
 
 
-@runtime_checkable
-class TwoCritics(Protocol):
-    """An algorithm with values of chunks, and values of noise that should rank alike."""
-
-    def chunk_values(self, features: Tensor, context: Any, vectors: Tensor) -> Tensor:
-        """Q^A_j(s, π_dp(s, w)) [E, B]."""
-
-    def noise_values(self, features: Tensor, vectors: Tensor) -> Tensor:
-        """Q^W_j(s, w/b) [E, B]."""
-
-
-def diagnose(env: NoiseActionEnv, algorithm: Any, draws: int = 16) -> dict[str, float]:
+def diagnose(env: NoiseActionEnv, algorithm: Algorithm, draws: int = 16) -> dict[str, float]:
     """Figures about the latest look of every world, with `draws` noise vectors for each.
 
     `chunk_std`: standard deviation of chunks over noise, in action units. `noise_share`: the share of the variance of
@@ -43,15 +31,14 @@ def diagnose(env: NoiseActionEnv, algorithm: Any, draws: int = 16) -> dict[str, 
         raise ValueError("the environment has not looked at its worlds yet; reset it before diagnosing")
     generator = torch.Generator().manual_seed(0)
     worlds = torch.arange(len(env)).repeat_interleave(draws)
-    looks = env.encoding[worlds]
+    encoding = env.encoding[worlds]
     prior = env.noise.sample_prior(len(worlds), generator)
-    chunks = env.decode(looks.features, looks.context, prior).flatten(1)
-    features = looks.features.float()
-    normal = env.noise.sample_prior(len(worlds), generator).numpy()
-    steered = torch.as_tensor(algorithm.act(features.cpu().numpy(), normal))
+    chunks = env.decode(encoding, prior).flatten(1)
+    features = encoding.features.float()
+    steered = algorithm.act(features.cpu(), env.noise.sample_prior(len(worlds), generator))
     figures = _spread(chunks.view(len(env), draws, -1)) | _distance(steered, env.noise.magnitude)
-    if isinstance(algorithm, TwoCritics):
-        by_chunk = algorithm.chunk_values(features, looks.context, prior).amin(0).cpu()
+    if isinstance(algorithm, ChunkCritic) and isinstance(algorithm, NoiseCritic):
+        by_chunk = algorithm.chunk_values(encoding, prior).amin(0).cpu()
         by_noise = algorithm.noise_values(features, prior).amin(0).cpu()
         figures["rank_correlation"] = spearman(by_noise.view(len(env), draws), by_chunk.view(len(env), draws))
     return {f"diagnostics/{name}": value for name, value in figures.items()}

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rich.table import Column, Table
 
 from dsrl.evaluation.episodes import Evaluation
-
-PACKAGES = ("dsrl", "torch", "tianshou", "lerobot", "genesis-world", "hydra-core", "gymnasium", "numpy")
+from dsrl.evaluation.summary import by_instruction, summary
 
 
 @dataclass(frozen=True)
@@ -25,16 +23,11 @@ class CurvePoint:
     evaluation: Evaluation
 
 
-def package_versions() -> dict[str, str]:
-    """The versions a result depends on."""
-    return {name: version(name) for name in PACKAGES}
-
-
 def summary_table(rows: Mapping[str, Evaluation]) -> Table:
     """One row per evaluated policy: success with its 95 % interval, mean return, mean length."""
     table = Table("policy", "success", "95 % interval", "mean return", "mean length", "episodes")
     for name, evaluation in rows.items():
-        figures = evaluation.summary()
+        figures = summary(evaluation)
         success = interval = "-"
         if figures["ci95"] is not None:
             success = f"{figures['success_rate']:.1%}"
@@ -54,9 +47,9 @@ def paired_sentence(pair: Mapping[str, Any]) -> str:
 
 def instruction_table(base: Evaluation | None, asked: Evaluation) -> Table:
     """One row per instruction: success (or mean return) in its worlds, hardest first."""
-    before = {} if base is None else base.by_instruction()
+    before = {} if base is None else by_instruction(base)
     table = Table("instruction", "worlds", *(["base"] if base else []), "result", "95 % interval")
-    for text, figures in sorted(asked.by_instruction().items(), key=lambda item: score_of(item[1])):
+    for text, figures in sorted(by_instruction(asked).items(), key=lambda item: score_of(item[1])):
         interval = "-" if figures["ci95"] is None else "{:.1%} … {:.1%}".format(*figures["ci95"])
         cells = [_words(before[text])] if base else []
         table.add_row(text or "(none)", str(figures["episodes"]), *cells, _words(figures), interval)
@@ -102,7 +95,7 @@ def draw_learning_curve(path: Path, curve: Sequence[CurvePoint], base: Evaluatio
     axes = figure.add_subplot(xlabel="environment steps in training", ylabel=_score_name(steered))
     steps = [point.env_steps for point in curve]
     if steered.successes is not None:
-        intervals = [point.evaluation.summary()["ci95"] for point in curve]
+        intervals = [summary(point.evaluation)["ci95"] for point in curve]
         axes.fill_between(steps, [low for low, _ in intervals], [high for _, high in intervals], alpha=0.2)
         axes.set_ylim(-0.02, 1.02)
     axes.plot(steps, [point.evaluation.score for point in curve], marker="o", label="validation")

@@ -16,11 +16,11 @@ class Logger(Protocol):
     def video(self, name: str, path: Path, env_steps: int) -> None:
         """Keep an mp4 file, where the destination can show one."""
 
-    def position(self) -> Any:
+    def state_dict(self) -> Any:
         """How far it has got, in plain values, for a checkpoint."""
 
-    def rewind(self, position: Any | None) -> None:
-        """Go on from an earlier `position` (None: the beginning), as if nothing had been logged since.
+    def load_state_dict(self, state: Any | None) -> None:
+        """Go on from an earlier `state` (None: the beginning), as if nothing had been logged since.
 
         Called once, before anything is logged; the position may come from the run of another folder.
         """

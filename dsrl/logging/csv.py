@@ -36,13 +36,13 @@ class CsvLogger:
     def video(self, name: str, path: Path, env_steps: int) -> None:
         """Files show no video: it lies in the run folder already."""
 
-    def position(self) -> list[dict[str, float]]:
+    def state_dict(self) -> list[dict[str, float]]:
         """All rows: they are few, and a checkpoint that brings them needs no files."""
         return list(self._rows)
 
-    def rewind(self, position: list[dict[str, float]] | None) -> None:
-        """Make both files hold the rows of `position` and no others."""
-        self._rows = list(position or ())
+    def load_state_dict(self, state: list[dict[str, float]] | None) -> None:
+        """Make both files hold the rows of `state` and no others."""
+        self._rows = list(state or ())
         self._columns = _columns(self._rows)
         if self._rows:
             partial = self._jsonl.with_suffix(".jsonl.partial")

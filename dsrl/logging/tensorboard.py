@@ -38,13 +38,13 @@ class TensorBoardLogger:
     def video(self, name: str, path: Path, env_steps: int) -> None:
         """TensorBoard shows no mp4; the file lies in the run folder."""
 
-    def position(self) -> int:
+    def state_dict(self) -> int:
         """The latest env_steps."""
         return self._latest
 
-    def rewind(self, position: int | None) -> None:
-        """Begin an event file that hides what earlier ones hold beyond `position`."""
-        self._latest = -1 if position is None else position
+    def load_state_dict(self, state: int | None) -> None:
+        """Begin an event file that hides what earlier ones hold beyond `state`."""
+        self._latest = -1 if state is None else state
         if any(self._folder.glob("events*")):
             self._write(step=self._latest + 1, session_log=self._log_of(status=self._log_of.START))
 

@@ -54,18 +54,18 @@ class WandbLogger:
         self._points.append({"env_steps": float(env_steps)})
         self._send({name: wandb.Video(str(path), format="mp4"), "env_steps": env_steps})
 
-    def position(self) -> list[dict[str, float]]:
+    def state_dict(self) -> list[dict[str, float]]:
         """All points: wandb writes late, so that a kill may take with it what had been logged."""
         return list(self._points)
 
-    def rewind(self, position: list[dict[str, float]] | None) -> None:
-        """Go on after the points of `position`; those that the server lacks are sent again, under the same steps.
+    def load_state_dict(self, state: list[dict[str, float]] | None) -> None:
+        """Go on after the points of `state`; those that the server lacks are sent again, under the same steps.
 
         Offline, this process's part holds the whole run from its first point. Parts of processes before would bring
         points twice: they move to wandb/interrupted, where `wandb sync --sync-all` does not look.
         """
         self._points = []
-        for point in position or ():
+        for point in state or ():
             self._points.append(point)
             self._send(point)
         own = Path(self.run.dir).parent

@@ -1,50 +1,145 @@
-"""The latest checkpoints of a run, each a folder that is whole or absent.
+"""Checkpoints: one format for best, last and resume, without pickle, complete or absent.
 
-resume/000001000/   tensors.safetensors   structure.json   manifest.json        1000 decisions had been taken
+    state -> <digest>.safetensors (tensors) + <digest>.json (structure) + manifest.json -> the same state, bit by bit
+
+manifest.json = {"version": 2, "files": {name: sha256}, "notes": {...}}; without a version it is of format 1, whose best
+and last weights are read as well.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from dsrl.run.files import Tree, read_tree, sync_folder, write_tree
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
+from dsrl.interfaces import StateDict
+from dsrl.run.files import atomic_write, parse_json, sha256_of, sync_folder, write_json
+
+VERSION = 2
+MANIFEST = "manifest.json"
+_FILE = re.compile(r"[0-9a-f]{16}\.(safetensors|json)")
 _UNFINISHED = ".unfinished"
 
 
+class WrongVersionError(ValueError):
+    """The checkpoint is complete and of a format that cannot be continued."""
+
+
+def write_checkpoint(folder: Path, state: StateDict, notes: Mapping[str, Any] | None = None) -> None:
+    """Replace the checkpoint in `folder` and wait until it is on the disk.
+
+    Whenever this is cut short, the previous one is still there, complete. Raises OSError where there is no room.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, Tensor] = {}
+    structure = json.dumps(flatten(state, "", tensors)).encode()
+    files: dict[str, str] = {}
+    for suffix in (".safetensors", ".json"):
+        partial = folder / f"{suffix[1:]}.partial"
+        partial.unlink(missing_ok=True)  # of a process that was killed while it wrote
+        if suffix == ".json":
+            atomic_write(partial, structure)
+        else:
+            _write_tensors(partial, tensors)
+        digest = sha256_of(partial)
+        os.replace(partial, folder / f"{digest[:16]}{suffix}")
+        files[f"{digest[:16]}{suffix}"] = digest
+    write_json(folder / MANIFEST, {"version": VERSION, "files": files, "notes": dict(notes or {})})
+    sync_folder(folder)  # from here on the new files are the checkpoint
+    for stale in folder.iterdir():
+        if _FILE.fullmatch(stale.name) and stale.name not in files:
+            stale.unlink()
+
+
+def read_checkpoint(folder: Path) -> StateDict:
+    """Return the state that `write_checkpoint` was given.
+
+    Raises ValueError where a file is missing, damaged, or not of a checkpoint.
+    """
+    parts = {}
+    for name, digest in read_manifest(folder)["files"].items():
+        path = folder / name
+        if not path.is_file() or sha256_of(path) != digest:
+            raise ValueError(f"{path} is damaged: its sha256 differs from the manifest's; use another checkpoint")
+        parts[path.suffix] = path
+    try:
+        tensors = load_file(parts[".safetensors"])
+        return unflatten(parse_json(parts[".json"]), tensors)  # type: ignore[no-any-return]
+    except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{folder} is damaged: {type(error).__name__} {error}; use another checkpoint") from error
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return `version`, `files` and `notes` of a checkpoint. Raises ValueError for what is none."""
+    try:
+        manifest = parse_json(folder / MANIFEST)
+    except OSError as error:
+        raise ValueError(f"{folder} is no checkpoint: {MANIFEST} is missing") from error
+    if isinstance(manifest, dict) and "version" not in manifest:
+        manifest = {"version": 1, "files": manifest, "notes": {}}
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise ValueError(f"{folder / MANIFEST} is damaged: it lists no files")
+    if manifest["version"] not in (1, VERSION):
+        found = str(manifest["version"])[:20]
+        raise WrongVersionError(
+            f"{folder} has format {found}, which this version of dsrl cannot read (it reads {VERSION})"
+        )
+    if manifest["version"] == 1 and not all(_FILE.fullmatch(str(name)) for name in manifest["files"]):
+        raise WrongVersionError(
+            f"{folder} has format 1, from which training cannot continue here (its best weights still evaluate); "
+            "continue it with the version of dsrl that wrote it, or start a new run in another hydra.run.dir"
+        )
+    if not all(_FILE.fullmatch(str(name)) and isinstance(digest, str) for name, digest in manifest["files"].items()):
+        raise ValueError(f"{folder / MANIFEST} is damaged: it names files that no checkpoint has")
+    return manifest
+
+
 class Checkpoints:
-    """Numbered checkpoints in one folder, of which the newest are kept."""
+    """Numbered checkpoints in one folder, of which the newest stay; other entries of the folder are left alone.
+
+    resume/000001000/   <digest>.safetensors   <digest>.json   manifest.json        after 1000 decisions
+    """
 
     def __init__(self, folder: Path, keep: int) -> None:
-        """`keep` is how many stay; the second newest is there for the day on which the newest is damaged."""
+        """`keep` is how many stay; the second newest serves where the newest is damaged."""
         self.folder, self.keep = folder, keep
 
-    def save(self, number: int, tree: Tree) -> None:
-        """Add checkpoint `number`, or replace it. Raises OSError, and leaves all others whole, where that fails."""
+    def save(self, number: int, state: StateDict) -> None:
+        """Add checkpoint `number`, or replace it. Raises OSError, and leaves all others complete, where that fails."""
         unfinished = self.folder / _UNFINISHED
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed while it wrote
+        _remove(unfinished)  # of a run that was killed while it wrote
         try:
-            unfinished.mkdir(parents=True)
-            write_tree(unfinished, tree)
+            write_checkpoint(unfinished, state)
         except OSError:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
         target = self.folder / f"{number:09d}"
-        if target.exists():  # damaged, or written by a run that went further than the one that is continued
-            shutil.rmtree(target)
+        _remove(target)  # damaged, or of a run that went further than the one that is continued
         os.rename(unfinished, target)
         sync_folder(self.folder)
         for stale in self._numbered()[self.keep :]:
-            shutil.rmtree(stale)
+            _remove(stale)
 
-    def newest(self, warn: Callable[[str], None]) -> Tree | None:
-        """The newest checkpoint that is whole, None without any; `warn` is told of each one that is passed over."""
+    def newest(self, warn: Callable[[str], None]) -> StateDict | None:
+        """Return the newest complete checkpoint, None without any; `warn` gets a sentence for each damaged one.
+
+        Raises WrongVersionError for one of another format.
+        """
         for folder in self._numbered():
             try:
-                return read_tree(folder)
+                if read_manifest(folder)["version"] != VERSION:
+                    raise WrongVersionError(f"{folder} has format 1, from which training cannot continue here")
+                return read_checkpoint(folder)
+            except WrongVersionError:
+                raise
             except ValueError as error:
                 warn(f"{error}; trying the checkpoint before it")
         return None
@@ -53,9 +148,81 @@ class Checkpoints:
         """Remove checkpoints beyond `number`: they are damaged, or of a course that is not taken again."""
         for folder in self._numbered():
             if int(folder.name) > number:
-                shutil.rmtree(folder)
+                _remove(folder)
 
     def _numbered(self) -> list[Path]:
-        """Newest first."""
-        found = self.folder.iterdir() if self.folder.is_dir() else ()
-        return sorted((path for path in found if path.name.isdigit()), key=lambda path: int(path.name), reverse=True)
+        """List the checkpoints, newest first: only folders with a manifest of ours."""
+        found = self.folder.iterdir() if self.folder.is_dir() and not self.folder.is_symlink() else ()
+        ours = [path for path in found if re.fullmatch(r"\d{9}", path.name) and _is_ours(path)]
+        return sorted(ours, key=lambda path: int(path.name), reverse=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    return not folder.is_symlink() and folder.is_dir() and (folder / MANIFEST).is_file()
+
+
+def _remove(folder: Path) -> None:
+    """Remove the files of a checkpoint, and the folder unless others put something else there."""
+    if folder.is_symlink():
+        folder.unlink()
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if _FILE.fullmatch(path.name) or path.name == MANIFEST or path.suffix == ".partial":
+            path.unlink()
+    if any(folder.iterdir()):
+        raise FileExistsError(17, "files that are not of a checkpoint are in the way", str(folder))
+    folder.rmdir()
+
+
+def flatten(node: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Return the state as JSON, its tensors moved to `tensors`. Dicts become lists of pairs: keys may be numbers.
+
+    Tensors are copied only where they share memory. Raises TypeError for anything but tensors and plain values.
+    """
+    if isinstance(node, Tensor):
+        tensors[name] = _alone(node, tensors)
+        return {"tensor": name}
+    if isinstance(node, dict):
+        return {"dict": [[key, flatten(value, f"{name}/{key}", tensors)] for key, value in node.items()]}
+    if isinstance(node, list | tuple):
+        kind = "list" if isinstance(node, list) else "tuple"
+        return {kind: [flatten(value, f"{name}/{i}", tensors) for i, value in enumerate(node)]}
+    if node is None or isinstance(node, bool | int | float | str):
+        return {"value": node}
+    raise TypeError(
+        f"a checkpoint holds tensors and plain values only, not {type(node).__name__} (at {name or 'root'})"
+    )
+
+
+def unflatten(node: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Invert `flatten`."""
+    ((kind, content),) = node.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: unflatten(value, tensors) for key, value in content}
+    if kind == "list":
+        return [unflatten(value, tensors) for value in content]
+    if kind == "tuple":
+        return tuple(unflatten(value, tensors) for value in content)
+    return content
+
+
+def _alone(tensor: Tensor, others: Mapping[str, Tensor]) -> Tensor:
+    """Return the tensor on the CPU in memory that holds nothing else, as safetensors requires."""
+    whole = tensor.detach().cpu().contiguous()
+    place = whole.untyped_storage()
+    alone = place.nbytes() == whole.nbytes and all(place.data_ptr() != o.data_ptr() for o in others.values())
+    return whole if alone else whole.clone()
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    try:
+        save_file(tensors, path)
+        with safe_open(path, "pt"):  # its header must fit the length: no file that a full disk has cut short
+            pass
+    except SafetensorError as error:
+        raise OSError(f"{path} could not be written ({error})") from error
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

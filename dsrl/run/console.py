@@ -1,32 +1,53 @@
-"""What the user sees while it works: one line per phase and one live line for what takes long."""
+"""Output on the terminal: one line per phase, and one live line for anything that takes long; a log file has both."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 PLAIN_INTERVAL = 15.0  # seconds between lines where no terminal can redraw one
+PLAIN_WIDTH = 80  # columns of tables where there is no terminal
 
 
 class Screen:
-    """Prints phases and live lines, on a terminal or into a file."""
+    """Prints phases, tables and live lines, on a terminal or into a file."""
 
     def __init__(self, console: Console | None = None) -> None:
         """Without a console, standard output."""
         self.console = console or Console(highlight=False, soft_wrap=True)
+        self._log: Console | None = None
         self._start = time.monotonic()
 
+    @contextmanager
+    def logging_to(self, path: Path) -> Iterator[None]:
+        """Append everything that is printed in the block to a file, too."""
+        with path.open("a") as file:
+            self._log = Console(file=file, highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
+            try:
+                yield
+            finally:
+                self._log = None
+
     def phase(self, sentence: str) -> None:
-        """Say what begins now."""
-        self.console.print(f"[dim]{time.monotonic() - self._start:6.0f} s[/dim]  {sentence}")
+        """Print the beginning of a phase, or its result."""
+        self.print(f"[dim]{time.monotonic() - self._start:6.0f} s[/dim]  {sentence}")
+
+    def print(self, content: Any) -> None:
+        """Print a sentence or a table."""
+        self.console.print(content)
+        if self._log is not None:
+            self._log.print(content)
+            self._log.file.flush()
 
     @contextmanager
     def live(self, what: str, total: int, unit: str) -> Iterator[LiveLine]:
-        """A line that shows progress towards `total` units until the block ends."""
+        """Show progress towards `total` units until the block ends."""
         line = LiveLine(self.console, what, total, unit)
         line.start()
         try:
@@ -55,12 +76,12 @@ class LiveLine:
         self._bar.start()
 
     def stop(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._bar is not None:
             self._bar.stop()
 
     def update(self, done: int, shown: str) -> None:
-        """`done` of the total is reached; `shown` is the figure to watch, e.g. success 61 %."""
+        """Show that `done` of the total is reached; `shown` is the number to watch, e.g. success 61 %."""
         now = time.monotonic()
         rate = done / max(now - self._start, 1e-9)
         text = f"{done}/{self._total} {self._unit} · {shown} · {rate:.0f} {self._unit}/s"
@@ -74,6 +95,6 @@ class LiveLine:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as a person says them: 42 s, 3 min 05 s."""
+    """Format seconds for people: 42 s, 3 min 05 s."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

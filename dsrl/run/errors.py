@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import Container
 from omegaconf.errors import OmegaConfBaseException
 
@@ -66,3 +67,34 @@ def _unknown_key(full_key: str, parent: Container) -> str:
         f"choose one of {', '.join(prefix + name for name in known)}" if known else f"type +{full_key}=… to add it"
     )
     return f"{full_key} is no option; {choices}"
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn the errors of our own checks into UserError; all others are mistakes of ours and pass with a traceback."""
+    try:
+        yield
+    except (InstantiationException, OmegaConfBaseException, ValueError, FileNotFoundError) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        if isinstance(cause, OmegaConfBaseException):
+            raise UserError(f"{cause.full_key or 'config'}: {str(cause.msg).splitlines()[0]}") from error
+        if not isinstance(cause, ValueError | FileNotFoundError):
+            raise
+        raise UserError(str(cause)) from error
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """End the program with the sentence alone where the user can mend it: other values, or something to install.
+
+    In a sweep the launcher has to receive the exception.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    try:
+        yield
+    except (UserError, ImportError) as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        raise SystemExit(f"error: {' '.join(str(error).split())}") from None

@@ -1,127 +1,169 @@
-"""What eval.py does with one saved run: play its final evaluation again, or film single worlds of it."""
+"""The story of an evaluation: load saved runs, play their final evaluation again, compare with the base, report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from dsrl.evaluation import report, video
-from dsrl.evaluation.episodes import (
-    Act,
-    Evaluation,
-    base_noise,
-    check_judge,
-    chosen_noise,
-    paired,
-    play_worlds,
-)
-from dsrl.noise_action_env import NoiseActionEnv
+from omegaconf import DictConfig
+
+from dsrl.evaluation import report, summary, video
+from dsrl.evaluation.episodes import Evaluation
+from dsrl.evaluation.noise_sources import Act, base_noise, check_best_of, evaluation_noise
+from dsrl.interfaces import StateDict
 from dsrl.run import provenance
+from dsrl.run.build import build, checked
 from dsrl.run.console import Screen
-from dsrl.run.folder import RunFolder, write_json
-from dsrl.run.train import build_simulation, play_final, policy_sha256, shown
-
-if TYPE_CHECKING:
-    from dsrl.run.build import Parts
-    from dsrl.run.saved_runs import Request
-
-MakeAct = Callable[[NoiseActionEnv], Act]
+from dsrl.run.errors import UserError, one_sentence, user_errors
+from dsrl.run.files import read_json, write_json
+from dsrl.run.final_evaluation import build_simulation, play, record_video
+from dsrl.run.folder import RunFolder
+from dsrl.run.parts import Parts
+from dsrl.run.saved_runs import Request, requests, saved_config
 
 
-def evaluate(parts: Parts, folder: RunFolder, request: Request, state: Any, screen: Screen) -> float:
-    """Play the final evaluation of a saved run; `state` is its checkpoint, None for the base policy.
+def evaluate(cfg: DictConfig) -> float:
+    """Repeat the final evaluation of every run that `cfg.run` names; returns the mean success rate (or mean return)."""
+    with one_sentence():
+        screen = Screen()
+        with user_errors():
+            requested = requests(cfg)
+            runs = [(request, *_loaded(request)) for request in requested]
+        scores: list[float] = []
+        parts: Parts | None = None
+        previous: DictConfig | None = None
+        for request, folder, saved, state in runs:
+            if len(runs) > 1:
+                screen.phase(f"run {folder.path}")
+            same = previous is not None and _same_worlds(previous, saved)
+            parts, previous = build(saved, screen.phase, parts if same else None), saved
+            check_same_policy(parts, folder)
+            with user_errors():
+                scores.append(evaluate_run(parts, folder, request, state, screen))
+        if len(runs) > 1 and not requested[0].video_seeds:
+            screen.print(report.runs_table([folder.path for _, folder, _, _ in runs]))
+        return sum(scores) / len(scores)
 
-    Writes eval.json with all that is needed to repeat it, or, where `request.film` names worlds, one film each.
-    Returns the score. Raises ValueError for a film of a task without cameras.
+
+def _loaded(request: Request) -> tuple[RunFolder, DictConfig, StateDict | None]:
+    """Load the folder, config and checkpoint (None for the base policy) of a request."""
+    folder = RunFolder(Path(request.run))
+    saved = saved_config(folder)
+    return folder, saved, None if request.checkpoint == "none" else folder.load(request.checkpoint)
+
+
+def _same_worlds(one: DictConfig, other: DictConfig) -> bool:
+    """Return whether two runs have the same task and policy, which are slow to build."""
+    return all(checked(one, group) == checked(other, group) for group in ("task", "policy"))
+
+
+def check_same_policy(parts: Parts, folder: RunFolder) -> None:
+    """Raise UserError where the policy has other weights than the run steered; an unfinished run has no digest yet."""
+    noted = read_json(folder.summary).get("policy_sha256", {})
+    expected, found = noted.get("after"), parts.policy_sha256()
+    if expected is not None and expected != found:
+        raise UserError(
+            f"the policy's weights have sha256 {found} but the run steered {expected}; bring its checkpoint back"
+        )
+
+
+def evaluate_run(parts: Parts, folder: RunFolder, request: Request, state: StateDict | None, screen: Screen) -> float:
+    """Play the final evaluation of one run with the weights `state`, None for the base policy; returns the score.
+
+    Writes eval.json, or, where `request.video_seeds` names worlds, a video of each. Raises ValueError for a video of a
+    task without cameras, and for weights that do not fit the algorithm.
     """
-    act = _asked_act(parts, request, state)
-    has_base = policy_sha256(parts) is not None and state is not None
-    if request.film:
-        return _film(parts, folder, act, request.film, has_base, screen)
+    act = _requested_noise(parts, request, state)
+    has_base = parts.policy_sha256() is not None and state is not None
+    if request.video_seeds:
+        return _record_videos(parts, folder, act, request.video_seeds, screen, has_base=has_base)
     build_simulation(parts, screen)
-    episodes = request.episodes or parts.settings.eval_episodes
-    first_seed = parts.settings.test_seed if request.seed is None else request.seed
+    episodes = request.eval_episodes or parts.settings.eval_episodes
+    first_seed = parts.settings.test_seed if request.test_seed is None else request.test_seed
     worlds: dict[str, Any] = {"episodes": episodes, "first_seed": first_seed}
     base = None
     if request.base and has_base:
         screen.phase(f"base policy on {episodes} worlds from seed {first_seed} …")
-        base = play_final(parts, base_noise(parts.policy.noise_shape), screen, **worlds)
+        base = play(parts, base_noise(parts.policy.noise_shape), screen, **worlds)
     screen.phase(f"checkpoint {request.checkpoint} on {episodes} worlds from seed {first_seed} …")
-    result = play_final(parts, act(parts.env), screen, **worlds)
+    result = play(parts, act, screen, **worlds)
     _show(request, base, result, screen, can_film=video.can_film(parts.task))
-    asked = {**asdict(request), "episodes": episodes, "seed": first_seed}
-    write_json(folder.path / "eval.json", {"request": asked, **_written(parts, folder, request, base, result)})
-    screen.phase(f"written to {folder.path / 'eval.json'}")
+    played = {**asdict(request), "eval_episodes": episodes, "test_seed": first_seed}
+    write_json(folder.evaluation, {"request": played, **_content(parts, folder, request, base, result)})
+    screen.phase(f"written to {folder.evaluation}")
     return result.score
 
 
-def _asked_act(parts: Parts, request: Request, state: Any) -> MakeAct:
-    """The noise that is asked for, as a function of the environment it will be played in."""
+def _requested_noise(parts: Parts, request: Request, state: StateDict | None) -> Act:
+    """Return the noise of the requested checkpoint."""
     if state is None:
-        return lambda env: base_noise(parts.policy.noise_shape)
-    algorithm = parts.make_algorithm()
-    algorithm.load_state_dict(state)
+        return base_noise(parts.policy.noise_shape)
+    try:
+        parts.algorithm.load_state_dict(state)
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:  # the file may come from anybody
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"checkpoint={request.checkpoint} of {request.run} does not fit the run's algorithm ({reason})"
+        ) from error
     best_of = request.best_of or (None if request.stochastic else parts.settings.best_of)
-    check_judge(algorithm, best_of)
+    check_best_of(parts.algorithm, best_of)
     stochastic = request.stochastic or None
-    return lambda env: chosen_noise(env, algorithm, parts.noise, best_of=best_of, stochastic=stochastic)
+    return evaluation_noise(parts.algorithm, parts.noise, best_of=best_of, stochastic=stochastic)
 
 
-def _written(
+def _content(
     parts: Parts, folder: RunFolder, request: Request, base: Evaluation | None, result: Evaluation
-) -> dict[str, Any]:
-    """The content of eval.json besides the request."""
+) -> Mapping[str, Any]:
+    """Return the content of eval.json besides the request."""
     return {
-        "result": result.summary(),
-        "base": base and base.summary(),
-        "paired": base and paired(base, result),
-        "by_instruction": result.by_instruction(),
+        "result": summary.summary(result),
+        "base": base and summary.summary(base),
+        "paired": base and summary.paired(base, result),
+        "by_instruction": summary.by_instruction(result),
         "failures": result.failures,
         "worlds": asdict(result),
         "base_worlds": base and asdict(base),
-        "config": folder.config.read_text() if folder.config.is_file() else None,
+        "config": folder.any_config.read_text() if folder.any_config.is_file() else None,
         "config_sha256": folder.config_sha256(),
         "checkpoint_sha256": folder.checkpoint_sha256(request.checkpoint),
-        "policy_sha256": policy_sha256(parts),
-        "packages": report.package_versions(),
+        "policy_sha256": parts.policy_sha256(),
+        "packages": provenance.package_versions(),
         "environment": provenance.environment(),
     }
 
 
 def _show(request: Request, base: Evaluation | None, result: Evaluation, screen: Screen, *, can_film: bool) -> None:
-    """Tables of what was played, the paired test, and the worlds that failed."""
+    """Print the results, the paired test, and the worlds that failed."""
     played = {request.checkpoint: result} if base is None else {"base": base, request.checkpoint: result}
-    screen.console.print(report.summary_table(played))
-    pair = base and paired(base, result)
+    screen.print(report.summary_table(played))
+    pair = base and summary.paired(base, result)
     if pair:
-        screen.console.print(report.paired_sentence(pair))
-    if len(result.by_instruction()) > 1:
-        screen.console.print(report.instruction_table(base, result))
+        screen.print(report.paired_sentence(pair))
+    if len(summary.by_instruction(result)) > 1:
+        screen.print(report.instruction_table(base, result))
     if result.failures:
         first = ", ".join(map(str, result.failures[:10])) + (" …" if len(result.failures) > 10 else "")
-        screen.console.print(f"failed worlds ({len(result.failures)}): {first}")
+        screen.print(f"failed worlds ({len(result.failures)}): {first}")
         if can_film:
-            screen.console.print(f"film one:  python eval.py run={request.run} film={result.failures[0]}")
+            run = shlex.quote(f"run={request.run}")
+            screen.print(f"video of one:  python eval.py {run} video_seeds={result.failures[0]}")
 
 
-def _film(parts: Parts, folder: RunFolder, act: MakeAct, seeds: Sequence[int], has_base: bool, screen: Screen) -> float:
-    """Film each world under the base policy and under the asked one, side by side; returns the asked one's score."""
+def _record_videos(
+    parts: Parts, folder: RunFolder, act: Act, seeds: list[int], screen: Screen, *, has_base: bool
+) -> float:
+    """Record each world under the base policy and the requested one, side by side; returns the latter's mean score."""
     if not video.can_film(parts.task):
-        raise ValueError("film needs a camera and this task has none; leave film out")
+        raise ValueError("video_seeds needs a task with a camera and this one has none; leave video_seeds out")
     build_simulation(parts, screen)
+    acts = [base_noise(parts.policy.noise_shape), act] if has_base else [act]
     scores = []
     for seed in seeds:
-        asked, result = _filmed(parts, act, seed)
-        base = _filmed(parts, lambda env: base_noise(parts.policy.noise_shape), seed)[0] if has_base else asked
         path = folder.path / f"world_{seed}.mp4"
-        video.write_mp4(path, video.side_by_side(base, asked, [seed]) if has_base else video.alone(asked, [seed]))
-        screen.phase(f"world {seed}: {shown(result)}, filmed in {path}")
+        result = record_video(path, parts, acts, [seed])[-1]
+        screen.phase(f"world {seed}: {report.shown(result)}, video in {path}")
         scores.append(result.score)
     return sum(scores) / len(scores)
-
-
-def _filmed(parts: Parts, act: MakeAct, seed: int) -> tuple[video.Film, Evaluation]:
-    film = video.Film(parts.task, 1)
-    env = NoiseActionEnv(film, parts.policy, parts.noise, parts.env.horizon)
-    return film, play_worlds(env, act(env), [seed])

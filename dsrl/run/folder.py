@@ -1,131 +1,168 @@
-"""A run's folder: what lies where, and checkpoints that are either whole or absent.
+"""The folder of one run: its paths, its lock, its config, and the checks before anything in it is written.
 
-outputs/<date>/<time>/   .hydra/config.yaml   summary.json   metrics.csv   metrics.jsonl   tensorboard/
+outputs/<date>/<time>/   .hydra/config.yaml   summary.json   metrics.csv   metrics.jsonl   tensorboard/   train.log
                          environment.json   failure.txt   learning_curve.png   base_vs_steered.mp4   eval.json
-                         checkpoints/{last,best}/   <digest>.safetensors   <digest>.json   manifest.json
-                         base.json   resume/<decisions>/ (see dsrl.run.checkpoint)
+                         checkpoints/{last,best}/   checkpoints/config.yaml   base.json   resume/<decisions>/
 """
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
 import json
+import os
+import shlex
+import socket
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load, save
-from torch import Tensor
+from dsrl.interfaces import StateDict
+from dsrl.run.checkpoint import MANIFEST, read_checkpoint, read_manifest, write_checkpoint
+from dsrl.run.errors import NO_ROOM, UserError
+from dsrl.run.files import atomic_write, read_json, refuse_links, sha256_of
 
-from dsrl.run.errors import NO_ROOM
-from dsrl.run.files import Tree, give_tensors, take_tensors, write_whole
+BEFORE_A_RUN = {".lock", "train.log", "failure.txt", "environment.json"}
+"""Entries that a run which was refused or has just begun leaves, so that its folder can still be used."""
 
 
-class NoRoomError(Exception):
-    """The disk is full; the message is one sentence that says how to go on."""
+class NoRoomError(UserError):
+    """The disk is full; the message is one sentence that says how to continue."""
 
 
 class RunFolder:
-    """The paths of one run, and its checkpoints."""
+    """The paths of one run, and its best and last checkpoints."""
 
     def __init__(self, path: Path) -> None:
-        """`path` is the folder that Hydra made for the run."""
+        """`path` is the folder that Hydra names for the run."""
         self.path = path
-        self.config = path / ".hydra" / "config.yaml"
+        self.hydra = path / ".hydra"
+        self.config = path / "checkpoints" / "config.yaml"  # with which the checkpoints were trained
+        self.log = path / "train.log"
         self.summary = path / "summary.json"
         self.environment = path / "environment.json"
         self.failure = path / "failure.txt"
         self.base = path / "base.json"
+        self.evaluation = path / "eval.json"
         self.resume = path / "resume"
         self.learning_curve = path / "learning_curve.png"
         self.video = path / "base_vs_steered.mp4"
 
-    def finished(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The summary of a run that was `asked` for and has ended; None without one, or with one of another run."""
+    @property
+    def option(self) -> str:
+        """The option that names this folder, as a shell takes it."""
+        return shlex.quote(f"hydra.run.dir={self.path}")
+
+    @property
+    def eval_option(self) -> str:
+        """The option of eval.py that names this folder, as a shell takes it."""
+        return shlex.quote(f"run={self.path}")
+
+    @property
+    def any_config(self) -> Path:
+        """The config of the checkpoints; of a run from before they had one, that which Hydra saved."""
+        return self.config if self.config.is_file() else self.hydra / "config.yaml"
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the folder for this process; the system releases it when the process ends, however it ends.
+
+        Raises UserError for a folder of something else, with links that lead out of it, or that another process holds.
+        """
+        self._check_own()
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = file.read().strip() or "another process"
+                raise UserError(
+                    f"{self.path} is in use by {holder}; wait for it, or name another hydra.run.dir"
+                ) from error
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            yield
+
+    def _check_own(self) -> None:
+        if not self.path.is_dir():
+            return
+        if not self.any_config.is_file():
+            others = sorted(entry.name for entry in self.path.iterdir() if entry.name not in BEFORE_A_RUN)
+            if others:
+                raise UserError(
+                    f"hydra.run.dir={self.path} holds {others[0]} and is not the folder of a run; "
+                    "name a new folder, or leave hydra.run.dir out"
+                )
+        try:
+            refuse_links(self.path)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+    def write_configs(self, files: Mapping[str, str]) -> None:
+        """Write the configs of a run that has passed its checks: name -> YAML; `config.yaml` beside checkpoints too."""
+        self.failure.unlink(missing_ok=True)
+        self.hydra.mkdir(exist_ok=True)
+        self.config.parent.mkdir(exist_ok=True)
+        for name, text in files.items():
+            atomic_write(self.hydra / name, text.encode())
+        atomic_write(self.config, files["config.yaml"].encode())
+
+    def finished(self, requested: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the summary of a finished run of the same `requested` values; None otherwise."""
         summary = read_json(self.summary)
-        return summary if summary.get("asked") == asked else None
+        return summary if summary.get("requested") == json.loads(json.dumps(requested)) else None
 
     def config_sha256(self) -> str | None:
-        """The digest of the run's config as it is saved; None where there is none."""
-        return hashlib.sha256(self.config.read_bytes()).hexdigest() if self.config.is_file() else None
+        """Return the digest of the run's config; None where there is none."""
+        return sha256_of(self.any_config) if self.any_config.is_file() else None
 
     @contextmanager
     def noting_failure(self) -> Iterator[None]:
-        """Leave `failure.txt` when the block is left by an exception: its sentence, then the traceback."""
-        self.failure.unlink(missing_ok=True)
+        """Write `failure.txt` when an exception leaves the block, unless the folder holds a finished run."""
         try:
             yield
         except (Exception, KeyboardInterrupt) as error:
             sentence = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            with suppress(OSError):  # a full disk must not hide what happened
-                self.failure.write_text(f"{sentence}\n\n{traceback.format_exc()}")
+            with suppress(OSError):  # a full disk must not hide the error
+                if not self.summary.is_file():
+                    atomic_write(self.failure, f"{sentence}\n\n{traceback.format_exc()}".encode())
             if isinstance(error, OSError) and error.errno in NO_ROOM:
                 raise NoRoomError(
                     f"{error.filename or self.path} could not be written ({error.strerror}); make room, then the same "
-                    f"command with hydra.run.dir={self.path} goes on from its last checkpoint"
+                    f"command with {self.option} continues from its last checkpoint"
                 ) from error
             raise
 
-    def checkpoint_sha256(self, name: str) -> dict[str, str] | None:
-        """The manifest of a checkpoint: file -> digest; None where there is none."""
-        manifest = self.checkpoint(name) / "manifest.json"
-        return json.loads(manifest.read_text()) if manifest.is_file() else None
-
     def checkpoint(self, name: str) -> Path:
-        """The folder of a checkpoint (`best` or `last`)."""
+        """Return the folder of a checkpoint (`best` or `last`)."""
         return self.path / "checkpoints" / name
 
-    def save(self, name: str, state: Tree) -> None:
-        """Replace a checkpoint by `state`. Whenever this is cut short, the former one is still there, whole."""
-        folder = self.checkpoint(name)
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors: dict[str, Tensor] = {}
-        structure = take_tensors(state, "", tensors)
-        files = {}
-        for suffix, content in ((".safetensors", save(tensors)), (".json", json.dumps(structure).encode())):
-            digest = hashlib.sha256(content).hexdigest()
-            write_whole(folder / f"{digest[:16]}{suffix}", content)
-            files[f"{digest[:16]}{suffix}"] = digest
-        write_json(folder / "manifest.json", files)  # from here on the new files are the checkpoint
-        for stale in folder.iterdir():
-            if stale.name not in files and stale.name != "manifest.json":
-                stale.unlink()
+    def checkpoint_sha256(self, name: str) -> dict[str, str] | None:
+        """Return file -> digest of a checkpoint; None where there is none."""
+        if not (self.checkpoint(name) / MANIFEST).is_file():
+            return None
+        files: dict[str, str] = read_manifest(self.checkpoint(name))["files"]
+        return files
 
-    def load(self, name: str) -> Tree:
-        """The state that `save` was given. Raises FileNotFoundError without one, ValueError for damaged files."""
+    def save(self, name: str, state: StateDict) -> None:
+        """Replace a checkpoint by `state`; whenever this is cut short, the previous one is still complete."""
+        write_checkpoint(self.checkpoint(name), state, {"config_sha256": self.config_sha256()})
+
+    def load(self, name: str) -> StateDict:
+        """Return the state that `save` was given.
+
+        Raises FileNotFoundError without one, ValueError for damaged files or another config than that of the weights.
+        """
         folder = self.checkpoint(name)
-        manifest = folder / "manifest.json"
-        if not manifest.is_file():
-            there = [path.parent.name for path in self.path.glob("checkpoints/*/manifest.json")]
+        if not (folder / MANIFEST).is_file():
+            there = " and ".join(sorted(path.parent.name for path in self.path.glob(f"checkpoints/*/{MANIFEST}")))
             raise FileNotFoundError(
-                f"checkpoint={name} is not in {self.path}; it holds {_listed(there)}"
+                f"checkpoint={name} is not in {self.path}; it holds {there or 'none at all'}"
                 f" (none, for the base policy, always works)"
             )
-        parts = {}
-        for file, digest in json.loads(manifest.read_text()).items():
-            path = folder / file
-            content = path.read_bytes() if path.is_file() else b""
-            if hashlib.sha256(content).hexdigest() != digest:
-                raise ValueError(f"{path} is damaged: its sha256 is not that of the manifest; use another checkpoint")
-            parts[path.suffix] = content
-        return give_tensors(json.loads(parts[".json"]), load(parts[".safetensors"]))
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Replace a JSON file at once."""
-    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty for one that is missing or damaged."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join(sorted(names)) or "none at all"
+        expected = read_manifest(folder)["notes"].get("config_sha256")
+        if expected is not None and self.config.is_file() and expected != self.config_sha256():
+            raise ValueError(f"{self.config} was changed after checkpoint={name} was trained with it; bring it back")
+        return read_checkpoint(folder)

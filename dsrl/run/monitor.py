@@ -1,151 +1,135 @@
-"""The learning phase of a run: what it shows, logs and saves, and what one process of it hands to the next."""
+"""Watches training: validates, logs, saves the best weights, shows progress and reports a collapse."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, Protocol
 
 from dsrl.evaluation import report
 from dsrl.evaluation.collapse import collapse
-from dsrl.evaluation.episodes import Evaluation, chosen_noise
-from dsrl.evaluation.episodes import evaluate as play
-from dsrl.evaluation.report import shown
-from dsrl.logging import Logger
-from dsrl.run.console import Screen
-from dsrl.run.files import Tree
+from dsrl.evaluation.episodes import Evaluation, evaluate
+from dsrl.evaluation.noise_sources import evaluation_noise
+from dsrl.interfaces import StateDict
+from dsrl.run.console import LiveLine, Screen
 from dsrl.run.folder import RunFolder
-from dsrl.run.resume import Continuation
-from dsrl.training.metrics import Counters
-from dsrl.training.successive_halving import Searcher, search
-from dsrl.training.trainer import train as learn
-
-if TYPE_CHECKING:
-    from dsrl.run.build import Parts
+from dsrl.run.parts import Parts
+from dsrl.training.metrics import Counters, Metrics
 
 
-class Training:
-    """The learning phase: what it shows, logs and saves along the way, and hands from one process to the next."""
+class Logger(Protocol):
+    """A destination of metrics (`dsrl.logging.Logger`)."""
 
-    def __init__(
-        self, parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, thread: Continuation
-    ) -> None:
-        self.parts, self.folder, self.loggers, self.screen, self.thread = parts, folder, loggers, screen, thread
-        self.algorithm = parts.make_algorithm()
+    def log(self, metrics: Mapping[str, float], env_steps: int) -> None: ...
+
+    def video(self, name: str, path: Any, env_steps: int) -> None: ...
+
+    def state_dict(self) -> Any: ...
+
+    def load_state_dict(self, state: Any | None) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Monitor:
+    """The outside of a training loop (`dsrl.training.loop.Monitor`), with the learning curve and the time of a run."""
+
+    def __init__(self, parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen) -> None:
+        self.parts, self.folder, self.loggers, self.screen = parts, folder, loggers, screen
+        self.base: Evaluation | None = None  # to be set before training
         self.curve: list[report.CurvePoint] = []
-        self.base: Evaluation | None = None
-        self.collapse: str | None = None  # the sentence that said so
-        self._counters, self._best = Counters(), None
+        self.collapse: str | None = None  # the sentence that reported one
+        self.setup_seconds = 0.0  # of building the simulation
+        self._best: StateDict | None = None
+        self._counters = Counters()
+        self._line: LiveLine | None = None
         self._begin = self._training_begin = time.monotonic()
-        self.setup_seconds, self._trained = 0.0, 0.0  # in this process; in those before
-        self._go_on(thread.workflow)
-        thread.gathers(self._state)
+        self._trained = 0.0  # seconds of training in previous processes
 
     @property
     def seconds(self) -> float:
-        """Time of work besides building the simulation, in this process and in those that it continues."""
+        """Time of work besides building the simulation, in this process and previous ones."""
         return time.monotonic() - self._begin - self.setup_seconds
 
-    def _state(self) -> Tree:
-        return {
-            "curve": [(point.env_steps, point.decisions, point.evaluation.plain()) for point in self.curve],
-            "best": self._best,
-            "collapse": self.collapse,
-            "counters": asdict(self._counters),
-            "loggers": {type(logger).__name__: logger.position() for logger in self.loggers},
-            "seconds": [self.seconds, time.monotonic() - self._training_begin],
-        }
-
-    def _go_on(self, former: Tree | None) -> None:
-        """Take over what an earlier process told; what it logged and saved beyond is forgotten."""
-        positions = {} if former is None else former["loggers"]
-        for logger in self.loggers:
-            logger.rewind(positions.get(type(logger).__name__))
-        if former is None:
-            return
-        self.curve = [report.CurvePoint(steps, n, Evaluation.of_plain(one)) for steps, n, one in former["curve"]]
-        self._best, self.collapse = former["best"], former["collapse"]
-        self._counters = Counters(**former["counters"])
-        total, self._trained = former["seconds"]
-        self._begin -= total
-        if self._best is not None:
-            self.folder.save("best", self._best)
-
-    def run(self) -> Counters:
-        """Train from the first decision to the last."""
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Show a live line while the block trains."""
         settings = self.parts.settings
         self._training_begin = time.monotonic() - self._trained
-        alone = f"{settings.offline_updates} updates without play, then " if settings.offline_updates else ""
+        offline = f"{settings.offline_updates} updates without play, then " if settings.offline_updates else ""
         self.screen.phase(
-            f"training for {alone}{settings.decisions} decisions, validated first and every {settings.eval_every} "
+            f"training for {offline}{settings.decisions} decisions, validated first and every {settings.eval_every} "
             f"on {settings.validation_episodes} other worlds …"
         )
         with self.screen.live("training", settings.decisions, "decisions") as self._line:
-            if isinstance(self.algorithm, Searcher):
-                return search(searcher=self.algorithm, decisions=settings.decisions, **self._outlets())
-            return learn(
-                algorithm=self.algorithm,
-                decisions=settings.decisions,
-                warmup_decisions=settings.warmup_decisions,
-                utd=settings.utd,
-                batch_size=settings.batch_size,
-                buffer_size=settings.buffer_size,
-                eval_every=settings.eval_every,
-                recorded=self.parts.recorded,
-                recorded_updates=settings.offline_updates,
-                recorded_share=settings.offline_share,
-                stop=self._collapsed,
-                **self._outlets(),
-            )
+            yield
 
-    def _outlets(self) -> dict[str, Any]:
-        """The environment, the seed, and where a loop's results go."""
-        return {
-            "env": self.parts.env,
-            "seed": self.parts.settings.seed,
-            "evaluate": self._validate,
-            "log": self._log,
-            "save": self._save,
-            "keeper": self.thread,
-            "on_progress": self._show,
-        }
+    def validate(self, counters: Counters) -> Evaluation:
+        """Evaluate the algorithm on the validation worlds."""
+        settings = self.parts.settings
+        act = evaluation_noise(self.parts.algorithm, self.parts.noise, best_of=settings.best_of)
+        result = evaluate(
+            self.parts.env, act, episodes=settings.validation_episodes, first_seed=settings.validation_seed
+        )
+        self.curve.append(report.CurvePoint(counters.env_steps, counters.decisions, result))
+        self.screen.phase(f"validation after {counters.decisions} decisions: {report.shown(result)}")
+        return result
 
-    def _save(self, name: str) -> None:
-        state = self.algorithm.state_dict()
+    def log(self, metrics: Mapping[str, float], counters: Counters) -> None:
+        """Log metrics with the counters and the time."""
+        counts: dict[str, float] = {"decisions": counters.decisions, "gradient_steps": counters.gradient_steps}
+        counts["wall_time_s"] = time.monotonic() - self._training_begin
+        for logger in self.loggers:
+            logger.log({**counts, **metrics}, counters.env_steps)
+
+    def save(self, name: Literal["best", "last"]) -> None:
+        """Save the algorithm's weights."""
+        state = self.parts.algorithm.state_dict()
         self.folder.save(name, state)
         if name == "best":
             self._best = deepcopy(state)
 
-    def _validate(self) -> Evaluation:
-        settings = self.parts.settings
-        env, episodes = self.parts.env, settings.validation_episodes
-        act = chosen_noise(env, self.algorithm, self.parts.noise, best_of=settings.best_of)
-        result = play(env, act, episodes=episodes, first_seed=settings.validation_seed)
-        self.curve.append(report.CurvePoint(self._counters.env_steps, self._counters.decisions, result))
-        self.screen.phase(f"validation after {self._counters.decisions} decisions: {shown(result)}")
-        return result
+    def show(self, counters: Counters, recent: Metrics) -> None:
+        """Update the live line."""
+        self._counters = counters
+        number = "no episode has ended yet"
+        if "train/success_rate" in recent:
+            number = f"success {recent['train/success_rate']:.0%}"
+        elif "train/return" in recent:
+            number = f"return {recent['train/return']:.1f}"
+        if self._line is not None:
+            self._line.update(counters.decisions, number)
 
-    def _collapsed(self) -> bool:
-        """Say once that training has collapsed; whether to stop for it."""
+    def should_stop(self) -> bool:
+        """Report a collapse of training once; returns whether training ends for it."""
         sentence = collapse([point.evaluation for point in self.curve], self.base)
         if sentence is not None and self.collapse is None:
             self.collapse = sentence
             self.screen.phase(sentence)
         return sentence is not None and self.parts.settings.stop_on_collapse
 
-    def _log(self, metrics: Mapping[str, float], counters: Counters) -> None:
-        counts: dict[str, float] = {"decisions": counters.decisions, "gradient_steps": counters.gradient_steps}
-        counts["wall_time_s"] = time.monotonic() - self._training_begin
-        for logger in self.loggers:
-            logger.log({**counts, **metrics}, counters.env_steps)
+    def state_dict(self) -> StateDict:
+        """Return curve, best weights, the state of loggers and times."""
+        return {
+            "curve": [(point.env_steps, point.decisions, point.evaluation.to_dict()) for point in self.curve],
+            "best": self._best,
+            "collapse": self.collapse,
+            "loggers": {type(logger).__name__: logger.state_dict() for logger in self.loggers},
+            "seconds": [self.seconds, time.monotonic() - self._training_begin],
+        }
 
-    def _show(self, counters: Counters, recent: Mapping[str, float]) -> None:
-        self._counters = counters
-        figure = "no episode has ended yet"
-        if "train/success_rate" in recent:
-            figure = f"success {recent['train/success_rate']:.0%}"
-        elif "train/return" in recent:
-            figure = f"return {recent['train/return']:.1f}"
-        self._line.update(counters.decisions, figure)
+    def load_state_dict(self, state: StateDict | None) -> None:
+        """Continue from a `state_dict`, or begin (None): logs and weights from beyond it are removed."""
+        states = {} if state is None else state["loggers"]
+        for logger in self.loggers:
+            logger.load_state_dict(states.get(type(logger).__name__))
+        if state is None:
+            return
+        self.curve = [report.CurvePoint(steps, n, Evaluation.from_dict(one)) for steps, n, one in state["curve"]]
+        self._best, self.collapse = state["best"], state["collapse"]
+        total, self._trained = state["seconds"]
+        self._begin -= total
+        if self._best is not None:
+            self.folder.save("best", self._best)

@@ -6,12 +6,19 @@ import json
 import os
 import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBMITTED = "submitted.json"  # in a copy of the code that was made for submitted jobs: the git state it was made from
 LISTED = 20  # changed files that are named
+PACKAGES = ("dsrl", "torch", "tianshou", "lerobot", "genesis-world", "hydra-core", "gymnasium", "numpy")
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that a result depends on."""
+    return {name: version(name) for name in PACKAGES}
 
 
 def environment() -> dict[str, Any]:

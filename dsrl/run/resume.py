@@ -1,6 +1,6 @@
-"""What an interrupted run left, and what this one leaves for the next: checkpoints of everything that goes on.
+"""Saves the full training state periodically and restores it when a run is restarted.
 
-checkpoint = identity (what must not change) + loop (the trainer or the search) + workflow (curve, best, loggers)
+checkpoint = identity (values that must not change) + loop (the trainer's state) + run (curve, best weights, loggers)
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from dsrl.evaluation.episodes import Evaluation
+from dsrl.interfaces import StateDict
 from dsrl.run.checkpoint import Checkpoints
-from dsrl.run.files import Tree
-from dsrl.run.folder import RunFolder, read_json, write_json
+from dsrl.run.files import read_json, write_json
+from dsrl.run.folder import RunFolder
 from dsrl.run.signals import Signals
-from dsrl.training.random_state import is_exact
 
-LARGEST_SHARE = 0.02  # of a run's time that checkpoints between those of the loop may take
+LARGEST_SHARE = 0.02  # of a run's time that checkpoints between validations may take
 
 
-class Continuation:
-    """The thread from one process of a run to the next; the `keeper` of the loops."""
+class Checkpointer:
+    """Checkpoints of one run, and the one that it continues from (`dsrl.training.loop.Checkpointer`)."""
 
     def __init__(
         self,
@@ -34,53 +34,53 @@ class Continuation:
         minutes: float | None,
         other: Path | None,
     ) -> None:
-        """Find the newest whole checkpoint of `folder` or else, if given, of the run `other`.
+        """Find the newest complete checkpoint of `folder` or else, if given, of the run `other`.
 
-        `identity` must not change on the way: a run's numbers depend on it; `keep` is how many checkpoints stay;
-        after `minutes` without one there is one more, None for none but those of the loop.
-        Raises ValueError where the checkpoint is of something else, FileNotFoundError where `other` has none.
+        `identity` holds the values that a run's results depend on and that must not change; `keep` checkpoints stay;
+        after `minutes` without one another is written, None for those after validations alone. Raises ValueError where
+        the checkpoint has another identity, FileNotFoundError where `other` has none.
         """
         self.folder, self.signals = folder, signals
         self.identity, self._announce = dict(identity), announce
         self._store = Checkpoints(folder.resume, keep)
-        self._failing = False  # said once, until one is written again
+        self._failing = False  # announced once, until one is written again
         self._minutes = minutes
-        self._due: float | None = None  # when, on the monotonic clock; unknown until a round has been played
-        self._gather: Callable[[], Tree] = dict
+        self._due: float | None = None  # monotonic time; unknown until a round has been played
+        self._run_state: Callable[[], StateDict] = dict
         self._newest: int | None = None  # decisions
         self._other = None if other is None else RunFolder(other)
-        self._former = self._find()
+        self._previous = self._find()
 
     @property
-    def former(self) -> Tree | None:
-        """What the loop told; None where it begins."""
-        return None if self._former is None else self._former["loop"]
+    def previous(self) -> StateDict | None:
+        """The state of the loop to continue from; None at the start of a run."""
+        return None if self._previous is None else self._previous["loop"]
 
     @property
-    def workflow(self) -> Tree | None:
-        """What the rest of the run told; None where it begins."""
-        return None if self._former is None else self._former["workflow"]
+    def previous_run(self) -> StateDict | None:
+        """The state of the rest of the run; None at the start of a run."""
+        return None if self._previous is None else self._previous["run"]
 
-    def gathers(self, workflow: Callable[[], Tree]) -> None:
-        """From now on checkpoints hold what `workflow` tells."""
-        self._gather = workflow
+    def include(self, run_state: Callable[[], StateDict]) -> None:
+        """Add the state of the rest of the run to checkpoints from now on."""
+        self._run_state = run_state
 
-    def border(self, take: Callable[[], Tree], decisions: int) -> None:
-        """Write a checkpoint; where that fails, the one before stays and the run goes on, which is said once."""
-        self._write(take(), decisions)
+    def save_at_reset(self, state: Callable[[], StateDict], decisions: int) -> None:
+        """Write a checkpoint; where that fails, the previous one stays and the run continues, announced once."""
+        self._write(state(), decisions)
 
-    def pause(self, take: Callable[[], Tree], decisions: int) -> None:
-        """Write a checkpoint where one is due or a signal asks for it, and then raise `Stopped`.
+    def save_if_due(self, state: Callable[[], StateDict], decisions: int) -> None:
+        """Write a checkpoint where it is time or a signal requests one, and then raise `Stopped`.
 
-        One that is only due is left out where worlds cannot be told: going on from it would not be exact.
+        One that is only due is left out where training could not continue exactly from it.
         """
-        if self._newest != decisions and (self.signals.asked is not None or self._is_due()):
-            loop = take()
-            if self.signals.asked is not None or is_exact(loop):
+        if self._newest != decisions and (self.signals.requested is not None or self._is_due()):
+            loop = state()
+            if self.signals.requested is not None or loop["exact"]:
                 self._write(loop, decisions)
             else:
                 self._minutes = None
-        self.signals.stop_if_asked()
+        self.signals.stop_if_requested()
 
     def _is_due(self) -> bool:
         if self._minutes is None:
@@ -89,11 +89,11 @@ class Continuation:
             self._due = time.monotonic() + 60 * self._minutes
         return time.monotonic() >= self._due
 
-    def _write(self, loop: Tree, decisions: int) -> None:
-        tree = {"identity": self.identity, "decisions": decisions, "loop": loop, "workflow": self._gather()}
+    def _write(self, loop: StateDict, decisions: int) -> None:
+        state = {"identity": self.identity, "decisions": decisions, "loop": loop, "run": self._run_state()}
         begin = time.monotonic()
         try:
-            self._store.save(decisions, tree)
+            self._store.save(decisions, state)
             self._newest, self._failing = decisions, False
         except OSError as error:
             kept = "there is none before" if self._newest is None else f"the one after {self._newest} stays"
@@ -104,25 +104,26 @@ class Continuation:
             end = time.monotonic()
             self._due = end + max(60 * self._minutes, (end - begin) / LARGEST_SHARE)
 
-    def farewell(self) -> str:
-        """Why the run stops, and what to type."""
-        assert self.signals.asked is not None
+    def stop_message(self) -> str:
+        """Say why the run stops, and what to type to continue."""
+        assert self.signals.requested is not None
         point = "the beginning" if self._newest is None else f"{self._newest} decisions"
-        again = f"the same command with hydra.run.dir={self.folder.path} goes on from {point}"
-        return f"stopped by {self.signals.asked.name}; {again}"
-
-    def base(self, key: Mapping[str, Any], play: Callable[[], Mapping[str, Evaluation]]) -> dict[str, Evaluation]:
-        """The results of `play`, from the folder if they were played before under the same `key`, and kept there."""
+        again = f"the same command with {self.folder.option} continues from {point}"
+        return f"stopped by {self.signals.requested.name}; {again}"
+    def base_results(
+        self, key: Mapping[str, Any], play: Callable[[], Mapping[str, Evaluation]]
+    ) -> dict[str, Evaluation]:
+        """Return the results of `play`, from the folder where they were stored under the same `key`."""
         key = {**self.identity, **key}
         for folder in filter(None, (self.folder, self._other)):
-            kept = read_json(folder.base)
-            if kept.get("key") == key:
-                return {name: Evaluation.of_plain(plain) for name, plain in kept["results"].items()}
+            stored = read_json(folder.base)
+            if stored.get("key") == key:
+                return {name: Evaluation.from_dict(plain) for name, plain in stored["results"].items()}
         results = dict(play())
-        write_json(self.folder.base, {"key": key, "results": {name: one.plain() for name, one in results.items()}})
+        write_json(self.folder.base, {"key": key, "results": {name: one.to_dict() for name, one in results.items()}})
         return results
 
-    def _find(self) -> Tree | None:
+    def _find(self) -> StateDict | None:
         found, where = self._store.newest(self._announce), self.folder
         if found is None and self._other is not None:
             found, where = Checkpoints(self._other.resume, 1).newest(self._announce), self._other
@@ -137,14 +138,14 @@ class Continuation:
         if where is self.folder:
             self._newest = int(found["decisions"])
             self._store.drop_after(self._newest)
-        self._announce(f"going on after {found['decisions']} decisions from {where.resume}")
+        self._announce(f"continuing after {found['decisions']} decisions from {where.resume}")
         return found
 
 
-def _check_identity(former: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> None:
-    for key in sorted({*former, *now}):
-        if former.get(key) != now.get(key):
+def _check_identity(previous: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> None:
+    for key in sorted({*previous, *now}):
+        if previous.get(key) != now.get(key):
             raise ValueError(
-                f"{key} is {now.get(key)!r} but the checkpoint in {where} is of a run with {former.get(key)!r}; "
-                "give it the same value, or begin anew in another hydra.run.dir"
+                f"{key}={now.get(key)!r} but the checkpoint in {where} is of a run with {key}={previous.get(key)!r}; "
+                "give it the same value, or start a new run in another hydra.run.dir"
             )

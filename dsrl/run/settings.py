@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from dsrl.noise_action_env import FIRST_DRAWN_SEED
+from dsrl.run.folder import RunFolder
 
 MAY_BE_0 = ("seed", "test_seed", "validation_seed", "video_episodes", "warmup_decisions", "offline_updates")
 
@@ -30,6 +34,7 @@ class Settings:
     validation_episodes: int
     validation_seed: int
     video_episodes: int
+    plot: bool = True
     stop_on_collapse: bool = False  # configs of earlier runs lack it, as what follows
     best_of: int | None = None
     offline_data: str | None = None
@@ -61,6 +66,29 @@ def settings_of(cfg: DictConfig) -> Settings:
     _check_offline(settings)
     _check_worlds(settings)
     return settings
+
+
+def identity(cfg: DictConfig, nodes: Mapping[str, DictConfig]) -> dict[str, Any]:
+    """Return the values that a run's checkpoints depend on, flat; budgets and evaluations may change on resume."""
+    scalars = ("seed", "num_envs", "horizon", "warmup_decisions", "batch_size", "utd", "offline_data", "offline_share")
+    plain: dict[str, Any] = {group: OmegaConf.to_container(node, resolve=True) for group, node in nodes.items()}
+    groups = {f"{group}.{key}": value for group, node in plain.items() for key, value in node.items()}
+    return {**{name: cfg.get(name) for name in scalars}, **groups}
+
+
+def resume_options(cfg: DictConfig) -> dict[str, Any]:
+    """Return `other`, `keep` and `minutes` of `Checkpointer`.
+
+    Raises ValueError for numbers out of range, FileNotFoundError where `resume` is not the folder of a run.
+    """
+    keep, minutes = cfg.keep_checkpoints, cfg.checkpoint_minutes
+    if not isinstance(keep, int) or keep < 1:
+        raise ValueError(f"keep_checkpoints={keep} must be at least 1, so that a run can be continued")
+    if minutes is not None and (not isinstance(minutes, int | float) or minutes < 0):
+        raise ValueError(f"checkpoint_minutes={minutes} must be 0 or more, or null for none by the clock")
+    if cfg.resume is not None and not RunFolder(Path(cfg.resume)).any_config.is_file():
+        raise FileNotFoundError(f"resume={cfg.resume} is not the folder of a run; type one that train.py made")
+    return {"keep": keep, "minutes": minutes, "other": None if cfg.resume is None else Path(cfg.resume)}
 
 
 def _check_offline(settings: Settings) -> None:

@@ -1,56 +1,64 @@
-"""Signals that ask a run to make room: they set a flag, and the run stops where it can go on later.
+"""Signals that end a run: they set a flag, and the run stops after its round with a checkpoint.
 
-SIGTERM | SIGUSR2 -> Signals.asked -> (checkpoint) -> Stopped -> the handler that was there before, e.g. submitit's
+SIGTERM | SIGUSR2 | SIGINT -> Signals.requested -> (checkpoint) -> Stopped -> the previous handler, e.g. submitit's
 """
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-ASKING = (signal.SIGTERM, signal.SIGUSR2)
+HANDLED = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 
 
 class Stopped(SystemExit):
-    """The run ends here because a signal asked for it; the exit code is the shell's for that signal, 128 + number."""
+    """The run stops because of a signal; the exit code is the shell's for that signal, 128 + number."""
 
 
 class Signals:
-    """Listens while its block runs. Left by `Stopped`, it hands the signal on: submitit's handler requeues the job."""
+    """Handles signals while its block runs; left by `Stopped`, it calls the previous handler: submitit's requeues."""
 
     def __init__(self) -> None:
-        self.asked: signal.Signals | None = None
-        self._before: dict[signal.Signals, Any] = {}
+        self.requested: signal.Signals | None = None
+        self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Signals:
-        if threading.current_thread() is threading.main_thread():  # Python lets no other thread listen
-            self._before = {number: signal.signal(number, self._note) for number in ASKING}
+        if threading.current_thread() is threading.main_thread():  # Python lets no other thread handle signals
+            self._previous = {number: signal.signal(number, self._handle) for number in HANDLED}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if isinstance(error, Stopped) and self.asked is not None:
-                self._hand_on(self._before.get(self.asked))
+            if isinstance(error, Stopped) and self.requested not in (None, signal.SIGINT):
+                self._call_previous()
         finally:
-            for number, handler in self._before.items():
+            for number, handler in self._previous.items():
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
-    def _hand_on(self, handler: Any) -> None:
-        """Call a handler undisturbed: SLURM may send a signal again while submitit's requeues."""
-        for number in self._before:
+    def _call_previous(self) -> None:
+        """Call the previous handler undisturbed: SLURM may send a signal again while submitit's requeues."""
+        handler = None if self.requested is None else self._previous.get(self.requested)
+        for number in self._previous:
             signal.signal(number, signal.SIG_IGN)
         if callable(handler):
-            handler(self.asked, None)
+            handler(self.requested, None)
 
-    def stop_if_asked(self) -> None:
+    def stop_if_requested(self) -> None:
         """Raise `Stopped` if a signal has come."""
-        if self.asked is not None:
-            raise Stopped(128 + self.asked)
+        if self.requested is not None:
+            raise Stopped(128 + self.requested)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked != signal.SIGUSR2:  # which asks to go on elsewhere: a SIGTERM that follows must not undo it
-            self.asked = signal.Signals(number)
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            if self.requested == signal.SIGINT:
+                raise KeyboardInterrupt
+            print("\nstopping after this round with a checkpoint; press Ctrl-C again to stop at once", file=sys.stderr)
+        if (
+            self.requested != signal.SIGUSR2
+        ):  # which requests to continue elsewhere: a SIGTERM after it must not undo it
+            self.requested = signal.Signals(number)

@@ -1,56 +1,224 @@
-"""What train.py does, in order: base policy, training, steered policy on the same worlds, report."""
+"""The story of a run: evaluate the base policy, train, evaluate the steered policy in the same worlds, report."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dsrl.evaluation import report, video
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from dsrl.evaluation import report, summary, video
 from dsrl.evaluation.collapse import naming_kept
-from dsrl.evaluation.episodes import Act, Evaluation, base_noise, chosen_noise, paired, prior_noise
-from dsrl.evaluation.episodes import evaluate as play
-from dsrl.evaluation.report import shown as shown
-from dsrl.logging import Logger
-from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.evaluation.episodes import Evaluation
+from dsrl.evaluation.noise_sources import Act, base_noise, evaluation_noise, prior_noise
+from dsrl.interfaces import Searcher
 from dsrl.run import provenance
+from dsrl.run.build import build, build_loggers, check_budget, with_offline_data
 from dsrl.run.console import Screen, clock
-from dsrl.run.folder import RunFolder, write_json
-from dsrl.run.monitor import Training
-from dsrl.run.resume import Continuation
+from dsrl.run.errors import one_sentence, user_errors
+from dsrl.run.files import write_json
+from dsrl.run.final_evaluation import build_simulation, play, record_video
+from dsrl.run.folder import RunFolder
+from dsrl.run.monitor import Logger, Monitor
+from dsrl.run.parts import Parts
+from dsrl.run.resume import Checkpointer
+from dsrl.run.settings import resume_options
 from dsrl.run.signals import Signals, Stopped
+from dsrl.training.metrics import Counters
+from dsrl.training.successive_halving import SuccessiveHalving
+from dsrl.training.trainer import Trainer
 
-if TYPE_CHECKING:
-    from dsrl.run.build import Parts
+
+def train(cfg: DictConfig) -> float:
+    """Run one experiment in Hydra's run folder; returns the steered success rate (or mean return)."""
+    with one_sentence(), Signals() as signals:
+        screen, folder = Screen(), RunFolder(Path(HydraConfig.get().runtime.output_dir))
+        with folder.claimed(), folder.noting_failure():
+            screen.phase(f"run folder {folder.path}; loading task and policy …")
+            parts = with_offline_data(build(cfg, screen.phase), screen.phase)
+            check_budget(parts, screen.phase)
+            with user_errors():
+                checkpointer = make_checkpointer(parts, folder, screen, signals, **resume_options(cfg))
+            stored = folder.finished(requested(parts, checkpointer))
+            if stored is not None:
+                screen.phase(f"finished before ({folder.summary}); to run it again, name another hydra.run.dir")
+                return report.score_of(stored["steered"])
+            loggers = build_loggers(cfg)
+            folder.write_configs(_configs(cfg))
+            with screen.logging_to(folder.log):
+                return steer(parts, folder, loggers, screen, checkpointer)
 
 
-def train(
-    parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, thread: Continuation | None = None
+def steer(
+    parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, checkpointer: Checkpointer | None = None
 ) -> float:
-    """The whole run; leaves summary, checkpoints, picture and video in `folder` and returns the steered score.
+    """Evaluate, train and evaluate again, from the beginning or from `checkpointer`'s previous state.
 
-    It goes on where `thread` says, by default from the newest checkpoint in `folder`; where `folder` holds the summary
-    of the very run that is asked for, that stands. Raises `Stopped` on a signal.
+    Leaves summary, checkpoints, plot and video in `folder` and returns the steered score. Raises `Stopped` on a signal.
     """
-    thread = thread or make_thread(parts, folder, screen, Signals(), keep=1, minutes=None, other=None)
-    former = folder.finished(_asked(parts, thread))
-    if former is not None:
-        screen.phase(f"finished before ({folder.summary}); to run it again, name another hydra.run.dir")
-        for logger in loggers:
-            logger.close()
-        return report.score_of(former["steered"])
+    checkpointer = checkpointer or make_checkpointer(parts, folder, screen, Signals(), keep=1, minutes=None, other=None)
     try:
-        return _train(parts, folder, loggers, screen, thread)
+        return _steer(parts, folder, loggers, screen, checkpointer)
     except Stopped:
-        screen.phase(thread.farewell())
+        screen.phase(checkpointer.stop_message())
+        raise
+    finally:
         for logger in loggers:
             logger.close()
-        raise
 
 
-def make_thread(
+def _steer(
+    parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, checkpointer: Checkpointer
+) -> float:
+    settings, signals = parts.settings, checkpointer.signals
+    write_json(folder.environment, provenance.environment())
+    monitor = Monitor(parts, folder, loggers, screen)
+    monitor.load_state_dict(checkpointer.previous_run)
+    checkpointer.include(monitor.state_dict)
+    monitor.setup_seconds = build_simulation(parts, screen)
+    signals.stop_if_requested()
+
+    results = _evaluate_base(parts, screen, checkpointer) if parts.policy_sha256() else {}
+    monitor.base = results.get("base")
+    with naming_kept(folder.checkpoint("best").parent), monitor.training():
+        counters = _loop(parts, monitor, checkpointer).train()
+
+    screen.phase(f"steered policy (best checkpoint) on {settings.eval_episodes} test worlds …")
+    parts.algorithm.load_state_dict(folder.load("best"))
+    steered = evaluation_noise(parts.algorithm, parts.noise, best_of=settings.best_of)
+    worlds: dict[str, int] = {"episodes": settings.eval_episodes, "first_seed": settings.test_seed}
+    results["steered"] = play(parts, steered, screen, **worlds, signals=signals)
+
+    if settings.plot:
+        report.draw_learning_curve(folder.learning_curve, monitor.curve, monitor.base, results["steered"])
+    filmed = monitor.base is not None and _record_videos(parts, folder, steered, screen)
+    _log_results(folder, loggers, results, counters, filmed=filmed)
+    write_json(folder.summary, _summary(parts, monitor, checkpointer, results, counters))
+    _conclude(folder, results, monitor.seconds, screen)
+    return results["steered"].score
+
+
+def _loop(parts: Parts, monitor: Monitor, checkpointer: Checkpointer) -> Trainer | SuccessiveHalving:
+    """Build the training loop of the algorithm's kind."""
+    settings = parts.settings
+    if isinstance(parts.algorithm, Searcher):
+        return SuccessiveHalving(
+            parts.env,
+            parts.algorithm,
+            monitor,
+            decisions=settings.decisions,
+            seed=settings.seed,
+            checkpointer=checkpointer,
+        )
+    return Trainer(
+        parts.env,
+        parts.algorithm,
+        monitor,
+        decisions=settings.decisions,
+        warmup_decisions=settings.warmup_decisions,
+        utd=settings.utd,
+        batch_size=settings.batch_size,
+        buffer_size=settings.buffer_size,
+        eval_every=settings.eval_every,
+        seed=settings.seed,
+        offline=parts.offline,
+        offline_updates=settings.offline_updates,
+        offline_share=settings.offline_share,
+        checkpointer=checkpointer,
+    )
+
+
+def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> dict[str, Evaluation]:
+    """Evaluate the unsteered policy under its own noise, and under the noise that the actor will be able to choose."""
+    settings = parts.settings
+    worlds: dict[str, int] = {"episodes": settings.eval_episodes, "first_seed": settings.test_seed}
+    bound = parts.noise.magnitude if parts.algorithm.bounded else float("inf")
+    within = f"within ±{bound:g}" if parts.algorithm.bounded else "unbounded"
+
+    def played() -> dict[str, Evaluation]:
+        signals = checkpointer.signals
+        screen.phase(f"base policy on {settings.eval_episodes} test worlds, independent N(0, I) noise …")
+        base = play(parts, base_noise(parts.policy.noise_shape), screen, **worlds, signals=signals)
+        screen.phase(f"base policy on the same worlds, N(0, I) through the actor's noise ({within}) …")
+        prior = play(parts, prior_noise(parts.noise, bound), screen, **worlds, signals=signals)
+        return {"base": base, "base_actor_noise": prior}
+
+    key = {"test_seed": settings.test_seed, "eval_episodes": settings.eval_episodes}
+    results = checkpointer.base_results(key, played)
+    base, prior = results["base"], results["base_actor_noise"]
+    difference = f"{prior.score - base.score:+.1%}" if base.successes else f"{prior.score - base.score:+.2f}"
+    screen.phase(f"base policy: {report.shown(base)}; with the actor's noise: {report.shown(prior)} ({difference})")
+    return results
+
+
+def _record_videos(parts: Parts, folder: RunFolder, steered: Act, screen: Screen) -> bool:
+    """Record the first test worlds under both policies; returns False for a task that cannot be filmed."""
+    num = min(parts.settings.video_episodes, len(parts.env), parts.settings.eval_episodes)
+    if not num or not video.can_film(parts.task):
+        return False
+    screen.phase(f"recording a video of {num} of these worlds …")
+    seeds = range(parts.settings.test_seed, parts.settings.test_seed + num)
+    record_video(folder.video, parts, [base_noise(parts.policy.noise_shape), steered], seeds)
+    return True
+
+
+def _log_results(
+    folder: RunFolder,
+    loggers: Sequence[Logger],
+    results: Mapping[str, Evaluation],
+    counters: Counters,
+    *,
+    filmed: bool,
+) -> None:
+    for logger in loggers:
+        logger.log({f"final/{name}": result.score for name, result in results.items()}, counters.env_steps)
+        if filmed:
+            logger.video("base_vs_steered", folder.video, counters.env_steps)
+
+
+def _summary(
+    parts: Parts, monitor: Monitor, checkpointer: Checkpointer, results: Mapping[str, Evaluation], counters: Counters
+) -> dict[str, Any]:
+    """Return the content of summary.json."""
+    base, prior, steered = (results.get(name) for name in ("base", "base_actor_noise", "steered"))
+    assert steered is not None
+    return {
+        "base": base and summary.summary(base),
+        "base_under_actor_noise": prior and summary.summary(prior),
+        "steered": summary.summary(steered),
+        "paired": base and summary.paired(base, steered),
+        "by_instruction": {
+            "base": base and summary.by_instruction(base),
+            "steered": summary.by_instruction(steered),
+        },
+        "env_steps": counters.env_steps,
+        "decisions": counters.decisions,
+        "gradient_steps": counters.gradient_steps,
+        "training_episodes": counters.episodes,
+        "collapse": monitor.collapse,
+        "wall_time_s": monitor.seconds,
+        "setup_time_s": monitor.setup_seconds,
+        "policy_sha256": {"before": checkpointer.identity["policy_sha256"], "after": parts.policy_sha256()},
+        "seed": parts.settings.seed,
+        "packages": provenance.package_versions(),
+        "requested": requested(parts, checkpointer),
+    }
+
+
+def _conclude(folder: RunFolder, results: Mapping[str, Evaluation], seconds: float, screen: Screen) -> None:
+    """Print the table, the places of all files, and the next command."""
+    screen.print(report.summary_table(results))
+    screen.phase(f"done after {clock(seconds)} of work besides building the simulation")
+    pictures = [path for path in (folder.learning_curve, folder.video) if path.is_file()]
+    screen.print(f"pictures:       {'  '.join(map(str, pictures))}")
+    screen.print(f"numbers:        {folder.summary}")
+    screen.print(f"evaluate again: python eval.py {folder.eval_option}")
+
+
+def make_checkpointer(
     parts: Parts,
     folder: RunFolder,
     screen: Screen,
@@ -59,155 +227,22 @@ def make_thread(
     keep: int,
     minutes: float | None,
     other: Path | None,
-) -> Continuation:
-    """What the run goes on from, see `Continuation`; checkpoints are those of one policy's weights."""
-    identity = {**parts.identity, "policy_sha256": policy_sha256(parts)}
-    return Continuation(folder, identity, signals, screen.phase, keep=keep, minutes=minutes, other=other)
+) -> Checkpointer:
+    """Build the run's `Checkpointer`; checkpoints belong to one policy's weights."""
+    identity = {**parts.identity, "policy_sha256": parts.policy_sha256()}
+    return Checkpointer(folder, identity, signals, screen.phase, keep=keep, minutes=minutes, other=other)
 
 
-def _train(parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, thread: Continuation) -> float:
-    settings, sha256_before = parts.settings, thread.identity["policy_sha256"]
-    write_json(folder.environment, provenance.environment())
-    training = Training(parts, folder, loggers, screen, thread)
-    training.setup_seconds = build_simulation(parts, screen)
-    thread.signals.stop_if_asked()
+def requested(parts: Parts, checkpointer: Checkpointer) -> dict[str, Any]:
+    """Return all values that a run's results depend on, but the code."""
+    return {**checkpointer.identity, **asdict(parts.settings)}
 
-    bounded = training.algorithm.bounded
-    base, base_boxed = _evaluate_base(parts, screen, thread, bounded=bounded) if sha256_before else (None, None)
-    training.base = base
-    with naming_kept(folder.checkpoint("best").parent):
-        counters = training.run()
 
-    screen.phase(f"steered policy (best checkpoint) on {settings.eval_episodes} test worlds …")
-    training.algorithm.load_state_dict(folder.load("best"))
-
-    def steered_act(env: NoiseActionEnv) -> Act:
-        return chosen_noise(env, training.algorithm, parts.noise, best_of=settings.best_of)
-
-    steered = play_final(parts, steered_act(parts.env), screen, signals=thread.signals)
-    report.draw_learning_curve(folder.learning_curve, training.curve, base, steered)
-    filmed = base is not None and _film(parts, folder, steered_act, screen)
-
-    seconds = training.seconds
-    summary = {
-        "base": base and base.summary(),
-        "base_under_actor_noise": base_boxed and base_boxed.summary(),
-        "steered": steered.summary(),
-        "paired": base and paired(base, steered),
-        "by_instruction": {"base": base and base.by_instruction(), "steered": steered.by_instruction()},
-        "env_steps": counters.env_steps,
-        "decisions": counters.decisions,
-        "gradient_steps": counters.gradient_steps,
-        "training_episodes": counters.episodes,
-        "collapse": training.collapse,
-        "wall_time_s": seconds,
-        "setup_time_s": training.setup_seconds,
-        "policy_sha256": {"before": sha256_before, "after": policy_sha256(parts)},
-        "seed": settings.seed,
-        "packages": report.package_versions(),
-        "asked": _asked(parts, thread),
+def _configs(cfg: DictConfig) -> dict[str, str]:
+    """Return the files that Hydra itself would write, before the checks, into `.hydra`."""
+    hydra: Any = HydraConfig.instance().cfg
+    return {
+        "config.yaml": OmegaConf.to_yaml(cfg),
+        "hydra.yaml": OmegaConf.to_yaml(hydra),
+        "overrides.yaml": OmegaConf.to_yaml(hydra.hydra.overrides.task),
     }
-    results = {"base": base, "base, actor's noise": base_boxed, "steered": steered}
-    known = {name: result for name, result in results.items() if result is not None}
-    for logger in loggers:
-        logger.log({f"final/{name}": result.score for name, result in known.items()}, counters.env_steps)
-        if filmed:
-            logger.video("base_vs_steered", folder.video, counters.env_steps)
-        logger.close()
-    write_json(folder.summary, summary)
-    _conclude(folder, known, seconds, screen)
-    return steered.score
-
-
-def _asked(parts: Parts, thread: Continuation) -> dict[str, Any]:
-    """All that a run's results depend on, but the code."""
-    return {**thread.identity, **asdict(parts.settings)}
-
-
-def policy_sha256(parts: Parts) -> str | None:
-    """The digest of the policy's weights; None for a policy that has none, so that there is no base to steer."""
-    digest: Callable[[], str] | None = getattr(parts.policy, "policy_sha256", None)
-    return None if digest is None else digest()
-
-
-def _evaluate_base(
-    parts: Parts, screen: Screen, thread: Continuation, *, bounded: bool
-) -> tuple[Evaluation, Evaluation]:
-    """The unsteered policy: under its own noise, and under the noise that the actor will be able to choose."""
-    settings = parts.settings
-    within = f"within ±{parts.noise.magnitude}" if bounded else "unbounded"
-
-    def played() -> dict[str, Evaluation]:
-        screen.phase(f"base policy on {settings.eval_episodes} test worlds, independent N(0, I) noise …")
-        base = play_final(parts, base_noise(parts.policy.noise_shape), screen, signals=thread.signals)
-        screen.phase(f"base policy on the same worlds, N(0, I) as the actor gives noise ({within}) …")
-        act = prior_noise(parts.noise, bounded=bounded)
-        return {"base": base, "boxed": play_final(parts, act, screen, signals=thread.signals)}
-
-    results = thread.base({"test_seed": settings.test_seed, "eval_episodes": settings.eval_episodes}, played)
-    base, boxed = results["base"], results["boxed"]
-    difference = f"{boxed.score - base.score:+.1%}" if base.successes else f"{boxed.score - base.score:+.2f}"
-    screen.phase(f"base policy: {shown(base)}; with the actor's noise: {shown(boxed)} ({difference})")
-    return base, boxed
-
-
-def build_simulation(parts: Parts, screen: Screen) -> float:
-    """Start what is heavy and return the seconds that took; it happens once per machine or process."""
-    begin = time.monotonic()
-    screen.phase("building the simulation …")
-    parts.env.reset(seeds=list(range(len(parts.env))))
-    seconds = time.monotonic() - begin
-    screen.phase(f"simulation ready after {clock(seconds)}")
-    return seconds
-
-
-def play_final(
-    parts: Parts,
-    act: Act,
-    screen: Screen,
-    *,
-    episodes: int | None = None,
-    first_seed: int | None = None,
-    signals: Signals | None = None,
-) -> Evaluation:
-    """The final evaluation with a live line; without `episodes` and `first_seed`, those of the settings.
-
-    Raises `Stopped` where `signals` asks for it.
-    """
-    episodes = episodes or parts.settings.eval_episodes
-    first_seed = parts.settings.test_seed if first_seed is None else first_seed
-    with screen.live("evaluation", episodes, "episodes") as line:
-
-        def on_progress(so_far: Evaluation) -> None:
-            line.update(len(so_far.seeds), shown(so_far))
-            if signals is not None:
-                signals.stop_if_asked()
-
-        return play(parts.env, act, episodes=episodes, first_seed=first_seed, on_progress=on_progress)
-
-
-def _film(parts: Parts, folder: RunFolder, steered: Callable[[NoiseActionEnv], Act], screen: Screen) -> bool:
-    """Replay the first test worlds under both policies and film them; False where there is nothing to see."""
-    num = min(parts.settings.video_episodes, len(parts.env), parts.settings.eval_episodes)
-    if not num or not video.can_film(parts.task):
-        return False
-    screen.phase(f"filming {num} of these worlds …")
-    films = []
-    for make_act in (lambda env: base_noise(parts.policy.noise_shape), steered):
-        film = video.Film(parts.task, num)
-        env = NoiseActionEnv(film, parts.policy, parts.noise, parts.env.horizon)
-        play(env, make_act(env), episodes=num, first_seed=parts.settings.test_seed)
-        films.append(film)
-    seeds = range(parts.settings.test_seed, parts.settings.test_seed + num)
-    video.write_mp4(folder.video, video.side_by_side(films[0], films[1], seeds))
-    return True
-
-
-def _conclude(folder: RunFolder, results: Mapping[str, Evaluation], seconds: float, screen: Screen) -> None:
-    """The table, where everything lies and what to type next."""
-    screen.console.print(report.summary_table(results))
-    screen.phase(f"done after {clock(seconds)} of work besides building the simulation")
-    pictures = [path for path in (folder.learning_curve, folder.video) if path.is_file()]
-    screen.console.print(f"pictures:       {'  '.join(map(str, pictures))}")
-    screen.console.print(f"figures:        {folder.summary}")
-    screen.console.print(f"evaluate again: python eval.py run={folder.path}")

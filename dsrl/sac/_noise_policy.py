@@ -49,17 +49,16 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
         return squashed_sample(mean, log_std, torch.randn_like(mean))
 
     @torch.no_grad()
-    def act(self, features: Floats, normal: Floats | None = None) -> Floats:
-        """Noise vectors w [n, dim] in the noise box for features [n, F].
+    def act(self, features: Tensor, normal: Tensor | None = None) -> Tensor:
+        """Choose noise vectors w [n, dim] in the noise box for features [n, F]; on the CPU.
 
         Deterministic, w = b·tanh μ, without `normal`; with standard normal draws [n, dim], w = b·tanh(μ + σ·normal).
         The caller draws, so that a draw can belong to a world and a decision, whatever batch they are in.
         """
         mean, log_std = self.actor(self.standardise(features))
         if normal is not None:
-            mean = mean + log_std.exp() * torch.as_tensor(normal, dtype=mean.dtype, device=mean.device)
-        noise: Floats = (self.magnitude * torch.tanh(mean)).cpu().numpy()
-        return noise
+            mean = mean + log_std.exp() * normal.to(mean)
+        return (self.magnitude * torch.tanh(mean)).cpu()
 
 
 def squashed_sample(mean: Tensor, log_std: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,9 +18,8 @@ Replay need not know any noise: base-policy play, demonstrations and steered pla
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,19 +29,13 @@ from tianshou.algorithm.optim import OptimizerFactory
 from tianshou.data import ReplayBuffer
 from torch import Tensor
 
+from dsrl.interfaces import Decoder, Encoding, Replay
 from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
 from dsrl.sac._noise_policy import NoisePolicy, prior_std
 from dsrl.sac._options import adam, initial_temperature, tuned_entropy
 from dsrl.sac.dsrl_sac import DSRLSAC
 
 REPLAYS = ("context", "exact_context", "observation")
-
-
-class Decoder(Protocol):
-    """The frozen policy behind its noise parametrisation, applied to what replay keeps of earlier looks."""
-
-    def __call__(self, features: Tensor, context: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
-        """Chunks [B, horizon, A] for features [B, F], context [B, ...] and noise vectors w [B, dim], of any length."""
 
 
 @dataclass(kw_only=True)
@@ -63,7 +56,7 @@ class DSRLNA(DSRLSAC):
         noise_critics: StackedCritics,
         chunk_scaler: FeatureScaler,
         decoder: Decoder,
-        replay: str,
+        replay: Replay,
         temperature: Temperature,
         target_entropy: float | None,
         optimisers: tuple[OptimizerFactory, OptimizerFactory, OptimizerFactory],
@@ -104,14 +97,15 @@ class DSRLNA(DSRLSAC):
         return stats + self._distil(buffer, batch_size, self.noise_critic_grad_steps if updates else 0)
 
     @torch.no_grad()
-    def chunk_values(self, features: Tensor, context: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
-        """Online Q^A_j(s, π_dp(s, w)) [E, B] for raw features [B, F] and noise vectors w [B, dim]."""
-        values: Tensor = self.critic(self.policy.standardise(features), self._decoded(features, context, vectors))
+    def chunk_values(self, encoding: Encoding, vectors: Tensor) -> Tensor:
+        """Return online Q^A_j(s, π_dp(s, w)) [E, B] at an encoding [B] and noise vectors w [B, dim]."""
+        chunk = self.decoder.decode(encoding, vectors)
+        values: Tensor = self.critic(self.policy.standardise(encoding.features), self._flat(chunk))
         return values
 
     @torch.no_grad()
     def noise_values(self, features: Tensor, vectors: Tensor) -> Tensor:
-        """Q^W_j(s, w/b) [E, B] for raw features [B, F] and noise vectors w [B, dim]."""
+        """Return Q^W_j(s, w/b) [E, B] for raw features [B, F] and noise vectors w [B, dim]."""
         values: Tensor = self.noise_critic(self.policy.standardise(features), vectors / self.policy.magnitude)
         return values
 
@@ -123,10 +117,12 @@ class DSRLNA(DSRLSAC):
 
     def _distillation_step(self, buffer: ReplayBuffer, indices: Any) -> Tensor:
         features = self._tensor(buffer.obs[indices])
-        context = self._context(buffer.info, "context", indices)
         vectors = torch.randn(len(features), self.policy.action_space.shape[0], device=features.device)
-        targets = self.chunk_values(features, context, vectors)
-        values = self.noise_critic(self.policy.standardise(features), vectors / self.policy.magnitude)
+        scaled = self.policy.standardise(features)
+        with torch.no_grad():
+            chunk = self.decoder.decode_replayed(features, buffer.info, "before", indices, vectors)
+            targets = self.critic(scaled, self._flat(chunk))
+        values = self.noise_critic(scaled, vectors / self.policy.magnitude)
         loss: Tensor = 0.5 * (values - targets).square().mean(1).sum()
         self.noise_critic_optim.step(loss)
         return loss.detach()
@@ -147,9 +143,9 @@ class DSRLNA(DSRLSAC):
         value: Tensor = -self.temperature.value * log_prob
         on = np.flatnonzero(~np.asarray(batch.terminated, dtype=bool))
         if len(on):
-            context = self._context(batch.info, "next_context", on)
-            chunk = self._decoded(features[on], context, self.policy.magnitude * noise[on])
-            value[on] += self.critic_old(scaled[on], chunk).amin(0)
+            vectors = self.policy.magnitude * noise[on]
+            chunk = self.decoder.decode_replayed(features[on], batch.info, "after", on, vectors)
+            value[on] += self.critic_old(scaled[on], self._flat(chunk)).amin(0)
         return value
 
     @property
@@ -160,17 +156,9 @@ class DSRLNA(DSRLSAC):
         super()._fit_scaling(buffer, indices)
         self.chunk_scaler.fit(self._tensor(buffer.info.chunk[indices]).flatten(1))
 
-    def _decoded(self, features: Tensor, context: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
-        return self._flat(self.decoder(features, context, vectors))
-
     def _flat(self, chunk: Tensor) -> Tensor:
         scaled: Tensor = self.chunk_scaler(chunk.flatten(1))
         return scaled
-
-    def _context(self, info: Any, name: str, indices: Any = slice(None)) -> dict[str, Tensor]:
-        """A kept context as tensors, under the policy's own names; empty for policies that have none."""
-        kept = info.get(name, {}).items()
-        return {key.removeprefix("look_"): torch.as_tensor(value[indices]) for key, value in kept}
 
 
 def build_dsrl_na(
@@ -184,7 +172,7 @@ def build_dsrl_na(
     activation: str,
     num_critics: int,
     noise_critic_grad_steps: int,
-    replay: str,
+    replay: Replay,
     alpha: float | Literal["auto"],
     initial_alpha: float,
     target_entropy: float | Literal["auto"],
@@ -198,9 +186,8 @@ def build_dsrl_na(
 ) -> DSRLNA:
     """DSRL-NA for features [F], the noise box [dim] and executed chunks of `chunk_shape` (horizon, A); see DSRL-SAC.
 
-    `decoder` decodes replayed looks; `replay` says what is kept of them: their `context` (in half precision, where that
-    saves something), `exact_context`, or `observation`, which is encoded again. Raises ValueError for values out of
-    range.
+    `decoder` decodes noise at live and replayed states; `replay` selects the data that is stored of a state (see
+    `dsrl.interfaces.Replay`). Raises ValueError for values out of range.
     """
     if replay not in REPLAYS:
         raise ValueError(f"sac.replay is {replay!r}; choose one of {', '.join(REPLAYS)}")

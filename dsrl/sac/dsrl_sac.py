@@ -25,8 +25,9 @@ from tianshou.algorithm.optim import OptimizerFactory
 from tianshou.data import ReplayBuffer
 from torch import Tensor
 
+from dsrl.interfaces import Replay
 from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
-from dsrl.sac._noise_policy import Floats, NoisePolicy, prior_std
+from dsrl.sac._noise_policy import NoisePolicy, prior_std
 from dsrl.sac._options import adam, initial_temperature, tuned_entropy
 
 
@@ -45,7 +46,7 @@ class SACStats(TrainingStats):  # type: ignore[misc]  # tianshou is not followed
 class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou is not followed
     """tianshou's SAC with E stacked critics, exact update order and a critic warm-up. Replay holds u in [-1, 1]."""
 
-    replay = "noise"  # what replay keeps of a decision
+    replay: Replay = "noise"
     bounded = True  # whether its noise stays within ±magnitude, that of the warm-up too
 
     def __init__(
@@ -80,9 +81,9 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         """
         return not self.policy.actor.head.weight.any()
 
-    def act(self, features: Floats, normal: Floats | None = None) -> Floats:
-        """Noise vectors w [n, dim] for features [n, F], deterministic without `normal`; see `NoisePolicy.act`."""
-        noise: Floats = self.policy.act(features, normal)
+    def act(self, features: Tensor, normal: Tensor | None = None) -> Tensor:
+        """Choose noise vectors w [n, dim] for features [n, F], see `NoisePolicy.act`; the mean without `normal`."""
+        noise: Tensor = self.policy.act(features, normal)
         return noise
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:

@@ -77,13 +77,10 @@ class ShiftPolicy(NoisePolicy):
         return (shift + torch.randn_like(shift)) / self.magnitude, shift.square().sum(-1)
 
     @torch.no_grad()
-    def act(self, features: Floats, normal: Floats | None = None) -> Floats:
-        """Noise vectors w [n, dim] for features [n, F]: Δ + ε with the draws `normal` as ε, Δ alone without."""
-        shift = self.actor(self.standardise(features))
-        if normal is not None:
-            shift = shift + torch.as_tensor(normal, dtype=shift.dtype, device=shift.device)
-        noise: Floats = shift.cpu().numpy()
-        return noise
+    def act(self, features: Tensor, normal: Tensor | None = None) -> Tensor:
+        """Choose noise vectors w [n, dim] for features [n, F]: Δ + ε with the draws `normal` as ε, Δ alone without."""
+        shift: Tensor = self.actor(self.standardise(features))
+        return (shift if normal is None else shift + normal.to(shift)).cpu()
 
     def map_action(self, act: Any) -> Floats:
         """w of u, without tianshou's clipping."""

@@ -156,13 +156,13 @@ class Tabletop(ABC):
         # The latest target again: were it the state, the arm would sink with gravity and let go of what it holds.
         return self._target.clone()
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """All worlds in mid-episode: what the simulator reads from one step to the next, and what is kept here."""
         own = {"elapsed": self._elapsed.clone(), "target": self._target.clone(), "named": self.named.clone()}
         generators = [generator.bit_generator.state for generator in self._generators]
         return {"scene": scene_state(self._scene), "generators": generators, **own}
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` told."""
         set_scene_state(self._scene, state["scene"])
         self._elapsed, self._target, self.named = (state[name].clone() for name in ("elapsed", "target", "named"))

@@ -75,7 +75,7 @@ class GymTask:
         success = self._success.clone() if self.has_success else None
         return Step(reward, self._terminated.clone(), self._truncated.clone(), success)
 
-    def state(self) -> dict[str, Any] | None:
+    def state_dict(self) -> dict[str, Any] | None:
         """All worlds as they are now; None for environments that hold what cannot be told (Box2D's memory)."""
         try:
             worlds = [_gym_state.told(env) for env in self._envs]
@@ -84,7 +84,7 @@ class GymTask:
         flags = [torch.from_numpy(self._ended.copy()), self._terminated, self._truncated, self._success]
         return {"worlds": worlds, "state": self._state.clone(), "flags": [flag.clone() for flag in flags]}
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` told."""
         for env, world in zip(self._envs, state["worlds"], strict=True):
             _gym_state.put(env, world)

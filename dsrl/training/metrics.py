@@ -1,15 +1,16 @@
-"""What training has been through: counts, and the returns and successes of the latest episodes."""
+"""Metrics of training: counters, returns and successes of the latest episodes, means over gradient steps."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
-from dsrl.run.files import Tree
-from dsrl.training.replay_format import Recorder
+from dsrl.interfaces import StateDict
 
 EPISODE_WINDOW = 64  # latest episodes behind train/success_rate and train/return
 
@@ -18,7 +19,7 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True)
 class Counters:
-    """Four clocks that must not be mixed; warm-up counts."""
+    """Four counts that must not be mixed; warm-up is included."""
 
     env_steps: int = 0  # control steps, summed over worlds, parked ones left out
     decisions: int = 0  # chunks begun, summed over worlds
@@ -26,20 +27,17 @@ class Counters:
     episodes: int = 0  # episodes ended
 
 
-class Diary:
-    """Counts, returns and successes, written down as each decision comes in."""
+class EpisodeStats:
+    """Counters, returns and successes, updated with each decision."""
 
-    def __init__(self, num_envs: int, has_success: bool, recorder: Recorder | None) -> None:
+    def __init__(self, num_envs: int, has_success: bool) -> None:
         self.counters = Counters()
-        self._recorder = recorder
         self._has_success = has_success
         self._returns = np.zeros(num_envs)
         self._latest: deque[tuple[float, bool]] = deque(maxlen=EPISODE_WINDOW)
 
-    def write(self, _: Any, rollout: Any) -> None:
-        """tianshou's step hook: one decision in every world, before it goes into the buffer."""
-        if self._recorder is not None:
-            self._recorder.write(rollout)
+    def update(self, rollout: Any) -> None:
+        """Add tianshou's rollout of one decision in every world."""
         self._returns += rollout.rew
         for world in np.flatnonzero(rollout.done):
             self._latest.append((float(self._returns[world]), bool(rollout.info.success[world])))
@@ -51,24 +49,72 @@ class Diary:
             episodes=self.counters.episodes + int(rollout.done.sum()),
         )
 
-    def state(self) -> Tree:
-        """All that it holds."""
-        return {"counters": asdict(self.counters), "returns": self._returns.tolist(), "latest": list(self._latest)}
+    def add_gradient_steps(self, num: int) -> None:
+        """Count `num` gradient steps."""
+        self.counters = replace(self.counters, gradient_steps=self.counters.gradient_steps + num)
 
-    def restore(self, state: Tree) -> None:
-        """Take over what another one held."""
-        self.counters = Counters(**state["counters"])
-        self._returns[:] = state["returns"]
-        self._latest.extend(state["latest"])
-
-    def forget_unfinished(self) -> None:
-        """All worlds were reset from outside."""
+    def drop_unfinished(self) -> None:
+        """Drop the returns of episodes that a reset of all worlds cut short."""
         self._returns[:] = 0.0
 
     def recent(self) -> Metrics:
-        """Mean return and success rate of the latest episodes; empty before the first has ended."""
+        """Return mean return and success rate of the latest episodes; empty before the first has ended."""
         if not self._latest:
             return {}
         returns, successes = zip(*self._latest, strict=True)
         recent = {"train/return": float(np.mean(returns))}
         return recent | {"train/success_rate": float(np.mean(successes))} if self._has_success else recent
+
+    def state_dict(self) -> StateDict:
+        """Return counters, returns so far and the latest episodes."""
+        return {"counters": asdict(self.counters), "returns": self._returns.tolist(), "latest": list(self._latest)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a `state_dict`."""
+        self.counters = Counters(**state["counters"])
+        self._returns[:] = state["returns"]
+        self._latest.extend(state["latest"])
+
+
+class UpdateStats:
+    """Means of tianshou's statistics over the gradient steps since the last call of `take`."""
+
+    def __init__(self) -> None:
+        self._rounds: list[Metrics] = []
+
+    def add(self, stats: Sequence[Any], gradient_steps: int) -> None:
+        """Add the statistics of one round; raises FloatingPointError for a number that is not finite."""
+        if stats:
+            self._rounds.append(checked_means(stats, gradient_steps))
+
+    def take(self) -> Metrics:
+        """Return the means over rounds and begin anew."""
+        names = dict.fromkeys(name for one in self._rounds for name in one)
+        means = {name: float(np.mean([one[name] for one in self._rounds if name in one])) for name in names}
+        self._rounds = []
+        return means
+
+    def state_dict(self) -> StateDict:
+        """Return the rounds so far."""
+        return {"rounds": self._rounds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a `state_dict`."""
+        self._rounds = list(state["rounds"])
+
+
+def checked_means(stats: Sequence[Any], gradient_steps: int) -> Metrics:
+    """Return the mean of each number over some gradient steps: one wait for the device, however many there were.
+
+    Raises FloatingPointError naming the first that is not finite.
+    """
+    rows = [one.get_loss_stats_dict() for one in stats]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [[torch.as_tensor(row[name]) for row in rows if name in row] for name in names]
+    means = torch.stack([torch.stack(column).mean() for column in columns])
+    for name, value in zip(names, means.tolist(), strict=True):
+        if not np.isfinite(value):
+            raise FloatingPointError(
+                f"{name} is {value} after {gradient_steps} gradient steps; lower the learning rates or scale the reward"
+            )
+    return {f"learn/{name}": value for name, value in zip(names, means.tolist(), strict=True)}

@@ -1,16 +1,16 @@
-"""Decisions that nobody took here: the actions of a LeRobotDataset, cut into chunks, enter replay with what was seen.
+"""Offline data: the actions of a LeRobotDataset, cut into chunks, enter replay as transitions.
 
     frames  o_0 a_0  o_1 a_1  …   ->   (o_0, a_0 … a_{h-1}, r, o_h), (o_h, …), …        h = horizon
 
-An episode counts up to its end for good: the first `next.success`; without that column the first `next.done`; without
-either, its last frame, as a demonstration that reaches its goal. `next.truncated` makes an end one of the clock.
-Rewards are `next.reward`, else 1 at the end for good. The last chunk of an episode is filled up with its last action,
-and an end by the clock bootstraps from the last frame that there is.
+An episode is used up to its termination: the first `next.success`; without that column the first `next.done`; without
+either, its last frame, as a demonstration that reaches its goal. `next.truncated` turns an end into a truncation.
+Rewards are `next.reward`, else 1 at termination. The last chunk of an episode is padded with its last action, and a
+truncation bootstraps from the last frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,21 +18,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dsrl.interfaces import Observation
+from dsrl.interfaces import Observation, Replay
 from dsrl.noise_action_env import Decision, NoiseActionEnv
 from dsrl.training.lerobot_columns import ACTION, DONE, IMAGES, REWARD, STATE, SUCCESS, TRUNCATED, dataset_named
+from dsrl.training.replay_buffer import Replay as ReplayBuffer
 from dsrl.training.replay_format import write_decision
 
-AT_ONCE = 64  # decisions whose looks are encoded together
+AT_ONCE = 64  # transitions whose states are encoded together
 Columns = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Cut:
-    """One chunk of an episode."""
+class ChunkTransition:
+    """One chunk of an episode with the frames before and after it."""
 
-    before: int  # the frame that was looked at
-    after: int  # the frame that came then; of an end for good, the same as before
+    before: int  # frame
+    after: int  # frame; at termination, the same as before
     chunk: NDArray[np.float32]  # [horizon, A]
     reward: float
     terminated: bool
@@ -40,40 +41,41 @@ class Cut:
     env_steps: int
 
 
-def cut_episode(columns: Columns, horizon: int, first: int = 0) -> list[Cut]:
-    """The chunks of one episode of L frames, whose first frame is number `first` of its dataset."""
+def cut_episode(columns: Columns, horizon: int, first: int = 0) -> list[ChunkTransition]:
+    """Cut one episode of L frames, whose first frame is number `first` of its dataset, into chunks."""
     actions = columns[ACTION].astype(np.float32).reshape(len(columns[ACTION]), -1)  # [L, A]
-    ended, for_good = _end(columns, len(actions))
-    rewards = columns[REWARD].reshape(-1) if REWARD in columns else np.eye(1, len(actions), ended)[0] * for_good
-    cuts = []
+    ended, terminates = _end(columns, len(actions))
+    rewards = columns[REWARD].reshape(-1) if REWARD in columns else np.eye(1, len(actions), ended)[0] * terminates
+    transitions = []
     for start in range(0, ended + 1, horizon):
         stop = min(start + horizon, ended + 1)
         chunk = actions[np.minimum(np.arange(start, start + horizon), stop - 1)]
         last = stop == ended + 1
-        terminated = last and for_good
+        terminated = last and terminates
         after = start if terminated else min(stop, len(actions) - 1)
         reward = float(rewards[start:stop].sum())
-        cuts.append(Cut(first + start, first + after, chunk, reward, terminated, last and not for_good, stop - start))
-    return cuts
+        ends = terminated, last and not terminates
+        transitions.append(ChunkTransition(first + start, first + after, chunk, reward, *ends, stop - start))
+    return transitions
 
 
 def _end(columns: Columns, length: int) -> tuple[int, bool]:
-    """The frame with which an episode ends, and whether it ends for good."""
+    """Return the last frame of an episode, and whether it terminates there."""
     name = next((name for name in (SUCCESS, DONE) if name in columns), None)
     if name is None:
         return length - 1, True
     ends = np.flatnonzero(columns[name].reshape(-1))
     if not len(ends):
         return length - 1, False
-    by_the_clock = TRUNCATED in columns and bool(columns[TRUNCATED].reshape(-1)[ends[0]])
-    return int(ends[0]), not by_the_clock
+    truncated = TRUNCATED in columns and bool(columns[TRUNCATED].reshape(-1)[ends[0]])
+    return int(ends[0]), not truncated
 
 
-class Recorded:
-    """The decisions of a dataset, for replay."""
+class OfflineData:
+    """The transitions of a dataset, for replay."""
 
     def __init__(self, dataset: str, env: NoiseActionEnv) -> None:
-        """Reads all but images of the LeRobotDataset `dataset`, a folder or a hub id.
+        """Read all but images of the LeRobotDataset `dataset`, a folder or a hub id.
 
         Raises ValueError or FileNotFoundError, with one sentence, where it does not fit the task of `env`.
         """
@@ -87,51 +89,51 @@ class Recorded:
         episodes = self._data.meta.episodes
         bounds = zip(episodes["dataset_from_index"], episodes["dataset_to_index"], strict=True)
         parts = [({name: values[a:b] for name, values in columns.items()}, int(a)) for a, b in bounds]
-        self.cuts = [cut for part, first in parts for cut in cut_episode(part, env.horizon, first)]
+        self.transitions = [one for part, first in parts for one in cut_episode(part, env.horizon, first)]
         self.num_episodes = len(parts)
 
     def __len__(self) -> int:
-        """How many decisions there are."""
-        return len(self.cuts)
+        """Return the number of transitions."""
+        return len(self.transitions)
 
     @property
     def successes(self) -> int:
-        """How many episodes end for good, with a reward."""
-        return sum(cut.terminated and cut.reward > 0 for cut in self.cuts)
+        """The number of episodes that terminate with a reward."""
+        return sum(one.terminated and one.reward > 0 for one in self.transitions)
 
-    def write(self, replay: str, add: Callable[[Any], None]) -> None:
-        """Hand all decisions to `add` as tianshou's rollouts, with what `replay` keeps of looks."""
+    def write(self, replay: Replay, buffer: ReplayBuffer) -> None:
+        """Add all transitions to `buffer`, with the data that `replay` stores of states."""
         for start in range(0, len(self), AT_ONCE):
-            add(self._rollout(self.cuts[start : start + AT_ONCE], replay))
+            buffer.add_offline(self._rollout(self.transitions[start : start + AT_ONCE], replay))
 
     @torch.no_grad()
-    def _rollout(self, cuts: Sequence[Cut], replay: str) -> Any:
+    def _rollout(self, part: Sequence[ChunkTransition], replay: Replay) -> Any:
         from tianshou.data import Batch
 
-        frames = sorted({frame for cut in cuts for frame in (cut.before, cut.after)})
-        seen = self._observed(frames)
-        encoding = self.env.policy.encode(seen)
+        frames = sorted({frame for one in part for frame in (one.before, one.after)})
+        observation = self._observation(frames)
+        encoding = self.env.policy.encode(observation)
         lost = ~torch.isfinite(encoding.features).all(1)
         if lost.any():
             raise FloatingPointError(
                 f"features of frame {frames[int(lost.int().argmax())]} of offline_data={self._name} are not finite; "
-                "look at its states and the policy's normalisation statistics"
+                "check its states and the policy's normalisation statistics"
             )
         row = {frame: i for i, frame in enumerate(frames)}
-        before, after = (torch.tensor([row[getattr(cut, name)] for cut in cuts]) for name in ("before", "after"))
-        chunks = torch.from_numpy(np.stack([cut.chunk for cut in cuts]))
-        decision = Decision(encoding[before], chunks, encoding[after], seen[before], seen[after])
-        terminated, truncated = (np.array([getattr(cut, name) for cut in cuts]) for name in ("terminated", "truncated"))
-        num, unknown = len(cuts), (len(cuts), self.env.noise.dim)
+        before, after = (torch.tensor([row[getattr(one, name)] for one in part]) for name in ("before", "after"))
+        chunks = torch.from_numpy(np.stack([one.chunk for one in part]))
+        decision = Decision(encoding[before], chunks, encoding[after], observation[before], observation[after])
+        terminated, truncated = (np.array([getattr(one, name) for one in part]) for name in ("terminated", "truncated"))
+        num, unknown = len(part), (len(part), self.env.noise.dim)
         info = Batch(
-            success=terminated.copy(), env_steps=np.array([cut.env_steps for cut in cuts]), seed=np.full(num, -1)
+            success=terminated.copy(), env_steps=np.array([one.env_steps for one in part]), seed=np.full(num, -1)
         )
         write_decision(info, decision, replay)
         return Batch(
             obs=decision.before.features.float().cpu().numpy(),
             obs_next=decision.after.features.float().cpu().numpy(),
-            act=np.full(unknown, np.nan, np.float32),  # the noise is not known, and nobody asks for it
-            rew=np.array([cut.reward for cut in cuts]),
+            act=np.full(unknown, np.nan, np.float32),  # the noise is unknown, and the algorithm does not read it
+            rew=np.array([one.reward for one in part]),
             terminated=terminated,
             truncated=truncated,
             done=terminated | truncated,
@@ -139,13 +141,13 @@ class Recorded:
             policy=Batch(),
         )
 
-    def _observed(self, frames: Sequence[int]) -> Observation:
+    def _observation(self, frames: Sequence[int]) -> Observation:
         items = [self._data[frame] for frame in frames]
         images = {
             camera: torch.stack([(item[IMAGES + camera] * 255).round().to(torch.uint8) for item in items])
             for camera in self.env.task.cameras
         }
-        state = torch.stack([item[STATE].reshape(-1) for item in items])  # lerobot tells one number as a scalar
+        state = torch.stack([item[STATE].reshape(-1) for item in items])  # lerobot returns one number as a scalar
         return Observation(state, images, tuple(item["task"] for item in items))
 
 

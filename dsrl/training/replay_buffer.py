@@ -1,61 +1,113 @@
-"""Replay as one tianshou buffer: a part for each world, and one for what was recorded elsewhere.
+"""Replay as one tianshou buffer: a part for each world, and one for offline data.
 
-[ world 0 | world 1 | … | recorded ]  -> a batch, of which `share` comes from what was recorded
+[ world 0 | world 1 | … | offline ]  -> a batch, `share` of which comes from offline data
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from tianshou.data import ReplayBuffer, ReplayBufferManager
+from tianshou.data import Batch, ReplayBuffer, ReplayBufferManager
+from torch import Tensor
+
+from dsrl.interfaces import StateDict
 
 
 class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not followed
-    """Parts of equal size for the worlds, in their order, then one for `recorded` transitions where there are any."""
+    """Parts of equal size for the worlds, in their order, then one for `offline` transitions where there are any."""
 
-    def __init__(self, size: int, num_envs: int, recorded: int, share: float | None) -> None:
-        """`share` of each batch is drawn from the recorded part; None draws alike from all transitions."""
+    def __init__(self, size: int, num_envs: int, seed: int, *, offline: int = 0, share: float | None = None) -> None:
+        """`size` transitions of the worlds and `offline` others; batches are drawn from `seed`.
+
+        `share` of each batch is drawn from the offline part; None draws alike from all transitions. Raises ValueError
+        where some world would hold no transition.
+        """
+        if size < num_envs:
+            raise ValueError(f"buffer_size={size} must be at least the {num_envs} worlds of num_envs")
         self.num_envs, self.share = num_envs, share
-        sizes = [-(-size // num_envs)] * num_envs + [recorded] * bool(recorded)
+        sizes = [-(-size // num_envs)] * num_envs + [offline] * bool(offline)
         super().__init__([ReplayBuffer(part) for part in sizes])
+        # tianshou hands a seed to none of them: each part, and the choice among parts, would draw from RandomState(42)
+        for i, part in enumerate(self._with_random_state()):
+            part._random_state = np.random.RandomState([seed, i])
 
     def _compile(self) -> None:
-        """Leaves out tianshou's eager numba compilation of `prev` and `next`: they compile when first called."""
+        """Leave out tianshou's eager numba compilation of `prev` and `next`: they compile when first called."""
 
-    @property
-    def played(self) -> slice:
-        """The rows of the worlds' parts."""
-        return slice(0, int(self._extend_offset[self.num_envs]))
-
-    def record(self, batch: Any) -> None:
-        """Add transitions to the recorded part."""
+    def add_offline(self, batch: Any) -> None:
+        """Add transitions to the offline part."""
         for row in range(len(batch)):
             self.add(batch[row : row + 1], buffer_ids=np.array([self.num_envs]))
 
     def sample_indices(self, batch_size: int | None) -> NDArray[np.int64]:
-        """Indices of a batch; all transitions for 0 or None."""
-        worlds = self._lengths[: self.num_envs].sum()
-        if self.share is None or not batch_size or batch_size < 0 or not worlds or worlds == len(self):
+        """Draw the indices of a batch; all transitions for 0 or None."""
+        played = self._lengths[: self.num_envs].sum()
+        if self.share is None or not batch_size or batch_size < 0 or not played or played == len(self):
             everywhere: NDArray[np.int64] = super().sample_indices(batch_size)
             return everywhere
-        recorded = round(self.share * batch_size)
-        chances = self._lengths[: self.num_envs] / worlds
-        counts = [*self._random_state.multinomial(batch_size - recorded, chances).tolist(), recorded]
+        offline = round(self.share * batch_size)
+        chances = self._lengths[: self.num_envs] / played
+        counts = [*self._random_state.multinomial(batch_size - offline, chances).tolist(), offline]
         parts = zip(self._offset, self.buffers, counts, strict=True)
         return np.concatenate([part.sample_indices(num) + start for start, part, num in parts if num])
 
+    def state_dict(self) -> StateDict:
+        """Return all transitions of the worlds and the random state; offline data are read again instead."""
+        parts = [
+            {
+                "size": part._size,
+                "insertion": part._insertion_idx,
+                "last": int(part.last_index[0]),
+                "episode": (float(part._ep_return), int(part._ep_len), int(part._ep_start_idx)),
+            }
+            for part in self.buffers[: self.num_envs]
+        ]
+        rows = _tensors(self._meta[self._played].to_dict()) if len(self) else {}
+        random = [_tensors(part._random_state.get_state(legacy=False)) for part in self._with_random_state()]
+        return {"rows": rows, "part_size": self.buffers[0].maxsize, "parts": parts, "random": random}
 
-def make_buffer(size: int, num_envs: int, seed: int, *, recorded: int = 0, share: float | None = None) -> Replay:
-    """A replay buffer of `size` transitions of the worlds and `recorded` others, whose batches are drawn from `seed`.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a `state_dict` before any world has played. Raises ValueError for one of another size."""
+        part_size = self.buffers[0].maxsize
+        if (state["part_size"], len(state["parts"])) != (part_size, self.num_envs):
+            raise ValueError(
+                f"replay has {self.num_envs} parts of {part_size} transitions but the checkpoint's has "
+                f"{len(state['parts'])} of {state['part_size']}; give num_envs, decisions and buffer_size as they were"
+            )
+        if state["rows"]:
+            played, end = Batch(_arrays(state["rows"])), self._played.stop
+            self.set_batch(Batch.cat([played, self._meta[end:]]) if self.maxsize > end else played)
+        for i, (part, previous) in enumerate(zip(self.buffers, state["parts"], strict=False)):
+            part._size, part._insertion_idx = previous["size"], previous["insertion"]
+            part.last_index = np.array([previous["last"]])
+            part._ep_return, part._ep_len, part._ep_start_idx = previous["episode"]
+            self._lengths[i] = previous["size"]
+            self.last_index[i] = self._offset[i] + previous["last"]
+        for part, random in zip(self._with_random_state(), state["random"], strict=True):
+            part._random_state.set_state(_arrays(random))
 
-    Raises ValueError where not every world would hold a transition.
-    """
-    if size < num_envs:
-        raise ValueError(f"buffer_size is {size} but there are {num_envs} worlds; give each one transition at least")
-    buffer = Replay(size, num_envs, recorded, share)
-    # tianshou hands a seed to none of them: each part, and the choice among parts, would draw from RandomState(42)
-    for i, part in enumerate([buffer, *buffer.buffers]):
-        part._random_state = np.random.RandomState([seed, i])
-    return buffer
+    @property
+    def _played(self) -> slice:
+        """The rows of the worlds' parts."""
+        return slice(0, int(self._extend_offset[self.num_envs]))
+
+    def _with_random_state(self) -> list[Any]:
+        return [self, *self.buffers]
+
+
+def _tensors(node: Any) -> Any:
+    """Replace the arrays in nested dicts by tensors of the same memory."""
+    if isinstance(node, dict):
+        return {key: _tensors(value) for key, value in node.items()}
+    return torch.from_numpy(node) if isinstance(node, np.ndarray) else node
+
+
+def _arrays(node: Any) -> Any:
+    """Invert `_tensors`, in memory of its own."""
+    if isinstance(node, dict):
+        return {key: _arrays(value) for key, value in node.items()}
+    return node.numpy().copy() if isinstance(node, Tensor) else node

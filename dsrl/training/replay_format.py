@@ -1,142 +1,133 @@
-"""What replay keeps of a decision beyond features and u: the executed chunk, and what it takes to decode anew.
+"""The format of a transition in replay: the executed chunk, and the data to decode noise at its states again.
 
-    NoiseActionEnv.decision -> Recorder.write -> info.chunk [n, h, A], info.{context, next_context}.look_*  -> buffer
-                                                                  |
-                                              NoiseActionEnv.decode(features, context, w) -> chunk
+    NoiseActionEnv.decision -> Recorder.write -> info.chunk [n, h, A], info.before.stored_*, info.after.stored_*
+    ReplayDecoder.decode_replayed(features, info, "before" | "after", rows, w) -> chunks [n, h, A]
 
-A look is the policy's context or, with `observation`, what the worlds looked like, which the policy then encodes again.
-torch and numpy meet here for looks only, as in `NoiseActionEnv`.
+
+A stored state is the policy's context or, with `replay=observation`, the observation, which is encoded again for every
+batch. tianshou takes numpy: torch becomes numpy here, and back, for stored states.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsrl.interfaces import Encoding, Observation
+from dsrl.interfaces import Encoding, Observation, Replay
 from dsrl.noise_action_env import Decision, NoiseActionEnv
-from dsrl.training.looks import tensors_of
-
-CONTEXT, EXACT_CONTEXT, OBSERVATION, NOISE = "context", "exact_context", "observation", "noise"
-"""What an algorithm may ask replay to keep of a look: the context (in half precision or as it is), the observation,
-which is small but encoded again for every batch, or nothing (u alone)."""
 
 HALVED_FROM = 1024
-"""Numbers in a row from which a context tensor is kept in half precision; smaller ones would save nothing."""
+"""Numbers in a row from which a context tensor is stored in half precision; smaller ones would save nothing."""
 
-GIB = 2**30
+LONGEST = 256  # bytes of an instruction in UTF-8
+STATE, IMAGE, INSTRUCTION = "state", "image_", "instruction"
+PREFIX = "stored_"  # tianshou's batches cannot hold an entry that is named like a method, such as `keys`
 
 
 class Recorder:
-    """Writes the chunk that was executed, and the contexts before and after it, into each transition's `info`."""
+    """Writes the executed chunk and both states of each decision into the transition's `info`."""
 
-    def __init__(self, env: NoiseActionEnv, replay: str) -> None:
-        """`replay` is `context`, `exact_context` or `observation`."""
+    def __init__(self, env: NoiseActionEnv, replay: Replay) -> None:
+        """`replay` is the kind of data that is stored of a state; with `noise` nothing is written."""
         self.env, self.replay = env, replay
 
     def write(self, rollout: Any) -> None:
         """Complete tianshou's rollout batch of the environment's latest decision."""
+        if self.replay == "noise":
+            return
         decision = self.env.decision
         assert decision is not None, "the rollout comes from a step of this environment"
         write_decision(rollout.info, decision, self.replay)
 
 
-def write_decision(info: Any, decision: Decision, replay: str) -> None:
-    """Put the chunk and both looks of a decision into tianshou's `info`, as `replay` says."""
+class ReplayDecoder:
+    """Decodes noise at live states and at states that replay stores (`dsrl.interfaces.Decoder`)."""
+
+    def __init__(self, env: NoiseActionEnv, replay: Replay) -> None:
+        """`replay` is the kind of data that was stored."""
+        self.env, self.replay = env, replay
+
+    def decode(self, encoding: Encoding, vectors: Tensor) -> Tensor:
+        """Decode noise vectors [B, dim] into executed chunks [B, horizon, A]."""
+        return self.env.decode(encoding, vectors)
+
+    def decode_replayed(
+        self, features: Tensor, info: Any, when: Literal["before", "after"], rows: Any, vectors: Tensor
+    ) -> Tensor:
+        """Decode noise vectors [B, dim] at the stored states of `rows`: chunks [B, horizon, A]."""
+        entries = info.get(when, {}).items()  # empty for policies without a context
+        stored = {key.removeprefix(PREFIX): torch.as_tensor(value[rows]) for key, value in entries}
+        if self.replay == "observation":
+            return self.env.reencode(observation_from(stored), vectors)
+        return self.env.decode(Encoding(features, stored), vectors)
+
+
+def write_decision(info: Any, decision: Decision, replay: Replay) -> None:
+    """Write the chunk and both states of a decision into tianshou's `info`."""
     info.chunk = decision.chunk.float().cpu().numpy()
-    looks = (("context", decision.before, decision.seen_before), ("next_context", decision.after, decision.seen_after))
-    for name, encoding, seen in looks:
-        arrays = look_arrays(encoding, seen, replay)
-        if arrays:  # prefixed: tianshou's batches cannot hold what is named like a method, such as `keys`
-            info[name] = type(info)({f"look_{key}": array for key, array in arrays.items()})
+    states = (
+        ("before", decision.before, decision.observed_before),
+        ("after", decision.after, decision.observed_after),
+    )
+    for when, encoding, observation in states:
+        arrays = stored_arrays(encoding, observation, replay)
+        if arrays:
+            info[when] = type(info)({PREFIX + key: array for key, array in arrays.items()})
 
 
-def look_arrays(encoding: Encoding, seen: Observation, replay: str) -> dict[str, NDArray[Any]]:
-    """What `replay` keeps of a look, as numpy arrays."""
-    if replay == OBSERVATION:
-        return {key: value.numpy() for key, value in tensors_of(seen).items()}
-    return context_arrays(encoding.context, replay)
+def stored_arrays(encoding: Encoding, observation: Observation, replay: Replay) -> dict[str, NDArray[Any]]:
+    """Return the arrays that `replay` stores of a state.
+
+    Raises FloatingPointError where half precision cannot hold a number.
+    """
+    if replay == "observation":
+        return {key: value.numpy() for key, value in observation_tensors(observation).items()}
+    return {key: _array(key, value, replay) for key, value in encoding.context.items()}
 
 
-def context_arrays(context: Mapping[str, Tensor], replay: str) -> dict[str, NDArray[Any]]:
-    """A context as numpy arrays for replay. Raises FloatingPointError where half precision cannot hold a number."""
-    return {key: _array(key, value, replay) for key, value in context.items()}
+def observation_tensors(observation: Observation) -> dict[str, Tensor]:
+    """Return an observation as tensors by name, batch first. Raises ValueError for an instruction that is too long."""
+    images = {f"{IMAGE}{camera}": image.cpu() for camera, image in observation.images.items()}
+    sentences = torch.stack([_bytes(sentence) for sentence in observation.instruction])
+    return {STATE: observation.state.float().cpu(), **images, INSTRUCTION: sentences}
 
 
-def _array(key: str, value: Tensor, replay: str) -> NDArray[Any]:
+def observation_from(tensors: Mapping[str, Tensor]) -> Observation:
+    """Restore `observation_tensors`."""
+    images = {name.removeprefix(IMAGE): image for name, image in tensors.items() if name.startswith(IMAGE)}
+    sentences = tuple(bytes(row.tolist()).rstrip(b"\0").decode() for row in tensors[INSTRUCTION])
+    return Observation(tensors[STATE], images, sentences)
+
+
+def _array(key: str, value: Tensor, replay: Replay) -> NDArray[Any]:
     if not value.is_floating_point():
         return value.cpu().numpy()
-    if replay == CONTEXT and value[0].numel() >= HALVED_FROM:
+    if replay == "context" and value[0].numel() >= HALVED_FROM:
         halved = value.half()
         if not torch.isfinite(halved).all():
             raise FloatingPointError(
-                f"context {key!r} has numbers that half precision cannot hold; choose sac.replay={EXACT_CONTEXT}"
+                f"context {key!r} has numbers that half precision cannot hold; choose sac.replay=exact_context"
             )
         return halved.cpu().numpy()
     return (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
 
 
-def buffer_length(buffer_size: int, decisions: int, num_envs: int) -> int:
-    """Transitions that replay will hold: `buffer_size`, or all of a run that has fewer."""
-    return min(buffer_size, num_envs * max(1, -(-decisions // num_envs)))
-
-
-def replay_bytes(env: NoiseActionEnv, replay: str, transitions: int) -> int:
-    """Bytes that `transitions` transitions take, from one look at a blank observation: nothing is simulated."""
-    numbers = 2 * env.policy.feature_dim + env.noise.dim + 8  # reward, flags, counts
-    if replay == NOISE:
-        return transitions * 4 * numbers
-    length, action_dim = env.chunk_shape
-    blank = _blank(env)
-    with torch.no_grad():
-        encoding = Encoding(blank.state, {}) if replay == OBSERVATION else env.policy.encode(blank)
-    arrays = look_arrays(encoding, blank, replay)
-    context = sum(array.nbytes for array in arrays.values())
-    return transitions * (4 * (numbers + length * action_dim) + 2 * context)
-
-
-def checked_replay_bytes(env: NoiseActionEnv, replay: str, transitions: int, available: int | None = None) -> int:
-    """`replay_bytes`; raises ValueError where that exceeds the memory `available` (bytes; None asks the system)."""
-    needed, free = replay_bytes(env, replay, transitions), available_memory() if available is None else available
-    if needed > free:
-        fitting = int(free / needed * transitions)
+def _bytes(sentence: str) -> Tensor:
+    encoded = sentence.encode()
+    if len(encoded) > LONGEST:
         raise ValueError(
-            f"replay of {transitions} transitions takes {needed / GIB:.1f} GiB but {free / GIB:.1f} GiB are free; "
-            f"choose a buffer_size (or decisions) below {fitting}, {_smaller(env, replay, needed, transitions)}"
+            f"an instruction of {len(encoded)} bytes exceeds the {LONGEST} that sac.replay=observation stores; "
+            "choose sac.replay=context"
         )
-    return needed
+    return torch.tensor(list(encoded.ljust(LONGEST, b"\0")), dtype=torch.uint8)
 
 
-def available_memory() -> int:
-    """Bytes that this process can still take: what the system has free, within its control group's limit."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        fields = dict(line.split(":") for line in meminfo.read_text().splitlines())
-        free = int(fields["MemAvailable"].split()[0]) * 1024
-    else:
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
-    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
-        free = min(free, int(limit.read_text()) - int(used.read_text()))
-    return max(free, 0)
-
-
-def _smaller(env: NoiseActionEnv, replay: str, needed: int, transitions: int) -> str:
-    """What else to choose where `replay` does not fit."""
-    least = replay_bytes(env, OBSERVATION, transitions)
-    if replay in (CONTEXT, EXACT_CONTEXT) and least < needed:
-        return f"sac.replay={OBSERVATION} ({least / GIB:.1f} GiB), or sac=dsrl_sac, which keeps no looks"
-    return "or sac=dsrl_sac, which keeps no looks"
-
-
-def _blank(env: NoiseActionEnv) -> Observation:
-    task = env.task
-    images = {name: torch.zeros(1, *shape, dtype=torch.uint8) for name, shape in task.cameras.items()}
-    return Observation(torch.from_numpy(np.zeros((1, task.state_dim), np.float32)), images, ("",))
+def blank_observation(env: NoiseActionEnv) -> Observation:
+    """Return one observation of zeros [1, ...] with the task's cameras and state size."""
+    images = {name: torch.zeros(1, *shape, dtype=torch.uint8) for name, shape in env.task.cameras.items()}
+    return Observation(torch.from_numpy(np.zeros((1, env.task.state_dim), np.float32)), images, ("",))

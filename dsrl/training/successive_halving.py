@@ -1,4 +1,4 @@
-"""Choosing among fixed candidates by play alone: successive halving on paired worlds.
+"""Chooses among fixed candidates by play alone: successive halving on paired worlds.
 
     K candidates  --- the same new worlds for all --->  scores so far  --- the better half --->  K/2 candidates ...
 
@@ -9,95 +9,97 @@ Every round gets an equal share of the decisions, so that fewer candidates meet 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
-from dsrl.evaluation.diagnostics import diagnose
+from dsrl.interfaces import StateDict
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.files import Tree
-from dsrl.training import random_state as snapshot
+from dsrl.training.loop import Checkpointer, Monitor, NoCheckpoints, Validator
 from dsrl.training.metrics import Counters, Metrics
-from dsrl.training.trainer import Evaluated, Keeper, numbers
-
-Floats = NDArray[np.float32]
+from dsrl.training.random_state import load_random_state_dict, random_state_dict, seed_everything
 
 
-@runtime_checkable
-class Searcher(Protocol):
-    """An algorithm that has candidates instead of gradients."""
+class SuccessiveHalving:
+    """Finds the best of `searcher.candidates`; the result depends on nothing but `seed`, the parts and their state."""
 
-    candidates: Floats  # [K, dim] noise vectors
+    def __init__(
+        self,
+        env: NoiseActionEnv,
+        searcher: Any,
+        monitor: Monitor,
+        *,
+        decisions: int,
+        seed: int,
+        checkpointer: Checkpointer | None = None,
+    ) -> None:
+        """Search with `decisions` decisions at most; with a `checkpointer`, after the last round of a previous process.
 
-    def choose(self, index: int) -> None:
-        """Play candidate `index` from now on."""
+        Raises ValueError where some candidate would meet no world.
+        """
+        self.rounds = plan(len(searcher.candidates), decisions, env.longest_episode)
+        self.env, self.searcher, self.monitor = env, searcher, monitor
+        self._checkpoints: Checkpointer = checkpointer or NoCheckpoints()
+        seed_everything(seed)
+        env.seed(seed)
+        self._tally = _Tally(env, searcher.candidates, monitor.show)
+        self._validator = Validator(env, searcher, monitor)
+        self._alive = torch.arange(len(searcher.candidates))
+        self._ended = 0  # rounds
 
-    def act(self, features: Floats, normal: Floats | None = None) -> Floats:
-        """Its noise vector for each of the features [n, F]: [n, dim]."""
+    def train(self) -> Counters:
+        """Play all rounds, or those that a previous process left.
 
+        After each, the leader is chosen, validated and saved. Play changes no candidate, so that no success can be
+        lost again and training never ends early.
+        """
+        if self._checkpoints.previous is not None:
+            self.load_state_dict(self._checkpoints.previous)
+        for num, worlds in self.rounds[self._ended :]:
+            self._alive = self._tally.ranked(self._alive)[:num]
+            self._tally.play(self._alive, worlds)
+            leader = int(self._tally.ranked(self._alive)[0])
+            self.searcher.choose(leader)
+            metrics = {
+                "search/candidates": float(num),
+                "search/worlds_each": float(self._tally.worlds[leader]),
+                "search/leader": float(self._tally.score[leader]),
+            }
+            self.monitor.log(metrics, self._tally.counters)
+            self._validator.validate(self._tally.counters)
+            self._ended += 1
+            self._checkpoints.save_at_reset(self.state_dict, self._tally.counters.decisions)
+            self._checkpoints.save_if_due(self.state_dict, self._tally.counters.decisions)
+        return self._tally.counters
 
-def search(
-    *,
-    env: NoiseActionEnv,
-    searcher: Searcher,
-    decisions: int,
-    evaluate: Callable[[], Evaluated],
-    log: Callable[[Metrics, Counters], None],
-    save: Callable[[Literal["best", "last"]], None],
-    seed: int,
-    on_progress: Callable[[Counters, Metrics], None] | None = None,
-    keeper: Keeper | None = None,
-) -> Counters:
-    """Find the best of `searcher.candidates` in `decisions` decisions at most.
+    def state_dict(self) -> StateDict:
+        """Return candidates alive, the leader, scores so far and random states."""
+        return {
+            "exact": True,  # no world is at play between rounds
+            "searcher": self.searcher.state_dict(),
+            "alive": self._alive,
+            "ended": self._ended,
+            "tally": self._tally.state_dict(),
+            "validator": self._validator.state_dict(),
+            "env": self.env.state_dict()["random"],
+            "random": random_state_dict(),
+        }
 
-    After each round the leader is chosen, evaluated and saved as "last", and as "best" if its evaluation was never
-    beaten. The result depends on nothing but `seed`, the parts and their state. With a `keeper` it goes on after the
-    round that a former search ended last. Nothing is learnt that could be lost again, so no guard against a collapse is
-    needed. Raises ValueError where some candidate would meet no world.
-    """
-    rounds = plan(len(searcher.candidates), decisions, env.longest_episode)
-    snapshot.start_randomness(seed, env)
-    tally = _Tally(env, searcher.candidates, on_progress or (lambda counters, metrics: None))
-    alive: NDArray[np.int64] = np.arange(len(searcher.candidates))
-    best, ended = -float("inf"), 0
-    former = None if keeper is None else keeper.former
-    if former is not None:
-        alive, best, ended = former["alive"].numpy(), former["best"], former["ended"]
-        searcher.choose(former["leader"])
-        tally.restore(former["tally"])
-        snapshot.restore_randomness(former["random"], env)
-
-    for num, worlds in rounds[ended:]:
-        alive = tally.ranked(alive)[:num]
-        tally.play(alive, worlds)
-        leader = int(tally.ranked(alive)[0])
-        searcher.choose(leader)
-        figures = {"candidates": num, "worlds_each": int(tally.worlds[leader]), "leader": tally.score[leader]}
-        log({f"search/{name}": float(value) for name, value in figures.items()}, tally.counters)
-        log(diagnose(env, searcher), tally.counters)
-        result = evaluate()
-        log(numbers(result.summary()), tally.counters)
-        if result.score >= best:
-            best = result.score
-            save("best")
-        save("last")
-        ended += 1
-        if keeper is not None:
-            state = {"alive": torch.from_numpy(alive), "best": best, "ended": ended, "leader": leader}
-            state |= {"tally": tally.state(), "random": snapshot.randomness(env)}
-            take: Callable[[], Tree] = partial(dict, state)
-            keeper.border(take, tally.counters.decisions)
-            keeper.pause(take, tally.counters.decisions)
-    return tally.counters
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`."""
+        self.searcher.load_state_dict(state["searcher"])
+        self._alive, self._ended = state["alive"], state["ended"]
+        self._tally.load_state_dict(state["tally"])
+        self._validator.load_state_dict(state["validator"])
+        self.env.load_random_state(state["env"])
+        load_random_state_dict(state["random"])
 
 
 def plan(candidates: int, decisions: int, longest: int) -> list[tuple[int, int]]:
-    """(candidates alive, new worlds for each) per round, for episodes of `longest` decisions at most.
+    """Return (candidates alive, new worlds for each) per round, for episodes of `longest` decisions at most.
 
     Raises ValueError where a round has no world for each of its candidates.
     """
@@ -107,8 +109,9 @@ def plan(candidates: int, decisions: int, longest: int) -> list[tuple[int, int]]
     worlds = [decisions // len(alive) // (num * longest) for num in alive]
     if min(worlds) < 1:
         raise ValueError(
-            f"decisions={decisions} lets not every one of {candidates} candidates play a world of up to {longest} "
-            f"decisions; type decisions={len(alive) * candidates * longest} or more, or a smaller sac.candidates"
+            f"decisions={decisions} does not suffice for each of {candidates} candidates to play a world of up to "
+            f"{longest} decisions; type decisions={len(alive) * candidates * longest} or more, or a smaller "
+            "sac.candidates"
         )
     return list(zip(alive, worlds, strict=True))
 
@@ -122,57 +125,53 @@ class _Job:
 
 
 class _Tally:
-    """How each candidate fared in all of its worlds so far."""
+    """The results of each candidate in all of its worlds so far."""
 
-    def __init__(self, env: NoiseActionEnv, candidates: Floats, report: Callable[[Counters, Metrics], None]) -> None:
-        self.env, self.candidates, self.report = env, candidates, report
+    def __init__(self, env: NoiseActionEnv, candidates: Tensor, show: Callable[[Counters, Metrics], None]) -> None:
+        self.env, self.candidates, self.show = env, candidates, show
         self.counters = Counters()
-        self.worlds, self._points = np.zeros(len(candidates)), np.zeros(len(candidates))
+        self.worlds = torch.zeros(len(candidates), dtype=torch.float64)
+        self._points = torch.zeros(len(candidates), dtype=torch.float64)
 
-    def state(self) -> Tree:
-        """All that it holds."""
-        figures = {"worlds": self.worlds, "points": self._points}
-        return {"counters": asdict(self.counters), **{k: torch.from_numpy(v.copy()) for k, v in figures.items()}}
+    def state_dict(self) -> StateDict:
+        return {"counters": asdict(self.counters), "worlds": self.worlds.clone(), "points": self._points.clone()}
 
-    def restore(self, state: Tree) -> None:
-        """Take over what another one held."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.counters = Counters(**state["counters"])
-        self.worlds[:], self._points[:] = state["worlds"].numpy(), state["points"].numpy()
+        self.worlds, self._points = state["worlds"].clone(), state["points"].clone()
 
     @property
-    def score(self) -> NDArray[np.float64]:
-        """Success rate (mean return where success is not known) per candidate; 0 before its first world."""
-        score: NDArray[np.float64] = self._points / np.maximum(self.worlds, 1)
-        return score
+    def score(self) -> Tensor:
+        """Success rate (mean return without a success criterion) per candidate; 0 before its first world."""
+        return self._points / self.worlds.clamp(min=1)
 
-    def ranked(self, candidates: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The candidates, best first; ties keep their order."""
-        return candidates[np.argsort(-self.score[candidates], kind="stable")]
+    def ranked(self, candidates: Tensor) -> Tensor:
+        """Sort candidates, best first; ties stay in order."""
+        return candidates[torch.argsort(-self.score[candidates], stable=True)]
 
-    def play(self, candidates: NDArray[np.int64], worlds: int) -> None:
-        """Let every one of `candidates` play the same `worlds` new worlds."""
+    def play(self, candidates: Tensor, worlds: int) -> None:
+        """Play the same `worlds` new worlds with every one of `candidates`."""
         seeds = self.env.draw_seeds(worlds)
-        jobs = [_Job(int(candidate), int(seed)) for seed in seeds for candidate in candidates]
+        jobs = [_Job(candidate, seed) for seed in seeds for candidate in candidates.tolist()]
         for start in range(0, len(jobs), len(self.env)):
             self._play_side_by_side(jobs[start : start + len(self.env)])
             leader = float(self.score[candidates].max())
-            name = "train/success_rate" if self.env.has_success else "train/return"
-            self.report(self.counters, {name: leader})
+            self.show(self.counters, {"train/success_rate" if self.env.has_success else "train/return": leader})
 
     def _play_side_by_side(self, jobs: list[_Job]) -> None:
-        rows: NDArray[np.int64] = np.arange(len(jobs))
-        chosen = np.array([job.candidate for job in jobs])
-        self.env.reset(env_id=rows, seeds=[job.seed for job in jobs])
+        rows = torch.arange(len(jobs))
+        chosen = torch.tensor([job.candidate for job in jobs])
+        self.env.reset_worlds(rows, [job.seed for job in jobs])
         while len(rows):
-            noise = self.candidates[chosen[rows]]
-            _, reward, terminated, truncated, info = self.env.step(noise, rows)
-            points = [float(one["success"]) for one in info] if self.env.has_success else reward
-            np.add.at(self._points, chosen[rows], points)
-            ended = terminated | truncated
-            np.add.at(self.worlds, chosen[rows[ended]], 1)
+            noise = self.env.noise.expand(self.candidates[chosen[rows]])
+            outcome = self.env.decide(noise, rows)
+            points = outcome.success if self.env.has_success else outcome.reward
+            ended = outcome.terminated | outcome.truncated
+            self._points.index_add_(0, chosen[rows], points.double())
+            self.worlds.index_add_(0, chosen[rows[ended]], torch.ones(int(ended.sum()), dtype=torch.float64))
             self.counters = replace(
                 self.counters,
-                env_steps=self.counters.env_steps + sum(int(one["env_steps"]) for one in info),
+                env_steps=self.counters.env_steps + int(outcome.env_steps.sum()),
                 decisions=self.counters.decisions + len(rows),
                 episodes=self.counters.episodes + int(ended.sum()),
             )

@@ -1,8 +1,8 @@
-"""The training loop: the base policy plays, the critics look, then play and learning take turns.
+"""Trains an algorithm that learns by gradients, in three phases that share one end of each round.
 
-    recorded decisions, warm-up (noise ~ N(0, I)) -> algorithm.warm_up -> evaluate, save
-        -> [ updates on those alone ] ...                                   every eval_every updates: evaluate, save
-        -> [ one decision in every world -> utd updates per decision ] ...  every eval_every decisions: evaluate, save
+    warm_up         the base policy plays (noise ~ N(0, I)) -> algorithm.warm_up -> validate
+    learn_offline   [ updates on warm-up and offline data ] ...            every eval_every updates: validate
+    learn_online    [ one decision in every world -> utd updates per decision ] ...   every eval_every decisions
 
 tianshou's collector, buffer and algorithm do the work. The loop is ours because tianshou's trainer scans the whole
 buffer for NaN at each step and returns only the statistics of its last update.
@@ -10,283 +10,217 @@ buffer for NaN at each step and returns only the statistics of its last update.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-import numpy as np
-from tianshou.algorithm.algorithm_base import TrainingStats
-from tianshou.data import Collector, ReplayBuffer
+from tianshou.data import Collector
 from tianshou.utils.torch_utils import policy_within_training_step
 
-from dsrl.evaluation.diagnostics import diagnose
+from dsrl.interfaces import StateDict
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.files import Tree
-from dsrl.training import random_state as snapshot
-from dsrl.training.figures import checked_means
-from dsrl.training.figures import numbers as numbers
-from dsrl.training.metrics import Counters as Counters
-from dsrl.training.metrics import Diary, Metrics
+from dsrl.training.loop import Checkpointer, Monitor, NoCheckpoints, Validator
+from dsrl.training.metrics import Counters, EpisodeStats, UpdateStats
+from dsrl.training.random_state import load_random_state_dict, random_state_dict, seed_everything
 from dsrl.training.replay_buffer import Replay
-from dsrl.training.replay_buffer import make_buffer as make_buffer
-from dsrl.training.replay_format import NOISE, Recorder, buffer_length
+from dsrl.training.replay_format import Recorder
+from dsrl.training.replay_memory import buffer_length
 
 
-class Learner(Protocol):
-    """What the loop asks of an algorithm, beyond being tianshou's."""
-
-    policy: Any
-    replay: str  # what replay keeps of a decision: one of dsrl.training.replay_format's
-    bounded: bool  # whether its noise stays within ±magnitude; the base policy's in warm-up does as it does
-
-    def state_dict(self) -> dict[str, Any]:
-        """Networks, targets, optimisers and temperature."""
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """Take over a `state_dict`."""
-
-    def warm_up(self, buffer: ReplayBuffer, batch_size: int) -> Sequence[TrainingStats]:
-        """Learn from the warm-up data what must be known before the actor moves."""
-
-    def learn(self, buffer: ReplayBuffer, batch_size: int, updates: int) -> Sequence[TrainingStats]:
-        """Learn after a round of play: `updates` gradient steps on `batch_size` transitions, and what follows them."""
-
-
-class Elsewhere(Protocol):
-    """Decisions that were taken elsewhere."""
+class OfflineTransitions(Protocol):
+    """Transitions that were recorded elsewhere."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return their number."""
 
-    def write(self, replay: str, add: Callable[[Any], None]) -> None:
-        """Hand all of them to `add`, as tianshou's rollouts with what `replay` keeps of looks."""
-
-
-class Evaluated(Protocol):
-    """The result of an evaluation."""
-
-    @property
-    def score(self) -> float:
-        """What chooses the best checkpoint; larger is better."""
-
-    def summary(self) -> Mapping[str, Any]:
-        """Its figures by name; those that are not numbers are not logged."""
+    def write(self, replay: Any, buffer: Replay) -> None:
+        """Add all of them to `buffer`, with the data that `replay` stores of states."""
 
 
-class Keeper(Protocol):
-    """Keeps what a loop needs to go on; `take` is called where it does, `decisions` have been taken by then."""
-
-    former: Tree | None  # what `take` gave in the run that is continued
-
-    def border(self, take: Callable[[], Tree], decisions: int) -> None:
-        """All worlds begin new episodes: from here every task can go on exactly."""
-
-    def pause(self, take: Callable[[], Tree], decisions: int) -> None:
-        """A round is over; raises where the run has to stop here."""
-
-
-def train(
-    *,
-    env: NoiseActionEnv,
-    algorithm: Learner,
-    decisions: int,
-    warmup_decisions: int,
-    utd: float,
-    batch_size: int,
-    buffer_size: int,
-    eval_every: int,
-    log_every: int = 100,
-    evaluate: Callable[[], Evaluated],
-    log: Callable[[Metrics, Counters], None],
-    save: Callable[[Literal["best", "last"]], None],
-    seed: int,
-    recorded: Elsewhere | None = None,
-    recorded_updates: int = 0,
-    recorded_share: float | None = None,
-    on_progress: Callable[[Counters, Metrics], None] | None = None,
-    stop: Callable[[], bool] | None = None,
-    keeper: Keeper | None = None,
-) -> Counters:
-    """Train `algorithm` in `env` for `decisions` decisions, the first `warmup_decisions` of them the base policy's.
-
-    `utd` gradient steps follow per decision. Every `log_every` decisions `log` gets the figures of that stretch. After
-    warm-up, before the actor has moved, every `eval_every` decisions and at the end it gets diagnostics, `evaluate` is
-    called, "last" is saved, and "best" if never beaten (evaluation may use `env`: play resumes in new episodes).
-    `on_progress` is called after each round of all worlds, and `stop` after each evaluation but the first: where it
-    says so, training ends early. What was `recorded` elsewhere is in replay from the start and for good, and
-    `recorded_share` of each batch (None: its share of replay) is drawn from it; `recorded_updates` gradient steps come
-    after warm-up, before the actor plays, and there may be no play at all.
-    The result depends on nothing but `seed`, the parts and their state. With a `keeper` the loop goes on where a former
-    one was, and both together do what one would have done; without the worlds' state, from its latest evaluation.
-
-    Raises ValueError where warm-up leaves nothing to learn, FloatingPointError naming the first figure not finite.
-    """
-    if not 0 <= warmup_decisions < decisions + (recorded_updates > 0):
-        raise ValueError(f"warmup_decisions is {warmup_decisions} but decisions is {decisions}; warm up for fewer")
-    snapshot.start_randomness(seed, env)
-    env.action_space.clips = algorithm.bounded
-    num_recorded = 0 if recorded is None else len(recorded)
-    length = buffer_length(buffer_size, decisions, len(env))
-    buffer = make_buffer(length, len(env), seed, recorded=num_recorded, share=recorded_share)
-    if recorded is not None:
-        recorded.write(algorithm.replay, buffer.record)
-    recorder = None if algorithm.replay == NOISE else Recorder(env, algorithm.replay)
-    diary = Diary(len(env), env.has_success, recorder)
-    collector = Collector(algorithm.policy, env, buffer, on_step_hook=diary.write)
-    loop = _Loop(algorithm, env, buffer, collector, diary, batch_size)
-    report = on_progress or (lambda counters, metrics: None)
-    loop.begin(None if keeper is None else keeper.former)
-
-    while diary.counters.decisions < warmup_decisions:
-        loop.play(random=True)
-        report(diary.counters, diary.recent())
-        if keeper is not None:
-            keeper.pause(loop.state, diary.counters.decisions)
-    if loop.warmed_up_at is None:
-        loop.warmed_up_at = diary.counters.decisions
-        if len(buffer):
-            loop.warm_up()
-            log(loop.figures(), diary.counters)
-        loop.validate(evaluate, log, save)
-        loop.begin_anew(keeper)
-
-    while loop.offline < recorded_updates:
-        before = loop.offline
-        loop.learn_offline(min(max(1, int(len(env) * utd)), recorded_updates - before))
-        report(diary.counters, diary.recent())
-        finished = loop.offline >= recorded_updates
-        if finished or _crossed(before, loop.offline, log_every):
-            log(loop.figures(), diary.counters)
-        if finished or _crossed(before, loop.offline, eval_every):
-            loop.validate(evaluate, log, save)
-            if stop is not None and stop():
-                return diary.counters
-            loop.begin_anew(keeper)
-        if keeper is not None:
-            keeper.pause(loop.state, diary.counters.decisions)
-
-    while diary.counters.decisions < decisions:
-        before = diary.counters.decisions
-        loop.play(random=False)
-        loop.learn(int((diary.counters.decisions - loop.warmed_up_at) * utd))
-        report(diary.counters, diary.recent())
-        finished = diary.counters.decisions >= decisions
-        if finished or _crossed(before, diary.counters.decisions, log_every):
-            log(loop.figures(), diary.counters)
-        if finished or _crossed(before, diary.counters.decisions, eval_every):
-            loop.validate(evaluate, log, save)
-            if stop is not None and stop():
-                break
-            loop.begin_anew(keeper)
-        if keeper is not None:
-            keeper.pause(loop.state, diary.counters.decisions)
-    return diary.counters
-
-
-class _Loop:
-    """The three things a round does, how far they have got, and the figures of the rounds since the last report."""
+class Trainer:
+    """Trains `algorithm` in `env`; the result depends on nothing but `seed`, the parts and their state."""
 
     def __init__(
         self,
-        algorithm: Learner,
         env: NoiseActionEnv,
-        buffer: Replay,
-        collector: Collector[Any],
-        diary: Diary,
+        algorithm: Any,
+        monitor: Monitor,
+        *,
+        decisions: int,
+        warmup_decisions: int,
+        utd: float,
         batch_size: int,
+        buffer_size: int,
+        eval_every: int,
+        seed: int,
+        log_every: int = 100,
+        offline: OfflineTransitions | None = None,
+        offline_updates: int = 0,
+        offline_share: float | None = None,
+        checkpointer: Checkpointer | None = None,
     ) -> None:
-        self.algorithm, self.env, self.buffer = algorithm, env, buffer
-        self.collector, self.diary, self.batch_size = collector, diary, batch_size
-        self.warmed_up_at: int | None = None  # decisions
-        self.best = -float("inf")  # score
-        self.offline = 0  # gradient steps between warm-up and play
+        """Train for `decisions` decisions, the first `warmup_decisions` of them the base policy's.
+
+        `utd` gradient steps follow per decision. `monitor` logs every `log_every` decisions; after warm-up, before the
+        actor has moved, every `eval_every` decisions and at the end it validates and saves. `offline` transitions are
+        in replay from the start and for good, and `offline_share` of each batch (None: their share of replay) is drawn
+        from them; `offline_updates` gradient steps come after warm-up, before the actor plays, and play may be left
+        out. With a `checkpointer` training continues where a previous process was, and both together give the result
+        of one; where worlds in mid-episode cannot be saved, it continues in new episodes.
+
+        Raises ValueError where warm-up leaves nothing to learn.
+        """
+        if not 0 <= warmup_decisions < decisions + (offline_updates > 0):
+            raise ValueError(f"warmup_decisions={warmup_decisions} must be below decisions={decisions}")
+        self.env, self.algorithm, self.monitor, self.checkpointer = env, algorithm, monitor, checkpointer
+        self.decisions, self.warmup_decisions = decisions, warmup_decisions
+        self.utd, self.batch_size, self.offline_updates = utd, batch_size, offline_updates
+        self.eval_every, self.log_every = eval_every, log_every
+        self._checkpoints: Checkpointer = checkpointer or NoCheckpoints()
+
+        seed_everything(seed)
+        env.seed(seed)
+        env.action_space.clips = algorithm.bounded
+        length = buffer_length(buffer_size, decisions, len(env))
+        num_offline = 0 if offline is None else len(offline)
+        self.buffer = Replay(length, len(env), seed, offline=num_offline, share=offline_share)
+        if offline is not None:
+            offline.write(algorithm.replay, self.buffer)
+        self.stats, self._updates = EpisodeStats(len(env), env.has_success), UpdateStats()
+        self._validator = Validator(env, algorithm, monitor)
+        self._recorder = Recorder(env, algorithm.replay)
+        self._collector = Collector(algorithm.policy, env, self.buffer, on_step_hook=self._on_decision)
+        self._warmed_up_at: int | None = None  # decisions
+        self._offline_done = 0  # gradient steps between warm-up and play
         self._learned = 0  # gradient steps after warm-up
-        self._figures: list[Metrics] = []
 
-    def state(self, *, border: bool = False) -> Tree:
-        """All that `begin` needs; at a `border` all worlds have just been reset."""
-        return {
-            "algorithm": self.algorithm.state_dict(),
-            "replay": snapshot.replay(self.buffer),
-            "worlds": snapshot.worlds(self.env, border=border),
-            "random": snapshot.randomness(self.env, self.buffer),
-            "diary": self.diary.state(),
-            "counts": [self.warmed_up_at, self.best, self.offline, self._learned],
-            "figures": self._figures,
-        }
+    def train(self) -> Counters:
+        """Run all phases, or those that a previous process left.
 
-    def begin(self, former: Tree | None) -> None:
-        """Reset all worlds, or go on where `former` was taken."""
-        if former is None:
-            self.collector.reset_env()
-            return
-        self.algorithm.load_state_dict(former["algorithm"])
-        snapshot.restore_replay(self.buffer, former["replay"])
-        self.diary.restore(former["diary"])
-        self.warmed_up_at, self.best, self.offline, self._learned = former["counts"]
-        self._figures = list(former["figures"])
-        snapshot.restore_randomness(former["random"], self.env, self.buffer)
-        if snapshot.restore_worlds(self.env, self.collector, former["worlds"]):
-            snapshot.restore_randomness(former["random"], self.env, self.buffer)
+        Raises FloatingPointError naming the first number that is not finite.
+        """
+        if self._checkpoints.previous is None:
+            self._collector.reset_env()
         else:
-            self.diary.forget_unfinished()
-
-    def play(self, *, random: bool) -> None:
-        """One decision in every world."""
-        with policy_within_training_step(self.algorithm.policy):
-            self.collector.collect(n_step=self.collector.env_num, random=random)
+            self.load_state_dict(self._checkpoints.previous)
+        self.warm_up()
+        stopped = self.learn_offline()
+        if not stopped:
+            self.learn_online()
+        return self.stats.counters
 
     def warm_up(self) -> None:
-        """The algorithm's own warm-up."""
+        """Play the base policy, let the algorithm learn from it what it needs before the actor moves, and validate."""
+        while self.stats.counters.decisions < self.warmup_decisions:
+            self._play(random=True)
+            self.monitor.show(self.stats.counters, self.stats.recent())
+            self._save_if_due()
+        if self._warmed_up_at is not None:
+            return
+        self._warmed_up_at = self.stats.counters.decisions
+        if len(self.buffer):
+            with policy_within_training_step(self.algorithm.policy):
+                self._count(self.algorithm.warm_up(self.buffer, self.batch_size))
+            self._log()
+        self._validator.validate(self.stats.counters)
+        self._reset_worlds()
+
+    def learn_offline(self) -> bool:
+        """Learn without play; returns whether training ends early."""
+        while self._offline_done < self.offline_updates:
+            before = self._offline_done
+            self._offline_done = min(before + max(1, int(len(self.env) * self.utd)), self.offline_updates)
+            self._learn()
+            finished = self._offline_done >= self.offline_updates
+            if self._end_round(before, self._offline_done, finished=finished):
+                return True
+        return False
+
+    def learn_online(self) -> bool:
+        """Play one decision in every world and learn, in turn; returns whether training ends early."""
+        while self.stats.counters.decisions < self.decisions:
+            before = self.stats.counters.decisions
+            self._play(random=False)
+            self._learn()
+            now = self.stats.counters.decisions
+            if self._end_round(before, now, finished=now >= self.decisions):
+                return True
+        return False
+
+    def _end_round(self, before: int, now: int, *, finished: bool) -> bool:
+        """Show, log, validate and save, each where it is time; returns whether training ends early."""
+        self.monitor.show(self.stats.counters, self.stats.recent())
+        if finished or _crossed(before, now, self.log_every):
+            self._log()
+        if finished or _crossed(before, now, self.eval_every):
+            self._validator.validate(self.stats.counters)
+            if self.monitor.should_stop():
+                return True
+            self._reset_worlds()
+        self._save_if_due()
+        return False
+
+    def _play(self, *, random: bool) -> None:
+        """Take one decision in every world."""
         with policy_within_training_step(self.algorithm.policy):
-            self._book(self.algorithm.warm_up(self.buffer, self.batch_size))
+            self._collector.collect(n_step=self._collector.env_num, random=random)
 
-    def learn_offline(self, updates: int) -> None:
-        """`updates` gradient steps without play."""
-        self.offline += updates
-        self.learn(0)
+    def _on_decision(self, _: Any, rollout: Any) -> None:
+        """Complete a rollout before it enters the buffer: tianshou's step hook."""
+        self._recorder.write(rollout)
+        self.stats.update(rollout)
 
-    def learn(self, total: int) -> None:
-        """The gradient steps that are missing to `total` since warm-up, besides those without play."""
-        total += self.offline
+    def _learn(self) -> None:
+        """Take the gradient steps that are due."""
+        played = self.stats.counters.decisions - (self._warmed_up_at or 0)
+        due = int(played * self.utd) + self._offline_done
         with policy_within_training_step(self.algorithm.policy):
-            self._book(self.algorithm.learn(self.buffer, self.batch_size, total - self._learned))
-        self._learned = total
+            self._count(self.algorithm.learn(self.buffer, self.batch_size, due - self._learned))
+        self._learned = due
 
-    def validate(
-        self,
-        evaluate: Callable[[], Evaluated],
-        log: Callable[[Metrics, Counters], None],
-        save: Callable[[Literal["best", "last"]], None],
-    ) -> None:
-        """Diagnose and evaluate the algorithm as it is, and save it."""
-        log(diagnose(self.env, self.algorithm), self.diary.counters)
-        result = evaluate()
-        log(numbers(result.summary()), self.diary.counters)
-        if result.score >= self.best:
-            self.best = result.score
-            save("best")
-        save("last")
+    def _count(self, stats: Sequence[Any]) -> None:
+        self.stats.add_gradient_steps(len(stats))
+        self._updates.add(stats, self.stats.counters.gradient_steps)
 
-    def begin_anew(self, keeper: Keeper | None) -> None:
-        """New episodes in all worlds, and a checkpoint there."""
-        self.collector.reset_env()
-        self.diary.forget_unfinished()
-        if keeper is not None:
-            keeper.border(lambda: self.state(border=True), self.diary.counters.decisions)
+    def _log(self) -> None:
+        self.monitor.log({**self.stats.recent(), **self._updates.take()}, self.stats.counters)
 
-    def figures(self) -> Metrics:
-        """Means since the last call, and the latest episodes."""
-        names = dict.fromkeys(name for figures in self._figures for name in figures)
-        means = {name: float(np.mean([f[name] for f in self._figures if name in f])) for name in names}
-        self._figures = []
-        return {**self.diary.recent(), **means}
+    def _reset_worlds(self) -> None:
+        """Start new episodes in all worlds, and save a checkpoint there."""
+        self._collector.reset_env()
+        self.stats.drop_unfinished()
+        self._checkpoints.save_at_reset(self.state_dict, self.stats.counters.decisions)
 
-    def _book(self, stats: Sequence[TrainingStats]) -> None:
-        if stats:
-            count = self.diary.counters.gradient_steps + len(stats)
-            self.diary.counters = replace(self.diary.counters, gradient_steps=count)
-            self._figures.append(checked_means(stats, count))
+    def _save_if_due(self) -> None:
+        self._checkpoints.save_if_due(self.state_dict, self.stats.counters.decisions)
+
+    def state_dict(self) -> StateDict:
+        """Return everything that training depends on, each part by its owner."""
+        env = self.env.state_dict()
+        return {
+            "exact": env["worlds"] is not None,
+            "algorithm": self.algorithm.state_dict(),
+            "buffer": self.buffer.state_dict(),
+            "env": env,
+            "random": random_state_dict(),
+            "episodes": self.stats.state_dict(),
+            "updates": self._updates.state_dict(),
+            "validator": self._validator.state_dict(),
+            "counts": [self._warmed_up_at, self._offline_done, self._learned],
+        }
+
+    def load_state_dict(self, state: StateDict) -> None:
+        """Continue from a `state_dict`; where its worlds are unknown, in new episodes."""
+        self.algorithm.load_state_dict(state["algorithm"])
+        self.buffer.load_state_dict(state["buffer"])
+        self.stats.load_state_dict(state["episodes"])
+        self._updates.load_state_dict(state["updates"])
+        self._validator.load_state_dict(state["validator"])
+        self._warmed_up_at, self._offline_done, self._learned = state["counts"]
+        if not self.env.load_state_dict(state["env"]):
+            self.stats.drop_unfinished()
+        self._collector._pre_collect_obs_RO, self._collector._pre_collect_info_R = self.env.current()
+        self._collector._pre_collect_hidden_state_RH = None
+        load_random_state_dict(state["random"])  # last: starting a simulator and its first episodes draw, too
 
 
 def _crossed(before: int, now: int, every: int) -> bool:

@@ -12,7 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from dsrl.run.folder import write_json
+from dsrl.run.files import write_json
 from dsrl.run.provenance import ROOT, SUBMITTED, git, git_state
 
 CODE = ("train.py", "conf", "dsrl", "hydra_plugins")  # what a job imports and reads; assets in dsrl/ belong to it

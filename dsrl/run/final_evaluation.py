@@ -1,0 +1,59 @@
+"""Builds the simulation, plays final evaluations with a live line, and records videos: shared by train and eval."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from dsrl.evaluation import video
+from dsrl.evaluation.episodes import Evaluation, evaluate, play_worlds
+from dsrl.evaluation.noise_sources import Act
+from dsrl.evaluation.report import shown
+from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.run.console import Screen, clock
+from dsrl.run.parts import Parts
+from dsrl.run.signals import Signals
+
+
+def build_simulation(parts: Parts, screen: Screen) -> float:
+    """Start the simulator and return the seconds that took; kernels are compiled once per machine."""
+    begin = time.monotonic()
+    screen.phase("building the simulation …")
+    parts.env.reset(seeds=list(range(len(parts.env))))
+    seconds = time.monotonic() - begin
+    screen.phase(f"simulation ready after {clock(seconds)}")
+    return seconds
+
+
+def play(
+    parts: Parts,
+    act: Act,
+    screen: Screen,
+    *,
+    episodes: int,
+    first_seed: int,
+    signals: Signals | None = None,
+) -> Evaluation:
+    """Evaluate on the worlds `first_seed …` with a live line. Raises `Stopped` where `signals` requests it."""
+    with screen.live("evaluation", episodes, "episodes") as line:
+
+        def on_progress(so_far: Evaluation) -> None:
+            line.update(len(so_far.seeds), shown(so_far))
+            if signals is not None:
+                signals.stop_if_requested()
+
+        return evaluate(parts.env, act, episodes=episodes, first_seed=first_seed, on_progress=on_progress)
+
+
+def record_video(path: Path, parts: Parts, acts: Sequence[Act], seeds: Sequence[int]) -> list[Evaluation]:
+    """Play the worlds `seeds` under each of `acts` and write one video, side by side; returns their evaluations."""
+    films, results = [], []
+    for act in acts:
+        film = video.Film(parts.task, len(seeds))
+        env = NoiseActionEnv(film, parts.policy, parts.noise, parts.env.horizon)
+        results.append(play_worlds(env, act, seeds))
+        films.append(film)
+    frames = video.side_by_side(films[0], films[1], seeds) if len(films) == 2 else video.alone(films[0], seeds)
+    video.write_mp4(path, frames)
+    return results

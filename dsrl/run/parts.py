@@ -1,0 +1,30 @@
+"""The parts of a run: live objects and typed values, without any config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dsrl.interfaces import HasWeights, Noise, Policy, Task
+from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.run.settings import Settings
+from dsrl.training.offline_data import OfflineData
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Task, policy, noise, environment, algorithm and settings of a run."""
+
+    settings: Settings
+    task: Task
+    policy: Policy
+    noise: Noise
+    env: NoiseActionEnv
+    algorithm: Any  # a Learner or Searcher of dsrl.interfaces
+    identity: Mapping[str, Any] = field(default_factory=dict)  # values that may not change when a run is continued
+    offline: OfflineData | None = None
+
+    def policy_sha256(self) -> str | None:
+        """Return the digest of the policy's weights; None for a policy without any, so that there is no base."""
+        return self.policy.policy_sha256() if isinstance(self.policy, HasWeights) else None

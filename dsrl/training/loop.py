@@ -1,0 +1,87 @@
+"""The parts that every training loop shares: its monitor, its checkpoints, and validations that choose the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol
+
+from dsrl.evaluation.diagnostics import diagnose
+from dsrl.evaluation.episodes import Evaluation
+from dsrl.evaluation.summary import metrics as evaluation_metrics
+from dsrl.interfaces import Algorithm, StateDict
+from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.training.metrics import Counters, Metrics
+
+
+class Monitor(Protocol):
+    """The outside of a training loop: it validates, logs, saves and shows."""
+
+    def validate(self, counters: Counters) -> Evaluation:
+        """Evaluate the algorithm as it is; may use the environment, whose worlds are reset afterwards."""
+
+    def log(self, metrics: Mapping[str, float], counters: Counters) -> None:
+        """Log metrics."""
+
+    def save(self, name: Literal["best", "last"]) -> None:
+        """Save the algorithm as it is."""
+
+    def show(self, counters: Counters, recent: Metrics) -> None:
+        """Show progress after a round of all worlds."""
+
+    def should_stop(self) -> bool:
+        """Return whether training ends early; called after each validation of a moving actor."""
+
+
+class Checkpointer(Protocol):
+    """Saves the state of a loop and offers the one that a previous process saved."""
+
+    @property
+    def previous(self) -> StateDict | None:
+        """The loop's state to continue from; None at the start of a run."""
+
+    def save_at_reset(self, state: Callable[[], StateDict], decisions: int) -> None:
+        """Save where all worlds have just been reset: every task can continue exactly from here."""
+
+    def save_if_due(self, state: Callable[[], StateDict], decisions: int) -> None:
+        """Save after a round where it is time, or a signal requests it; raises where the run has to stop here.
+
+        The state's entry `exact` says whether training can continue to the last bit from it.
+        """
+
+
+class NoCheckpoints:
+    """A checkpointer that saves nothing."""
+
+    previous: StateDict | None = None
+
+    def save_at_reset(self, state: Callable[[], StateDict], decisions: int) -> None:
+        """Save nothing."""
+
+    def save_if_due(self, state: Callable[[], StateDict], decisions: int) -> None:
+        """Save nothing."""
+
+
+class Validator:
+    """Validates an algorithm, logs the result, and saves it as "last", and as "best" unless it was beaten before."""
+
+    def __init__(self, env: NoiseActionEnv, algorithm: Algorithm, monitor: Monitor) -> None:
+        self.env, self.algorithm, self.monitor = env, algorithm, monitor
+        self.best = -float("inf")  # score
+
+    def validate(self, counters: Counters) -> None:
+        """Diagnose, evaluate and save the algorithm as it is."""
+        self.monitor.log(diagnose(self.env, self.algorithm), counters)
+        result = self.monitor.validate(counters)
+        self.monitor.log(evaluation_metrics(result), counters)
+        if result.score >= self.best:
+            self.best = result.score
+            self.monitor.save("best")
+        self.monitor.save("last")
+
+    def state_dict(self) -> StateDict:
+        """Return the best score."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a `state_dict`."""
+        self.best = state["best"]

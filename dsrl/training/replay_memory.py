@@ -1,0 +1,66 @@
+"""The memory that replay takes, checked before training against the memory that is free."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from dsrl.interfaces import Encoding, Replay
+from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.training.replay_format import blank_observation, stored_arrays
+
+GIB = 2**30
+
+
+def buffer_length(buffer_size: int, decisions: int, num_envs: int) -> int:
+    """Return the transitions that replay will hold: `buffer_size`, or all of a shorter run."""
+    return min(buffer_size, num_envs * max(1, -(-decisions // num_envs)))
+
+
+def replay_bytes(env: NoiseActionEnv, replay: Replay, transitions: int) -> int:
+    """Return the bytes of `transitions` transitions, from encoding one blank observation: nothing is simulated."""
+    numbers = 2 * env.policy.feature_dim + env.noise.dim + 8  # reward, flags, counts
+    if replay == "noise":
+        return transitions * 4 * numbers
+    length, action_dim = env.chunk_shape
+    blank = blank_observation(env)
+    with torch.no_grad():
+        encoding = Encoding(blank.state, {}) if replay == "observation" else env.policy.encode(blank)
+    state = sum(array.nbytes for array in stored_arrays(encoding, blank, replay).values())
+    return transitions * (4 * (numbers + length * action_dim) + 2 * state)
+
+
+def checked_replay_bytes(env: NoiseActionEnv, replay: Replay, transitions: int, available: int | None = None) -> int:
+    """Return `replay_bytes`; raises ValueError where they exceed `available` bytes (None: those of the system)."""
+    needed, free = replay_bytes(env, replay, transitions), available_memory() if available is None else available
+    if needed > free:
+        fitting = int(free / needed * transitions)
+        raise ValueError(
+            f"replay of {transitions} transitions takes {needed / GIB:.1f} GiB but {free / GIB:.1f} GiB are free; "
+            f"choose a buffer_size (or decisions) below {fitting}, {_smaller(env, replay, needed, transitions)}"
+        )
+    return needed
+
+
+def available_memory() -> int:
+    """Return the bytes that this process can still take: those that the system has free, within its control group."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        fields = dict(line.split(":") for line in meminfo.read_text().splitlines())
+        free = int(fields["MemAvailable"].split()[0]) * 1024
+    else:
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
+        free = min(free, int(limit.read_text()) - int(used.read_text()))
+    return max(free, 0)
+
+
+def _smaller(env: NoiseActionEnv, replay: Replay, needed: int, transitions: int) -> str:
+    """Name what takes less memory than `replay`."""
+    least = replay_bytes(env, "observation", transitions)
+    if replay in ("context", "exact_context") and least < needed:
+        return f"sac.replay=observation ({least / GIB:.1f} GiB), or sac=dsrl_sac, which stores no states"
+    return "or sac=dsrl_sac, which stores no states"
