@@ -21,14 +21,6 @@ def tiny_smolvla(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def no_learning_curve(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip learning_curve.png, which takes longer to draw than a toy run takes."""
-    from dsrl.run import train
-
-    monkeypatch.setattr(train.report, "draw_learning_curve", lambda *_: None)
-
-
-@pytest.fixture
 def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
     """Return a function that makes the next run raise Killed right before or after its n-th checkpoint."""
     from toys.runs import Killed
@@ -40,11 +32,11 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
     def arm(nth: int, when: str) -> None:
         count = iter(range(1, 1000))
 
-        def fatal(self: Checkpoints, number: int, tree: Any) -> None:
+        def fatal(self: Checkpoints, number: int, state: Any) -> None:
             last = next(count) == nth
             if last and when == "before":
                 raise Killed
-            save(self, number, tree)
+            save(self, number, state)
             if last:
                 raise Killed
 

@@ -7,7 +7,8 @@ import torch
 from gymnasium.spaces import Box
 from tianshou.data import Batch, ReplayBuffer
 
-from dsrl.noise_action_env import NoiseSpace
+from dsrl.interfaces import Encoding
+from dsrl.noise.space import NoiseSpace
 from dsrl.sac.dsrl_na import DSRLNA, build_dsrl_na
 from toys.options import BY_HAND, BY_HAND_TEMPERATURE, NA
 from toys.replay import BATCH, DIM, FEATURES, ends
@@ -23,10 +24,14 @@ class Affine:
     def __init__(self) -> None:
         self.vectors: list[torch.Tensor] = []
 
-    def __call__(self, features, context, vectors):
+    def decode(self, encoding, vectors):
         self.vectors.append(vectors.clone())
-        flat = vectors @ BY_NOISE + features @ BY_FEATURES + context["shift"]
+        flat = vectors @ BY_NOISE + encoding.features @ BY_FEATURES + encoding.context["shift"]
         return flat.reshape(-1, HORIZON, ACTION)
+
+    def decode_replayed(self, features, info, when, rows, vectors):
+        shift = torch.as_tensor(info[when].stored_shift[rows])
+        return self.decode(Encoding(features, {"shift": shift}), vectors)
 
 
 def build_na(magnitude: float = 1.5, **changes) -> DSRLNA:
@@ -50,8 +55,8 @@ def na_buffer(size: int = BATCH) -> ReplayBuffer:
         shift, next_shift = rng.standard_normal((2, HORIZON * ACTION)).astype(np.float32)
         info = {
             "chunk": rng.standard_normal((HORIZON, ACTION)).astype(np.float32),
-            "context": {"look_shift": shift},
-            "next_context": {"look_shift": next_shift},
+            "before": {"stored_shift": shift},
+            "after": {"stored_shift": next_shift},
         }
         act = np.full(DIM, np.nan, np.float32)  # DSRL-NA learns from chunks alone
         buffer.add(Batch(obs=obs, obs_next=obs_next, act=act, rew=float(i), info=info, **ends(i)))

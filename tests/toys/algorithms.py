@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.training.replay_format import ReplayDecoder
 from toys.options import OPTIONS
 
 
@@ -16,7 +17,8 @@ def build_algorithm(name: str, env: NoiseActionEnv, *, seed: int = 0, **changes:
     """Build the algorithm `name` for the spaces of `env`, with some of its options changed."""
     build = getattr(import_module(f"dsrl.sac.{name}"), f"build_{name}")
     accepted = inspect.signature(build).parameters
-    live = {"decoder": env.decode, "chunk_shape": env.chunk_shape}
+    decoder = ReplayDecoder(env, (OPTIONS[name] | changes).get("replay", "noise"))
+    live = {"decoder": decoder, "chunk_shape": env.chunk_shape}
     options = OPTIONS[name] | {key: value for key, value in live.items() if key in accepted} | changes
     torch.manual_seed(seed)
     return build(env.observation_space, env.action_space, **options)

@@ -9,8 +9,8 @@ import torch
 from tianshou.data import Batch, Collector, ReplayBuffer
 
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.training.replay_format import Recorder
-from dsrl.training.trainer import make_buffer
+from dsrl.training.replay_buffer import Replay
+from dsrl.training.replay_format import PREFIX, Recorder
 from toys.algorithms import build_algorithm
 
 FEATURES, DIM, BATCH = 3, 2, 16
@@ -19,7 +19,7 @@ FEATURES, DIM, BATCH = 3, 2, 16
 def played(env: NoiseActionEnv, decisions: int = 12) -> ReplayBuffer:
     """Return the decisions of random play, with contexts as DSRL-NA stores them."""
     env.seed(0)
-    buffer, recorder = make_buffer(decisions, len(env), 0), Recorder(env, "context")
+    buffer, recorder = Replay(decisions, len(env), 0), Recorder(env, "context")
     policy = build_algorithm("dsrl_na", env).policy
     collector = Collector(policy, env, buffer, on_step_hook=lambda _, rollout: recorder.write(rollout))
     collector.reset_env()
@@ -29,7 +29,7 @@ def played(env: NoiseActionEnv, decisions: int = 12) -> ReplayBuffer:
 
 def stored_context(buffer: ReplayBuffer) -> dict[str, torch.Tensor]:
     """Return the contexts of all transitions under the policy's own names."""
-    return {key.removeprefix("look_"): torch.as_tensor(value) for key, value in buffer.info.context.items()}
+    return {key.removeprefix(PREFIX): torch.as_tensor(value) for key, value in buffer.info.before.items()}
 
 
 def ends(i: int) -> dict[str, bool]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ from dsrl.logging.csv import CsvLogger
 from dsrl.logging.tensorboard import TensorBoardLogger
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run import train as workflow
-from dsrl.run.build import Parts, Settings
 from dsrl.run.console import Screen
 from dsrl.run.folder import RunFolder
+from dsrl.run.parts import Parts
+from dsrl.run.settings import Settings
 from dsrl.run.signals import Signals
+from dsrl.run.train import make_checkpointer, steer
 from toys.algorithms import build_algorithm
 from toys.guess import Echo, Guess
 
@@ -30,10 +30,10 @@ class Killed(BaseException):
 class RestorableGuess(Guess):
     """The guessing task with a state that can be saved and restored in mid-episode."""
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         return {"target": self.target.clone(), "elapsed": self.elapsed.clone()}
 
-    def set_state(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.target, self.elapsed = state["target"].clone(), state["elapsed"].clone()
 
 
@@ -55,10 +55,11 @@ def toy_parts() -> Parts:
         validation_episodes=10,
         validation_seed=2000,
         video_episodes=2,
+        plot=False,
     )
     task, policy, noise = Guess(4, max_steps=2), Echo(), RepeatNoise((2, 1), 1.0, None)
     env = NoiseActionEnv(task, policy, noise, horizon=2)
-    return Parts(settings, task, policy, noise, env, partial(build_algorithm, "dsrl_sac", env))
+    return Parts(settings, task, policy, noise, env, build_algorithm("dsrl_sac", env))
 
 
 def short_parts(algorithm: str, task: type[Guess] = Guess) -> Parts:
@@ -70,7 +71,7 @@ def short_parts(algorithm: str, task: type[Guess] = Guess) -> Parts:
         settings=replace(parts.settings, decisions=120, warmup_decisions=20, eval_every=40, video_episodes=0),
         task=env.task,
         env=env,
-        make_algorithm=partial(build_algorithm, algorithm, env),
+        algorithm=build_algorithm(algorithm, env),
         identity={"seed": 0},
     )
 
@@ -86,17 +87,19 @@ def run(
     run_folder, screen = RunFolder(folder), Screen()
     folder.mkdir(exist_ok=True)
     loggers = [CsvLogger(str(folder)), TensorBoardLogger(str(folder))]
-    thread = workflow.make_thread(parts, run_folder, screen, signals or Signals(), keep=9, minutes=minutes, other=other)
-    workflow.train(parts, run_folder, loggers, screen, thread)
+    checkpointer = make_checkpointer(
+        parts, run_folder, screen, signals or Signals(), keep=9, minutes=minutes, other=other
+    )
+    steer(parts, run_folder, loggers, screen, checkpointer)
 
 
 def results(folder: Path) -> dict[str, Any]:
     """Return summary, metrics and checkpoint hashes of a run, without the times, which differ between equal runs."""
     summary = json.loads((folder / "summary.json").read_text())
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    for figures in (summary, *rows):
-        figures.pop("wall_time_s", None)
-    for key in ("setup_time_s", "asked"):
+    for numbers in (summary, *rows):
+        numbers.pop("wall_time_s", None)
+    for key in ("setup_time_s", "requested"):
         summary.pop(key)
     manifests = {name: RunFolder(folder).checkpoint_sha256(name) for name in ("best", "last")}
     table = (folder / "metrics.csv").read_text().splitlines()
