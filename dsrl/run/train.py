@@ -42,14 +42,22 @@ def train(cfg: DictConfig) -> float:
             check_budget(parts, screen.phase)
             with user_errors():
                 checkpointer = make_checkpointer(parts, folder, screen, signals, **resume_options(cfg))
-            stored = folder.finished(requested(parts, checkpointer))
-            if stored is not None:
-                screen.phase(f"finished before ({folder.summary}); to run it again, name another hydra.run.dir")
-                return report.score_of(stored["steered"])
+            score = finished_score(parts, folder, checkpointer, screen)
+            if score is not None:
+                return score
             loggers = build_loggers(cfg)
             folder.write_configs(_configs(cfg))
             with screen.logging_to(folder.log):
                 return steer(parts, folder, loggers, screen, checkpointer)
+
+
+def finished_score(parts: Parts, folder: RunFolder, checkpointer: Checkpointer, screen: Screen) -> float | None:
+    """Return the score of a run of the same values that has finished in `folder` before; None otherwise."""
+    stored = folder.finished(requested(parts, checkpointer))
+    if stored is None:
+        return None
+    screen.phase(f"finished before ({folder.summary}); to run it again, name another hydra.run.dir")
+    return report.score_of(stored["steered"])
 
 
 def steer(

@@ -9,11 +9,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from toys.commands import CONF, SHORT_PENDULUM
 
-from dsrl.run import evaluate as eval_workflow
-from dsrl.run import train as workflow
-from dsrl.run.build import Request, build, check_budget
+from dsrl.run.build import build, check_budget
 from dsrl.run.console import Screen
+from dsrl.run.evaluate import evaluate_run
 from dsrl.run.folder import RunFolder
+from dsrl.run.saved_runs import Request
+from dsrl.run.train import steer
 
 SIZES = {"hidden": 8, "critic_warmup_updates": 2, "candidates": 4}
 
@@ -25,10 +26,9 @@ def test_an_algorithm_runs_from_its_yaml_and_its_checkpoint_plays_again(choice: 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", [*SHORT_PENDULUM, f"sac={choice}", *sizes])
     folder = RunFolder(tmp_path)
-    (tmp_path / ".hydra").mkdir()
-    OmegaConf.save(cfg, folder.config)
+    folder.write_configs({"config.yaml": OmegaConf.to_yaml(cfg)})
     parts = build(cfg, print)
     check_budget(parts, print)
-    score = workflow.train(parts, folder, [], Screen())
-    request = Request(str(tmp_path), "best", episodes=None, seed=None, stochastic=False)
-    assert eval_workflow.evaluate(build(cfg, print), folder, request, folder.load("best"), Screen()) == score
+    score = steer(parts, folder, [], Screen())
+    request = Request(str(tmp_path), "best", eval_episodes=None, test_seed=None, stochastic=False)
+    assert evaluate_run(build(cfg, print), folder, request, folder.load("best"), Screen()) == score

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,22 @@ import torch
 from torch import Tensor
 from toys.algorithms import build_algorithm
 from toys.guess import Echo, Guess
+from toys.monitor import RecordingMonitor
 from toys.runs import toy_parts
 
-from dsrl.evaluation.episodes import Evaluation, chosen_noise, evaluate
+from dsrl.evaluation.episodes import evaluate
+from dsrl.evaluation.noise_sources import evaluation_noise
 from dsrl.interfaces import Encoding
 from dsrl.logging.csv import CsvLogger
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run import evaluate as eval_workflow
-from dsrl.run import train as workflow
-from dsrl.run.build import Parts, Request
 from dsrl.run.console import Screen
+from dsrl.run.evaluate import evaluate_run
 from dsrl.run.folder import RunFolder
-from dsrl.training.trainer import train
+from dsrl.run.parts import Parts
+from dsrl.run.saved_runs import Request
+from dsrl.run.train import steer
+from dsrl.training.trainer import Trainer
 
 
 class Wide(Echo):
@@ -48,18 +50,17 @@ def parts_of(name: str) -> Parts:
     parts = toy_parts()
     policy, noise = Wide(), RepeatNoise((2, 1), 1.5, None)
     env = NoiseActionEnv(Guess(4, max_steps=2), policy, noise, horizon=2)
-    make_algorithm = partial(build_algorithm, name, env, **CHANGES.get(name, {}))
+    algorithm = build_algorithm(name, env, **CHANGES.get(name, {}))
     settings = replace(
         parts.settings, decisions=96, eval_every=96, validation_episodes=100, eval_episodes=100, video_episodes=0
     )
-    return replace(parts, settings=settings, policy=policy, noise=noise, env=env, make_algorithm=make_algorithm)
+    return replace(parts, settings=settings, policy=policy, noise=noise, env=env, algorithm=algorithm)
 
 
-@pytest.mark.usefixtures("no_learning_curve")
 @pytest.mark.parametrize("name", ["dsrl_sac", "dsrl_na", "dsrl_pi0", "lp_ds"])
 def test_the_first_validation_is_that_of_the_base_policy_although_w_0_fails(name: str, tmp_path: Path) -> None:
     parts, folder = parts_of(name), RunFolder(tmp_path)
-    workflow.train(parts, folder, [CsvLogger(str(tmp_path))], Screen())
+    steer(parts, folder, [CsvLogger(str(tmp_path))], Screen())
     summary = json.loads(folder.summary.read_text())
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     first, *later = [row for row in rows if "eval/success_rate" in row]
@@ -68,14 +69,14 @@ def test_the_first_validation_is_that_of_the_base_policy_although_w_0_fails(name
     low, high = summary["base_under_actor_noise"]["ci95"]
     assert low <= first["eval/success_rate"] <= high
     assert low > 0
-    fixed = chosen_noise(parts.env, parts.make_algorithm(), parts.noise, best_of=None, stochastic=False)
+    fixed = evaluation_noise(parts_of(name).algorithm, parts.noise, best_of=None, stochastic=False)
     assert evaluate(parts.env, fixed, episodes=100, first_seed=2000).score == 0.0
 
 
 @pytest.mark.parametrize("name", ["dsrl_sac", "dsrl_na", "dsrl_pi0"])
 def test_an_actor_is_drawn_from_until_its_first_step_and_then_its_mean_is_played(name: str) -> None:
     parts = parts_of(name)
-    algorithm = parts.make_algorithm()
+    algorithm = parts.algorithm
     assert algorithm.stochastic
     saved = deepcopy(algorithm.state_dict())
     features = torch.randn(8, 1)
@@ -87,52 +88,39 @@ def test_an_actor_is_drawn_from_until_its_first_step_and_then_its_mean_is_played
 
 @pytest.mark.parametrize(("name", "clipped"), [("lp_ds", False), ("dsrl_sac", True)])
 def test_warm_up_is_the_prior_within_the_bound_that_the_algorithm_has(name: str, clipped: bool) -> None:
-    parts, played, kept = parts_of(name), [], []
-    algorithm, step_noise = parts.make_algorithm(), parts.env.step_noise
+    parts, played, stored = parts_of(name), [], []
+    algorithm, decide = parts.algorithm, parts.env.decide
     warm_up = algorithm.warm_up
 
-    def noting(noise: Tensor, *arguments: Any, **options: Any) -> Any:
+    def recording(noise: Tensor, *arguments: Any, **options: Any) -> Any:
         played.append(noise[:, 0, 0])
-        return step_noise(noise, *arguments, **options)
+        return decide(noise, *arguments, **options)
 
-    def remembering(buffer: Any, batch_size: int) -> Any:
-        kept.append(1.5 * buffer.act[buffer.sample_indices(0), 0])
+    def reading(buffer: Any, batch_size: int) -> Any:
+        stored.append(1.5 * buffer.act[buffer.sample_indices(0), 0])
         return warm_up(buffer, batch_size)
 
-    algorithm.warm_up, parts.env.step_noise = remembering, noting  # type: ignore[method-assign]
-    train(
-        env=parts.env,
-        algorithm=algorithm,
-        decisions=404,
-        warmup_decisions=400,
-        utd=0.1,
-        batch_size=8,
-        buffer_size=404,
-        eval_every=1000,
-        evaluate=lambda: Evaluation((0,), None, (0.0,), (1,)),
-        log=lambda metrics, counters: None,
-        save=lambda name: None,
-        seed=0,
-    )
+    algorithm.warm_up, parts.env.decide = reading, recording  # type: ignore[method-assign]
+    sizes: dict[str, Any] = {"batch_size": 8, "buffer_size": 404, "utd": 0.1, "eval_every": 1000}
+    Trainer(parts.env, algorithm, RecordingMonitor(), decisions=404, warmup_decisions=400, seed=0, **sizes).train()
     noise = torch.cat(played[:100]).numpy()
-    np.testing.assert_allclose(np.sort(kept[0]), np.sort(noise), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(np.sort(stored[0]), np.sort(noise), rtol=1e-6, atol=1e-6)
     assert (np.abs(noise).max() <= 1.5) == clipped
     if not clipped:
         assert abs(noise.std() - 1.0) < 0.1
 
 
-@pytest.mark.usefixtures("no_learning_curve")
 def test_evaluations_may_play_the_best_of_base_noises_and_eval_repeats_them(tmp_path: Path) -> None:
     parts, folder = parts_of("dsrl_na"), RunFolder(tmp_path)
     parts = replace(parts, settings=replace(parts.settings, decisions=240, best_of=8))
-    score = workflow.train(parts, folder, [], Screen())
+    score = steer(parts, folder, [], Screen())
     assert score > json.loads(folder.summary.read_text())["base_under_actor_noise"]["success_rate"] + 0.3
-    request = Request(str(tmp_path), "best", episodes=None, seed=None, stochastic=False)
-    assert eval_workflow.evaluate(parts, folder, request, folder.load("best"), Screen()) == score
+    request = Request(str(tmp_path), "best", eval_episodes=None, test_seed=None, stochastic=False)
+    assert evaluate_run(parts, folder, request, folder.load("best"), Screen()) == score
 
 
 def test_the_best_of_noises_is_refused_where_nothing_values_chunks() -> None:
     parts = parts_of("dsrl_sac")
     message = r"best_of=8 needs values of chunks to choose by, which DSRLSAC does not learn; choose sac=dsrl_na"
     with pytest.raises(ValueError, match=message):
-        chosen_noise(parts.env, parts.make_algorithm(), parts.noise, best_of=8)
+        evaluation_noise(parts.algorithm, parts.noise, best_of=8)

@@ -17,12 +17,14 @@ from dsrl.evaluation import video
 from dsrl.logging.csv import CsvLogger
 from dsrl.logging.tensorboard import TensorBoardLogger
 from dsrl.logging.wandb import WandbLogger
-from dsrl.run import evaluate as eval_workflow
-from dsrl.run import train as workflow
-from dsrl.run.build import Request, check_same_policy
 from dsrl.run.console import Screen
 from dsrl.run.errors import UserError
+from dsrl.run.evaluate import check_same_policy, evaluate_run
 from dsrl.run.folder import RunFolder
+from dsrl.run.parts import Parts
+from dsrl.run.saved_runs import Request
+from dsrl.run.signals import Signals
+from dsrl.run.train import finished_score, make_checkpointer, steer
 
 
 def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: Path) -> None:
@@ -30,7 +32,7 @@ def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: P
     where = str(tmp_path)
     loggers = [CsvLogger(where), TensorBoardLogger(where), WandbLogger(where, mode="offline", **offline)]
     folder = RunFolder(tmp_path)
-    score = workflow.train(toy_parts(), folder, loggers, Screen())
+    score = steer(_with_plot(toy_parts()), folder, loggers, Screen())
 
     summary = json.loads(folder.summary.read_text())
     assert score == summary["steered"]["success_rate"]
@@ -43,32 +45,41 @@ def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: P
     with av.open(str(folder.video)) as container:
         assert container.streams.video[0].width == 480
 
-    request = Request(run=where, checkpoint="best", episodes=None, seed=None, stochastic=False)
-    eval_workflow.evaluate(toy_parts(), folder, request, folder.load("best"), Screen())
+    request = Request(run=where, checkpoint="best", eval_episodes=None, test_seed=None, stochastic=False)
+    evaluate_run(toy_parts(), folder, request, folder.load("best"), Screen())
     assert json.loads((tmp_path / "eval.json").read_text())["result"] == summary["steered"]
-    request = Request(run=where, checkpoint="none", episodes=None, seed=None, stochastic=False)
-    eval_workflow.evaluate(toy_parts(), folder, request, None, Screen())
+    request = Request(run=where, checkpoint="none", eval_episodes=None, test_seed=None, stochastic=False)
+    evaluate_run(toy_parts(), folder, request, None, Screen())
     assert json.loads((tmp_path / "eval.json").read_text())["result"] == summary["base"]
     again = json.loads((tmp_path / "eval.json").read_text())
     assert again["policy_sha256"] == "0" * 64
     assert again["packages"] == summary["packages"]
 
 
-def test_a_finished_run_stands_until_something_else_is_asked_of_it(
+def _with_plot(parts: Parts) -> Parts:
+    return replace(parts, settings=replace(parts.settings, plot=True))
+
+
+def _finished_score(folder: RunFolder, parts: Parts) -> float | None:
+    options: dict[str, Any] = {"keep": 1, "minutes": None, "other": None}
+    return finished_score(parts, folder, make_checkpointer(parts, folder, Screen(), Signals(), **options), Screen())
+
+
+def test_a_finished_run_stays_until_other_values_are_requested(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, parts = RunFolder(tmp_path), toy_parts()
-    score = workflow.train(parts, folder, [], Screen())
-    written = folder.summary.stat().st_mtime_ns
+    folder = RunFolder(tmp_path)
+    assert _finished_score(folder, toy_parts()) is None
+    score = steer(toy_parts(), folder, [], Screen())
     assert "finished before" not in capsys.readouterr().out
 
-    assert workflow.train(parts, folder, [], Screen()) == score
+    assert _finished_score(folder, toy_parts()) == score
     assert "finished before" in capsys.readouterr().out
-    assert folder.summary.stat().st_mtime_ns == written
 
+    parts = toy_parts()
     fewer = replace(parts, settings=replace(parts.settings, eval_episodes=8))
-    workflow.train(fewer, folder, [], Screen())
-    assert "finished before" not in capsys.readouterr().out
+    assert _finished_score(folder, fewer) is None
+    steer(fewer, folder, [], Screen())
     assert json.loads(folder.summary.read_text())["steered"]["episodes"] == 8
 
 

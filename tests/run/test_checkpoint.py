@@ -10,37 +10,37 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsrl.run.checkpoint import Checkpoints
+from dsrl.run.checkpoint import Checkpoints, WrongVersionError
 
-TREE = {"weights": torch.arange(6.0), "half": torch.ones(2, dtype=torch.bfloat16), 3: [None, (1.5, "x")], "big": 2**99}
+STATE = {"weights": torch.arange(6.0), "half": torch.ones(2, dtype=torch.bfloat16), 3: [None, (1.5, "x")], "big": 2**99}
 
 
 def store(folder: Path, *numbers: int, keep: int = 2) -> Checkpoints:
     checkpoints = Checkpoints(folder, keep)
     for number in numbers:
-        checkpoints.save(number, {**TREE, "number": number})
+        checkpoints.save(number, {**STATE, "number": number})
     return checkpoints
 
 
 def newest(checkpoints: Checkpoints) -> tuple[int | None, list[str]]:
     warnings: list[str] = []
-    tree = checkpoints.newest(warnings.append)
-    return tree and tree["number"], warnings
+    state = checkpoints.newest(warnings.append)
+    return state and state["number"], warnings
 
 
 def test_a_checkpoint_gives_back_what_it_was_given(tmp_path: Path) -> None:
-    tree = store(tmp_path, 5).newest(print)
-    assert torch.equal(tree["weights"], TREE["weights"])
-    assert tree["half"].dtype == torch.bfloat16
-    assert (tree[3], tree["big"]) == (TREE[3], 2**99)
+    state = store(tmp_path, 5).newest(print)
+    assert torch.equal(state["weights"], STATE["weights"])
+    assert state["half"].dtype == torch.bfloat16
+    assert (state[3], state["big"]) == (STATE[3], 2**99)
 
 
 def test_tensors_that_share_memory_are_kept_apart(tmp_path: Path) -> None:
     whole = torch.arange(4.0)
     Checkpoints(tmp_path, 1).save(0, {"whole": whole, "again": whole, "part": whole[1:3]})
-    tree = Checkpoints(tmp_path, 1).newest(print)
-    assert torch.equal(tree["again"], whole)
-    assert torch.equal(tree["part"], whole[1:3])
+    state = Checkpoints(tmp_path, 1).newest(print)
+    assert torch.equal(state["again"], whole)
+    assert torch.equal(state["part"], whole[1:3])
 
 
 def test_the_newest_stay(tmp_path: Path) -> None:
@@ -49,35 +49,39 @@ def test_the_newest_stay(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000000200", "000000300"]
 
 
-@pytest.mark.parametrize("file", ["tensors.safetensors", "structure.json", "manifest.json"])
+@pytest.mark.parametrize("file", ["*.safetensors", "[0-9a-f]*.json", "manifest.json"])
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "missing", "empty"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before_with_one_warning_that_names_it(
     file: str, damage: str, tmp_path: Path
 ) -> None:
     checkpoints = store(tmp_path, 100, 200)
-    path = tmp_path / "000000200" / file
+    (path,) = (tmp_path / "000000200").glob(file)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes({"flipped": content, "truncated": content[: len(content) // 2]}.get(damage, b""))
     if damage == "missing":
         path.unlink()
-    number, (warning,) = newest(checkpoints)
+    number, warnings = newest(checkpoints)
     assert number == 100
-    assert f"{tmp_path / '000000200'} is damaged" in warning
+    if file == "manifest.json" and damage == "missing":
+        assert not warnings  # a folder without a manifest is none of ours
+        return
+    (warning,) = warnings
+    assert str(tmp_path / "000000200") in warning
+    assert "is damaged" in warning
     assert "\n" not in warning
 
 
 def test_without_any_whole_checkpoint_there_is_none(tmp_path: Path) -> None:
     assert newest(store(tmp_path)) == (None, [])
     (tmp_path / "000000100").mkdir()
-    number, warnings = newest(store(tmp_path))
-    assert (number, len(warnings)) == (None, 1)
+    assert newest(store(tmp_path)) == (None, [])  # a folder without a manifest is none of ours
 
 
 def test_a_write_that_was_cut_short_is_neither_read_nor_in_the_way(tmp_path: Path) -> None:
     checkpoints = store(tmp_path, 100)
     (tmp_path / ".unfinished").mkdir()
-    (tmp_path / ".unfinished" / "tensors.safetensors").write_bytes(b"half")
+    (tmp_path / ".unfinished" / "safetensors.partial").write_bytes(b"half")
     assert newest(checkpoints) == (100, [])
     assert newest(store(tmp_path, 200)) == (200, [])
     assert not (tmp_path / ".unfinished").exists()
@@ -101,3 +105,29 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole(size: int, tmp_path: Pat
         checkpoints.save(200, {"weights": torch.zeros(100_000)})
     assert newest(checkpoints) == (100, [])
     assert [path.name for path in tmp_path.iterdir()] == ["000000100"]
+
+
+def test_entries_of_others_are_never_removed(tmp_path: Path) -> None:
+    for name in ("2024", "000000900", "000000100"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("mine")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "000000950").symlink_to(tmp_path / "linked", target_is_directory=True)
+    checkpoints = store(tmp_path, 200, 300, 400)
+    checkpoints.drop_after(-1)
+    assert newest(checkpoints) == (None, [])
+    assert sorted(path.parent.name for path in tmp_path.glob("*/thesis.txt")) == ["000000100", "000000900", "2024"]
+    assert (tmp_path / "000000950").is_symlink()
+    with pytest.raises(OSError, match="in the way"):
+        checkpoints.save(900, STATE)
+    assert (tmp_path / "000000900" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_checkpoint_of_another_format_is_refused_with_one_sentence(tmp_path: Path) -> None:
+    checkpoints = store(tmp_path, 100)
+    (tmp_path / "000000100" / "manifest.json").write_text('{"tensors.safetensors": "0", "structure.json": "1"}')
+    with pytest.raises(WrongVersionError, match=r"has format 1, from which training cannot continue here"):
+        newest(checkpoints)
+    (tmp_path / "000000100" / "manifest.json").write_text('{"version": 99, "files": {}}')
+    with pytest.raises(WrongVersionError, match="has format 99, which this version of dsrl cannot read"):
+        newest(checkpoints)

@@ -14,19 +14,22 @@ from torch import Tensor
 from toys.guess import Echo, Guess
 
 from dsrl.evaluation import report
-from dsrl.evaluation.episodes import base_noise, evaluate
+from dsrl.evaluation.episodes import evaluate
+from dsrl.evaluation.noise_sources import base_noise
+from dsrl.evaluation.summary import by_instruction, summary
 from dsrl.interfaces import Observation
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run import evaluate as eval_workflow
-from dsrl.run.build import Parts, Settings
 from dsrl.run.console import Screen
+from dsrl.run.evaluate import evaluate_run
 from dsrl.run.folder import RunFolder
+from dsrl.run.parts import Parts
 from dsrl.run.saved_runs import Request, requests
+from dsrl.run.settings import Settings
 
 
-class Told(Guess):
-    """Says which of the two signs it hides."""
+class Instructed(Guess):
+    """The guessing task with an instruction that names the sign."""
 
     def observe(self) -> Observation:
         seen = super().observe()
@@ -35,7 +38,7 @@ class Told(Guess):
 
 
 class Upwards:
-    """An algorithm that knows one answer: right in worlds whose seed ends in 5 … 9."""
+    """An algorithm with one answer, which is right in worlds whose seed ends in 5 … 9."""
 
     stochastic = False
 
@@ -43,18 +46,18 @@ class Upwards:
         assert state == {"learnt": "up"}
 
     def act(self, features: Any, normal: Any = None) -> Any:
-        return torch.ones(len(features), 1).numpy()
+        return torch.ones(len(features), 1)
 
 
 def _parts(task: Guess) -> Parts:
     names: dict[str, Any] = dict.fromkeys(Settings.__dataclass_fields__, 1)
-    settings = Settings(**{**names, "eval_episodes": 10, "test_seed": 20, "best_of": None})
+    settings = Settings(**{**names, "eval_episodes": 10, "test_seed": 20, "best_of": None, "plot": False})
     noise = RepeatNoise((2, 1), 1.0, None)
-    return Parts(settings, task, Echo(), noise, NoiseActionEnv(task, Echo(), noise, horizon=2), Upwards)
+    return Parts(settings, task, Echo(), noise, NoiseActionEnv(task, Echo(), noise, horizon=2), Upwards())
 
 
 def _request(folder: Path, **options: Any) -> Request:
-    plain = {"run": str(folder), "checkpoint": "best", "episodes": None, "seed": None, "stochastic": False}
+    plain = {"run": str(folder), "checkpoint": "best", "eval_episodes": None, "test_seed": None, "stochastic": False}
     return Request(**{**plain, **options})
 
 
@@ -70,18 +73,16 @@ def test_eval_pairs_with_the_base_and_says_all_that_repeats_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = _saved(tmp_path)
-    score = eval_workflow.evaluate(
-        _parts(Told(4)), folder, _request(tmp_path, base=True), folder.load("best"), Screen()
-    )
+    score = evaluate_run(_parts(Instructed(4)), folder, _request(tmp_path, base=True), folder.load("best"), Screen())
     written = json.loads((tmp_path / "eval.json").read_text())
     assert score == written["result"]["success_rate"] == 0.5
     assert written["failures"] == [20, 21, 22, 23, 24]
-    rates = {text: figures["success_rate"] for text, figures in written["by_instruction"].items()}
+    rates = {text: numbers["success_rate"] for text, numbers in written["by_instruction"].items()}
     assert rates == {"go down": 0.0, "go up": 1.0}
-    base = evaluate(_parts(Told(4)).env, base_noise((2, 1)), episodes=10, first_seed=20)
-    assert written["base"] == base.summary()
+    base = evaluate(_parts(Instructed(4)).env, base_noise((2, 1)), episodes=10, first_seed=20)
+    assert written["base"] == summary(base)
     assert sum(written["paired"][outcome] for outcome in ("both", "only_steered", "only_base", "neither")) == 10
-    assert written["request"]["seed"] == 20
+    assert written["request"]["test_seed"] == 20
     assert written["config"] == "seed: 0\n"
     assert written["policy_sha256"] == "0" * 64
     assert len(written["checkpoint_sha256"]) == 2
@@ -89,7 +90,7 @@ def test_eval_pairs_with_the_base_and_says_all_that_repeats_it(
     assert written["environment"]["python"]
     said = capsys.readouterr().out
     assert "failed worlds (5): 20, 21, 22, 23, 24" in said
-    assert f"python eval.py run={tmp_path} film=20" in said
+    assert f"python eval.py run={tmp_path} video_seeds=20" in said
     assert "go down" in said
     assert "exact McNemar" in said
 
@@ -97,7 +98,7 @@ def test_eval_pairs_with_the_base_and_says_all_that_repeats_it(
 @pytest.mark.parametrize("state", [{"learnt": "up"}, None], ids=["beside the base", "the base alone"])
 def test_a_world_is_filmed_by_its_seed(state: Any, tmp_path: Path) -> None:
     folder = _saved(tmp_path)
-    score = eval_workflow.evaluate(_parts(Told(4)), folder, _request(tmp_path, film=[23, 28]), state, Screen())
+    score = evaluate_run(_parts(Instructed(4)), folder, _request(tmp_path, video_seeds=[23, 28]), state, Screen())
     assert not (tmp_path / "eval.json").exists()
     for seed in (23, 28):
         with av.open(str(tmp_path / f"world_{seed}.mp4")) as container:
@@ -109,35 +110,35 @@ def test_a_world_is_filmed_by_its_seed(state: Any, tmp_path: Path) -> None:
 def test_a_film_needs_a_camera(tmp_path: Path) -> None:
     task = Guess(2)
     task.cameras = {}
-    with pytest.raises(ValueError, match="film needs a camera"):
-        eval_workflow.evaluate(_parts(task), _saved(tmp_path), _request(tmp_path, film=[3]), None, Screen())
+    with pytest.raises(ValueError, match="video_seeds needs a task with a camera"):
+        evaluate_run(_parts(task), _saved(tmp_path), _request(tmp_path, video_seeds=[3]), None, Screen())
 
 
 def test_instructions_follow_their_worlds_through_all_batches() -> None:
-    task = Told(3)
+    task = Instructed(3)
     env = NoiseActionEnv(task, Echo(), RepeatNoise((2, 1), 1.0, None), horizon=2)
-    result = evaluate(env, lambda features, seeds, decision: _ones(len(seeds)), episodes=7, first_seed=2)
+    result = evaluate(env, lambda encoding, seeds, decision: _ones(len(seeds)), episodes=7, first_seed=2)
     assert result.instructions == ("go down",) * 3 + ("go up",) * 4
     assert result.failures == (2, 3, 4)
-    assert [figures["episodes"] for figures in result.by_instruction().values()] == [3, 4]
+    assert [numbers["episodes"] for numbers in by_instruction(result).values()] == [3, 4]
 
 
 def test_several_runs_are_named_by_a_list_or_a_glob(tmp_path: Path) -> None:
     for name in ("b", "a", "c"):
         _saved(tmp_path / "sweep" / name)
     (tmp_path / "sweep" / "compare").mkdir()
-    common = {"checkpoint": "best", "episodes": None, "seed": None, "stochastic": False, "film": 7}
+    common = {"checkpoint": "best", "eval_episodes": None, "test_seed": None, "stochastic": False, "video_seeds": 7}
 
     def asked(run: Any) -> list[str]:
         return [Path(request.run).name for request in requests(OmegaConf.create({"run": run, **common}))]
 
     assert asked(f"{tmp_path}/sweep/*") == ["a", "b", "c"]
     assert asked([f"{tmp_path}/sweep/c", f"{tmp_path}/sweep/*"]) == ["c", "a", "b"]
-    assert requests(OmegaConf.create({"run": "x,y", **common}))[1] == _request(Path("y"), film=[7])
+    assert requests(OmegaConf.create({"run": "x,y", **common}))[1] == _request(Path("y"), video_seeds=[7])
     with pytest.raises(FileNotFoundError, match="matches no folder"):
         asked(f"{tmp_path}/nowhere/*")
-    with pytest.raises(ValueError, match="names no world"):
-        requests(OmegaConf.create({"run": "x", **common, "film": []}))
+    with pytest.raises(ValueError, match="must be seeds of worlds"):
+        requests(OmegaConf.create({"run": "x", **common, "video_seeds": []}))
 
 
 def test_many_runs_end_in_one_table(tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_many_runs_end_in_one_table(tmp_path: Path) -> None:
     for path in folders:
         folder = _saved(path)
         request = _request(path, base=True)
-        eval_workflow.evaluate(_parts(Told(4)), folder, request, folder.load("best"), Screen())
+        evaluate_run(_parts(Instructed(4)), folder, request, folder.load("best"), Screen())
     table = report.runs_table(folders)
     assert table.row_count == 2
     assert list(table.columns[1].cells) == ["50.0%", "50.0%"]
@@ -158,8 +159,7 @@ def test_a_run_that_fails_says_so_in_its_folder_until_it_is_run_again(tmp_path: 
     first, *rest = folder.failure.read_text().splitlines()
     assert first == "FloatingPointError: reward of world [3] is not finite"
     assert any("Traceback" in line for line in rest)
-    with folder.noting_failure():
-        assert not folder.failure.exists()
+    folder.write_configs({"config.yaml": "seed: 0\n"})  # a run begins
     assert not folder.failure.exists()
 
 

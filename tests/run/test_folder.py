@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from dsrl.evaluation.video import Film, side_by_side, write_mp4
 from dsrl.logging.csv import CsvLogger
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run import folder as run
+from dsrl.run import checkpoint
+from dsrl.run.errors import UserError
 from dsrl.run.folder import RunFolder
 
 STATE: dict[str, Any] = {
@@ -46,14 +48,16 @@ def test_saving_again_replaces_the_files(tmp_path: Path) -> None:
     assert len(list(folder.checkpoint("last").iterdir())) == 3
 
 
-def test_a_save_that_is_cut_short_leaves_the_former_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_save_that_is_cut_short_leaves_the_previous_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = RunFolder(tmp_path)
     folder.save("last", STATE)
 
     def full_disk(*_: Any) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(run, "write_json", full_disk)
+    monkeypatch.setattr(checkpoint, "write_json", full_disk)
     with pytest.raises(OSError, match="no space"):
         folder.save("last", {"weights": torch.zeros(1)})
     assert torch.equal(folder.load("last")["weights"], STATE["weights"])
@@ -68,6 +72,59 @@ def test_a_flipped_byte_is_noticed(tmp_path: Path) -> None:
     weights.write_bytes(content)
     with pytest.raises(ValueError, match="damaged"):
         folder.load("best")
+
+
+def test_weights_of_an_older_run_still_load(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save("best", STATE)
+    manifest = folder.checkpoint("best") / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text())["files"]))  # format 1: file -> digest
+    assert torch.equal(folder.load("best")["weights"], STATE["weights"])
+
+
+def test_a_config_that_was_changed_after_training_is_refused(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_configs({"config.yaml": "seed: 0\n"})
+    folder.save("best", STATE)
+    folder.load("best")
+    folder.config.write_text("seed: 1\n")
+    with pytest.raises(ValueError, match="was changed after checkpoint=best was trained with it"):
+        folder.load("best")
+
+
+def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with (
+        pytest.raises(UserError, match=r"holds thesis.txt and is not the folder of a run"),
+        RunFolder(tmp_path).claimed(),
+    ):
+        pytest.fail("must not be claimed")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_is_claimed_by_one_process_at_a_time(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    second = pytest.raises(UserError, match=r"is in use by process \d+ on")
+    with folder.claimed(), second, RunFolder(folder.path).claimed():
+        pytest.fail("must not be claimed twice")
+    with folder.claimed():
+        pass
+
+
+@pytest.mark.parametrize("name", ["summary.json", "metrics.csv", "checkpoints", "resume", ".hydra", "deep/er"])
+def test_links_that_leave_the_folder_are_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    folder = RunFolder(tmp_path / "run")
+    (folder.path / "deep").mkdir(parents=True)
+    (folder.hydra / "config.yaml").parent.mkdir(exist_ok=name != ".hydra")
+    (folder.hydra / "config.yaml").write_text("seed: 0\n")
+    if name == ".hydra":
+        shutil.move(folder.hydra, tmp_path / "outside" / "hydra")
+        folder.hydra.symlink_to(tmp_path / "outside" / "hydra")
+    else:
+        (folder.path / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(UserError, match="is a link that leads out of the run's folder"), folder.claimed():
+        pytest.fail("must not be claimed")
 
 
 def test_a_missing_checkpoint_says_what_there_is(tmp_path: Path) -> None:
@@ -104,7 +161,7 @@ def test_a_film_can_be_read_back(tmp_path: Path) -> None:
 def test_a_film_shows_each_world_until_its_own_end() -> None:
     film = Film(Guess(3), 2)
     env = NoiseActionEnv(film, Echo(), RepeatNoise((2, 1), 1.0, None), horizon=2)
-    result = evaluate(env, lambda features, seeds, decision: torch.ones(len(seeds), 2, 1), episodes=2, first_seed=4)
+    result = evaluate(env, lambda encoding, seeds, decision: torch.ones(len(seeds), 2, 1), episodes=2, first_seed=4)
     assert result.lengths == (6, 1)
     assert [len(frames) for frames in film.frames] == [3, 1]  # every second step, and the end
     assert film.successes == [False, True]

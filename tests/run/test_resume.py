@@ -1,4 +1,4 @@
-"""A run that is interrupted anywhere ends with the weights, metrics and figures of one that is not."""
+"""A run that is interrupted anywhere ends with the weights, metrics and numbers of one that is not."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ from toys.runs import Killed, RestorableGuess, results, run, short_parts
 from dsrl.run import resume
 from dsrl.run import train as workflow
 from dsrl.run.folder import RunFolder
-from dsrl.run.monitor import Training
-from dsrl.run.resume import Continuation
+from dsrl.run.monitor import Monitor
+from dsrl.run.resume import Checkpointer
 from dsrl.run.signals import Signals, Stopped
-
-pytestmark = pytest.mark.usefixtures("no_learning_curve")
 
 
 @pytest.fixture(scope="module")
@@ -90,25 +88,28 @@ def test_worlds_that_cannot_be_restored_get_no_checkpoint_by_the_clock(
 
 
 @pytest.mark.parametrize("stop", [True, False])
-def test_a_collapse_is_said_and_stops_like_in_a_run_that_was_not_killed(
+def test_a_collapse_is_reported_and_stops_training_as_in_a_run_that_was_not_killed(
     stop: bool, tmp_path: Path, killed: Callable[[int, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    validate = Training._validate
+    validate = Monitor.validate
 
-    def fading(self: Training) -> Any:
-        result, solved = validate(self), len(self.curve) <= 2
+    def fading(self: Monitor, counters: Any) -> Any:
+        result, solved = validate(self, counters), len(self.curve) <= 2
         scripted = replace(result, successes=(solved,) * len(result.seeds))
         self.curve[-1] = replace(self.curve[-1], evaluation=scripted)
         return scripted
 
-    monkeypatch.setattr(Training, "_validate", fading)
-    parts = short_parts("dsrl_sac")
-    parts.settings.stop_on_collapse = stop
-    run(tmp_path / "whole", parts)
+    monkeypatch.setattr(Monitor, "validate", fading)
+
+    def parts() -> Any:
+        parts = short_parts("dsrl_sac")
+        return replace(parts, settings=replace(parts.settings, stop_on_collapse=stop))
+
+    run(tmp_path / "whole", parts())
     for nth in (1, 1, -1):
         killed(nth, "after")
         try:
-            run(tmp_path / "cut", parts)
+            run(tmp_path / "cut", parts())
         except Killed:
             assert nth == 1
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
@@ -117,16 +118,16 @@ def test_a_collapse_is_said_and_stops_like_in_a_run_that_was_not_killed(
     assert summary["decisions"] == (80 if stop else 120)
 
 
-def asked_after(rounds: int, monkeypatch: pytest.MonkeyPatch) -> Signals:
-    """Signals that ask the run to stop in the given round of play."""
-    signals, pause, count = Signals(), Continuation.pause, iter(range(1, 1000))
+def requested_after(rounds: int, monkeypatch: pytest.MonkeyPatch) -> Signals:
+    """Return signals that request the run to stop in the given round of play."""
+    signals, save_if_due, count = Signals(), Checkpointer.save_if_due, iter(range(1, 1000))
 
-    def asking(self: Continuation, take: Any, decisions: int) -> None:
+    def requesting(self: Checkpointer, state: Any, decisions: int) -> None:
         if next(count) == rounds:
-            self.signals.asked = signal.SIGTERM
-        pause(self, take, decisions)
+            self.signals.requested = signal.SIGTERM
+        save_if_due(self, state, decisions)
 
-    monkeypatch.setattr(Continuation, "pause", asking)
+    monkeypatch.setattr(Checkpointer, "save_if_due", requesting)
     return signals
 
 
@@ -141,7 +142,7 @@ def test_a_signal_stops_a_run_in_mid_episode_and_nothing_is_lost(
 ) -> None:
     undisturbed = whole(algorithm, RestorableGuess)
     with monkeypatch.context() as patch, pytest.raises(Stopped) as stopped:
-        run(tmp_path / "cut", short_parts(algorithm, RestorableGuess), asked_after(rounds, patch))
+        run(tmp_path / "cut", short_parts(algorithm, RestorableGuess), requested_after(rounds, patch))
     assert stopped.value.code == 128 + signal.SIGTERM
     run(tmp_path / "cut", short_parts(algorithm, RestorableGuess))
     assert results(tmp_path / "cut") == undisturbed
@@ -152,7 +153,7 @@ def test_worlds_that_cannot_be_restored_begin_new_episodes_after_a_signal(
 ) -> None:
     for name in ("one", "two"):
         with monkeypatch.context() as patch, pytest.raises(Stopped):
-            run(tmp_path / name, short_parts("dsrl_sac"), asked_after(13, patch))
+            run(tmp_path / name, short_parts("dsrl_sac"), requested_after(13, patch))
         run(tmp_path / name, short_parts("dsrl_sac"))
     assert results(tmp_path / "one") == results(tmp_path / "two")
     assert results(tmp_path / "one")["summary"]["decisions"] == 120
@@ -179,13 +180,13 @@ def test_the_base_policy_is_played_once(
     with pytest.raises(Killed):
         run(tmp_path, short_parts("dsrl_sac"))
     killed(-1, "after")
-    monkeypatch.setattr(workflow, "prior_noise", lambda noise, bounded: pytest.fail("played again"))
+    monkeypatch.setattr(workflow, "prior_noise", lambda noise, bound: pytest.fail("played again"))
     run(tmp_path, short_parts("dsrl_sac"))
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
     run(tmp_path, short_parts("dsrl_sac"))
-    with pytest.raises(ValueError, match=r"seed is 1 but the checkpoint in .* is of a run with 0; give it the same"):
+    with pytest.raises(ValueError, match=r"seed=1 but the checkpoint in .* is of a run with seed=0; give it the same"):
         run(tmp_path, replace(short_parts("dsrl_sac"), identity={"seed": 1}))
 
 
@@ -194,7 +195,7 @@ def test_a_signal_is_handed_to_the_handler_that_was_there_before() -> None:
     before = signal.signal(signal.SIGUSR2, lambda number, frame: seen.append(number))
     try:
         with pytest.raises(Stopped):
-            _asked_and_stopped(seen)
+            _requested_and_stopped(seen)
         assert seen == [signal.SIGUSR2]
         signal.raise_signal(signal.SIGUSR2)
         assert len(seen) == 2
@@ -202,8 +203,8 @@ def test_a_signal_is_handed_to_the_handler_that_was_there_before() -> None:
         signal.signal(signal.SIGUSR2, before)
 
 
-def _asked_and_stopped(seen: list[int]) -> None:
+def _requested_and_stopped(seen: list[int]) -> None:
     with Signals() as signals:
         signal.raise_signal(signal.SIGUSR2)
         assert not seen  # first to an end with the round
-        signals.stop_if_asked()
+        signals.stop_if_requested()
