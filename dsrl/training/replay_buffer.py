@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,17 +71,20 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         return {"rows": rows, "part_size": self.buffers[0].maxsize, "parts": parts, "random": random}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a `state_dict` before any world has played. Raises ValueError for one of another size."""
-        part_size = self.buffers[0].maxsize
-        if (state["part_size"], len(state["parts"])) != (part_size, self.num_envs):
+        """Restore a `state_dict` before any world has played, also into a larger buffer, for a run that is extended.
+
+        Raises ValueError for one of more transitions or other worlds.
+        """
+        size, previous_size = self.buffers[0].maxsize, state["part_size"]
+        if len(state["parts"]) != self.num_envs or previous_size > size:
             raise ValueError(
-                f"replay has {self.num_envs} parts of {part_size} transitions but the checkpoint's has "
-                f"{len(state['parts'])} of {state['part_size']}; give num_envs, decisions and buffer_size as they were"
+                f"replay has {self.num_envs} parts of {size} transitions but the checkpoint's has "
+                f"{len(state['parts'])} of {previous_size}; give num_envs as it was and no smaller buffer_size"
             )
+        parts = [_unrolled(part, previous_size) if previous_size < size else part for part in state["parts"]]
         if state["rows"]:
-            played, end = Batch(_arrays(state["rows"])), self._played.stop
-            self.set_batch(Batch.cat([played, self._meta[end:]]) if self.maxsize > end else played)
-        for i, (part, previous) in enumerate(zip(self.buffers, state["parts"], strict=False)):
+            self.set_batch(self._enlarged(Batch(_arrays(state["rows"])), parts, previous_size))
+        for i, (part, previous) in enumerate(zip(self.buffers, parts, strict=False)):
             part._size, part._insertion_idx = previous["size"], previous["insertion"]
             part.last_index = np.array([previous["last"]])
             part._ep_return, part._ep_len, part._ep_start_idx = previous["episode"]
@@ -90,6 +93,17 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         for part, random in zip(self._with_random_state(), state["random"], strict=True):
             part._random_state.set_state(_arrays(random))
 
+    def _enlarged(self, rows: Batch, parts: Sequence[Mapping[str, Any]], previous_size: int) -> Batch:
+        """Return a batch for the whole buffer: each part's rows in their order, then blank ones, then offline data."""
+        size = self.buffers[0].maxsize
+        blank = [] if previous_size == size else [_blank(rows, size - previous_size)]
+        batches = []
+        for i, part in enumerate(parts):
+            order = part.get("order", np.arange(previous_size))
+            batches += [rows[i * previous_size + order], *blank]
+        end = self._played.stop
+        return Batch.cat([*batches, self._meta[end:]] if self.maxsize > end else batches)
+
     @property
     def _played(self) -> slice:
         """The rows of the worlds' parts."""
@@ -97,6 +111,24 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
 
     def _with_random_state(self) -> list[Any]:
         return [self, *self.buffers]
+
+
+def _unrolled(part: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """Return the state of a part whose `order` of rows puts the oldest transition first, so that it can grow."""
+    oldest = part["insertion"] if part["size"] == size else 0
+    value, length, start = part["episode"]
+    return {
+        "order": (oldest + np.arange(size)) % size,
+        "size": part["size"],
+        "insertion": part["size"],
+        "last": (part["last"] - oldest) % size,
+        "episode": (value, length, (start - oldest) % size if length else part["size"]),
+    }
+
+
+def _blank(rows: Batch, num: int) -> Batch:
+    """Return `num` placeholder rows of the same keys, shapes and types, which are never sampled."""
+    return rows[np.zeros(num, dtype=int)]
 
 
 def _tensors(node: Any) -> Any:

@@ -21,15 +21,15 @@ POINTS = [({"a": 0.5 * i, f"only_{i}": 1.0}, 10 * i) for i in range(1, 8)]
 def interrupted(make: Any) -> None:
     """One process logs five points, its last checkpoint knows three; the next goes on from there to the end."""
     first = make()
-    first.rewind(None)
+    first.load_state_dict(None)
     for metrics, env_steps in POINTS[:3]:
         first.log(metrics, env_steps)
-    position = json.loads(json.dumps(first.position()))  # as a checkpoint keeps it
+    position = json.loads(json.dumps(first.state_dict()))  # as a checkpoint keeps it
     for metrics, env_steps in POINTS[3:5]:
         first.log({"a": -metrics["a"]}, env_steps)
     first.close()
     second = make()
-    second.rewind(position)
+    second.load_state_dict(position)
     for metrics, env_steps in POINTS[3:]:
         second.log(metrics, env_steps)
     second.close()
