@@ -36,7 +36,7 @@ def collapse(validations: Sequence[Evaluation], base: Evaluation | None) -> str 
 
 
 @contextmanager
-def naming_kept(checkpoints: Path) -> Iterator[None]:
+def naming_checkpoints(checkpoints: Path) -> Iterator[None]:
     """Where a number that is not finite ends the block, its error also says which checkpoints were saved before it."""
     try:
         yield

@@ -1,17 +1,25 @@
-"""What is left after a run for people to look at: a table, a picture and `summary.json`."""
+"""Presents the results of a run: tables of at most 80 columns, sentences and the picture of the learning curve.
+
+Evaluation -> rows of a table | a sentence | learning_curve.png
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.summary import by_instruction, summary
+
+LABELS = {"base_actor_noise": "base (actor's noise)"}
+"""Result of a run, as metrics and files name it -> the name of its row, where that differs."""
 
 
 @dataclass(frozen=True)
@@ -24,87 +32,116 @@ class CurvePoint:
 
 
 def summary_table(rows: Mapping[str, Evaluation]) -> Table:
-    """One row per evaluated policy: success with its 95 % interval, mean return, mean length."""
-    table = Table("policy", "success", "95 % interval", "mean return", "mean length", "episodes")
+    """One row per evaluated policy: success with its 95 % interval, and the means of return and control steps."""
+    table = _table("policy", "success", "95% interval", "return", "steps", "episodes")
     for name, evaluation in rows.items():
-        figures = summary(evaluation)
-        success = interval = "-"
-        if figures["ci95"] is not None:
-            success = f"{figures['success_rate']:.1%}"
-            interval = "{:.1%} … {:.1%}".format(*figures["ci95"])
-        lengths = f"{figures['mean_return']:.2f}", f"{figures['mean_length']:.1f}", str(figures["episodes"])
-        table.add_row(name, success, interval, *lengths)
+        numbers = summary(evaluation)
+        success = "-" if numbers["success_rate"] is None else f"{numbers['success_rate']:.1%}"
+        means = f"{numbers['mean_return']:.2f}", f"{numbers['mean_length']:.1f}"
+        table.add_row(LABELS.get(name, name), success, _interval(numbers), *means, str(numbers["episodes"]))
     return table
 
 
 def paired_sentence(pair: Mapping[str, Any]) -> str:
-    """The outcome of a paired comparison, see `dsrl.evaluation.episodes.paired`, in words."""
+    """The outcome of a paired comparison, see `dsrl.evaluation.summary.paired`, in words."""
+    worlds = sum(pair[outcome] for outcome in ("both", "only_steered", "only_base", "neither"))
     return (
-        f"same worlds: {pair['only_steered']} won and {pair['only_base']} lost by steering, {pair['both']} solved by "
-        f"both, {pair['neither']} by neither; exact McNemar test p = {pair['p_value']:.2g}"
+        f"of the same {worlds} worlds, both policies solved {pair['both']}, only the steered one "
+        f"{pair['only_steered']}, only the base {pair['only_base']}, neither {pair['neither']}; if both were equally "
+        f"good, a difference this large would appear with probability {pair['p_value']:.2g} (exact McNemar test)"
     )
 
 
-def instruction_table(base: Evaluation | None, asked: Evaluation) -> Table:
+def instruction_table(base: Evaluation | None, result: Evaluation) -> Table:
     """One row per instruction: success (or mean return) in its worlds, hardest first."""
     before = {} if base is None else by_instruction(base)
-    table = Table("instruction", "worlds", *(["base"] if base else []), "result", "95 % interval")
-    for text, figures in sorted(by_instruction(asked).items(), key=lambda item: score_of(item[1])):
-        interval = "-" if figures["ci95"] is None else "{:.1%} … {:.1%}".format(*figures["ci95"])
-        cells = [_words(before[text])] if base else []
-        table.add_row(text or "(none)", str(figures["episodes"]), *cells, _words(figures), interval)
+    table = _table("instruction", "worlds", *(["base"] if base else []), "result", "95% interval")
+    for text, numbers in sorted(by_instruction(result).items(), key=lambda item: score_of(item[1])):
+        cells = [_score(before[text])] if base else []
+        table.add_row(text or "(none)", str(numbers["episodes"]), *cells, _score(numbers), _interval(numbers))
     return table
 
 
 def runs_table(folders: Sequence[Path]) -> Table:
-    """One row per run, from its eval.json: what it reached, the base policy in the same worlds, the paired test."""
-    table = Table(Column("run", overflow="fold"), "result", "95 % interval", "base", "McNemar p", "episodes")
+    """One row per run, from its eval.json: its result, the base policy's in the same worlds, the paired test.
+
+    Runs are named relative to the folder that all of them lie in, which is the title.
+    """
+    parent = Path(os.path.commonpath([folder.parent for folder in folders]))
+    table = _table("run", "result", "95% interval", "base", "McNemar p", "episodes", title=f"runs in {parent}")
     for folder in folders:
         written = json.loads((folder / "eval.json").read_text())
-        figures, base, pair = written["result"], written["base"], written["paired"]
-        interval = "-" if figures["ci95"] is None else "{:.1%} … {:.1%}".format(*figures["ci95"])
+        numbers, base, pair = written["result"], written["base"], written["paired"]
         p_value = "-" if not pair else f"{pair['p_value']:.2g}"
-        row = (_words(figures), interval, "-" if not base else _words(base), p_value, str(figures["episodes"]))
-        table.add_row(str(folder), *row)
+        row = (_score(numbers), _interval(numbers), "-" if not base else _score(base), p_value)
+        table.add_row(str(folder.relative_to(parent)), *row, str(numbers["episodes"]))
     return table
 
 
-def score_of(figures: Mapping[str, Any]) -> float:
-    """The success rate among the figures of an evaluation, or the mean return where the task knows no success."""
-    rate: float = figures["mean_return"] if figures["success_rate"] is None else figures["success_rate"]
+def _table(first: str, *numbers: str, title: str | None = None) -> Table:
+    """An empty table whose first column takes the space that its numbers leave and is folded, never cut."""
+    columns = [Column(name, justify="right", no_wrap=True) for name in numbers]
+    return Table(
+        Column(first, overflow="fold"), *columns, box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left"
+    )
+
+
+def score_of(numbers: Mapping[str, Any]) -> float:
+    """The success rate among the numbers of an evaluation, or the mean return where the task defines no success."""
+    rate: float = numbers["mean_return"] if numbers["success_rate"] is None else numbers["success_rate"]
     return rate
 
 
-def _words(figures: Mapping[str, Any]) -> str:
-    rate = score_of(figures)
-    return f"{rate:.2f}" if figures["success_rate"] is None else f"{rate:.1%}"
+def _score(numbers: Mapping[str, Any]) -> str:
+    rate = score_of(numbers)
+    return f"{rate:.2f}" if numbers["success_rate"] is None else f"{rate:.1%}"
+
+
+def _interval(numbers: Mapping[str, Any]) -> str:
+    return "-" if numbers["ci95"] is None else "{:.1%}–{:.1%}".format(*numbers["ci95"])
 
 
 def shown(evaluation: Evaluation) -> str:
-    """The score as a person reads it."""
+    """The score in words."""
     if evaluation.successes is None:
         return f"mean return {evaluation.score:.1f}"
     return f"success {evaluation.score:.1%}"
 
 
 def draw_learning_curve(path: Path, curve: Sequence[CurvePoint], base: Evaluation | None, steered: Evaluation) -> None:
-    """Score of the validations over environment steps, between the base policy and the final evaluation."""
+    """Draw the score of the validations over environment steps, between the base policy and the final evaluation."""
     from matplotlib.figure import Figure  # draws without a display, and takes seconds to import
+    from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot(xlabel="environment steps in training", ylabel=_score_name(steered))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.grid(alpha=0.3)
     steps = [point.env_steps for point in curve]
+    axes.plot(steps, [point.evaluation.score for point in curve], marker="o", label=_validation_name(curve))
     if steered.successes is not None:
         intervals = [summary(point.evaluation)["ci95"] for point in curve]
-        axes.fill_between(steps, [low for low, _ in intervals], [high for _, high in intervals], alpha=0.2)
-        axes.set_ylim(-0.02, 1.02)
-    axes.plot(steps, [point.evaluation.score for point in curve], marker="o", label="validation")
+        lows, highs = [low for low, _ in intervals], [high for _, high in intervals]
+        axes.fill_between(steps, lows, highs, alpha=0.2, label="95% interval of a validation")
+        axes.set_ylim(-0.03, 1.03)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     if base is not None:
-        axes.axhline(base.score, color="grey", linestyle="--", label=f"base policy: {base.score:.3g}")
-    axes.axhline(steered.score, color="tab:green", linestyle=":", label=f"best, final evaluation: {steered.score:.3g}")
-    axes.legend(loc="best")
+        axes.axhline(base.score, color="0.35", linestyle="--", label=f"base policy, test worlds: {_number(base)}")
+    label = f"steered policy (best checkpoint), test worlds: {_number(steered)}"
+    axes.axhline(steered.score, color="tab:green", linestyle="-.", label=label)
+    axes.set_xlim(left=0)
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
     figure.savefig(path, dpi=120)
 
 
+def _validation_name(curve: Sequence[CurvePoint]) -> str:
+    worlds = f" ({len(curve[0].evaluation.seeds)} worlds)" if curve else ""
+    return f"validation{worlds}"
+
+
+def _number(evaluation: Evaluation) -> str:
+    return f"{evaluation.score:.1f}" if evaluation.successes is None else f"{evaluation.score:.1%}"
+
+
 def _score_name(evaluation: Evaluation) -> str:
-    return "mean return" if evaluation.successes is None else "success rate (95 % interval)"
+    return "mean return" if evaluation.successes is None else "success rate"

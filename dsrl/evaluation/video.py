@@ -1,11 +1,12 @@
-"""Side-by-side films of the same worlds, base policy left and steered policy right, written in this process.
+"""Records the same worlds under two policies and writes them as one video, base policy left and steered policy right.
 
-replay(env over Film(task)) -> frames [world][time] -> base | steered -> mp4
+play(env over VideoRecorder(task)) -> pictures [world][time] -> base | steered -> mp4
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +14,38 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsrl.interfaces import Observation, Step, Task
+from dsrl.interfaces import Filmable, Observation, Step, Task
 
 Frame = NDArray[np.uint8]  # [H, W, 3]
 
-HEIGHT = 240  # pixels of one picture in the film, at least
-EVERY = 2  # control steps between two pictures: drawing costs more than the physics
+FPS = 10  # pictures per second: one per control step of 0.1 s, so a video plays in real time
+MIN_SIDE = 400  # pixels: smaller pictures are enlarged
+MARGIN = 4  # pixels of white around a panel
+BORDER = 8  # pixels around a picture, coloured by success and at the end of the episode
+HEADER = 60  # pixels above a picture
+PAUSE = 15  # frames that show the end of both episodes
+
+WHITE, BLACK, GREEN, RED = (255, 255, 255), (0, 0, 0), (30, 150, 50), (190, 50, 40)
 
 
-def can_film(task: Task) -> bool:
-    """Whether there is anything to see of a task: a picture for people, or a camera of its policy."""
-    return hasattr(task, "picture") or bool(task.cameras)
+def can_record(task: Task) -> bool:
+    """Whether a task has pictures: drawn for people by `picture`, or those of its policy's cameras."""
+    return isinstance(task, Filmable) or bool(task.cameras)
 
 
-class Film:
-    """A task that behaves like the one it wraps and keeps a picture of its first worlds after every step."""
+class VideoRecorder:
+    """Wraps a task and records a picture of its first worlds after every control step, until each world ends."""
 
     def __init__(self, task: Task, num_worlds: int) -> None:
-        """Film rows 0 … num_worlds - 1 as bystanders see them, or through the first camera of `task`."""
+        """Record rows 0 … num_worlds - 1 by the picture for people, or by the first camera of the policy."""
         self._task, self._num_worlds = task, num_worlds
         self.num_envs, self.state_dim, self.action_dim = task.num_envs, task.state_dim, task.action_dim
         self.cameras: Mapping[str, tuple[int, int, int]] = task.cameras
         self.max_steps, self.has_success = task.max_steps, task.has_success
         self.frames: list[list[Frame]] = [[] for _ in range(num_worlds)]
-        self.successes = [False] * num_worlds
+        self.success_at: list[int | None] = [None] * num_worlds  # index of the first frame with success
         self.instructions = [""] * num_worlds
-        self._over = [False] * num_worlds
-        self._elapsed = 0  # control steps
+        self._ended = [False] * num_worlds
 
     def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
         """As the wrapped task."""
@@ -56,74 +62,90 @@ class Film:
         return self._task.hold()
 
     def step(self, action: Tensor) -> Step:
-        """As the wrapped task; then, at every EVERY-th step and at a world's end, take a picture of those still on."""
+        """Step the wrapped task and record the recorded worlds that had not ended; the first call records the start."""
+        if not self.frames[0]:
+            self._record(range(self._num_worlds))
         step = self._task.step(action)
-        self._elapsed += 1
-        ends = (step.terminated | step.truncated).tolist()
-        going = [world for world in range(self._num_worlds) if not self._over[world]]
-        wanted = [world for world in going if ends[world] or self._elapsed % EVERY == 0]
-        pictures = self._look() if wanted else None
-        for world in wanted:
-            assert pictures is not None
-            self.frames[world].append(pictures[world].permute(1, 2, 0).cpu().numpy().astype(np.uint8))
-            self._over[world] = ends[world]
-            self.successes[world] = step.success is not None and bool(step.success[world])
+        running = [world for world in range(self._num_worlds) if not self._ended[world]]
+        for world in running:
+            self._ended[world] = bool(step.terminated[world] | step.truncated[world])
+            if self.success_at[world] is None and step.success is not None and bool(step.success[world]):
+                self.success_at[world] = len(self.frames[world])
+        self._record(running)
         return step
 
-    def _look(self) -> Tensor:
-        """One camera's pictures [B, 3, H, W], from a task that can draw one alone or out of a whole observation."""
-        picture = getattr(self._task, "picture", None)
-        pictures: Tensor = next(iter(self._task.observe().images.values())) if picture is None else picture()
-        return pictures
+    def _record(self, worlds: Sequence[int]) -> None:
+        if worlds:
+            pictures = self._pictures().permute(0, 2, 3, 1).cpu().numpy()
+            for world in worlds:
+                self.frames[world].append(pictures[world].astype(np.uint8))
+
+    def _pictures(self) -> Tensor:
+        """Draw the recorded worlds, uint8 [num_worlds, 3, H, W]."""
+        if isinstance(self._task, Filmable):
+            return self._task.picture(self._num_worlds)  # type: ignore[call-arg]  # the protocol lacks num_worlds
+        return next(iter(self._task.observe().images.values()))[: self._num_worlds]
 
 
-def side_by_side(base: Film, steered: Film, seeds: Sequence[int]) -> list[Frame]:
-    """One film of all worlds in turn; the shorter side waits on its last picture."""
-    return _in_turn({"base": base, "steered": steered}, seeds)
+def side_by_side(base: VideoRecorder, steered: VideoRecorder, seeds: Sequence[int]) -> Iterator[Frame]:
+    """The frames [H, W, 3] of all worlds, one world after the other; the shorter side stays at its last picture."""
+    return _in_turn({"base policy": base, "steered policy": steered}, seeds)
 
 
-def alone(film: Film, seeds: Sequence[int]) -> list[Frame]:
-    """One film of all worlds in turn, under a single policy."""
-    return _in_turn({"base": film}, seeds)
+def alone(recorder: VideoRecorder, seeds: Sequence[int]) -> Iterator[Frame]:
+    """The frames [H, W, 3] of all worlds, one world after the other, under a single policy."""
+    return _in_turn({"policy": recorder}, seeds)
 
 
-def _in_turn(films: Mapping[str, Film], seeds: Sequence[int]) -> list[Frame]:
-    frames: list[Frame] = []
+def _in_turn(recorders: Mapping[str, VideoRecorder], seeds: Sequence[int]) -> Iterator[Frame]:
     for world, seed in enumerate(seeds):
-        sides = []
-        for name, film in films.items():
-            title = f"{name} · world {seed} · {film.instructions[world]}"
-            sides.append(_titled(film.frames[world], title, film.successes[world]))
-        for time in range(max(map(len, sides)) + 5):
-            frames.append(np.concatenate([side[min(time, len(side) - 1)] for side in sides], axis=1))
-    return frames
+        length = max(len(recorder.frames[world]) for recorder in recorders.values()) + PAUSE
+        sides = [_side(name, recorder, world, seed, length) for name, recorder in recorders.items()]
+        for panels in zip(*sides, strict=True):
+            yield np.concatenate(panels, axis=1)
 
 
-def write_mp4(path: Path, frames: Sequence[Frame], fps: int = 5) -> None:
+def _side(name: str, recorder: VideoRecorder, world: int, seed: int, length: int) -> Iterator[Frame]:
+    """The `length` panels of one policy in one world."""
+    frames, success_at = recorder.frames[world], recorder.success_at[world]
+    subtitle = " · ".join(filter(None, (f"world {seed}", recorder.instructions[world])))
+    waiting = repeat(frames[-1], length - len(frames))
+    for time, frame in enumerate(chain(frames, waiting)):
+        outcome, colour = "", WHITE
+        if success_at is not None and time >= success_at:
+            outcome, colour = "success", GREEN
+        elif recorder.has_success and time >= len(frames) - 1:
+            outcome, colour = "no success", RED
+        yield _panel(frame, name, subtitle, outcome, colour)
+
+
+def _panel(frame: Frame, title: str, subtitle: str, outcome: str, colour: tuple[int, int, int]) -> Frame:
+    """The picture, enlarged, in a border of `colour`, below title, outcome and subtitle."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    scale = max(1, -(-MIN_SIDE // min(frame.shape[:2])))
+    height, width = (pixels * scale // 2 * 2 for pixels in frame.shape[:2])
+    inset = MARGIN + BORDER
+    image = Image.new("RGB", (width + 2 * inset, height + 2 * inset + HEADER), WHITE)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((MARGIN, HEADER + MARGIN, image.width - MARGIN - 1, image.height - MARGIN - 1), fill=colour)
+    image.paste(Image.fromarray(frame).resize((width, height), Image.Resampling.NEAREST), (inset, HEADER + inset))
+    large, small = ImageFont.load_default(24), ImageFont.load_default(18)
+    draw.text((inset, 18), title, fill=BLACK, font=large, anchor="lm")
+    draw.text((image.width - inset, 18), outcome, fill=colour, font=large, anchor="rm")
+    draw.text((inset, 46), subtitle, fill=BLACK, font=small, anchor="lm")
+    return np.asarray(image, dtype=np.uint8)
+
+
+def write_mp4(path: Path, frames: Iterable[Frame], fps: int = FPS) -> None:
     """Write frames [H, W, 3] (H and W even) as H.264, which every browser plays."""
     import av
 
-    height, width = frames[0].shape[:2]
+    frames = iter(frames)
+    first = next(frames)
     with av.open(str(path), mode="w") as container:
         stream: Any = container.add_stream("libx264", rate=fps)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for frame in frames:
+        stream.height, stream.width, stream.pix_fmt = *first.shape[:2], "yuv420p"
+        for frame in chain([first], frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
-
-
-def _titled(frames: Sequence[Frame], title: str, success: bool) -> list[Frame]:
-    """The pictures enlarged, with a title; the last one says how it ended."""
-    pictures = [_picture(frame, title) for frame in frames]
-    return [*pictures, _picture(frames[-1], f"{title} · {'success' if success else 'no success'}")]
-
-
-def _picture(frame: Frame, title: str) -> Frame:
-    from PIL import Image, ImageDraw
-
-    scale = max(1, -(-HEIGHT // frame.shape[0]))
-    size = (frame.shape[1] * scale // 2 * 2, frame.shape[0] * scale // 2 * 2)
-    image = Image.new("RGB", (size[0], size[1] + 24), "white")
-    image.paste(Image.fromarray(frame).resize(size, Image.Resampling.NEAREST), (0, 24))
-    ImageDraw.Draw(image).text((6, 6), title, fill="black")
-    return np.asarray(image, dtype=np.uint8)

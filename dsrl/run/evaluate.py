@@ -90,7 +90,7 @@ def evaluate_run(parts: Parts, folder: RunFolder, request: Request, state: State
         base = play(parts, base_noise(parts.policy.noise_shape), screen, **worlds)
     screen.phase(f"checkpoint {request.checkpoint} on {episodes} worlds from seed {first_seed} …")
     result = play(parts, act, screen, **worlds)
-    _show(request, base, result, screen, can_film=video.can_film(parts.task))
+    _show(request, base, result, screen, can_record=video.can_record(parts.task))
     played = {**asdict(request), "eval_episodes": episodes, "test_seed": first_seed}
     write_json(folder.evaluation, {"request": played, **_content(parts, folder, request, base, result)})
     screen.phase(f"written to {folder.evaluation}")
@@ -135,7 +135,7 @@ def _content(
     }
 
 
-def _show(request: Request, base: Evaluation | None, result: Evaluation, screen: Screen, *, can_film: bool) -> None:
+def _show(request: Request, base: Evaluation | None, result: Evaluation, screen: Screen, *, can_record: bool) -> None:
     """Print the results, the paired test, and the worlds that failed."""
     played = {request.checkpoint: result} if base is None else {"base": base, request.checkpoint: result}
     screen.print(report.summary_table(played))
@@ -147,7 +147,7 @@ def _show(request: Request, base: Evaluation | None, result: Evaluation, screen:
     if result.failures:
         first = ", ".join(map(str, result.failures[:10])) + (" …" if len(result.failures) > 10 else "")
         screen.print(f"failed worlds ({len(result.failures)}): {first}")
-        if can_film:
+        if can_record:
             run = shlex.quote(f"run={request.run}")
             screen.print(f"video of one:  python eval.py {run} video_seeds={result.failures[0]}")
 
@@ -156,7 +156,7 @@ def _record_videos(
     parts: Parts, folder: RunFolder, act: Act, seeds: list[int], screen: Screen, *, has_base: bool
 ) -> float:
     """Record each world under the base policy and the requested one, side by side; returns the latter's mean score."""
-    if not video.can_film(parts.task):
+    if not video.can_record(parts.task):
         raise ValueError("video_seeds needs a task with a camera and this one has none; leave video_seeds out")
     build_simulation(parts, screen)
     acts = [base_noise(parts.policy.noise_shape), act] if has_base else [act]

@@ -48,12 +48,13 @@ def play(
 
 def record_video(path: Path, parts: Parts, acts: Sequence[Act], seeds: Sequence[int]) -> list[Evaluation]:
     """Play the worlds `seeds` under each of `acts` and write one video, side by side; returns their evaluations."""
-    films, results = [], []
+    recorders, results = [], []
     for act in acts:
-        film = video.Film(parts.task, len(seeds))
-        env = NoiseActionEnv(film, parts.policy, parts.noise, parts.env.horizon)
+        recorder = video.VideoRecorder(parts.task, len(seeds))
+        env = NoiseActionEnv(recorder, parts.policy, parts.noise, parts.env.horizon)
         results.append(play_worlds(env, act, seeds))
-        films.append(film)
-    frames = video.side_by_side(films[0], films[1], seeds) if len(films) == 2 else video.alone(films[0], seeds)
+        recorders.append(recorder)
+    side_by_side = len(recorders) == 2
+    frames = video.side_by_side(*recorders, seeds) if side_by_side else video.alone(recorders[0], seeds)
     video.write_mp4(path, frames)
     return results

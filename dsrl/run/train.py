@@ -102,8 +102,8 @@ def _steer(
 
     if settings.plot:
         report.draw_learning_curve(folder.learning_curve, monitor.curve, monitor.base, results["steered"])
-    filmed = monitor.base is not None and _record_videos(parts, folder, steered, screen)
-    _log_results(folder, loggers, results, counters, filmed=filmed)
+    recorded = monitor.base is not None and _record_videos(parts, folder, steered, screen)
+    _log_results(folder, loggers, results, counters, recorded=recorded)
     write_json(folder.summary, _summary(parts, monitor, checkpointer, results, counters))
     _conclude(folder, results, monitor.seconds, screen)
     return results["steered"].score
@@ -163,9 +163,9 @@ def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> 
 
 
 def _record_videos(parts: Parts, folder: RunFolder, steered: Act, screen: Screen) -> bool:
-    """Record the first test worlds under both policies; returns False for a task that cannot be filmed."""
+    """Record the first test worlds under both policies; returns False for a task without pictures."""
     num = min(parts.settings.video_episodes, len(parts.env), parts.settings.eval_episodes)
-    if not num or not video.can_film(parts.task):
+    if not num or not video.can_record(parts.task):
         return False
     screen.phase(f"recording a video of {num} of these worlds …")
     seeds = range(parts.settings.test_seed, parts.settings.test_seed + num)
@@ -179,11 +179,11 @@ def _log_results(
     results: Mapping[str, Evaluation],
     counters: Counters,
     *,
-    filmed: bool,
+    recorded: bool,
 ) -> None:
     for logger in loggers:
         logger.log({f"final/{name}": result.score for name, result in results.items()}, counters.env_steps)
-        if filmed:
+        if recorded:
             logger.video("base_vs_steered", folder.video, counters.env_steps)
 
 

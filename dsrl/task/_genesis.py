@@ -142,3 +142,14 @@ def render(cameras: Mapping[str, Any], num_envs: int) -> dict[str, Tensor]:
             )
         images[name] = torch.from_numpy(picture.transpose(0, 3, 1, 2).copy())
     return images
+
+
+def render_first(scene: Any, camera: Any, num_worlds: int) -> Tensor:
+    """Draw the first worlds of a built scene by one camera: uint8 [num_worlds, 3, H, W]."""
+    renderer = scene.visualizer.context._scene
+    num_envs = renderer.n_envs
+    renderer.n_envs = min(num_envs, max(num_worlds, 2))  # Genesis draws a lone world of many as all of them in one
+    try:
+        return render({"video": camera}, renderer.n_envs)["video"][:num_worlds]
+    finally:
+        renderer.n_envs = num_envs

@@ -28,6 +28,7 @@ from dsrl.task._genesis import (
     kernels_are_compiled,
     make_scene,
     render,
+    render_first,
     scene_state,
     set_scene_state,
     start_genesis,
@@ -51,8 +52,8 @@ _CAMERAS = {
     "front": CameraPlace(position=(1.25, 0.0, 0.62), lookat=(0.53, 0.0, 0.05), up=(0, 0, 1), fov=36),
     "wrist": CameraPlace(position=(0.06, 0.0, 0.0), lookat=(0.13, 0.0, 0.4), up=(1, 0, 0), fov=56, link="hand"),
 }
-_FILM = CameraPlace(position=(1.45, -0.85, 0.85), lookat=(0.48, 0.0, 0.16), up=(0, 0, 1), fov=38)
-_FILM_SIZE = (320, 240)  # pixels: for people, no policy sees it
+_VIDEO = CameraPlace(position=(1.6, -1.3, 0.7), lookat=(0.33, 0.03, 0.32), up=(0, 0, 1), fov=31)  # arm, cubes and box
+_VIDEO_SIZE = (448, 448)  # pixels
 
 
 class Tabletop(ABC):
@@ -134,9 +135,9 @@ class Tabletop(ABC):
         )
         return Observation(state, render(self._cameras, self.num_envs), instruction)
 
-    def picture(self) -> Tensor:
-        """All worlds as a bystander sees them, uint8 [B, 3, H, W]: for films, no policy looks at it."""
-        return render({"film": self._film_camera}, self.num_envs)["film"]
+    def picture(self, num_worlds: int) -> Tensor:
+        """Draw the first worlds for a video, uint8 [num_worlds, 3, H, W], by a camera that no policy uses."""
+        return render_first(self._scene, self._video_camera, num_worlds)
 
     def step(self, action: Tensor) -> Step:
         if action.shape != (self.num_envs, self.action_dim):
@@ -221,7 +222,7 @@ class Tabletop(ABC):
         ]
         self.add_furniture(gs, scene)
         self._cameras = {n: add_camera(scene, place, (self.image_size,) * 2) for n, place in self._places.items()}
-        self._film_camera = add_camera(scene, _FILM, _FILM_SIZE)
+        self._video_camera = add_camera(scene, _VIDEO, _VIDEO_SIZE)
         with drawing():
             scene.build(n_envs=self.num_envs)
         self._scene, self._hand = scene, self._robot.get_link("hand")

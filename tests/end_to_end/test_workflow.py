@@ -1,4 +1,4 @@
-"""The whole run on a toy: a base policy that fails half of the time, steered, filmed, logged and played again."""
+"""The whole run on a toy: a base policy that fails half of the time, steered, recorded, logged and played again."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from typing import Any
 
 import av
 import pytest
-import torch
-from toys.guess import Guess
 from toys.runs import toy_parts
 
-from dsrl.evaluation import video
 from dsrl.logging.csv import CsvLogger
 from dsrl.logging.tensorboard import TensorBoardLogger
 from dsrl.logging.wandb import WandbLogger
@@ -43,7 +40,7 @@ def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: P
     assert list(tmp_path.glob("tensorboard/events*"))
     assert list(tmp_path.glob("wandb/offline-run-*"))
     with av.open(str(folder.video)) as container:
-        assert container.streams.video[0].width == 480
+        assert container.streams.video[0].width == 2 * 424
 
     request = Request(run=where, checkpoint="best", eval_episodes=None, test_seed=None, stochastic=False)
     evaluate_run(toy_parts(), folder, request, folder.load("best"), Screen())
@@ -92,20 +89,3 @@ def test_a_run_is_not_evaluated_with_other_weights(tmp_path: Path) -> None:
     folder.summary.write_text(json.dumps({"policy_sha256": {"after": "1" * 64}}))
     with pytest.raises(UserError, match=r"have sha256 0000.* but the run steered 1111.*; bring its checkpoint back"):
         check_same_policy(parts, folder)
-
-
-def test_a_film_draws_one_camera_and_only_while_a_filmed_world_goes_on() -> None:
-    drawn: list[int] = []
-
-    class Drawing(Guess):
-        def picture(self) -> torch.Tensor:
-            drawn.append(int(self.elapsed[0]))
-            return torch.full((self.num_envs, 3, 8, 8), int(self.elapsed[0]), dtype=torch.uint8)
-
-    film = video.Film(Drawing(2, max_steps=3), num_worlds=1)
-    film.reset(torch.arange(2), [0, 9])
-    for _ in range(5):
-        film.step(torch.ones(2, 1))  # wrong in world 0, which time ends after 3 steps
-    assert drawn == [2, 3]  # every second step, and the end
-    assert [int(frame[0, 0, 0]) for frame in film.frames[0]] == [2, 3]
-    assert film.successes == [False]

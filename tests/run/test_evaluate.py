@@ -1,4 +1,4 @@
-"""eval.py on saved runs: paired with the base, broken down, its failures listed and filmed."""
+"""eval.py on saved runs: paired with the base, broken down, its failures listed and recorded."""
 
 from __future__ import annotations
 
@@ -96,18 +96,18 @@ def test_eval_pairs_with_the_base_and_says_all_that_repeats_it(
 
 
 @pytest.mark.parametrize("state", [{"learnt": "up"}, None], ids=["beside the base", "the base alone"])
-def test_a_world_is_filmed_by_its_seed(state: Any, tmp_path: Path) -> None:
+def test_a_world_is_recorded_by_its_seed(state: Any, tmp_path: Path) -> None:
     folder = _saved(tmp_path)
     score = evaluate_run(_parts(Instructed(4)), folder, _request(tmp_path, video_seeds=[23, 28]), state, Screen())
     assert not (tmp_path / "eval.json").exists()
     for seed in (23, 28):
         with av.open(str(tmp_path / f"world_{seed}.mp4")) as container:
-            assert container.streams.video[0].width == (240 if state is None else 480)
+            assert container.streams.video[0].width == (424 if state is None else 2 * 424)
     if state is not None:
         assert score == 0.5  # 23 hides "down", 28 "up"
 
 
-def test_a_film_needs_a_camera(tmp_path: Path) -> None:
+def test_a_video_needs_pictures(tmp_path: Path) -> None:
     task = Guess(2)
     task.cameras = {}
     with pytest.raises(ValueError, match="video_seeds needs a task with a camera"):

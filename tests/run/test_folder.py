@@ -1,4 +1,4 @@
-"""Checkpoints are whole or absent; loggers and films write what people can open."""
+"""Checkpoints are whole or absent; metrics can be read back."""
 
 from __future__ import annotations
 
@@ -8,17 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 import pytest
 import torch
-from toys.guess import Echo, Guess
 
-from dsrl.evaluation.episodes import evaluate
-from dsrl.evaluation.video import Film, side_by_side, write_mp4
 from dsrl.logging.csv import CsvLogger
-from dsrl.noise.repeat import RepeatNoise
-from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run import checkpoint
 from dsrl.run.errors import UserError
 from dsrl.run.folder import RunFolder
@@ -147,23 +140,3 @@ def test_metrics_files_hold_every_row_and_gain_columns(tmp_path: Path) -> None:
         ("30.0", "3.0", ""),
     ]
     assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[1]) == {"env_steps": 20.0, "b": 2.0}
-
-
-def test_a_film_can_be_read_back(tmp_path: Path) -> None:
-    frames = [np.full((48, 64, 3), 40 * i, np.uint8) for i in range(5)]
-    write_mp4(tmp_path / "film.mp4", frames)
-    with av.open(str(tmp_path / "film.mp4")) as container:
-        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    assert len(pictures) == 5
-    assert np.abs(pictures[3].astype(int) - frames[3]).max() < 8
-
-
-def test_a_film_shows_each_world_until_its_own_end() -> None:
-    film = Film(Guess(3), 2)
-    env = NoiseActionEnv(film, Echo(), RepeatNoise((2, 1), 1.0, None), horizon=2)
-    result = evaluate(env, lambda encoding, seeds, decision: torch.ones(len(seeds), 2, 1), episodes=2, first_seed=4)
-    assert result.lengths == (6, 1)
-    assert [len(frames) for frames in film.frames] == [3, 1]  # every second step, and the end
-    assert film.successes == [False, True]
-    pictures = side_by_side(film, film, [4, 5])
-    assert {picture.shape for picture in pictures} == {(264, 480, 3)}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from toys.genesis_worlds import perfect_targets, pick_place, play, restart, simple_pick
 
-from dsrl.evaluation.video import Film, can_film
+from dsrl.evaluation.video import VideoRecorder, can_record
 from dsrl.run.files import read_tree, write_tree
 from dsrl.task import _genesis
 from dsrl.task._tabletop import COLOURS, Tabletop
@@ -83,7 +83,7 @@ def test_state_observations_tell_where_the_cubes_are_the_named_one_first_and_dra
     task = simple_pick(observation="state")
     restart(task)
     with monkeypatch.context() as patch:
-        patch.setattr(task._film_camera, "render", None)  # whoever drew would fail
+        patch.setattr(task._video_camera, "render", None)  # whoever drew would fail
         observation = task.observe()
     assert observation.images == {}
     assert task.cameras == {}
@@ -96,15 +96,40 @@ def test_state_observations_tell_where_the_cubes_are_the_named_one_first_and_dra
     assert any(step.success.all() for step in play(task, perfect_targets(task)))
 
 
-def test_a_film_of_state_observations_shows_what_bystanders_see():
-    film = Film(simple_pick(observation="state"), num_worlds=2)
-    assert can_film(film._task)
-    film.reset(EVERYONE, [0, 1, 2, 3])
+def test_a_video_of_state_observations_shows_the_first_worlds_at_400_pixels_or_more():
+    task = simple_pick(observation="state")
+    assert can_record(task)
+    recorder = VideoRecorder(task, num_worlds=2)
+    recorder.reset(EVERYONE, [0, 1, 2, 3])
     for _ in range(2):
-        film.step(film.hold())
-    (first,), (second,) = film.frames
-    assert first.shape == second.shape == (240, 320, 3)
-    assert not np.array_equal(first, second)
+        recorder.step(recorder.hold())
+    first, second = recorder.frames
+    assert len(first) == len(second) == 3  # the start, and every control step
+    assert min(first[0].shape[:2]) >= 400
+    assert not np.array_equal(first[0], second[0])
+
+
+@pytest.mark.parametrize("num_worlds", [1, 2, 3])
+def test_drawing_the_first_worlds_gives_the_pictures_of_drawing_all(task, num_worlds):
+    restart(task)
+    assert torch.equal(task.picture(num_worlds), task.picture(4)[:num_worlds])
+
+
+def test_drawing_for_a_video_changes_neither_observations_nor_steps(task):
+    seen = []
+    for draw in (False, True):
+        restart(task)
+        steps = []
+        for target in perfect_targets(task)[:, :12].unbind(1):
+            if draw:
+                task.picture(1)
+            steps.append(task.step(task.action_towards(target)))
+        seen.append((task.observe(), task.cube_positions(), steps[-1].reward))
+    (plain, cubes, reward), (drawn, drawn_cubes, drawn_reward) = seen
+    assert torch.equal(plain.state, drawn.state)
+    assert all(torch.equal(image, drawn.images[name]) for name, image in plain.images.items())
+    assert torch.equal(cubes, drawn_cubes)
+    assert torch.equal(reward, drawn_reward)
 
 
 def test_a_single_world_works_like_many():
@@ -138,14 +163,14 @@ def test_the_dense_reward_grows_on_the_way_to_success(task, monkeypatch):
 
 
 def test_a_replayed_seed_gives_the_same_pictures_and_the_same_way_to_the_last_bit(task):
-    films = []
+    replays = []
     for _ in range(2):
         restart(task, first_seed=20)
         targets = perfect_targets(task)[:, :14]
         first = task.observe()
         steps = play(task, targets)
-        films.append((first, targets, steps, task.observe(), task.cube_positions()))
-    (first, targets, steps, last, cubes), (again, again_targets, again_steps, again_last, again_cubes) = films
+        replays.append((first, targets, steps, task.observe(), task.cube_positions()))
+    (first, targets, steps, last, cubes), (again, again_targets, again_steps, again_last, again_cubes) = replays
     for one, other in ((first, again), (last, again_last)):
         assert torch.equal(one.state, other.state)
         assert all(torch.equal(one.images[name], other.images[name]) for name in one.images)

@@ -1,0 +1,89 @@
+"""Tables that fit 80 columns, sentences, and the picture of a learning curve."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from dsrl.evaluation import report
+from dsrl.evaluation.episodes import Evaluation
+from dsrl.evaluation.summary import paired
+
+
+def _evaluation(successes: int | None, mean_return: float = 1.0, num: int = 400) -> Evaluation:
+    known = None if successes is None else tuple(i < successes for i in range(num))
+    sentences = tuple(f"put the {('green', 'red')[i % 2]} cube into the box" for i in range(num))
+    return Evaluation(tuple(range(num)), known, (mean_return,) * num, (1000,) * num, sentences)
+
+
+def _lines(table: Table) -> list[str]:
+    """The table as a run prints it into a file."""
+    file = io.StringIO()
+    Console(file=file, soft_wrap=True, width=80).print(table)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    return lines
+
+
+def test_the_summary_of_a_run_has_one_line_per_policy() -> None:
+    rows = {"base": _evaluation(200), "base_actor_noise": _evaluation(10), "steered": _evaluation(400)}
+    lines = [line.split() for line in _lines(report.summary_table(rows))]
+    assert ["base", "50.0%", "45.1%–54.9%", "1.00", "1000.0", "400"] in lines
+    assert ["base", "(actor's", "noise)", "2.5%", "1.4%–4.5%", "1.00", "1000.0", "400"] in lines
+    assert ["steered", "100.0%", "99.0%–100.0%", "1.00", "1000.0", "400"] in lines
+
+
+def test_a_task_without_success_has_its_mean_return_in_the_tables() -> None:
+    base, steered = _evaluation(None, -1234.567), _evaluation(None, 12345.678)
+    text = "\n".join(_lines(report.summary_table({"base_actor_noise": base, "steered": steered})))
+    assert "-1234.57" in text
+    assert "12345.68" in text
+    assert "12345.68" in "\n".join(_lines(report.instruction_table(base, steered)))
+
+
+def test_the_table_of_instructions_has_one_line_each_hardest_first() -> None:
+    lines = _lines(report.instruction_table(_evaluation(0), _evaluation(399)))
+    cubes = [line for line in lines if "cube" in line]
+    assert [line.split()[2] for line in cubes] == ["red", "green"]
+    assert "0.0%" in cubes[0]
+
+
+def test_runs_are_named_relative_to_the_folder_of_all_of_them(tmp_path: Path) -> None:
+    base, steered = _evaluation(200), _evaluation(400)
+    folders = [tmp_path / "2026-01-31" / "12-00-00", tmp_path / "2026-01-31" / ("a_long_name_of_a_run_" * 3)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        written = {"result": steered.summary(), "base": base.summary(), "paired": paired(base, steered)}
+        (folder / "eval.json").write_text(json.dumps(written))
+    table = report.runs_table(folders)
+    assert str(table.title) == f"runs in {tmp_path / '2026-01-31'}"
+    table.title = None
+    lines = _lines(table)
+    assert any(line.split()[:2] == ["12-00-00", "100.0%"] for line in lines)
+    assert "".join(line.split()[0] for line in lines[-5:] if line.strip()).endswith("a_long_name_of_a_run_")
+
+
+def test_the_paired_comparison_is_a_sentence() -> None:
+    base, steered = _evaluation(5, num=10), _evaluation(9, num=10)
+    pair = paired(base, steered)
+    assert pair is not None
+    assert report.paired_sentence(pair) == (
+        "of the same 10 worlds, both policies solved 5, only the steered one 4, only the base 0, neither 1; if both "
+        "were equally good, a difference this large would appear with probability 0.12 (exact McNemar test)"
+    )
+
+
+@pytest.mark.parametrize("successes", [300, None])
+def test_the_learning_curve_is_drawn_with_and_without_success_and_base(successes: int | None, tmp_path: Path) -> None:
+    steered = _evaluation(successes)
+    curve = [report.CurvePoint(1000 * i, 100 * i, steered) for i in range(3)]
+    for base in (steered, None):
+        report.draw_learning_curve(tmp_path / "curve.png", curve, base, steered)
+        with Image.open(tmp_path / "curve.png") as picture:
+            assert picture.size == (840, 540)

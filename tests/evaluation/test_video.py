@@ -1,0 +1,102 @@
+"""Videos of a toy: every control step is recorded, outcomes are marked, and the file plays in real time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from toys.guess import Echo, Guess
+
+from dsrl.evaluation.episodes import evaluate
+from dsrl.evaluation.video import (
+    BORDER,
+    FPS,
+    GREEN,
+    HEADER,
+    MARGIN,
+    PAUSE,
+    RED,
+    WHITE,
+    Frame,
+    VideoRecorder,
+    alone,
+    can_record,
+    side_by_side,
+    write_mp4,
+)
+from dsrl.noise.repeat import RepeatNoise
+from dsrl.noise_action_env import NoiseActionEnv
+
+SIDE = 400 + 2 * (BORDER + MARGIN)  # 8 pixels enlarged 50 times, and what surrounds them
+
+
+def _played(sign: float) -> VideoRecorder:
+    """Worlds 4 (hides a minus) and 5 (hides a plus), played by the constant `sign`."""
+    recorder = VideoRecorder(Guess(3), 2)
+    env = NoiseActionEnv(recorder, Echo(), RepeatNoise((2, 1), 1.0, None), horizon=2)
+    evaluate(env, lambda encoding, seeds, decision: torch.full((len(seeds), 2, 1), sign), episodes=2, first_seed=4)
+    return recorder
+
+
+def _border(frame: Frame, side: int = 0) -> tuple[int, int, int]:
+    pixel = frame[HEADER + MARGIN + 2, side * SIDE + SIDE // 2]
+    return int(pixel[0]), int(pixel[1]), int(pixel[2])
+
+
+def test_a_world_is_recorded_at_its_start_and_after_every_step_until_it_ends() -> None:
+    recorder = _played(1.0)
+    assert [len(frames) for frames in recorder.frames] == [1 + 6, 1 + 1]
+    assert recorder.success_at == [None, 1]
+
+
+def test_success_is_marked_from_its_step_on_and_its_absence_at_the_end_of_the_episode() -> None:
+    frames = list(side_by_side(_played(1.0), _played(-1.0), [4, 5]))
+    assert {frame.shape for frame in frames} == {(SIDE + HEADER, 2 * SIDE, 3)}
+    first, second = frames[: 7 + PAUSE], frames[7 + PAUSE :]
+    assert len(second) == 7 + PAUSE
+    assert [_border(frame) for frame in first] == [WHITE] * 6 + [RED] * (1 + PAUSE)
+    assert [_border(frame, 1) for frame in first] == [WHITE] + [GREEN] * (6 + PAUSE)
+    assert [_border(frame) for frame in second] == [WHITE] + [GREEN] * (6 + PAUSE)
+
+
+def test_a_task_without_success_has_no_marks() -> None:
+    recorder = _played(1.0)
+    recorder.has_success, recorder.success_at = False, [None, None]
+    assert {_border(frame) for frame in alone(recorder, [4, 5])} == {WHITE}
+
+
+def test_only_the_recorded_worlds_are_drawn_and_only_until_they_end() -> None:
+    drawn: list[tuple[int, int]] = []
+
+    class Drawing(Guess):
+        def picture(self, num_worlds: int) -> torch.Tensor:
+            drawn.append((num_worlds, int(self.elapsed[0])))
+            return torch.full((num_worlds, 3, 8, 8), int(self.elapsed[0]), dtype=torch.uint8)
+
+    recorder = VideoRecorder(Drawing(2, max_steps=3), num_worlds=1)
+    recorder.reset(torch.arange(2), [0, 9])
+    for _ in range(5):
+        recorder.step(torch.ones(2, 1))  # wrong in world 0, which the clock ends after 3 steps
+    assert drawn == [(1, 0), (1, 1), (1, 2), (1, 3)]
+    assert [int(frame[0, 0, 0]) for frame in recorder.frames[0]] == [0, 1, 2, 3]
+    assert recorder.success_at == [None]
+
+
+@pytest.mark.parametrize(("cameras", "expected"), [({"front": (3, 8, 8)}, True), ({}, False)])
+def test_a_task_can_be_recorded_by_a_camera_of_its_policy(cameras: dict[str, tuple[int, int, int]], expected: bool):
+    task = Guess(2)
+    task.cameras = cameras
+    assert can_record(task) == expected
+
+
+def test_a_video_can_be_read_back_at_ten_pictures_a_second(tmp_path: Path) -> None:
+    frames = [np.full((48, 64, 3), 40 * i, np.uint8) for i in range(5)]
+    write_mp4(tmp_path / "video.mp4", iter(frames))
+    with av.open(str(tmp_path / "video.mp4")) as container:
+        assert container.streams.video[0].average_rate == FPS == 10
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(pictures) == 5
+    assert np.abs(pictures[3].astype(int) - frames[3]).max() < 8
