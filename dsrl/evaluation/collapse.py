@@ -1,6 +1,6 @@
-"""Has training lost what it had reached, and more? A collapse is told from bad luck by a paired test.
+"""Detects that training has fallen below the base policy, by a paired test that rules out bad luck.
 
-validations so far -> the best against the latest, world by world -> exact McNemar test -> a sentence, or nothing
+validations so far -> the best against the latest, world by world -> exact McNemar test -> a sentence, or None
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ SIGNIFICANCE = 0.01
 
 
 def collapse(validations: Sequence[Evaluation], base: Evaluation | None) -> str | None:
-    """A sentence if the latest of `validations`, all on the same worlds, is a collapse; otherwise None.
+    """Describe the collapse in the latest of `validations`, all on the same worlds; None where there is none.
 
-    It is one where success lies below that of the unsteered `base`, and below the best validation by more than chance
-    gives in one of a hundred comparisons (two-sided exact McNemar test on the shared worlds). The best of many is
-    partly luck, which favours an alarm; hence the second condition. Nothing is said without success or a base.
+    Training has collapsed when the latest success rate is below that of the unsteered `base` and also below the best
+    validation, with p < 0.01 in a two-sided exact McNemar test on the shared worlds. The best of many validations is
+    partly luck, so the second condition alone would be met too often. Returns None without a base or without success.
     """
     if len(validations) < 2 or base is None or base.successes is None:
         return None
@@ -31,16 +31,16 @@ def collapse(validations: Sequence[Evaluation], base: Evaluation | None) -> str 
         return None
     return (
         f"training has collapsed: validation success is {latest.score:.0%}, below the base policy's {base.score:.0%}, "
-        f"after {best.score:.0%} at validation {number} (p = {pair['p_value']:.1g}); the best checkpoint is kept"
+        f"after {best.score:.0%} at validation {number} (p = {pair['p_value']:.1g}); the best checkpoint is unchanged"
     )
 
 
 @contextmanager
 def naming_checkpoints(checkpoints: Path) -> Iterator[None]:
-    """Where a number that is not finite ends the block, its error also says which checkpoints were saved before it."""
+    """Add the names of the saved checkpoints to the error of a number that is not finite."""
     try:
         yield
     except FloatingPointError as error:
-        kept = " and ".join(sorted(manifest.parent.name for manifest in checkpoints.glob("*/manifest.json")))
-        error.add_note(f"checkpoints from before that are kept in {checkpoints}: {kept or 'none'}")
+        saved = " and ".join(sorted(manifest.parent.name for manifest in checkpoints.glob("*/manifest.json")))
+        error.add_note(f"checkpoints saved before this error in {checkpoints}: {saved or 'none'}")
         raise

@@ -1,10 +1,10 @@
-"""Why steering works or not: what noise can move, what the actor does with it, and whether its critics rank it rightly.
+"""Measures how far noise moves the chunks, which noise the actor chooses and whether its critics rank noise rightly.
 
-    the worlds' latest looks  x  fresh w ~ N(0, I)  -> chunks            how far noise moves them
-                              x  the actor's own w                       how far from the prior, how often at the bound
-                              x  fresh w  -> Q^W(s, w), Q^A(s, chunk)    whether noise is ranked as its chunks are
+    latest encoding of every world  x  fresh w ~ N(0, I)  -> chunks          how far noise moves them
+                                    x  the actor's w                         distance from the prior, share at the bound
+                                    x  fresh w  -> Q^W(s, w), Q^A(s, chunk)  whether noise is ranked as its chunks are
 
-Looking changes nothing: draws come from a generator of their own.
+Measuring changes nothing else: draws come from a generator of their own.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ AT_BOUND = 0.99  # of the magnitude
 
 
 def diagnose(env: NoiseActionEnv, algorithm: Algorithm, draws: int = 16) -> dict[str, float]:
-    """Figures about the latest look of every world, with `draws` noise vectors for each.
+    """Measure at the latest encoding of every world, over `draws` noise vectors for each.
 
     `chunk_std`: standard deviation of chunks over noise, in action units. `noise_share`: the share of the variance of
-    chunks that noise explains (the rest is the look's), 0 where noise moves nothing. `at_bound`: share of the actor's
-    numbers at the magnitude. `squared_norm`: mean of ‖w‖² over its dimension, and `chi2_quantile`: mean quantile of
-    ‖w‖² under the prior's χ²; the prior has 1 and 0.5. `rank_correlation`: Spearman's ρ of Q^W with Q^A over noise,
-    averaged over worlds, where an algorithm has both.
+    chunks that noise explains (the rest comes from the observation), 0 where noise moves nothing. `at_bound`: share of
+    the actor's numbers at the magnitude. `squared_norm`: mean of ‖w‖² divided by its dimension, and `chi2_quantile`:
+    mean quantile of ‖w‖² under the prior's χ²; the prior has 1 and 0.5. `rank_correlation`: Spearman's ρ of Q^W with
+    Q^A over noise, averaged over worlds, where an algorithm has both. Raises ValueError before the first reset.
     """
     if env.encoding is None:
-        raise ValueError("the environment has not looked at its worlds yet; reset it before diagnosing")
+        raise ValueError("the environment has no encoding yet; call env.reset() before diagnose")
     generator = torch.Generator().manual_seed(0)
     worlds = torch.arange(len(env)).repeat_interleave(draws)
     encoding = env.encoding[worlds]
@@ -36,16 +36,16 @@ def diagnose(env: NoiseActionEnv, algorithm: Algorithm, draws: int = 16) -> dict
     chunks = env.decode(encoding, prior).flatten(1)
     features = encoding.features.float()
     steered = algorithm.act(features.cpu(), env.noise.sample_prior(len(worlds), generator))
-    figures = _spread(chunks.view(len(env), draws, -1)) | _distance(steered, env.noise.magnitude)
+    metrics = _spread(chunks.view(len(env), draws, -1)) | _distance(steered, env.noise.magnitude)
     if isinstance(algorithm, ChunkCritic) and isinstance(algorithm, NoiseCritic):
         by_chunk = algorithm.chunk_values(encoding, prior).amin(0).cpu()
         by_noise = algorithm.noise_values(features, prior).amin(0).cpu()
-        figures["rank_correlation"] = spearman(by_noise.view(len(env), draws), by_chunk.view(len(env), draws))
-    return {f"diagnostics/{name}": value for name, value in figures.items()}
+        metrics["rank_correlation"] = spearman(by_noise.view(len(env), draws), by_chunk.view(len(env), draws))
+    return {f"diagnostics/{name}": value for name, value in metrics.items()}
 
 
 def _spread(chunks: Tensor) -> dict[str, float]:
-    """Figures of chunks [worlds, draws, numbers]."""
+    """Compute the metrics of chunks [worlds, draws, numbers]."""
     over_noise = chunks.var(1, correction=0).mean(0)
     total = chunks.flatten(0, 1).var(0, correction=0)
     moving = total > 1e-12
@@ -54,7 +54,7 @@ def _spread(chunks: Tensor) -> dict[str, float]:
 
 
 def _distance(steered: Tensor, magnitude: float) -> dict[str, float]:
-    """Figures of the actor's vectors [n, dim]."""
+    """Compute the metrics of the actor's vectors [n, dim]."""
     squared, dim = steered.square().sum(1), steered.shape[1]
     quantile = torch.special.gammainc(torch.full_like(squared, dim / 2), squared / 2)
     return {

@@ -1,1 +1,1 @@
-"""How the actor's vector becomes the sampler's initial noise."""
+"""Turn the actor's vector into the sampler's initial noise, one module per parametrisation."""

@@ -1,8 +1,9 @@
-"""Every slot of the chunk has its own noise vector: all that the sampler accepts.
+"""Gives every slot of the chunk its own noise vector, so that the actor steers all that the sampler takes.
 
     w [B, T'·d]  ->  [B, T', d]  ->  (w, 0) [B, T', D]
 
-The parametrisation of DSRL for diffusion policies (arXiv 2506.15799, sec. 4). Its prior is the base policy itself.
+The parametrisation of DSRL for diffusion policies (arXiv 2506.15799, sec. 4). With all dimensions, its prior is the
+base policy's own noise.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dsrl.noise._padding import checked_magnitude, checked_vectors, pad_with_zer
 
 
 class FullNoise:
-    """w in R^(T'·d), d = action_dims or D, slot after slot; dimensions beyond `action_dims` are 0."""
+    """Expands w in R^(T'·d), d = action_dims or D, slot after slot; dimensions beyond `action_dims` are 0."""
 
     def __init__(self, noise_shape: tuple[int, int], magnitude: float, action_dims: int | None) -> None:
         """`noise_shape` (T', D) is the policy's; `magnitude` bounds |w|, in standard deviations of the prior.
@@ -26,10 +27,10 @@ class FullNoise:
         self.dim = noise_shape[0] * steered_dims(noise_shape, action_dims)
 
     def expand(self, vectors: Tensor) -> Tensor:
-        """The sampler's noise [B, T', D] of actor vectors [B, dim]; a new tensor."""
+        """Return the sampler's noise [B, T', D] of actor vectors [B, dim], a new tensor."""
         slots, dims = self.noise_shape
         return pad_with_zeros(checked_vectors(vectors, self.dim).reshape(len(vectors), slots, -1), dims)
 
     def sample_prior(self, num: int, generator: torch.Generator | None = None) -> Tensor:
-        """N(0, I) vectors [num, dim], unclipped: the base policy as seen through this parametrisation."""
+        """Draw N(0, I) vectors [num, dim], unclipped: random play of the policy in this parametrisation."""
         return standard_normal(num, self.dim, generator)

@@ -1,4 +1,4 @@
-"""The space of the actor's noise: its bound, and samples as the frozen policy itself would draw them."""
+"""Defines the action space of the learner: noise within a bound, whose random samples are the base policy's noise."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Floats = NDArray[np.float32]
 
 
 class NoiseSpace(Box):  # type: ignore[misc]  # gymnasium is not followed
-    """The box [-magnitude, magnitude]^dim whose samples are N(0, I): random play is the base policy.
+    """The box [-magnitude, magnitude]^dim whose samples are N(0, I), so that random play is the base policy.
 
-    `clips` sets whether samples are clipped to the box, as the noise of an actor that cannot leave it.
+    With `clips`, samples are clipped to the box, like the noise of an actor that is bounded by it.
     """
 
     def __init__(self, dim: int, magnitude: float) -> None:

@@ -55,6 +55,6 @@ def record_video(path: Path, parts: Parts, acts: Sequence[Act], seeds: Sequence[
         results.append(play_worlds(env, act, seeds))
         recorders.append(recorder)
     side_by_side = len(recorders) == 2
-    frames = video.side_by_side(*recorders, seeds) if side_by_side else video.alone(recorders[0], seeds)
+    frames = video.side_by_side(recorders[0], recorders[1], seeds) if side_by_side else video.alone(recorders[0], seeds)
     video.write_mp4(path, frames)
     return results

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from dsrl.evaluation import report, summary, video
-from dsrl.evaluation.collapse import naming_kept
+from dsrl.evaluation.collapse import naming_checkpoints
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.noise_sources import Act, base_noise, evaluation_noise, prior_noise
 from dsrl.interfaces import Searcher
@@ -91,7 +91,7 @@ def _steer(
 
     results = _evaluate_base(parts, screen, checkpointer) if parts.policy_sha256() else {}
     monitor.base = results.get("base")
-    with naming_kept(folder.checkpoint("best").parent), monitor.training():
+    with naming_checkpoints(folder.checkpoint("best").parent), monitor.training():
         counters = _loop(parts, monitor, checkpointer).train()
 
     screen.phase(f"steered policy (best checkpoint) on {settings.eval_episodes} test worlds …")

@@ -1,1 +1,1 @@
-"""Batches of worlds, one module per task."""
+"""Simulate batches of worlds, one module per task."""

@@ -1,4 +1,4 @@
-"""Genesis, started once per process: one set of options everywhere, cameras that draw every world apart."""
+"""Starts Genesis once per process and draws every world as a picture of its own; all tasks share one set of options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SEED = 0  # Genesis compiles every kernel anew for each other seed; worlds draw
 
 @dataclass(frozen=True)
 class CameraPlace:
-    """Where a camera looks from. Positions in metres, in the world or, with `link`, in that link's frame."""
+    """Position and direction of a camera, in metres in the world's frame or, with `link`, in that link's frame."""
 
     position: tuple[float, float, float]
     lookat: tuple[float, float, float]
@@ -31,14 +31,14 @@ class CameraPlace:
 
 
 def start_genesis(backend: str) -> Any:
-    """The genesis module, initialised. `backend` is "cpu" or "gpu"; a process keeps the first one it starts."""
-    logging.getLogger("OpenGL.acceleratesupport").setLevel(logging.WARNING)  # tells of a module that nobody needs
+    """Initialise Genesis and return its module. `backend` is "cpu" or "gpu"; a second call changes nothing."""
+    logging.getLogger("OpenGL.acceleratesupport").setLevel(logging.WARNING)  # warns of an optional module
     os.environ.setdefault("PYOPENGL_PLATFORM", "egl" if sys.platform == "linux" else "")
     with drawing():
         import genesis as gs
 
     if not gs._initialized:
-        # gs.init(seed) also reseeds Python, NumPy and torch, which are not its to seed.
+        # gs.init(seed) also reseeds NumPy and torch, whose streams belong to training.
         torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()
         gs.init(backend={"cpu": gs.cpu, "gpu": gs.gpu}[backend], seed=_SEED, logging_level="error")
         torch.set_rng_state(torch_state)
@@ -47,19 +47,19 @@ def start_genesis(backend: str) -> Any:
 
 
 def kernels_are_compiled() -> bool:
-    """Whether this machine holds Genesis kernels from an earlier run (a cold start compiles for minutes)."""
+    """Whether this machine has Genesis kernels from an earlier run; without them, the first start takes minutes."""
     folder = os.environ.get("QD_OFFLINE_CACHE_FILE_PATH") or Path.home() / ".cache" / "quadrants"
     return any(Path(folder).rglob("*.*"))
 
 
 def make_scene(gs: Any, physics_dt: float) -> Any:
-    """An empty scene with the options that every task shares (other options would compile other kernels)."""
+    """Create an empty scene with the options that all tasks share, because other options compile other kernels."""
     with drawing():
         return gs.Scene(
             sim_options=gs.options.SimOptions(dt=physics_dt, substeps=1),
             rigid_options=gs.options.RigidOptions(enable_self_collision=False),
             vis_options=gs.options.VisOptions(
-                shadow=False,  # software GL drops shadows and GPUs draw them: pictures must not depend on the machine
+                shadow=False,  # GPUs draw shadows, software OpenGL does not: pictures must not depend on the machine
                 plane_reflection=False,
                 split_envs=True,
                 ambient_light=(0.35, 0.35, 0.35),
@@ -71,28 +71,29 @@ def make_scene(gs: Any, physics_dt: float) -> Any:
 
 
 def add_camera(scene: Any, place: CameraPlace, size: tuple[int, int]) -> Any:
-    """A camera of `size` (width, height) that draws every world; with a link, attach it after the scene is built."""
+    """Add a camera of `size` (width, height); with a link, attach it after the scene is built."""
     pose = {} if place.link else {"pos": place.position, "lookat": place.lookat, "up": place.up}
     near = 0.01 if place.link else 0.05
     return scene.add_camera(res=size, fov=place.fov, near=near, far=10.0, GUI=False, **pose)
 
 
 def attach_camera(camera: Any, place: CameraPlace, link: Any) -> None:
+    """Attach a camera of a built scene to a link at `place`."""
     from genesis.utils.geom import pos_lookat_up_to_T
 
     camera.attach(link, pos_lookat_up_to_T(*(np.array(v) for v in (place.position, place.lookat, place.up))))
 
 
 def scene_state(scene: Any) -> dict[str, Any]:
-    """All that later steps of a built scene read, about 100 KB a world: steps taken, solver -> array -> tensor."""
-    told = scene.sim.__getstate__()
-    solvers = {name: {key: _tensor(array) for key, array in one.arrays.items()} for name, one in told.solvers.items()}
-    return {"steps": _tensor(told.steps), "solvers": solvers}
+    """Read all that later steps of a built scene depend on, about 100 KB a world: steps, solver -> array -> tensor."""
+    state = scene.sim.__getstate__()
+    solvers = {name: {key: _tensor(array) for key, array in one.arrays.items()} for name, one in state.solvers.items()}
+    return {"steps": _tensor(state.steps), "solvers": solvers}
 
 
 def set_scene_state(scene: Any, state: Mapping[str, Any]) -> None:
-    """Let a scene that was built alike, in this process or another, go on to the last bit from `scene_state`."""
-    record = scene.__getstate__()  # what surrounds the arrays is known to this scene; a checkpoint holds tensors only
+    """Restore `scene_state` bit for bit in a scene that was built alike, in this process or another."""
+    record = scene.__getstate__()  # a checkpoint contains tensors only; the objects around them are this scene's
     solvers = {name: replace(one, arrays=state["solvers"][name]) for name, one in record.sim.solvers.items()}
     scene.__setstate__(replace(record, sim=replace(record.sim, steps=state["steps"], solvers=solvers)))
 
@@ -103,7 +104,7 @@ def _tensor(array: Any) -> Tensor:
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Wrap what may draw: an error out of OpenGL, however it failed, becomes an ImportError that names the packages."""
+    """Turn any error of OpenGL into an ImportError that names the missing system packages."""
     try:
         yield
     except Exception as error:
@@ -125,27 +126,28 @@ def _comes_from_opengl(error: BaseException | None) -> bool:
 
 
 def render(cameras: Mapping[str, Any], num_envs: int) -> dict[str, Tensor]:
-    """Draw every world by every camera: name -> uint8 [B, 3, H, W]."""
+    """Draw every world with every camera: name -> uint8 [B, 3, H, W]."""
     images = {}
     for name, camera in cameras.items():
         if camera._attached_link is not None:
             camera.move_to_attach()
-        # Pictures are cached by simulation time, which a reset does not move.
+        # force_render: Genesis caches pictures by simulation time, which a reset does not change.
         with drawing():
             picture = np.asarray(camera.render(rgb=True, force_render=True)[0])
-        if num_envs == 1 and picture.ndim == 3:  # Genesis leaves the batch away for a single world
+        if num_envs == 1 and picture.ndim == 3:  # Genesis omits the batch dimension for a single world
             picture = picture[None]
         width, height = camera.res
         if picture.shape != (num_envs, height, width, 3):
             raise RuntimeError(
-                f"camera {name!r} drew {picture.shape}, expected {(num_envs, height, width, 3)}: one picture a world"
+                f"camera {name!r} drew {picture.shape} but {num_envs} worlds need {(num_envs, height, width, 3)}; "
+                f"install the pinned version of genesis-world"
             )
         images[name] = torch.from_numpy(picture.transpose(0, 3, 1, 2).copy())
     return images
 
 
 def render_first(scene: Any, camera: Any, num_worlds: int) -> Tensor:
-    """Draw the first worlds of a built scene by one camera: uint8 [num_worlds, 3, H, W]."""
+    """Draw the first worlds of a built scene with one camera: uint8 [num_worlds, 3, H, W]."""
     renderer = scene.visualizer.context._scene
     num_envs = renderer.n_envs
     renderer.n_envs = min(num_envs, max(num_worlds, 2))  # Genesis draws a lone world of many as all of them in one

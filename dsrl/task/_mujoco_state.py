@@ -1,10 +1,11 @@
-"""What MuJoCo's data are in mid-episode: its integration state, and the derived quantities that lag behind it.
+"""Reads and restores MuJoCo's data in mid-episode: its integration state, and the derived quantities that lag behind.
 
-    told = mj_getState(mjSTATE_INTEGRATION) + every buffer of fixed size -> put = mj_setState -> mj_forward -> buffers
+    state_dict: mj_getState(mjSTATE_INTEGRATION), every buffer of fixed size
+    load_state_dict: mj_setState -> mj_forward -> buffers
 
-After `mj_step` positions of bodies, inertias and forces are still those from before the last integration, and rewards
-read them before the next step computes them anew; `mj_forward` alone would bring them up to date, one step too early.
-mujoco is imported only for environments that have it loaded.
+After `mj_step`, positions of bodies, inertias and forces are still those from before the last integration, and rewards
+read them before the next step updates them; `mj_forward` alone would update them one step too early. mujoco is imported
+only for environments that have it loaded.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def is_description(value: Any) -> bool:
     return _is_mujoco(value, "MjModel") or type(value).__name__ == "MujocoRenderer"
 
 
-def told(data: Any) -> dict[str, Any]:
-    """The whole of `data` that later steps and rewards may read: float64 and int tensors."""
+def state_dict(data: Any) -> dict[str, Any]:
+    """Read all of `data` that later steps and rewards depend on: float64 and int tensors."""
     import mujoco
 
     kind = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -37,8 +38,8 @@ def told(data: Any) -> dict[str, Any]:
     return {"integration": torch.from_numpy(state), "buffers": fixed}
 
 
-def put(data: Any, state: dict[str, Any]) -> None:
-    """Bring `data`, of the same model, to what `told` read."""
+def load_state_dict(data: Any, state: dict[str, Any]) -> None:
+    """Restore what `state_dict` read, in `data` of the same model."""
     import mujoco
 
     integration: Tensor = state["integration"]
@@ -49,7 +50,7 @@ def put(data: Any, state: dict[str, Any]) -> None:
 
 
 def _buffers(data: Any, fresh: Any) -> dict[str, Any]:
-    """The arrays of `data` that do not depend on how many contacts there are: those have a size in `fresh` data too."""
+    """Select the arrays of `data` whose size does not depend on the number of contacts: `fresh` data have the same."""
     arrays = {name: getattr(fresh, name) for name in dir(fresh) if not name.startswith("_")}
     fixed = {name: array.shape for name, array in arrays.items() if isinstance(array, np.ndarray) and array.size}
     found = {name: getattr(data, name) for name in fixed}

@@ -1,7 +1,7 @@
-"""A Franka Panda that is light to draw: Genesis's own model with its visual meshes thinned.
+"""Simplifies the visual meshes of Genesis's Franka Panda, so that drawing it is fast.
 
-Software rendering is bound by vertices: the stock model has about 400,000, the thinned one about 15,000, and a
-picture of it looks the same at the sizes that policies see. Physics uses the untouched collision meshes.
+The time of software rendering grows with vertices: the stock model has about 400,000, the simplified one about 15,000,
+and its pictures look the same at the sizes that policies use. Physics uses the unchanged collision meshes.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import tempfile
 from pathlib import Path
 
 _FACES_PER_MESH = 300
-_VERSION = "1"  # raise when what is written below changes
+_VERSION = "1"  # increase when the written files change
 
 
 def light_panda(stock: Path) -> Path:
-    """The thinned copy of `stock` (a folder with panda_non_overlap.xml and assets/), made once per machine.
+    """Make a simplified copy of `stock` (a folder with panda_non_overlap.xml and assets/), once per machine.
 
     Returns the path of its MJCF file, in the user's cache folder ($XDG_CACHE_HOME or ~/.cache).
     """
@@ -27,7 +27,7 @@ def light_panda(stock: Path) -> Path:
         _write(stock, unfinished)
         try:
             unfinished.rename(cache)
-        except OSError:  # another process finished the same copy first
+        except OSError:  # another process has made the same copy first
             shutil.rmtree(unfinished)
     return cache / "panda_non_overlap.xml"
 
@@ -37,18 +37,18 @@ def _write(stock: Path, folder: Path) -> None:
     shutil.copy(stock / "panda_non_overlap.xml", folder)
     for mesh in sorted((stock / "assets").iterdir()):
         if mesh.suffix == ".obj" and "collision" not in mesh.name:
-            _thin(mesh, folder / "assets" / mesh.name)
+            _simplify(mesh, folder / "assets" / mesh.name)
         else:
             shutil.copy(mesh, folder / "assets")
 
 
-def _thin(source: Path, target: Path) -> None:
+def _simplify(source: Path, target: Path) -> None:
     """Write `source` with at most _FACES_PER_MESH triangles, welded so that it shades smoothly."""
     import fast_simplification
     import trimesh
 
     mesh = trimesh.load(source, force="mesh", process=False)
-    mesh = trimesh.Trimesh(mesh.vertices, mesh.faces)  # drops the texture seams that keep vertices apart
+    mesh = trimesh.Trimesh(mesh.vertices, mesh.faces)  # without texture seams, which separate vertices
     mesh.merge_vertices()
     if len(mesh.faces) > _FACES_PER_MESH:
         vertices, faces = fast_simplification.simplify(mesh.vertices, mesh.faces, target_count=_FACES_PER_MESH, agg=5.0)

@@ -1,10 +1,10 @@
-"""A Panda at a table with coloured cubes: the worlds, control and cameras that the manipulation tasks share.
+"""Simulates a Panda and three coloured cubes on a table: worlds, control and cameras of the manipulation tasks.
 
 action [B, 4] = gripper x, y, z (m), opening (m)        control="hand": batched inverse kinematics, hand pointing down
 action [B, 9] = joint targets (rad), finger travel (m)  control="joint"
 
 state [B, A]     = proprioception in the units of an action                      observation="images", two cameras
-state [B, A + 9] = the same, then the named cube's centre, then the others' (m)  observation="state", nothing is drawn
+state [B, A + 9] = the same, then the named cube's centre, then the others' (m)  observation="state", no cameras
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ COLOURS = {"red": (0.85, 0.08, 0.08), "green": (0.08, 0.65, 0.12), "blue": (0.1,
 CUBE = 0.05  # m, edge
 REST_HEIGHT = CUBE / 2  # m, centre of a cube on the table
 MAX_OPENING = 0.08  # m, between the fingers
-HOME = (0.40, 0.0, 0.40)  # m, where the gripper starts: above and behind the cubes, hiding none
+HOME = (0.40, 0.0, 0.40)  # m, where the gripper starts: above and behind the cubes, so that it hides none
 DOWN = (0.0, 1.0, 0.0, 0.0)  # quaternion w, x, y, z
 _GRIP_OFFSET = 0.1034  # m, from the frame of the hand to the point between the fingertips
 _PHYSICS_DT = 0.01  # s
-_PHYSICS_STEPS = 10  # per control step: 10 Hz control
+_PHYSICS_STEPS = 10  # per control step, which is 0.1 s
 _ARM = list(range(7))
 _FINGERS = [7, 8]
-_HOME_JOINTS = (0.0, -0.35, 0.0, -2.2, 0.0, 1.85, 0.785)  # rad, where the search for the exact home begins
+_HOME_JOINTS = (0.0, -0.35, 0.0, -2.2, 0.0, 1.85, 0.785)  # rad, start of the inverse kinematics of HOME
 
 _CAMERAS = {
     "front": CameraPlace(position=(1.25, 0.0, 0.62), lookat=(0.53, 0.0, 0.05), up=(0, 0, 1), fov=36),
@@ -57,7 +57,7 @@ _VIDEO_SIZE = (448, 448)  # pixels
 
 
 class Tabletop(ABC):
-    """Batched worlds of one robot and three cubes; subclasses say what is asked and what counts as done."""
+    """Simulates worlds of one robot and three cubes; subclasses define instructions, success and dense reward."""
 
     has_success = True
     instructions: tuple[str, ...]  # one per colour, in the order of COLOURS
@@ -73,25 +73,25 @@ class Tabletop(ABC):
         observation: str = "images",  # configs of earlier runs lack it
         announce: Callable[[str], None] | None = None,
     ) -> None:
-        """Remember what to build; the simulator starts at the first `reset`.
+        """Check the options; the simulator starts at the first `reset`.
 
         control: "hand" | "joint"; reward: "sparse" | "dense"; max_steps: control steps (0.1 s) until truncation;
-        image_size: pixels, square; backend: "cpu" | "gpu"; observation: "images" | "state".
+        image_size: pixels, square; backend: "cpu" | "gpu"; observation: "images" | "state"; announce: prints.
         """
         _one_of("task.control", control, ("hand", "joint"))
         _one_of("task.reward", reward, ("sparse", "dense"))
         _one_of("task.backend", backend, ("cpu", "gpu"))
         _one_of("task.observation", observation, ("images", "state"))
         if num_envs < 1:
-            raise ValueError(f"num_envs={num_envs}: a task needs at least one world")
+            raise ValueError(f"num_envs={num_envs} is too small; type 1 or more")
         self.num_envs, self.max_steps = num_envs, max_steps
         self.control, self.reward, self.backend = control, reward, backend
         self.action_dim = 4 if control == "hand" else 9
         self.image_size = image_size
         self._places = _CAMERAS if observation == "images" else {}
         self.cameras: Mapping[str, tuple[int, int, int]] = dict.fromkeys(self._places, (3, image_size, image_size))
-        self._tells_cubes = observation == "state"
-        self.state_dim = self.action_dim + 3 * len(COLOURS) * self._tells_cubes
+        self._observes_cubes = observation == "state"
+        self.state_dim = self.action_dim + 3 * len(COLOURS) * self._observes_cubes
         self._announce = announce or (lambda text: print(text, flush=True))
         self._scene: Any = None
         self._generators = [np.random.default_rng((num_envs, row)) for row in range(num_envs)]
@@ -99,22 +99,23 @@ class Tabletop(ABC):
         self._target = torch.zeros(num_envs, self.action_dim)  # the latest action of each world
         self.named = torch.zeros(num_envs, dtype=torch.long)  # which cube the instruction of each world names
 
-    # -- what a task adds -----------------------------------------------------------------------------------------
+    # -- defined by subclasses -----------------------------------------------------------------------------------------
 
     def add_furniture(self, gs: Any, scene: Any) -> None:  # noqa: B027  (optional)
         """Add fixed bodies before the scene is built."""
 
     @abstractmethod
     def succeeded(self) -> Tensor:
-        """Whether each world has reached its goal [B] bool."""
+        """Whether each world has reached its goal, [B] bool."""
 
     @abstractmethod
     def progress(self) -> Tensor:
-        """How near each world is to its goal [B], 0 … 1: the dense reward."""
+        """Return the dense reward [B], which grows from 0 to 1 on the way to the goal."""
 
     # -- the Task protocol ----------------------------------------------------------------------------------------
 
     def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
+        """Start new episodes in `rows` (int64 [n]), with one seed per row or from each row's own stream."""
         if self._scene is None:
             self._build()
         if seeds is not None:
@@ -129,9 +130,10 @@ class Tabletop(ABC):
         self._target[rows] = self.robot_state()[rows]
 
     def observe(self) -> Observation:
+        """Read all worlds, and draw them where the policy has cameras."""
         instruction = tuple(self.instructions[int(i)] for i in self.named)
         state = (
-            torch.cat([self.robot_state(), self._cubes_from_named()], 1) if self._tells_cubes else self.robot_state()
+            torch.cat([self.robot_state(), self._cubes_from_named()], 1) if self._observes_cubes else self.robot_state()
         )
         return Observation(state, render(self._cameras, self.num_envs), instruction)
 
@@ -140,9 +142,10 @@ class Tabletop(ABC):
         return render_first(self._scene, self._video_camera, num_worlds)
 
     def step(self, action: Tensor) -> Step:
+        """Advance all worlds by one control step (0.1 s) of action [B, A]. Raises ValueError for another shape."""
         if action.shape != (self.num_envs, self.action_dim):
             raise ValueError(
-                f"an action has shape {tuple(action.shape)}, this task takes {(self.num_envs, self.action_dim)}"
+                f"the action has shape {tuple(action.shape)} but this task takes {(self.num_envs, self.action_dim)}"
             )
         self._target = action.detach().clone()
         self._robot.control_dofs_position(action if self.control == "joint" else self._hand_joints(action))
@@ -154,51 +157,51 @@ class Tabletop(ABC):
         return Step(reward, terminated=success, truncated=~success & (self._elapsed >= self.max_steps), success=success)
 
     def hold(self) -> Tensor:
-        # The latest target again: were it the state, the arm would sink with gravity and let go of what it holds.
+        """Return the latest action again; the current state would let the arm sink and release its cube."""
         return self._target.clone()
 
     def state_dict(self) -> dict[str, Any]:
-        """All worlds in mid-episode: what the simulator reads from one step to the next, and what is kept here."""
+        """Read all worlds in mid-episode: the state of the simulator, and that of this object."""
         own = {"elapsed": self._elapsed.clone(), "target": self._target.clone(), "named": self.named.clone()}
         generators = [generator.bit_generator.state for generator in self._generators]
         return {"scene": scene_state(self._scene), "generators": generators, **own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` told."""
+        """Restore what `state_dict` returned."""
         set_scene_state(self._scene, state["scene"])
         self._elapsed, self._target, self.named = (state[name].clone() for name in ("elapsed", "target", "named"))
-        for generator, told in zip(self._generators, state["generators"], strict=True):
-            generator.bit_generator.state = told
+        for generator, drawn in zip(self._generators, state["generators"], strict=True):
+            generator.bit_generator.state = drawn
 
-    # -- what subclasses and scripts read -------------------------------------------------------------------------
+    # -- for subclasses and scripts ------------------------------------------------------------------------------------
 
     def robot_state(self) -> Tensor:
-        """Proprioception in the units of an action: [B, 4] gripper position and opening, or [B, 9] joints."""
+        """Read proprioception in the units of an action: [B, 4] gripper position and opening, or [B, 9] joints."""
         joints: Tensor = self._robot.get_dofs_position().cpu()
         if self.control == "joint":
             return joints.float()
         return torch.cat([self.gripper(), joints[:, 7:].sum(1, keepdim=True)], dim=1).float()
 
     def gripper(self) -> Tensor:
-        """The point between the fingertips [B, 3], metres."""
+        """Locate the point between the fingertips [B, 3], metres."""
         position: Tensor = self._hand.get_pos().cpu()
         quaternion: Tensor = self._hand.get_quat().cpu()
         return position + _GRIP_OFFSET * _z_axis(quaternion)
 
     def cube_positions(self) -> Tensor:
-        """Centres of all cubes [B, 3 colours, 3], metres."""
+        """Locate the centres of all cubes [B, 3 colours, 3], metres."""
         return torch.stack([cube.get_pos().cpu() for cube in self._cubes], dim=1)
 
     def action_towards(self, target: Tensor) -> Tensor:
-        """The action [B, A] that moves the gripper to target [B, 4] (x, y, z, opening; m) in this task's control."""
+        """Compute the action [B, A] that moves the gripper to target [B, 4] (x, y, z, opening; m)."""
         return target if self.control == "hand" else self._hand_joints(target)
 
     def named_cube(self) -> Tensor:
-        """Centre of the cube that each instruction names [B, 3], metres."""
+        """Locate the centre of the cube that each instruction names [B, 3], metres."""
         return self.cube_positions()[torch.arange(self.num_envs), self.named]
 
     def _cubes_from_named(self) -> Tensor:
-        """Centres of the named cube and of the next two colours, cyclically [B, 9]: nobody has to be told colours."""
+        """Locate the named cube, then the next two colours in cyclic order [B, 9]; no colour has to be encoded."""
         order = (self.named[:, None] + torch.arange(len(COLOURS))) % len(COLOURS)
         return self.cube_positions()[torch.arange(self.num_envs)[:, None], order].flatten(1).float()
 
@@ -243,10 +246,10 @@ class Tabletop(ABC):
         self._home = self._robot.get_qpos()[:1].clone()
 
     def _place(self, rows: Tensor, layouts: NDArray[np.float64]) -> None:
-        """Put the arm home and the cubes at `layouts` [n, 3, 2] (m) in `rows`; everything at rest."""
+        """Move the arm home and the cubes to `layouts` [n, 3, 2] (m) in `rows`, all at rest."""
         home = self._home.expand(len(rows), -1)
         self._robot.set_qpos(home, envs_idx=rows, zero_velocity=True)
-        self._robot.control_dofs_position(home, envs_idx=rows)  # targets survive a reset
+        self._robot.control_dofs_position(home, envs_idx=rows)  # Genesis does not reset targets
         height = torch.full((len(rows), 1), REST_HEIGHT)
         for i, cube in enumerate(self._cubes):
             cube.set_pos(torch.cat([torch.from_numpy(layouts[:, i]).float(), height], 1), envs_idx=rows)
@@ -254,10 +257,10 @@ class Tabletop(ABC):
             cube.zero_all_dofs_velocity(envs_idx=rows)
 
     def _hand_joints(self, target: Tensor) -> Tensor:
-        """Joint targets [B, 9] that bring the gripper, pointing down, to target [B, 4] (x, y, z, opening; m)."""
+        """Compute joint targets [B, 9] that move the gripper, pointing down, to target [B, 4] (x, y, z, opening; m)."""
         position = target[:, :3] + torch.tensor([0.0, 0.0, _GRIP_OFFSET])
         quaternion = torch.tensor(DOWN).expand(self.num_envs, -1)
-        # One warm-started sample: a restart from random joints would make the arm jump.
+        # One sample that starts at the current joints: samples from random joints would make the arm jump.
         joints: Tensor = self._robot.inverse_kinematics(
             link=self._hand, pos=position, quat=quaternion, init_qpos=self._robot.get_qpos(), max_samples=1,
             max_solver_iters=10, dofs_idx_local=_ARM, seed=0,
@@ -267,7 +270,7 @@ class Tabletop(ABC):
 
 
 def _draw_layout(generator: np.random.Generator) -> NDArray[np.float64]:
-    """Three cube centres [3, 2] (m) on the table, at least 0.11 m apart."""
+    """Draw three cube centres [3, 2] (m) on the table, at least 0.11 m apart."""
     while True:
         layout = generator.uniform((0.45, -0.20), (0.66, 0.20), size=(len(COLOURS), 2))
         distances = np.linalg.norm(layout[:, None] - layout[None], axis=-1)
@@ -276,11 +279,11 @@ def _draw_layout(generator: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _z_axis(quaternion: Tensor) -> Tensor:
-    """Third column of the rotation matrices of quaternions [B, 4] (w, x, y, z)."""
+    """Compute the third column of the rotation matrices of quaternions [B, 4] (w, x, y, z)."""
     w, x, y, z = quaternion.unbind(1)
     return torch.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], dim=1)
 
 
 def _one_of(key: str, found: str, choices: tuple[str, ...]) -> None:
     if found not in choices:
-        raise ValueError(f"{key}={found!r} is not known; choose one of {', '.join(choices)}")
+        raise ValueError(f"{key}={found!r} is not supported; type one of {', '.join(choices)}")

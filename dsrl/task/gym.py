@@ -1,4 +1,4 @@
-"""Any gymnasium environment with a flat observation and a box of actions, as a batch of worlds in this process."""
+"""Runs any gymnasium environment with flat observations and a box of actions as a batch of worlds in this process."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from dsrl.task import _gym_state
 
 
 class GymTask:
-    """`num_envs` copies of one gymnasium id, stepped one after the other.
+    """Steps `num_envs` copies of one gymnasium id, one after the other.
 
-    A world that has ended waits, unstepped and with reward 0, until it is reset. Actions are in the environment's own
-    units. `success` is given where the environment's step info has `is_success`.
+    A world that has ended is not stepped and has reward 0 until it is reset. Actions are in the environment's units.
+    `success` is given where the environment's step info has `is_success`.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class GymTask:
             flag[rows] = False
 
     def observe(self) -> Observation:
-        """The state [B, S] of all worlds; no images, no language."""
+        """Return the state [B, S] of all worlds, without images or language."""
         return Observation(state=self._state.clone(), images={}, instruction=("",) * self.num_envs)
 
     def step(self, action: Tensor) -> Step:
@@ -76,37 +76,37 @@ class GymTask:
         return Step(reward, self._terminated.clone(), self._truncated.clone(), success)
 
     def state_dict(self) -> dict[str, Any] | None:
-        """All worlds as they are now; None for environments that hold what cannot be told (Box2D's memory)."""
+        """Read all worlds; None for environments whose state cannot be read (Box2D's memory)."""
         try:
-            worlds = [_gym_state.told(env) for env in self._envs]
-        except _gym_state.UntoldError:
+            worlds = [_gym_state.state_dict(env) for env in self._envs]
+        except _gym_state.UnsupportedStateError:
             return None
         flags = [torch.from_numpy(self._ended.copy()), self._terminated, self._truncated, self._success]
         return {"worlds": worlds, "state": self._state.clone(), "flags": [flag.clone() for flag in flags]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` told."""
+        """Restore what `state_dict` returned."""
         for env, world in zip(self._envs, state["worlds"], strict=True):
-            _gym_state.put(env, world)
+            _gym_state.load_state_dict(env, world)
         self._state = state["state"].clone()
         ended, *flags = (flag.clone() for flag in state["flags"])
         self._ended = ended.numpy()
         self._terminated, self._truncated, self._success = flags
 
     def hold(self) -> Tensor:
-        """The action [B, A] nearest to zero; ended worlds are not stepped at all."""
+        """Return the action [B, A] nearest to zero; ended worlds are not stepped at all."""
         nearest = torch.zeros(self.action_dim).clamp(self.action_low, self.action_high)
         return nearest.expand(self.num_envs, -1).clone()
 
 
 def _make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
-    if ":" in id:  # gymnasium would import the module before the colon, and a config may come from anybody
-        raise ValueError(f"task.id is {id!r} and would import a module; type a registered id without colon")
+    if ":" in id:  # gymnasium would import the module before the colon, and a saved config may be untrusted
+        raise ValueError(f"task.id={id!r} would import a module; type a registered id without a colon")
     try:
         return gymnasium.make(id, max_episode_steps=max_steps, **env_kwargs)
     except gymnasium.error.Error as error:
         raise ValueError(
-            f"task.id is {id!r} and gymnasium cannot make it ({error}); choose a registered id such as Pendulum-v1"
+            f"task.id={id!r} cannot be made by gymnasium ({error}); type a registered id such as Pendulum-v1"
         ) from error
 
 
@@ -114,19 +114,23 @@ def _flat_boxes(id: str, env: gymnasium.Env[Any, Any]) -> tuple[Box, Box]:
     for name in ("observation_space", "action_space"):
         space = getattr(env, name)
         if not isinstance(space, Box) or len(space.shape) != 1:
-            raise ValueError(f"{id} has {name} {space} but task=gym needs a flat Box; choose another id or wrap it")
+            raise ValueError(
+                f"task.id={id} has {name} {space} but task=gym needs a flat Box; type another id or wrap it"
+            )
     return env.observation_space, env.action_space
 
 
 def _time_limit(id: str, env: gymnasium.Env[Any, Any]) -> int:
     limit = env.spec.max_episode_steps if env.spec else None
     if limit is None:
-        raise ValueError(f"{id} has no time limit and task.max_steps is null; give task.max_steps a number of steps")
+        raise ValueError(
+            f"task.max_steps=null but task.id={id} has no time limit; type a number, such as task.max_steps=1000"
+        )
     return int(limit)
 
 
 def _reports_success(env: gymnasium.Env[Any, Any]) -> bool:
-    """One trial step tells; the world is reset with a seed before it is used."""
+    """Whether the info of one trial step has `is_success`; the world is reset with a seed before it is used."""
     env.reset(seed=0)
     *_, info = env.step(np.clip(np.zeros_like(env.action_space.low), env.action_space.low, env.action_space.high))
     return "is_success" in info

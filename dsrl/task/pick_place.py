@@ -1,4 +1,4 @@
-"""Put the cube that the instruction names into the box: success when it lies inside and the gripper has let go."""
+"""Defines the task of putting the named cube into a box: success when it lies inside and the gripper has let go."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 from dsrl.task._tabletop import COLOURS, MAX_OPENING, Tabletop
 
-_INNER, _WALL, _HEIGHT = 0.14, 0.008, 0.05  # m: inside edge, wall thickness, wall height
-_BOX = (0.36, 0.30)  # m, where its centre stands: beside the cubes, within reach
+_INNER, _WALL, _HEIGHT = 0.14, 0.008, 0.05  # m: inner edge, wall thickness, wall height
+_BOX = (0.36, 0.30)  # m, its centre on the table: beside the cubes and within reach
 
 
 class PickPlace(Tabletop):
-    """Three coloured cubes and an open box at the side of the table."""
+    """Adds an open box at the side of the table."""
 
     instructions = tuple(f"put the {colour} cube into the box" for colour in COLOURS)
 
@@ -29,7 +29,7 @@ class PickPlace(Tabletop):
 
     @property
     def box(self) -> Tensor:
-        """Centre of the box on the table [B, 2], metres."""
+        """The centre of the box on the table [B, 2], metres."""
         return torch.tensor(_BOX).expand(self.num_envs, -1)
 
     def succeeded(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pick up the cube that the instruction names: success when it is held above the table."""
+"""Defines the task of picking up the named cube: success when the gripper has raised it by 6 cm."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from torch import Tensor
 
 from dsrl.task._tabletop import COLOURS, REST_HEIGHT, Tabletop
 
-_LIFT = 0.06  # m above its rest height that counts as picked up
+_LIFT = 0.06  # m above its rest height
 
 
 class SimplePick(Tabletop):
-    """Three coloured cubes; the gripper must close on the named one and raise it by 6 cm."""
+    """Rewards the gripper for closing on the named cube and raising it."""
 
     instructions = tuple(f"pick up the {colour} cube" for colour in COLOURS)
 
     def succeeded(self) -> Tensor:
         cube = self.named_cube()
-        near: Tensor = (cube - self.gripper()).norm(dim=1) < 0.06  # held, not thrown
+        near: Tensor = (cube - self.gripper()).norm(dim=1) < 0.06  # in the gripper, not thrown
         lifted: Tensor = cube[:, 2] - REST_HEIGHT > _LIFT
         return lifted & near
 

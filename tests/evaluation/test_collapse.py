@@ -36,7 +36,7 @@ def test_a_fall_below_the_base_that_chance_does_not_explain_is_a_collapse() -> N
     sentence = collapse([_worlds(*range(12)), best, _worlds(*range(15)), _worlds(*range(6))], BASE)
     assert sentence == (
         "training has collapsed: validation success is 30%, below the base policy's 50%, after 80% at validation 2 "
-        "(p = 0.002); the best checkpoint is kept"  # 10 worlds lost, none won: 2 / 2^10
+        "(p = 0.002); the best checkpoint is unchanged"  # 10 worlds lost, none won: 2 / 2^10
     )
 
 
@@ -53,7 +53,7 @@ def test_less_than_that_is_none(before: Evaluation, latest: Evaluation) -> None:
     assert collapse([before, latest], BASE) is None
 
 
-def test_nothing_is_said_without_a_former_validation_a_base_or_success() -> None:
+def test_a_collapse_needs_an_earlier_validation_a_base_and_success() -> None:
     best, worst = _worlds(*range(20)), _worlds()
     assert collapse([worst], BASE) is None
     assert collapse([best, worst], None) is None
@@ -63,7 +63,7 @@ def test_nothing_is_said_without_a_former_validation_a_base_or_success() -> None
 
 
 @pytest.mark.parametrize("stop", [True, False])
-def test_a_collapse_is_said_once_and_stops_training_where_that_is_wanted(
+def test_a_collapse_is_reported_once_and_stops_training_where_the_settings_say_so(
     stop: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     validations = [BASE, _worlds(*range(20)), _worlds(), _worlds()]
@@ -88,7 +88,7 @@ def test_a_collapse_is_said_once_and_stops_training_where_that_is_wanted(
     assert folder.checkpoint_sha256("best") == states[2] != folder.checkpoint_sha256("last")
 
 
-def test_a_broken_number_leaves_the_checkpoints_from_before_and_names_them(tmp_path: Path) -> None:
+def test_a_number_that_is_not_finite_leaves_earlier_checkpoints_and_names_them(tmp_path: Path) -> None:
     folder, parts = RunFolder(tmp_path), toy_parts()
 
     class GoingBlind(Echo):
@@ -103,7 +103,7 @@ def test_a_broken_number_leaves_the_checkpoints_from_before_and_names_them(tmp_p
         folder.noting_failure(),
     ):
         workflow.train(replace(parts, policy=policy, env=env), folder, [], Screen())
-    assert caught.value.__notes__ == [f"checkpoints from before that are kept in {tmp_path}/checkpoints: best and last"]
+    assert caught.value.__notes__ == [f"checkpoints saved before this error in {tmp_path}/checkpoints: best and last"]
     assert caught.value.__notes__[0] in folder.failure.read_text()
     for name in ("best", "last"):
         algorithm = parts.make_algorithm()

@@ -43,32 +43,32 @@ def make_env(num_envs: int = 4) -> NoiseActionEnv:
     return env
 
 
-def test_an_actor_at_the_prior_has_the_figures_of_the_prior():
-    figures = diagnose(make_env(), Prior(), draws=500)
-    assert figures["diagnostics/squared_norm"] == pytest.approx(1.0, abs=0.05)
-    assert figures["diagnostics/chi2_quantile"] == pytest.approx(0.5, abs=0.03)
-    assert figures["diagnostics/at_bound"] == pytest.approx(2 * stats.norm.sf(0.99 * 1.5), abs=0.01)
-    assert figures["diagnostics/chunk_std"] == pytest.approx(1.0, abs=0.03)  # the chunk of the toy is its noise
-    assert figures["diagnostics/noise_share"] == pytest.approx(1.0, abs=0.01)
-    assert "diagnostics/rank_correlation" not in figures
+def test_an_actor_at_the_prior_has_the_metrics_of_the_prior():
+    metrics = diagnose(make_env(), Prior(), draws=500)
+    assert metrics["diagnostics/squared_norm"] == pytest.approx(1.0, abs=0.05)
+    assert metrics["diagnostics/chi2_quantile"] == pytest.approx(0.5, abs=0.03)
+    assert metrics["diagnostics/at_bound"] == pytest.approx(2 * stats.norm.sf(0.99 * 1.5), abs=0.01)
+    assert metrics["diagnostics/chunk_std"] == pytest.approx(1.0, abs=0.03)  # the chunk of the toy is its noise
+    assert metrics["diagnostics/noise_share"] == pytest.approx(1.0, abs=0.01)
+    assert "diagnostics/rank_correlation" not in metrics
 
 
-def test_an_actor_far_from_the_prior_is_seen_to_be():
-    figures = diagnose(make_env(), Prior(factor=3.0), draws=100)
-    assert figures["diagnostics/squared_norm"] == pytest.approx(9.0, rel=0.2)
-    assert figures["diagnostics/chi2_quantile"] > 0.95
+def test_an_actor_far_from_the_prior_has_a_large_norm_and_quantile():
+    metrics = diagnose(make_env(), Prior(factor=3.0), draws=100)
+    assert metrics["diagnostics/squared_norm"] == pytest.approx(9.0, rel=0.2)
+    assert metrics["diagnostics/chi2_quantile"] > 0.95
 
 
-def test_what_the_look_moves_is_not_laid_to_the_noise():
+def test_variance_from_the_observation_is_not_counted_as_noise():
     env = make_env()
-    env.encoding.context["taken"][:] = torch.tensor([0.0, 10.0, 20.0, 30.0])  # a variance of 125 between the looks
-    figures = diagnose(env, Prior(), draws=500)
-    assert figures["diagnostics/noise_share"] == pytest.approx(1 / 126, rel=0.1)
-    assert figures["diagnostics/chunk_std"] == pytest.approx(1.0, abs=0.03)
+    env.encoding.context["taken"][:] = torch.tensor([0.0, 10.0, 20.0, 30.0])  # a variance of 125 between the worlds
+    metrics = diagnose(env, Prior(), draws=500)
+    assert metrics["diagnostics/noise_share"] == pytest.approx(1 / 126, rel=0.1)
+    assert metrics["diagnostics/chunk_std"] == pytest.approx(1.0, abs=0.03)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_the_rank_correlation_tells_whether_noise_is_ranked_as_its_chunks_are(sign):
+def test_the_rank_correlation_is_that_of_noise_values_with_chunk_values(sign):
     assert diagnose(make_env(), Ranking(sign))["diagnostics/rank_correlation"] == pytest.approx(sign)
 
 
@@ -78,7 +78,7 @@ def test_spearman_is_scipys_row_by_row():
     assert spearman(first, second) == pytest.approx(np.mean(rows))
 
 
-def test_looking_leaves_the_random_state_and_the_worlds_alone():
+def test_measuring_leaves_the_random_state_and_the_worlds_alone():
     env = make_env()
     torch.manual_seed(3)
     expected = torch.randn(2)
@@ -87,5 +87,5 @@ def test_looking_leaves_the_random_state_and_the_worlds_alone():
     assert diagnose(env, Prior()) == diagnose(env, Prior())
     assert torch.equal(torch.randn(2), expected)
     assert env.encoding is before
-    with pytest.raises(ValueError, match="has not looked at its worlds yet; reset it"):
+    with pytest.raises(ValueError, match=r"has no encoding yet; call env\.reset\(\)"):
         diagnose(NoiseActionEnv(CountdownTask(2), EchoPolicy(), FullNoise((4, 2), 1.5, None), 4), Prior())

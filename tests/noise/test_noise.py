@@ -1,4 +1,4 @@
-"""Noise parametrisations: what the sampler gets for what the actor says."""
+"""Noise parametrisations: the sampler's noise for given vectors of the actor, and their priors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ shapes = st.tuples(st.integers(1, 6), st.integers(1, 5))
 
 
 @given(shape=shapes, batch=st.integers(1, 4), data=st.data())
-def test_repeated_noise_is_a_manual_tile_and_the_callers_vector_is_left_alone(shape, batch, data):
+def test_repeated_noise_is_a_manual_tile_and_does_not_change_its_input(shape, batch, data):
     dims = data.draw(st.integers(1, shape[1]))
     noise = RepeatNoise(shape, magnitude=1.5, action_dims=dims)
     vectors = torch.randn(batch, noise.dim)
@@ -31,7 +31,7 @@ def test_repeated_noise_is_a_manual_tile_and_the_callers_vector_is_left_alone(sh
 
 
 @given(shape=shapes, batch=st.integers(1, 4), data=st.data())
-def test_full_noise_lays_the_vector_out_slot_after_slot(shape, batch, data):
+def test_full_noise_fills_slot_after_slot_and_does_not_change_its_input(shape, batch, data):
     dims = data.draw(st.integers(1, shape[1]))
     noise = FullNoise(shape, magnitude=1.5, action_dims=dims)
     vectors = torch.randn(batch, noise.dim)
@@ -58,10 +58,10 @@ def test_the_prior_is_standard_normal_and_repeats_with_its_generator(kind):
 
 
 @pytest.mark.parametrize("kind", [RepeatNoise, FullNoise])
-def test_impossible_noise_is_refused_with_what_would_work(kind):
-    with pytest.raises(ValueError, match=r"noise.action_dims is 5 but .* has 4 dimensions; choose 1 to 4, or null"):
+def test_impossible_noise_raises_a_sentence_with_values_that_work(kind):
+    with pytest.raises(ValueError, match=r"noise.action_dims=5 but .* has 4 dimensions; type 1 to 4, or null"):
         kind((3, 4), magnitude=1.0, action_dims=5)
-    with pytest.raises(ValueError, match=r"noise.magnitude is 0.*; choose a number above 0"):
+    with pytest.raises(ValueError, match=r"noise.magnitude=0.0 must be above 0; type a number"):
         kind((3, 4), magnitude=0.0, action_dims=None)
     with pytest.raises(ValueError, match=r"have shape \(1, 1\) but this parametrisation takes"):
         kind((3, 4), magnitude=1.0, action_dims=None).expand(torch.zeros(1, 1))

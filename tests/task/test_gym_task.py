@@ -1,4 +1,4 @@
-"""GymTask and the identity policy: what is particular to them."""
+"""GymTask and the identity policy: behaviour beyond the contracts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from dsrl.interfaces import Encoding
 from dsrl.policy.identity import IdentityPolicy
-from dsrl.run.files import read_tree, write_tree
+from dsrl.run.checkpoint import read_checkpoint, write_checkpoint
 from dsrl.task.gym import GymTask
 
 
@@ -28,7 +28,7 @@ def test_a_world_is_the_gymnasium_environment_of_that_seed():
         assert step.success is None
 
 
-def test_an_ended_world_waits_without_reward_until_it_is_reset():
+def test_an_ended_world_has_no_reward_until_it_is_reset():
     task = GymTask("Pendulum-v1", num_envs=2, max_steps=3)
     task.reset(torch.arange(2), seeds=[1, 2])
     for _ in range(3):
@@ -68,12 +68,14 @@ def test_success_is_what_the_environment_reports():
     assert step.success.tolist() == step.terminated.tolist() == [False, True]
 
 
-def test_environments_that_do_not_fit_are_refused_in_a_sentence():
-    with pytest.raises(ValueError, match=r"task.id is 'Pendulun-v1' and gymnasium cannot make it"):
+def test_an_environment_that_does_not_fit_raises_one_sentence():
+    with pytest.raises(ValueError, match=r"task.id='Pendulun-v1' cannot be made by gymnasium"):
         GymTask("Pendulun-v1", num_envs=1, max_steps=None)
-    with pytest.raises(ValueError, match=r"CartPole-v1 has action_space Discrete\(2\) but task=gym needs a flat Box"):
+    with pytest.raises(
+        ValueError, match=r"task.id=CartPole-v1 has action_space Discrete\(2\) but task=gym needs a flat Box"
+    ):
         GymTask("CartPole-v1", num_envs=1, max_steps=None)
-    with pytest.raises(ValueError, match=r"dsrl-test/Reach-v0 has no time limit and task.max_steps is null"):
+    with pytest.raises(ValueError, match=r"task.max_steps=null but task.id=dsrl-test/Reach-v0 has no time limit"):
         GymTask("dsrl-test/Reach-v0", num_envs=1, max_steps=None)
 
 
@@ -91,7 +93,7 @@ def test_identity_needs_an_action_box():
 
 
 @pytest.mark.parametrize("id", ["MountainCarContinuous-v0", "Hopper-v5", "Ant-v5"])
-def test_worlds_told_in_mid_episode_go_on_to_the_last_bit_in_another_task(id, tmp_path):
+def test_worlds_saved_in_mid_episode_continue_bit_for_bit_in_another_task(id, tmp_path):
     one, other = (GymTask(id, num_envs=2, max_steps=30) for _ in range(2))
     actions = torch.rand(50, 2, one.action_dim, generator=torch.Generator().manual_seed(0)) * 2 - 1
     one.reset(torch.arange(2), seeds=[3, 4])
@@ -99,12 +101,12 @@ def test_worlds_told_in_mid_episode_go_on_to_the_last_bit_in_another_task(id, tm
         one.step(action)
     one.reset(torch.tensor([1]), seeds=[5])
     one.step(actions[17])
-    write_tree(tmp_path, one.state())
+    write_checkpoint(tmp_path, one.state_dict())
     other.reset(torch.arange(2), seeds=[6, 7])
     other.step(actions[0])
-    other.set_state(read_tree(tmp_path))
+    other.load_state_dict(read_checkpoint(tmp_path))
     for number, action in enumerate(actions[18:]):
-        if number == 10:  # each draws from its own stream
+        if number == 10:  # each world's own random stream continues
             one.reset(torch.tensor([0]))
             other.reset(torch.tensor([0]))
         step, again = one.step(action), other.step(action)

@@ -1,4 +1,4 @@
-"""The Genesis tasks: what is seen, asked and rewarded, and that a perfect operator succeeds."""
+"""The Genesis tasks: observations, instructions, rewards and videos, and that a perfect operator succeeds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from toys.genesis_worlds import perfect_targets, pick_place, play, restart, simple_pick
 
 from dsrl.evaluation.video import VideoRecorder, can_record
-from dsrl.run.files import read_tree, write_tree
+from dsrl.run.checkpoint import read_checkpoint, write_checkpoint
 from dsrl.task import _genesis
 from dsrl.task._tabletop import COLOURS, Tabletop
 from dsrl.task.pick_place import PickPlace
@@ -24,13 +24,13 @@ def task() -> SimplePick:
     return simple_pick()
 
 
-def test_every_camera_draws_every_world_apart(task):
+def test_every_camera_draws_a_different_picture_of_every_world(task):
     restart(task)
     for image in task.observe().images.values():
         assert not any(torch.equal(one, other) for one, other in itertools.combinations(image, 2))
 
 
-def test_a_reset_shows_at_once_and_in_that_world_alone(task):
+def test_a_reset_changes_the_pictures_of_that_world_only(task):
     restart(task)
     before = task.observe().images
     task.reset(torch.tensor([2]), [40])
@@ -39,7 +39,7 @@ def test_a_reset_shows_at_once_and_in_that_world_alone(task):
         assert changed == [False, False, True, False], name
 
 
-def test_each_colour_is_seen_where_its_cube_stands(task):
+def test_each_colour_appears_where_its_cube_is(task):
     restart(task)
     pictures = task.observe().images["front"].float()  # [B, 3, H, W]
     columns, places = [], []
@@ -53,7 +53,7 @@ def test_each_colour_is_seen_where_its_cube_stands(task):
     assert abs(np.corrcoef(columns, places)[0, 1]) > 0.95
 
 
-def test_the_instruction_says_the_colour_of_the_named_cube(task):
+def test_the_instruction_contains_the_colour_of_the_named_cube(task):
     restart(task, first_seed=10)
     names = list(COLOURS)
     for row, sentence in enumerate(task.observe().instruction):
@@ -79,11 +79,11 @@ def test_a_perfect_operator_picks_the_named_cube_up_in_every_world(control):
         assert not (step.truncated & step.terminated).any()
 
 
-def test_state_observations_tell_where_the_cubes_are_the_named_one_first_and_draw_nothing(monkeypatch):
+def test_state_observations_contain_the_cubes_with_the_named_one_first_and_draw_no_picture(monkeypatch):
     task = simple_pick(observation="state")
     restart(task)
     with monkeypatch.context() as patch:
-        patch.setattr(task._video_camera, "render", None)  # whoever drew would fail
+        patch.setattr(task._video_camera, "render", None)  # drawing would fail
         observation = task.observe()
     assert observation.images == {}
     assert task.cameras == {}
@@ -132,7 +132,7 @@ def test_drawing_for_a_video_changes_neither_observations_nor_steps(task):
     assert torch.equal(reward, drawn_reward)
 
 
-def test_a_single_world_works_like_many():
+def test_a_single_world_has_the_same_shapes_as_many():
     task = simple_pick(num_worlds=1)
     restart(task)
     assert {name: image.shape for name, image in task.observe().images.items()} == {
@@ -162,7 +162,7 @@ def test_the_dense_reward_grows_on_the_way_to_success(task, monkeypatch):
     assert (rewards <= 1).all()
 
 
-def test_a_replayed_seed_gives_the_same_pictures_and_the_same_way_to_the_last_bit(task):
+def test_a_seed_played_again_gives_the_same_pictures_and_steps_bit_for_bit(task):
     replays = []
     for _ in range(2):
         restart(task, first_seed=20)
@@ -187,7 +187,7 @@ def test_holding_keeps_the_cubes_where_they_are(task):
     assert (task.cube_positions() - before).abs().max() < 1e-3
 
 
-def test_a_parked_arm_does_not_creep_and_keeps_what_it_holds(task):
+def test_holding_keeps_the_arm_still_and_a_lifted_cube_lifted(task):
     restart(task)
     (*_, last) = play(task, perfect_targets(task))
     assert last.success.all()
@@ -220,14 +220,14 @@ def test_a_cube_held_over_the_box_is_not_placed_yet():
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"control": "x"}, r"task\.control='x' is not known; choose one of hand, joint"),
-        ({"reward": "x"}, r"task\.reward='x' is not known; choose one of sparse, dense"),
-        ({"observation": "x"}, r"task\.observation='x' is not known; choose one of images, state"),
-        ({"backend": "x"}, r"task\.backend='x' is not known; choose one of cpu, gpu"),
-        ({"num_envs": 0}, r"num_envs=0: a task needs at least one world"),
+        ({"control": "x"}, r"task\.control='x' is not supported; type one of hand, joint"),
+        ({"reward": "x"}, r"task\.reward='x' is not supported; type one of sparse, dense"),
+        ({"observation": "x"}, r"task\.observation='x' is not supported; type one of images, state"),
+        ({"backend": "x"}, r"task\.backend='x' is not supported; type one of cpu, gpu"),
+        ({"num_envs": 0}, r"num_envs=0 is too small; type 1 or more"),
     ],
 )
-def test_a_wrong_option_is_one_sentence_before_anything_is_built(make, wrong, sentence):
+def test_a_wrong_option_raises_one_sentence_before_the_simulator_starts(make, wrong, sentence):
     options = {"num_envs": 2, "control": "hand", "reward": "sparse", "max_steps": 24, "image_size": 96}
     with pytest.raises(ValueError, match=sentence):
         make(**{**options, "backend": "cpu", **wrong})
@@ -235,7 +235,7 @@ def test_a_wrong_option_is_one_sentence_before_anything_is_built(make, wrong, se
 
 def test_an_action_of_the_wrong_shape_is_refused(task):
     restart(task)
-    with pytest.raises(ValueError, match=r"an action has shape \(4, 9\), this task takes \(4, 4\)"):
+    with pytest.raises(ValueError, match=r"the action has shape \(4, 9\) but this task takes \(4, 4\)"):
         task.step(torch.zeros(4, 9))
 
 
@@ -256,14 +256,14 @@ def test_the_shared_base_cannot_be_a_task_by_itself():
         Tabletop(1, "hand", "sparse", 24, 96, "cpu")  # type: ignore[abstract]
 
 
-def test_worlds_told_in_mid_episode_go_on_to_the_last_bit_from_files(task, tmp_path):
+def test_worlds_saved_in_mid_episode_continue_bit_for_bit_from_files(task, tmp_path):
     restart(task, 30)
     targets = perfect_targets(task)
     play(task, targets[:, :11])  # on the way up, cubes in the fingers
-    write_tree(tmp_path, task.state())
+    write_checkpoint(tmp_path, task.state_dict())
 
     def rest():
-        task.reset(torch.tensor([2]))  # draws on from its own stream
+        task.reset(torch.tensor([2]))  # from its own stream
         steps = play(task, targets[:, 11:16])
         step = task.step(task.hold())
         assert all(not one.truncated.any() for one in steps)
@@ -273,5 +273,5 @@ def test_worlds_told_in_mid_episode_go_on_to_the_last_bit_from_files(task, tmp_p
     undisturbed = rest()
     restart(task, 90)
     play(task, targets[:, :3])
-    task.set_state(read_tree(tmp_path))
+    task.load_state_dict(read_checkpoint(tmp_path))
     assert all(torch.equal(one, other) for one, other in zip(undisturbed, rest(), strict=True))
