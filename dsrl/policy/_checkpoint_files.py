@@ -26,7 +26,11 @@ def file_inside(folder: Path, name: str) -> Path:
         ValueError: if the name or a link leads out of the folder.
     """
     folder = folder.resolve()
-    found = (folder / name).resolve()
+    try:
+        found = (folder / name).resolve()
+        found.is_file()
+    except (OSError, RuntimeError) as error:  # names too long, links in a circle
+        raise ValueError(f"{folder} names {name[:60]!r}, which no file can be ({first_line(error)[:60]})") from error
     allowed = [folder]
     if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
         allowed.append(folder.parent.parent / "blobs")

@@ -232,12 +232,12 @@ def _copy_tokenizer(folder: Path, root: Path, clean: Path) -> None:
     fields = {**_TOKENIZER, **dict.fromkeys(own, _token)}
     chosen = _chosen(found, fields)
     record(fields)(str(settings), chosen)
-    _write(clean / settings.name, chosen)
+    _write(clean / "tokenizer_config.json", chosen)
     vocabulary = _source(folder, root, "tokenizer.json")
     content = read_json(vocabulary, MAX_VOCABULARY)
     _check_normalizer(vocabulary, content.get("normalizer"))
     optional(_PADDING)(f"{vocabulary}: padding", content.get("padding"))
-    _write(clean / vocabulary.name, content)
+    _write(clean / "tokenizer.json", content)
     for name, check in _VOCABULARY.items():
         file = file_inside(root, str(folder / name))
         if file.is_file():
@@ -245,7 +245,9 @@ def _copy_tokenizer(folder: Path, root: Path, clean: Path) -> None:
             check(str(file), content)
             _write(clean / name, content)
     merges = file_inside(root, str(folder / MERGES))
-    if merges.is_file() and merges.stat().st_size <= MAX_VOCABULARY:
+    if merges.is_file():
+        if merges.stat().st_size > MAX_VOCABULARY:
+            raise ValueError(f"{merges} is larger than {MAX_VOCABULARY // MIB} MiB; copy that of a SmolVLM there")
         (clean / MERGES).write_bytes(merges.read_bytes())
 
 

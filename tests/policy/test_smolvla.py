@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,17 +66,6 @@ def lerobots_chunk(policy: SmolVLA, observation: Observation, noise: torch.Tenso
     batch |= {key: observation.images[camera].float() / 255 for camera, key in policy.embodiment.cameras.items()}
     chunk = policy._policy.predict_action_chunk(policy._preprocess(batch), noise=noise)
     return policy._postprocess(chunk)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
-
-
-@pytest.fixture
-def copy(checkpoint: Path, tmp_path: Path) -> Path:
-    """A checkpoint that a test may spoil; being elsewhere, it also shows that checkpoints can be moved."""
-    return shutil.copytree(checkpoint, tmp_path / "copy")
 
 
 def edit_json(file: Path, **changes: Any) -> None:
