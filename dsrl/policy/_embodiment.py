@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from lerobot.utils.constants import OBS_STATE
+from lerobot.utils.constants import ACTION, OBS_STATE
 
 from dsrl.interfaces import Observation, Task
 from dsrl.policy._lerobot import processor_step
@@ -90,6 +91,29 @@ def read_embodiment(path: str, config: Any, preprocessor: Any, camera_map: Mappi
         state_dim=config.robot_state_feature.shape[0],
         action_dim=config.action_feature.shape[0],
     )
+
+
+def check_features(config: Any, checkpoint: Path) -> None:
+    """Checks that a lerobot configuration has a state, an action and cameras of the shapes that a policy pads to.
+
+    Raises:
+        ValueError: if one is missing or has another shape.
+    """
+    file, state, action = checkpoint / "config.json", config.robot_state_feature, config.action_feature
+    if state is None or action is None:
+        raise ValueError(f"{file} names no {OBS_STATE} or no {ACTION}; it cannot drive a robot")
+    if not image_keys(config):
+        raise ValueError(f"{file} names no camera, and {config.type} needs one; train it with images")
+    for name, shape, most in (
+        (OBS_STATE, state.shape, config.max_state_dim),
+        (ACTION, action.shape, config.max_action_dim),
+    ):
+        if len(shape) != 1 or shape[0] > most:
+            raise ValueError(f"{file} gives {name} the shape {list(shape)} but it must be [1] to [{most}]")
+    for key in image_keys(config):
+        shape = config.image_features[key].shape
+        if len(shape) != 3 or shape[0] != 3:
+            raise ValueError(f"{file} gives {key} the shape {list(shape)} but images are [3, H, W]")
 
 
 def image_keys(config: Any) -> list[str]:

@@ -1,26 +1,41 @@
-"""The checkpoint of an MLP policy: a folder with `config.json` (`MLPConfig`) and `model.safetensors` (`Denoiser`)."""
+"""Saves and loads an MLP policy: a folder with `config.json` (`MLPConfig`) and `model.safetensors` (`Denoiser`)."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+import torch
 from safetensors.torch import load_file, save_file
 
+from dsrl.policy._checkpoint_files import MIB, check_shapes, file_inside, read_json, read_shapes
 from dsrl.policy._denoiser import Denoiser
+from dsrl.policy._schema import Check, integer, number, optional, record, sequence, text
 from dsrl.policy._weights import ASSETS
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+LARGEST_WEIGHTS = 1024 * MIB  # bytes; the bundled ones have at most 1 MiB
+_NUMBERS = sequence(number(-1e30, 1e30), 1, 4096)  # finite in float32, with their sums
+_FIELDS: dict[str, Check] = {  # of MLPConfig
+    "policy": text(),
+    "chunk": integer(1, 1024),
+    "hidden": integer(1, 8192),
+    "depth": integer(0, 128),
+    "num_steps": integer(1, 10_000),
+    "train_steps": optional(integer(1, 10_000)),
+    "state_mean": _NUMBERS,
+    "state_std": _NUMBERS,
+    "action_low": _NUMBERS,
+    "action_high": _NUMBERS,
+}
 
 
 @dataclass(frozen=True)
 class MLPConfig:
-    """All of a policy that is not a weight; states and actions in the units of the data that it was trained on."""
+    """Sizes and statistics of an MLP policy, in the units of the data that it was trained on."""
 
     policy: str  # the kind: flow_mlp or diffusion_mlp
     chunk: int  # actions per chunk
@@ -42,31 +57,35 @@ class MLPConfig:
         return len(self.action_low)
 
     def build(self) -> Denoiser:
-        """The network, untrained."""
+        """Builds the network with untrained weights."""
         return Denoiser(self.state_dim, self.chunk * self.action_dim, self.hidden, self.depth)
 
 
 def save_checkpoint(folder: Path, config: MLPConfig, network: Denoiser) -> None:
-    """Write both files into `folder`, which is made."""
+    """Writes both files into `folder`, which is created."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(asdict(config), indent=1) + "\n")
 
 
 def load_checkpoint(path: str, policy: str) -> tuple[MLPConfig, Denoiser]:
-    """The frozen policy of kind `policy` at `path`, a bundled one's name or a folder.
+    """Loads the frozen policy of kind `policy` at `path`, a bundled one's name or a folder.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
-        ValueError: if it is of another kind, or its files do not make a whole.
+        ValueError: if it is of another kind, its files do not fit each other, or a link leads out of the folder.
     """
     folder = _find(path, policy)
-    config = _read_config(folder / CONFIG, policy)
+    config = _read_config(file_inside(folder, CONFIG), policy)
+    weights = file_inside(folder, WEIGHTS)
+    shapes = read_shapes(weights, LARGEST_WEIGHTS)
+    with torch.device("meta"):  # takes no memory: sizes that no weight backs end here
+        described = config.build()
+    check_shapes(weights, shapes, described)
     network = config.build()
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (RuntimeError, SafetensorError) as error:
-        raise ValueError(f"{folder / WEIGHTS} does not fit the sizes of its {CONFIG}: {error}") from error
+    network.load_state_dict(load_file(weights))
+    if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
+        raise ValueError(f"{weights} holds weights that are not finite; write it anew by pretrain")
     return config, network.requires_grad_(False).eval()
 
 
@@ -79,7 +98,7 @@ def _find(path: str, policy: str) -> Path:
             f"policy.path={path} is not a folder and not a bundled policy; type one of {names}, "
             "or the folder of a checkpoint that scripts/pretrain.py wrote (scripts/medium_base.py, for a MuJoCo task)"
         )
-    missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
+    missing = [name for name in (CONFIG, WEIGHTS) if not file_inside(folder, name).is_file()]
     if missing:
         raise FileNotFoundError(
             f"policy.path={path} lacks {' and '.join(missing)}; a checkpoint of scripts/pretrain.py has both"
@@ -88,14 +107,20 @@ def _find(path: str, policy: str) -> Path:
 
 
 def _read_config(file: Path, policy: str) -> MLPConfig:
-    found = json.loads(file.read_text())
+    found = read_json(file)
     kind = found.get("policy", found.get("type"))
     if kind != policy:
-        raise ValueError(f"{file.parent} is of kind {kind!r} but policy={policy} loads {policy!r} only; give its own")
-    names = {one.name for one in fields(MLPConfig)}
-    wrong = sorted(names ^ set(found))
+        raise ValueError(
+            f"{file.parent} is of kind {str(kind)[:40]!r} but policy={policy} loads {policy!r} only; give its own"
+        )
+    wrong = sorted(set(_FIELDS) ^ set(found))
     if wrong:
-        raise ValueError(f"{file} and the installed dsrl disagree about the key {wrong[0]}; write it anew by pretrain")
+        raise ValueError(
+            f"{file} and the installed dsrl disagree about the key {wrong[0][:60]}; write it anew by pretrain"
+        )
+    record(_FIELDS)(str(file), found)
+    if policy == "diffusion_mlp":
+        integer(1, 10_000)(f"{file}: train_steps", found["train_steps"])
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
     config = MLPConfig(**values)
     _check_statistics(file, config)
@@ -103,16 +128,14 @@ def _read_config(file: Path, policy: str) -> MLPConfig:
 
 
 def _check_statistics(file: Path, config: MLPConfig) -> None:
-    """Means, spreads and ranges of equal number, finite, and no spread nil. Raises ValueError."""
+    """Checks that means, spreads and ranges are equal in number and no spread is nil. Raises ValueError."""
     for name, low, high in (
         ("state", (0.0,) * len(config.state_std), config.state_std),
         ("action", config.action_low, config.action_high),
     ):
         if len(low) != len(high) or len(config.state_mean) != len(config.state_std):
             raise ValueError(f"{file} has statistics of the {name} that differ in number; write it anew by pretrain")
-        bad = [
-            i for i in range(len(low)) if not (math.isfinite(low[i]) and math.isfinite(high[i]) and low[i] < high[i])
-        ]
+        bad = [i for i in range(len(low)) if not low[i] < high[i]]
         if bad:
             raise ValueError(
                 f"{file} has no spread of {name}{bad}, which would divide by nothing; widen its statistics"

@@ -1,4 +1,4 @@
-"""lerobot's SmolVLA as a steerable policy: look once, then denoise any noise from the cache of that look.
+"""lerobot's SmolVLA as a steerable policy: encode an observation once, then denoise any noise from its prefix cache.
 
     images, state, instruction -> saved preprocessor -> embed_prefix -> VLM -+-> features [B, F]
                                                                              +-> context: prefix keys and values
@@ -25,15 +25,16 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.utils.constants import ACTION, OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.initialization import no_init_weights
 
 from dsrl.interfaces import Encoding, Observation, Task
-from dsrl.policy import _lerobot
-from dsrl.policy._embodiment import image_keys, read_embodiment
+from dsrl.policy import _lerobot, _smolvlm
+from dsrl.policy._embodiment import check_features, image_keys, read_embodiment
+from dsrl.policy._find import PREPROCESSOR, find_backbone, find_checkpoint
+from dsrl.policy._statistics import check_statistics
 from dsrl.policy._weights import choose_device, weights_sha256
 
 DTYPES = ("checkpoint", "float32", "bfloat16")
-UNUSED_WEIGHTS = ("model.vlm_with_expert.vlm.lm_head.",)  # SmolVLA writes actions, never words
+POLICY_TYPE = "smolvla"
 
 
 class SmolVLA:
@@ -67,13 +68,16 @@ class SmolVLA:
         self.path = path
         self.device = choose_device(device)
         self._half = dtype == "bfloat16"
-        checkpoint = _lerobot.find_checkpoint(path)
+        checkpoint = find_checkpoint(path)
+        steps = _lerobot.read_steps(checkpoint, POLICY_TYPE)
         self._config = _inference_config(checkpoint, self.device, num_steps)
-        self._policy = _build(self._config, checkpoint)
+        self._policy = _load_policy(self._config, checkpoint)
         if dtype == "float32":
             self._policy.float()
-        self._preprocess, self._postprocess = _lerobot.load_processors(self._config, checkpoint, self.device)
-        self._longest_prompt = _lerobot.processor_step(self._preprocess, "tokenizer_processor").max_length
+        self._preprocess, self._postprocess = _load_processors(self._config, checkpoint, steps, self.device)
+        tokenizer = _lerobot.processor_step(self._preprocess, "tokenizer_processor")
+        self._longest_prompt = tokenizer.max_length
+        _check_vocabulary(tokenizer.input_tokenizer, self._policy, checkpoint)
         self.embodiment = read_embodiment(path, self._config, self._preprocess, camera_map or {})
         self._check_statistics(checkpoint)
 
@@ -81,7 +85,13 @@ class SmolVLA:
         self.feature_dim: int = self.embodiment.state_dim + 2 * hidden
         self.noise_shape: tuple[int, int] = (self._config.chunk_size, self._config.max_action_dim)
         self.chunk_shape: tuple[int, int] = (self._config.chunk_size, self.embodiment.action_dim)
-        self._check_steering()
+        with _lerobot.one_sentence(f"policy.path={path} cannot be run by the installed lerobot"):
+            drift, steer = self._measure_steering()
+        if not (steer > 0 and drift <= 1e-3 * steer):
+            raise ValueError(
+                f"policy.path={path} cannot be steered: the same noise moves its chunk by {drift:.2g}, another "
+                f"noise by {steer:.2g}; choose a checkpoint whose actions depend on the initial noise alone"
+            )
 
     @torch.no_grad()
     def encode(self, observation: Observation) -> Encoding:
@@ -158,11 +168,11 @@ class SmolVLA:
     def _check_statistics(self, checkpoint: Path) -> None:
         normaliser = _lerobot.processor_step(self._preprocess, "normalizer_processor")
         unnormaliser = _lerobot.processor_step(self._postprocess, "unnormalizer_processor")
-        _lerobot.check_statistics(normaliser, [OBS_STATE, *image_keys(self._config)], checkpoint, inputs=True)
-        _lerobot.check_statistics(unnormaliser, [ACTION], checkpoint, inputs=False)
+        check_statistics(normaliser, [OBS_STATE, *image_keys(self._config)], checkpoint, inputs=True)
+        check_statistics(unnormaliser, [ACTION], checkpoint, inputs=False)
 
-    def _check_steering(self) -> None:
-        """Behaviour, not signatures: the same noise gives the same chunk and another noise another one."""
+    def _measure_steering(self) -> tuple[float, float]:
+        """How far a chunk moves when its noise stays the same, and when the noise is another one."""
         generator = torch.Generator().manual_seed(0)
         images = {
             camera: torch.randint(256, (1, *shape), generator=generator, dtype=torch.uint8)
@@ -172,27 +182,23 @@ class SmolVLA:
         one, other = torch.randn(2, *self.noise_shape, generator=generator)
         chunks = self.decode(encoding[torch.zeros(3, dtype=torch.int64)], torch.stack([one, one, other]))
         drift, steer = ((chunks[0] - chunk).abs().max().item() for chunk in chunks[1:])
-        if not (steer > 0 and drift <= 1e-3 * steer):
-            raise ValueError(
-                f"policy.path={self.path} cannot be steered: the same noise moves its chunk by {drift:.2g}, another "
-                f"noise by {steer:.2g}; choose a checkpoint whose actions depend on the initial noise alone"
-            )
+        return drift, steer
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """What one look leaves behind."""
+    """The VLM's outputs for a batch of observations."""
 
     output: Tensor  # [B, L, H] float32
-    pad_masks: Tensor  # [B, L] bool, False where nothing stands
-    state_token: int  # where the state stands
+    pad_masks: Tensor  # [B, L] bool, False for padding
+    state_token: int  # index of the state's token
     cache: Any  # DynamicCache of the prefix
 
 
 def look(
     model: Any, images: list[Tensor], image_masks: list[Tensor], tokens: Tensor, token_masks: Tensor, state: Tensor
 ) -> Prefix:
-    """The first half of lerobot's `VLAFlowMatching.sample_actions`: embed the prefix and run the VLM over it.
+    """Runs the first half of lerobot's `VLAFlowMatching.sample_actions`: embeds the prefix and runs the VLM over it.
 
     images: per camera float [B, 3, H, W] in [-1, 1], their masks [B]; tokens and masks [B, L]; state [B, S], padded.
     """
@@ -210,15 +216,11 @@ def look(
 
 def _inference_config(checkpoint: Path, device: torch.device, num_steps: int | None) -> SmolVLAConfig:
     """The checkpoint's configuration with training and serving switches off; what decides an action stays."""
-    config: SmolVLAConfig = _lerobot.read_config(checkpoint, SmolVLAConfig.get_choice_name(SmolVLAConfig), device)
-    if config.robot_state_feature is None or config.action_feature is None:
-        raise ValueError(f"{checkpoint}/config.json names no {OBS_STATE} or no {ACTION}; it cannot drive a robot")
-    if not image_keys(config):
-        raise ValueError(f"{checkpoint}/config.json names no camera, and SmolVLA needs one; train it with images")
+    config: SmolVLAConfig = _lerobot.read_config(checkpoint, POLICY_TYPE, device)
+    check_features(config, checkpoint)
     if num_steps is not None and num_steps < 1:
         raise ValueError(f"policy.num_steps={num_steps} but denoising takes at least one Euler step")
     config.num_steps = num_steps or config.num_steps
-    config.vlm_model_name = _lerobot.find_backbone(config.vlm_model_name, checkpoint)
     config.load_vlm_weights = False  # the checkpoint holds them all
     config.use_cache = True  # without a cache lerobot cannot sample; with one the numbers are the same
     config.compile_model = False
@@ -226,12 +228,36 @@ def _inference_config(checkpoint: Path, device: torch.device, num_steps: int | N
     return config
 
 
-def _build(config: SmolVLAConfig, checkpoint: Path) -> Any:
-    """lerobot's policy with the checkpoint's weights; the caller's random state is left as it was."""
-    with torch.random.fork_rng(devices=[]), no_init_weights(), _lerobot.quiet():
-        policy = SmolVLAPolicy(config)  # every weight is about to be loaded: filling 450 M of them first costs 10 s
-    _lerobot.load_weights(policy, checkpoint, UNUSED_WEIGHTS)
+def _load_policy(config: SmolVLAConfig, checkpoint: Path) -> Any:
+    """lerobot's policy with the checkpoint's weights, on the configured device."""
+    backbone = find_backbone(config.vlm_model_name, checkpoint)
+    root = checkpoint if backbone.is_relative_to(checkpoint) else backbone
+    _smolvlm.check_lengths(_smolvlm.read_backbone(backbone, root), config, checkpoint)
+    with _smolvlm.clean_backbone(backbone, root) as clean:
+        config.vlm_model_name = str(clean)
+        policy = _lerobot.load_weights(lambda: SmolVLAPolicy(config), checkpoint, POLICY_TYPE)
+    config.vlm_model_name = str(backbone)
     return policy.to(config.device)
+
+
+def _load_processors(config: SmolVLAConfig, checkpoint: Path, steps: Any, device: torch.device) -> tuple[Any, Any]:
+    """The saved pre- and post-processor, with the tokenizer that the checkpoint names."""
+    name = steps[PREPROCESSOR]["tokenizer_processor"]["config"].get("tokenizer_name", config.vlm_model_name)
+    tokenizer = find_backbone(name, checkpoint)
+    root = checkpoint if tokenizer.is_relative_to(checkpoint) else tokenizer
+    with _smolvlm.clean_backbone(tokenizer, root) as clean:
+        return _lerobot.load_processors(config, checkpoint, steps, clean, device)
+
+
+def _check_vocabulary(tokenizer: Any, policy: Any, checkpoint: Path) -> None:
+    """Compares the tokenizer with the backbone's embeddings. Raises ValueError for a token that has none."""
+    known = policy.model.vlm_with_expert.get_vlm_model().text_model.get_input_embeddings().num_embeddings
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if largest >= known:
+        raise ValueError(
+            f"{checkpoint} has a tokenizer with the token {largest} but a backbone of {known} tokens; copy the "
+            "tokenizer that it was trained with"
+        )
 
 
 def _rebuild_cache(encoding: Encoding) -> DynamicCache:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from toys.tiny_smolvla import IMAGE_SIZE, WORDS, make_tiny_checkpoint, random_st
 from transformers import AutoConfig, SmolVLMForConditionalGeneration
 
 from dsrl.interfaces import Encoding, Observation
-from dsrl.policy import _lerobot
+from dsrl.policy import _find
 from dsrl.policy.smolvla import SmolVLA
 
 INSTRUCTIONS = ("pick up the red cube", "put it now", "pick up the green cube and put it in the box now")
@@ -67,17 +66,6 @@ def lerobots_chunk(policy: SmolVLA, observation: Observation, noise: torch.Tenso
     batch |= {key: observation.images[camera].float() / 255 for camera, key in policy.embodiment.cameras.items()}
     chunk = policy._policy.predict_action_chunk(policy._preprocess(batch), noise=noise)
     return policy._postprocess(chunk)
-
-
-@pytest.fixture
-def checkpoint(tiny_smolvla: Path) -> Path:
-    return tiny_smolvla
-
-
-@pytest.fixture
-def copy(checkpoint: Path, tmp_path: Path) -> Path:
-    """A checkpoint that a test may spoil; being elsewhere, it also shows that checkpoints can be moved."""
-    return shutil.copytree(checkpoint, tmp_path / "copy")
 
 
 def edit_json(file: Path, **changes: Any) -> None:
@@ -336,13 +324,13 @@ def test_a_hub_id_that_cannot_be_had_is_refused_in_one_sentence(monkeypatch: pyt
     def no_network(*_: Any, **__: Any) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(_lerobot, "snapshot_download", no_network)
+    monkeypatch.setattr(_find, "snapshot_download", no_network)
     with pytest.raises(FileNotFoundError, match=r"nobody/nothing is not a folder here .*\(no route to host\); type"):
         load("nobody/nothing")
 
 
 def test_a_hub_id_is_read_from_a_snapshot(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_lerobot, "snapshot_download", lambda name, **_: str(checkpoint))
+    monkeypatch.setattr(_find, "snapshot_download", lambda name, **_: str(checkpoint))
     assert load("somebody/policy").policy_sha256() == load(checkpoint).policy_sha256()
 
 
@@ -350,7 +338,7 @@ def test_a_folder_never_asks_the_hub(checkpoint: Path, monkeypatch: pytest.Monke
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("the network was asked")
 
-    monkeypatch.setattr(_lerobot, "snapshot_download", refuse)
+    monkeypatch.setattr(_find, "snapshot_download", refuse)
     monkeypatch.setattr("socket.socket.connect", refuse)
     load(checkpoint)
 
@@ -369,7 +357,10 @@ def test_another_policy_type_is_refused(copy: Path) -> None:
 
 def test_a_lost_backbone_is_refused(copy: Path) -> None:
     edit_json(copy / "config.json", vlm_model_name="/gone/vlm")
-    with pytest.raises(FileNotFoundError, match=r"names the backbone '/gone/vlm', which is no folder here; copy"):
+    with pytest.raises(ValueError, match=r"names '/gone/vlm', which leads out of the checkpoint's folder; copy"):
+        load(copy)
+    edit_json(copy / "config.json", vlm_model_name="gone")
+    with pytest.raises(FileNotFoundError, match=r"names the backbone 'gone', which is no folder in it; copy"):
         load(copy)
 
 
@@ -424,7 +415,7 @@ def test_a_pipeline_that_names_foreign_code_is_refused(copy: Path) -> None:
     saved = json.loads(file.read_text())
     saved["steps"].append({"class": "subprocess.Popen", "config": {"args": "true"}})
     file.write_text(json.dumps(saved))
-    with pytest.raises(ValueError, match=r"has the step 'subprocess\.Popen', which is none of lerobot's own"):
+    with pytest.raises(ValueError, match=r"has the step 'subprocess\.Popen' but smolvla needs none but"):
         load(copy)
 
 

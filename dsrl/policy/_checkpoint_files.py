@@ -1,0 +1,164 @@
+"""Files of a checkpoint that somebody else wrote, read in bounded time and memory and never from outside its folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+MIB = 1 << 20
+MAX_DEPTH = 32  # nested lists and mappings; honest files have at most 8
+MAX_HEADER = 8 * MIB  # of a safetensors file; the header of 500 weights has 60 KB
+FLOAT_TYPES = ("F32", "F16", "BF16")
+
+
+def file_inside(folder: Path, name: str) -> Path:
+    """Returns the path of a file or folder of a checkpoint, with its links resolved.
+
+    A snapshot in the cache of the Hugging Face hub consists of links into the folder `blobs` of its repository.
+
+    Raises:
+        ValueError: if the name or a link leads out of the folder.
+    """
+    folder = folder.resolve()
+    try:
+        found = (folder / name).resolve()
+        found.is_file()
+    except (OSError, RuntimeError) as error:  # names too long, links in a circle
+        raise ValueError(f"{folder} names {name[:60]!r}, which no file can be ({first_line(error)[:60]})") from error
+    allowed = [folder]
+    if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
+        allowed.append(folder.parent.parent / "blobs")
+    if ".." in Path(name).parts or not any(found.is_relative_to(root) for root in allowed):
+        raise ValueError(
+            f"{folder} names {name!r}, which leads out of the checkpoint's folder; copy what it needs into the folder "
+            "and name it relative to the folder"
+        )
+    return found
+
+
+def read_json(file: Path, limit: int = MIB) -> dict[str, Any]:
+    """Reads a JSON object of at most `limit` bytes without NaN, infinities, repeated keys or deep nesting.
+
+    Raises:
+        ValueError: for any other content.
+    """
+    with file.open("rb") as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"{file} is larger than {limit / MIB:g} MiB, which no honest one is; get the checkpoint anew")
+    try:
+        found = json.loads(
+            content,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+            object_pairs_hook=_unique_keys,
+        )
+        _check_depth(found)
+    except RecursionError:
+        raise ValueError(f"{file} nests lists or mappings too deeply; get the checkpoint anew") from None
+    except ValueError as error:  # of JSON, UTF-8, the length of a number, or the hooks above
+        raise ValueError(f"{file} is not readable JSON ({first_line(error)}); get the checkpoint anew") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} holds no JSON object but a {type(found).__name__}; get the checkpoint anew")
+    return found
+
+
+def read_shapes(file: Path, limit: int) -> dict[str, tuple[int, ...]]:
+    """Reads name and shape of every tensor in the header of a safetensors file of at most `limit` bytes.
+
+    Raises:
+        ValueError: if the header does not describe the file, or a tensor has a type other than float32, 16 or bfloat16.
+    """
+    if file.stat().st_size > limit:
+        raise ValueError(f"{file} is larger than {limit / MIB:g} MiB; no policy that dsrl loads has as many weights")
+    with file.open("rb") as stream:
+        if int.from_bytes(stream.read(8), "little") > MAX_HEADER:
+            raise ValueError(f"{file} has a header of more than {MAX_HEADER / MIB:g} MiB; get the checkpoint anew")
+    shapes = {}
+    try:
+        with safe_open(file, "pt") as stored:
+            names: list[str] = list(stored.keys())
+            for name in names:
+                described = stored.get_slice(name)
+                if described.get_dtype() not in FLOAT_TYPES:
+                    raise ValueError(
+                        f"{file} stores {name!r} as {described.get_dtype()} but weights are {', '.join(FLOAT_TYPES)}; "
+                        "save it anew with the library that trained it"
+                    )
+                shapes[name] = tuple(described.get_shape())
+    except SafetensorError as error:
+        raise ValueError(
+            f"{file} is not a whole safetensors file ({first_line(error)}); get the checkpoint anew"
+        ) from error
+    return shapes
+
+
+def check_shapes(file: Path, shapes: dict[str, tuple[int, ...]], module: nn.Module, unused: Iterable[str] = ()) -> None:
+    """Compares stored weights with a module on the meta device, so that no memory is taken for weights that lie.
+
+    Weights whose name starts with one of `unused` may be missing or left over.
+
+    Raises:
+        ValueError: if any other weight is missing, left over or of another shape.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    ignored = tuple(unused)
+    lost = sorted(name for name in _missing(module, set(shapes)) if not name.startswith(ignored))
+    left = sorted(name for name in shapes if name not in expected and not name.startswith(ignored))
+    if lost or left:
+        raise ValueError(
+            f"{file} lacks {len(lost)} weights and has {len(left)} that its config.json does not describe "
+            f"(for example {(lost or left)[0][:100]!r}); use the config.json that was saved with these weights"
+        )
+    wrong = [name for name in shapes if name in expected and shapes[name] != expected[name]]
+    if wrong:
+        raise ValueError(
+            f"{file} does not fit the sizes of its config.json: {wrong[0]} is stored as {list(shapes[wrong[0]])} but "
+            f"must be {list(expected[wrong[0]])}; use the config.json that was saved with these weights"
+        )
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message, at most 200 characters, for use inside a sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200].rstrip(".;")
+
+
+def _missing(module: nn.Module, stored: set[str]) -> list[str]:
+    """Names of a module's weights that are not stored, under their own or a tied name."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        names.setdefault(id(tensor), []).append(name)
+    return [tied[0] for tied in names.values() if stored.isdisjoint(tied)]
+
+
+def _check_depth(value: Any, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    if isinstance(value, dict | list):
+        for entry in value.values() if isinstance(value, dict) else value:
+            _check_depth(entry, depth + 1)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"it holds {name}, which is no finite number")
+
+
+def _finite_float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"it holds {digits[:40]}, which is no finite number")
+    return value
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        raise ValueError("it names a key twice")
+    return unique

@@ -1,0 +1,87 @@
+"""Finds the folder of a lerobot checkpoint and of its backbone: bundled, local or on the Hugging Face hub.
+
+A checkpoint that is a folder is never looked up on the hub. Names inside a checkpoint (its backbone, its tokenizer) are
+relative to it or hub ids, so that a checkpoint can be copied to another machine and cannot read the user's other files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from dsrl.policy._checkpoint_files import file_inside, first_line
+from dsrl.policy._weights import ASSETS
+
+PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
+CHECKPOINT_FILES = ("config.json", "model.safetensors", PREPROCESSOR, POSTPROCESSOR)
+CHECKPOINT_PATTERNS = ["*.json", "*.txt", "model.safetensors", "policy_*.safetensors"]  # no code, no pickles
+BACKBONE_PATTERNS = ["*.json", "*.txt"]
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
+
+
+def find_checkpoint(path: str) -> Path:
+    """Returns the folder of a checkpoint: a bundled name, a folder, or a hub id (downloaded once, then cached).
+
+    A bundled name wins over a folder of that name, for which there is `./name`.
+
+    Raises:
+        FileNotFoundError: if the name is none of them or a file of a checkpoint is missing.
+        ValueError: if a file of the checkpoint is a link that leads out of the folder.
+    """
+    bundled = ASSETS / path
+    if re.fullmatch(r"\w+", path) and bundled.is_dir():
+        folder = bundled
+    elif Path(path).is_dir():
+        folder = Path(path)
+    elif HUB_ID.fullmatch(path):
+        folder = _from_hub(path, CHECKPOINT_PATTERNS, required=CHECKPOINT_FILES)
+    else:
+        names = sorted(p.name for p in ASSETS.glob("*") if (p / PREPROCESSOR).is_file())
+        raise FileNotFoundError(
+            f"policy.path={path} is not a folder, not a bundled policy and not a hub id; type one of {names}, "
+            "the folder of a lerobot checkpoint, or owner/name"
+        )
+    missing = [name for name in CHECKPOINT_FILES if not file_inside(folder, name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"policy.path={path} lacks {', '.join(missing)}; a lerobot checkpoint has {', '.join(CHECKPOINT_FILES)} "
+            "(older ones get theirs from `python -m lerobot.processor.migrate_policy_normalization`)"
+        )
+    return folder.resolve()
+
+
+def find_backbone(name: str, checkpoint: Path) -> Path:
+    """Returns the folder of the backbone or tokenizer that a checkpoint names: inside it, or from the hub.
+
+    Raises:
+        ValueError: if the name leads out of the checkpoint.
+        FileNotFoundError: if there is no such folder and the hub does not give it.
+    """
+    folder = file_inside(checkpoint, name)
+    if file_inside(checkpoint, f"{name}/config.json").is_file():
+        return folder
+    if HUB_ID.fullmatch(name):
+        return _from_hub(name, BACKBONE_PATTERNS, required=["config.json"]).resolve()
+    raise FileNotFoundError(
+        f"{checkpoint} names the backbone {name!r}, which is no folder in it; copy the backbone's configuration and "
+        f'tokenizer to {checkpoint}/vlm and write "vlm_model_name": "vlm" in config.json'
+    )
+
+
+def _from_hub(name: str, patterns: list[str], required: Iterable[str]) -> Path:
+    """A snapshot of a hub repository, from the local cache if it is complete there."""
+    with contextlib.suppress(OSError):
+        cached = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+        if all((cached / file).is_file() for file in required):
+            return cached
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:  # the hub client raises a dozen unrelated types: offline, gated, mistyped, ...
+        raise FileNotFoundError(
+            f"{name} is not a folder here and could not be had from the Hugging Face hub ({first_line(error)}); "
+            "type the path of an existing folder, or check the id and the network"
+        ) from error

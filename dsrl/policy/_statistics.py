@@ -1,0 +1,52 @@
+"""The normalisation statistics of a lerobot checkpoint: of every feature, finite, of its shape and with a spread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lerobot.configs import NormalizationMode
+from torch import Tensor
+
+SMALLEST_SPREAD = 1e-6  # lerobot divides by (std + 1e-8): below this an input is amplified noise, not a measurement
+SPREAD = {
+    NormalizationMode.MEAN_STD: ("mean", "std"),
+    NormalizationMode.MIN_MAX: ("min", "max"),
+    NormalizationMode.QUANTILES: ("q01", "q99"),
+    NormalizationMode.QUANTILE10: ("q10", "q90"),
+}
+
+
+def check_statistics(step: Any, keys: Iterable[str], checkpoint: Path, *, inputs: bool) -> None:
+    """Every normalised feature has statistics of its shape, finite, and (inputs) of a spread that is not nil.
+
+    Raises:
+        ValueError: lerobot would pass such a feature unnormalised, or divide it by 1e-8, without a word.
+    """
+    saved: Mapping[str, Tensor] = step.state_dict()
+    for key in keys:
+        feature = step.features.get(key)
+        if feature is None:
+            raise ValueError(
+                f"{checkpoint} does not normalise {key}, only {list(step.features)}; save its processors anew"
+            )
+        mode = step.norm_map.get(feature.type, NormalizationMode.IDENTITY)
+        if mode == NormalizationMode.IDENTITY:
+            continue
+        low, high = (saved.get(f"{key}.{name}") for name in SPREAD[mode])
+        if low is None or high is None:
+            raise ValueError(
+                f"{checkpoint} has no {' and '.join(SPREAD[mode])} of {key}, which {mode.value} normalisation needs; "
+                "save it with the statistics of its dataset (a base model must be fine-tuned first)"
+            )
+        sizes_fit = {low.numel(), high.numel()} <= {1, feature.shape[0]}
+        if not sizes_fit or not all(bool(numbers.isfinite().all()) for numbers in (low, high)):
+            raise ValueError(f"{checkpoint} has statistics of {key} that are not {feature.shape[0]} finite numbers")
+        spread = high if mode == NormalizationMode.MEAN_STD else high - low
+        if inputs and bool((spread < SMALLEST_SPREAD).any()):
+            dead = (spread.flatten() < SMALLEST_SPREAD).nonzero().flatten().tolist()
+            raise ValueError(
+                f"{checkpoint} has no spread in {key}{dead}, so that normalising would divide by nothing; "
+                f"set {SPREAD[mode][1]} of these dimensions to 1 in the statistics"
+            )
