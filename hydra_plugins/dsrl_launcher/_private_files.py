@@ -59,8 +59,9 @@ def read_pickle(path: Path) -> Any:
         return None
     except OSError as error:
         raise ForeignFileError(f"{path} was not read: {error.strerror}") from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        os.close(descriptor)
+        raise ForeignFileError(f"{path} was not read: it must be a regular file of your own")
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-            raise ForeignFileError(f"{path} was not read: it must be a regular file of your own")
         return pickle.load(file)

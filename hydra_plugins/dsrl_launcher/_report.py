@@ -77,7 +77,7 @@ def differing(run: Run, runs: Sequence[Run]) -> str:
 
 def typed(key: str, path: Path) -> str:
     """Return the override key=path as it is typed in a shell."""
-    plain = re.fullmatch(r"[\w./-]+", str(path))
+    plain = re.fullmatch(r"[\w./-]+", str(path), re.ASCII)
     value = str(path) if plain else QuotedString(str(path), Quote.double).with_quotes()
     return shlex.quote(f"{key}={value}")
 
