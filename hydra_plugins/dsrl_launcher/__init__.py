@@ -1,20 +1,24 @@
-"""cluster=slurm and cluster=local: runs as submitit jobs, frozen as they were when they were submitted.
+"""Launches runs as jobs of SLURM (cluster=slurm) or of this machine (cluster=local), or one after the other.
 
 launch: copy the code -> compose all configs -> submit -> wait, report -> JobReturns        (submitting terminal)
 a job:  launcher and its composed config, unpickled with the copied code -> run_job         (compute node)
+
+Hydra imports this file at every start and finds launchers by its name: what is slow is imported by `launch`.
 """
 
 from __future__ import annotations
 
 import copy
 import signal
-from collections.abc import Callable, Sequence
+import traceback
+from abc import abstractmethod
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides, run_job, setup_globals
 from hydra.types import HydraContext
@@ -22,49 +26,70 @@ from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmitit
 from omegaconf import DictConfig, open_dict
 
 if TYPE_CHECKING:
-    from hydra_plugins.dsrl_launcher._watch import Ended, Job
+    from hydra_plugins.dsrl_launcher._outcome import Outcome, Run
+    from hydra_plugins.dsrl_launcher._watch import Job, Queue
 
 
-class FrozenLauncher(BaseSubmititLauncher):  # type: ignore[misc]
-    """What both clusters share; submitit keeps logs and results in `.submitit/` of the sweep's folder."""
+class SequentialLauncher(BasicLauncher):
+    """Runs the jobs of a multirun one after the other in this process."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run one job per list of overrides; prints the failed ones and the table of all, returns Hydra's results."""
+        from hydra_plugins.dsrl_launcher import _report as report
+
+        assert self.config is not None
+        returns = super().launch(job_overrides, initial_job_idx)
+        outcomes = [_in_process_outcome(initial_job_idx + i, done) for i, done in enumerate(returns)]
+        for outcome in outcomes:
+            if outcome.problem is not None:
+                print(report.failure_block(outcome, report.width()), flush=True)
+        print(report.table(outcomes, Path(str(self.config.hydra.sweep.dir)), report.width()), flush=True)
+        return returns
+
+
+class JobLauncher(BaseSubmititLauncher):  # type: ignore[misc]
+    """Submits runs as jobs with a copy of the code: the part that both clusters share."""
 
     config: DictConfig
     hydra_context: HydraContext
-    _at_once: int  # jobs that may be started before one has ended
+    _at_once: int  # jobs that may be started before one has finished
 
     def __init__(self, parallel: int) -> None:
         """`parallel` jobs may run at a time."""
         super().__init__()
         if parallel < 1:
-            raise _user_error(f"cluster.parallel={parallel} lets no job run; type a number of at least 1")
+            raise _user_error(f"cluster.parallel={parallel} is too small; type a number of at least 1")
         self._snapshot: Path | None = None
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Submit one job per list of overrides, wait, and return how they ended, failed ones among them."""
+        """Submit one job per list of overrides and wait; returns the results of all, failed ones included."""
         from hydra_plugins.dsrl_launcher import _report as report
-        from hydra_plugins.dsrl_launcher import _watch as watch
+        from hydra_plugins.dsrl_launcher._private_files import make_private_folder
+        from hydra_plugins.dsrl_launcher._watch import watch
 
         sweep = Path(str(self.config.hydra.sweep.dir))
-        if self._snapshot is None:  # a sweeper that submits in batches keeps the code that it began with
-            self._freeze(sweep)
-        print(f"submitting {len(job_overrides)} jobs from {self._snapshot}", flush=True)
-        calls = [self._call(initial_job_idx + i, overrides) for i, overrides in enumerate(job_overrides)]
-        jobs, queue = self._submit(sweep, calls)
+        private = make_private_folder(sweep)
+        snapshot = self._copy_code(sweep)
+        report.say(f"submitting {len(job_overrides)} jobs, logs in {report.shown(private)}")
+        calls = [self._arguments(initial_job_idx + i, overrides) for i, overrides in enumerate(job_overrides)]
+        jobs, queue = self._submit(calls, folder=private / "%j", snapshot=snapshot)
 
-        def on_end(ended: Ended) -> None:
-            told = f"job {ended.job.number} ended: {ended.job.folder}"
-            print(told if ended.problem is None else report.failure_block(ended), flush=True)
+        def on_outcome(outcome: Outcome) -> None:
+            if outcome.problem is None:
+                report.say(f"job {outcome.run.number} done: {outcome.run.folder}")
+            else:
+                print(report.failure_block(outcome, report.width()), flush=True)
 
         try:
-            all_ended = watch.watch(jobs, queue, self._at_once, on_end, lambda text: print(text, flush=True))
+            outcomes = watch(jobs, queue, self._at_once, on_outcome, report.say)
         except KeyboardInterrupt:
-            print(self._farewell(), flush=True)
+            report.say(self._interrupt_note(report.typed("hydra.sweep.dir", sweep)))
             raise
-        print(report.table(all_ended), flush=True)
-        return [_job_return(ended, all_ended) for ended in all_ended]
+        print(report.table(outcomes, sweep, report.width()), flush=True)
+        return [_job_return(outcome, outcomes) for outcome in outcomes]
 
     def __call__(self, number: int, config: DictConfig, singletons: dict[type, Singleton]) -> JobReturn:
-        """In the job: run the task function; whatever it raises is raised again, so that the job fails."""
+        """Run the task function inside the job; raises its exceptions again, so that the job fails."""
         import submitit
 
         Singleton.set_state(singletons)
@@ -72,7 +97,7 @@ class FrozenLauncher(BaseSubmititLauncher):  # type: ignore[misc]
         config = copy.deepcopy(config)  # submitit submits the original again when the job is preempted
         with open_dict(config.hydra.job):
             config.hydra.job.id = submitit.JobEnvironment().job_id
-        self._listen()
+        self._handle_signals()
         done = run_job(
             hydra_context=self.hydra_context,
             task_function=self.task_function,
@@ -80,38 +105,40 @@ class FrozenLauncher(BaseSubmititLauncher):  # type: ignore[misc]
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-        done.return_value  # noqa: B018  raises what the run raised
+        done.return_value  # noqa: B018  raises the run's exception
         return done
 
-    def _freeze(self, sweep: Path) -> None:
-        """Copy code and configs, and read configs from the copy from now on."""
-        from hydra_plugins.dsrl_launcher._code_snapshot import freeze
+    def _copy_code(self, sweep: Path) -> Path:
+        """Copy code and configs, once for all batches of a sweeper, and compose configs from the copy."""
+        from hydra_plugins.dsrl_launcher._code_snapshot import loader_on, make_snapshot
 
-        self._snapshot = freeze(sweep)
-        self.hydra_context = HydraContext(
-            config_loader=_loader_on(self.hydra_context.config_loader, self._snapshot / "conf"),
-            callbacks=self.hydra_context.callbacks,
-        )
+        if self._snapshot is None:
+            self._snapshot = make_snapshot(sweep)
+            loader = loader_on(self._snapshot, self.hydra_context.config_loader)
+            self.hydra_context = HydraContext(config_loader=loader, callbacks=self.hydra_context.callbacks)
+        return self._snapshot
 
-    def _call(self, number: int, overrides: Sequence[str]) -> tuple[int, DictConfig, dict[type, Singleton]]:
-        """The arguments of `__call__` for one job."""
+    def _arguments(self, number: int, overrides: Sequence[str]) -> tuple[int, DictConfig, dict[type, Singleton]]:
+        """Return the arguments of `__call__` for one job."""
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config.hydra.job):
             config.hydra.job.num, config.hydra.job.id = number, f"job_id_for_{number}"
         return number, config, Singleton.get_state()
 
-    def _executor(self, cluster: str, sweep: Path, **init: Any) -> Any:
-        import submitit
+    @abstractmethod
+    def _submit(self, calls: Sequence[tuple[Any, ...]], folder: Path, snapshot: Path) -> tuple[list[Job], Queue]:
+        """Submit, or prepare, one job for each tuple of arguments; submitit's files go to `folder`."""
 
-        from hydra_plugins.dsrl_launcher._code_snapshot import python_on
+    def _handle_signals(self) -> None:
+        """Install signal handlers inside the job."""
 
-        assert self._snapshot is not None
-        init = {f"{cluster}_python": python_on(self._snapshot), **init}
-        return submitit.AutoExecutor(folder=sweep / ".submitit" / "%j", cluster=cluster, **init)
+    @abstractmethod
+    def _interrupt_note(self, sweep_dir: str) -> str:
+        """Return a sentence about the jobs after Ctrl-C; `sweep_dir` is the override that continues the sweep."""
 
 
-class SlurmLauncher(FrozenLauncher):
-    """One SLURM job per run; a sweep is one array. conf/cluster/slurm.yaml says what the arguments mean."""
+class SlurmLauncher(JobLauncher):
+    """Submits a sweep as an array of SLURM jobs; conf/cluster/slurm.yaml explains the arguments."""
 
     def __init__(
         self,
@@ -128,14 +155,14 @@ class SlurmLauncher(FrozenLauncher):
         setup: Sequence[str],
         more: dict[str, Any],
     ) -> None:
-        """Nothing is asked of SLURM before `launch`."""
+        """Check the arguments; SLURM itself is first called by `launch`."""
         super().__init__(parallel)
         if signal_delay >= 3600 * hours:
             raise _user_error(
-                f"cluster.signal_delay={signal_delay} s leaves nothing of cluster.hours={hours}; type a smaller one"
+                f"cluster.signal_delay={signal_delay} s must be shorter than cluster.hours={hours}; type a smaller one"
             )
-        self._init = {"slurm_max_num_timeout": timeouts}
-        asked = {
+        self._timeouts = timeouts
+        parameters = {
             "timeout_min": max(1, round(60 * hours)),
             "cpus_per_task": cpus,
             "gpus_per_node": gpus or None,
@@ -149,27 +176,31 @@ class SlurmLauncher(FrozenLauncher):
             "slurm_additional_parameters": dict(more) or None,
             "slurm_srun_args": ["--cpus-per-task", str(cpus)],  # since SLURM 22.05 a step does not inherit it
         }
-        self._asked = {name: value for name, value in asked.items() if value is not None}
-        self._at_once = 2**31  # SLURM itself holds the others back
+        self._parameters = {name: value for name, value in parameters.items() if value is not None}
+        self._at_once = 2**31  # SLURM itself limits the array
 
-    def _submit(self, sweep: Path, calls: Sequence[tuple[Any, ...]]) -> tuple[list[Job], Any]:
+    def _submit(self, calls: Sequence[tuple[Any, ...]], folder: Path, snapshot: Path) -> tuple[list[Job], Queue]:
+        import submitit
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        from hydra_plugins.dsrl_launcher._slurm import Queue
+        from hydra_plugins.dsrl_launcher import _report, _slurm
+        from hydra_plugins.dsrl_launcher._code_snapshot import python_on
+        from hydra_plugins.dsrl_launcher._watch import Job
 
+        init = {"slurm_python": python_on(snapshot), "slurm_max_num_timeout": self._timeouts}
         try:
-            executor = self._executor("slurm", sweep, **self._init)
-            executor.update_parameters(name=self.config.hydra.job.name, **self._asked)
+            executor = submitit.AutoExecutor(folder=folder, cluster="slurm", **init)
+            executor.update_parameters(name=self.config.hydra.job.name, **self._parameters)
             handles = executor.map_array(self, *zip(*calls, strict=True))
         except (RuntimeError, FailedJobError, FailedSubmissionError) as error:
-            raise _user_error(f"SLURM took no job: {str(error).strip().splitlines()[-1]}") from error
-        self._ids = [handle.job_id for handle in handles]
-        print(f"SLURM job {self._ids[0].partition('_')[0]}, logs in {sweep / '.submitit'}", flush=True)
-        jobs = [_job(sweep, call, partial(_same, handle)) for call, handle in zip(calls, handles, strict=True)]
-        return jobs, Queue()
+            raise _user_error(f"SLURM refused the jobs: {str(error).strip().splitlines()[-1]}") from error
+        self._array = handles[0].job_id.partition("_")[0]
+        _report.say(f"SLURM job {self._array}: squeue --jobs={self._array} lists it, scancel {self._array} cancels it")
+        jobs = [Job(_run(*call[:2]), partial(_same, handle)) for call, handle in zip(calls, handles, strict=True)]
+        return jobs, _slurm.Queue()
 
-    def _listen(self) -> None:
-        """SIGTERM: submitit only notes it, but a job that is not being cancelled is to be queued again."""
+    def _handle_signals(self) -> None:
+        """Requeue the job at SIGTERM, which submitit ignores, unless it is being cancelled."""
         import submitit
 
         from hydra_plugins.dsrl_launcher._slurm import states
@@ -184,69 +215,73 @@ class SlurmLauncher(FrozenLauncher):
 
         signal.signal(signal.SIGTERM, on_term)
 
-    def _farewell(self) -> str:
-        base = self._ids[0].partition("_")[0]
-        return f"the jobs stay with SLURM: squeue --jobs={base} shows them, scancel {base} ends them"
+    def _interrupt_note(self, sweep_dir: str) -> str:
+        return f"the jobs go on in SLURM: squeue --jobs={self._array} lists them, scancel {self._array} cancels them"
 
 
-class LocalLauncher(FrozenLauncher):
-    """Processes of this machine. conf/cluster/local.yaml says what the arguments mean."""
+class LocalLauncher(JobLauncher):
+    """Starts a process of this machine for each run; conf/cluster/local.yaml explains the arguments."""
 
     def __init__(self, parallel: int, gpus: int) -> None:
-        """Nothing starts before `launch`."""
+        """Check the arguments; processes are started by `launch`."""
         super().__init__(parallel)
         self._gpus, self._at_once = gpus, parallel
 
-    def _submit(self, sweep: Path, calls: Sequence[tuple[Any, ...]]) -> tuple[list[Job], Any]:
-        from hydra_plugins.dsrl_launcher._processes import Queue
+    def _submit(self, calls: Sequence[tuple[Any, ...]], folder: Path, snapshot: Path) -> tuple[list[Job], Queue]:
+        import submitit
 
-        executor = self._executor("local", sweep)
+        from hydra_plugins.dsrl_launcher import _processes
+        from hydra_plugins.dsrl_launcher._code_snapshot import python_on
+        from hydra_plugins.dsrl_launcher._watch import Job
+
+        executor = submitit.AutoExecutor(folder=folder, cluster="local", local_python=python_on(snapshot))
         executor.update_parameters(timeout_min=60 * 24 * 365, gpus_per_node=self._gpus)
-        queue = Queue()
+        queue = _processes.Queue()
 
         def start(call: tuple[Any, ...]) -> Any:
             return queue.add(executor.submit(self, *call))
 
-        return [_job(sweep, call, partial(start, call)) for call in calls], queue
+        return [Job(_run(*call[:2]), partial(start, call)) for call in calls], queue
 
-    def _listen(self) -> None:
-        pass
-
-    def _farewell(self) -> str:
-        return "the jobs end with this process; the same command with hydra.sweep.dir=… goes on with them"
+    def _interrupt_note(self, sweep_dir: str) -> str:
+        return f"the jobs are interrupted too; the same command with {sweep_dir} continues them"
 
 
-def _job(sweep: Path, call: tuple[Any, ...], start: Callable[[], Any]) -> Job:
-    from hydra_plugins.dsrl_launcher._watch import Job
+def _run(number: int, config: DictConfig) -> Run:
+    from hydra_plugins.dsrl_launcher._outcome import Run
 
-    number, config, _ = call
-    overrides = tuple(filter_overrides(list(config.hydra.overrides.task)))
-    return Job(number, overrides, sweep / str(config.hydra.sweep.subdir), start)
+    hydra = config.hydra
+    folder = Path(str(hydra.sweep.dir)) / str(hydra.sweep.subdir)
+    return Run(number, tuple(filter_overrides(list(hydra.overrides.task))), folder)
 
 
-def _job_return(ended: Ended, all_ended: Sequence[Ended]) -> JobReturn:
-    """What Hydra's sweepers take; where the job failed, one that raises."""
-    if ended.problem is None:
-        assert isinstance(ended.value, JobReturn)
-        return ended.value
-    failed = [str(one.job.number) for one in all_ended if one.problem is not None]
-    numbers = f"{len(failed)} of {len(all_ended)} jobs failed ({', '.join(failed)})"
-    done = JobReturn(overrides=list(ended.job.overrides), status=JobStatus.FAILED)
-    done.return_value = _user_error(f"{numbers}; the log of the first is {ended.log}")
+def _in_process_outcome(number: int, done: JobReturn) -> Outcome:
+    """Return the outcome of a run in this process, whose log is the file that a failed run writes."""
+    from hydra_plugins.dsrl_launcher._outcome import Outcome
+
+    assert done.hydra_cfg is not None
+    run, problem = _run(number, done.hydra_cfg), None
+    if done.status == JobStatus.FAILED:
+        problem = traceback.format_exception_only(done._return_value)[-1].strip()  # `return_value` would raise it
+    return Outcome(run, done, problem, run.folder / "failure.txt")
+
+
+def _job_return(outcome: Outcome, outcomes: Sequence[Outcome]) -> JobReturn:
+    """Return the result that Hydra's sweepers expect; its `return_value` raises where the job failed."""
+    if outcome.problem is None:
+        assert isinstance(outcome.value, JobReturn)
+        return outcome.value
+    failed = [one for one in outcomes if one.problem is not None]
+    numbers = ", ".join(str(one.run.number) for one in failed)
+    done = JobReturn(overrides=list(outcome.run.overrides), status=JobStatus.FAILED)
+    done.return_value = _user_error(
+        f"{len(failed)} of {len(outcomes)} jobs failed ({numbers}); the log of the first is {failed[0].log}"
+    )
     return done
 
 
 def _same(handle: Any) -> Any:
     return handle
-
-
-def _loader_on(loader: Any, conf: Path) -> ConfigLoaderImpl:
-    """A loader that finds in `conf` what `loader` finds in the application's own config folder."""
-    path = copy.deepcopy(loader.get_search_path())
-    for element in path.get_path():
-        if element.provider == "main":
-            element.path = f"file://{conf}"
-    return ConfigLoaderImpl(path)
 
 
 def _user_error(sentence: str) -> Exception:

@@ -1,4 +1,4 @@
-"""The code and configs of a submission, copied so that what is queued runs as it was when it was submitted.
+"""Copies code and configs at submission: queued jobs run the copy, whatever is edited afterwards.
 
 multirun/<date>/<time>/.snapshot/<n>/   train.py   conf/   dsrl/   hydra_plugins/
                                         submitted.json (git commit, changed files)   changes.diff
@@ -6,24 +6,28 @@ multirun/<date>/<time>/.snapshot/<n>/   train.py   conf/   dsrl/   hydra_plugins
 
 from __future__ import annotations
 
+import copy
+import itertools
 import os
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from dsrl.run.files import write_json
 from dsrl.run.provenance import ROOT, SUBMITTED, git, git_state
+from hydra_plugins.dsrl_launcher._private_files import own_folder
 
-CODE = ("train.py", "conf", "dsrl", "hydra_plugins")  # what a job imports and reads; assets in dsrl/ belong to it
+CODE = ("train.py", "conf", "dsrl", "hydra_plugins")  # read by a job; assets in dsrl/ belong to it
 
 
-def freeze(sweep: Path) -> Path:
+def make_snapshot(sweep: Path) -> Path:
     """Copy the code into the folder of a sweep; returns the copy's absolute path, a new one for each call."""
-    snapshots = sweep / ".snapshot"
-    snapshots.mkdir(parents=True, exist_ok=True)
-    snapshot = (snapshots / str(len(list(snapshots.iterdir())))).absolute()
-    snapshot.mkdir()
+    snapshot = _new_folder(own_folder(sweep, ".snapshot"))
     for name in CODE:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, snapshot / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -34,10 +38,28 @@ def freeze(sweep: Path) -> Path:
     return snapshot
 
 
-def python_on(snapshot: Path) -> str:
-    """The shell command that starts Python with the code of `snapshot`.
+def loader_on(snapshot: Path, loader: Any) -> ConfigLoaderImpl:
+    """Return a config loader that reads the snapshot where `loader` reads the application's own config folder."""
+    path = copy.deepcopy(loader.get_search_path())
+    for element in path.get_path():
+        if element.provider == "main":
+            element.path = f"file://{snapshot / 'conf'}"
+    return ConfigLoaderImpl(path)
 
-    Jobs work in the folder of the submission, from which Python would import first if it were not told otherwise.
+
+def python_on(snapshot: Path) -> str:
+    """Return the shell command that starts Python with the code of `snapshot`.
+
+    Jobs work in the folder of the submission, from which Python would import first without PYTHONSAFEPATH.
     """
     path = os.pathsep.join(filter(None, (str(snapshot), os.environ.get("PYTHONPATH"))))
     return shlex.join(["env", "PYTHONSAFEPATH=1", f"PYTHONPATH={path}", sys.executable])
+
+
+def _new_folder(parent: Path) -> Path:
+    """Make a folder with the first free number as its name; never returns one that exists."""
+    for number in itertools.count():
+        with suppress(FileExistsError):
+            (parent / str(number)).mkdir()
+            return parent / str(number)
+    raise AssertionError

@@ -1,4 +1,4 @@
-"""What this machine says about jobs that are its own processes."""
+"""The state of jobs that are processes of this machine."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 
 class Queue:
-    """The processes that were started, as submitit's LocalJob."""
+    """The started processes, submitit's LocalJobs."""
 
     def __init__(self) -> None:
-        """Empty at first."""
+        """Begin without any process."""
         self._processes: dict[str, Any] = {}
         self.status = ""
 
     def add(self, process: Any) -> Any:
-        """Keep an eye on a process; returns it."""
+        """Include a process; returns it."""
         self._processes[process.job_id] = process
         return process
 
-    def gone(self, ids: Collection[str]) -> set[str]:
-        """Those that have ended."""
-        gone = {one for one in ids if self._processes[one].done()}
-        self.status = f"{len(ids) - len(gone)} running"
-        return gone
+    def finished(self, ids: Collection[str]) -> set[str]:
+        """Return the ids of the processes that have exited."""
+        finished = {one for one in ids if self._processes[one].done()}
+        self.status = f"{len(ids) - len(finished)} running"
+        return finished

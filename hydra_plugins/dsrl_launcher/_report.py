@@ -1,46 +1,91 @@
-"""How the jobs of a sweep ended, in words: a block for each that failed, one line per job at the end."""
+"""Writes the outcomes of a sweep: a block for each failed run, and a table of all runs at the end.
+
+Everything fits `width` columns, except paths and the lines of a log: they stay whole, to be copied.
+"""
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra_plugins.dsrl_launcher._watch import Ended, Job
+from hydra.core.override_parser.types import Quote, QuotedString
 
-TAIL = 20  # lines of stderr
+from hydra_plugins.dsrl_launcher._outcome import Outcome, Run
+
+_TAIL = 20  # lines of the log
+_RULE = 64  # columns
 
 
-def failure_block(ended: Ended) -> str:
-    """What failed, where it lies, and the last lines of its stderr."""
-    job = ended.job
-    tail = [f"    {line}" for line in _lines(ended.log)[-TAIL:]]
+def width() -> int:
+    """Return the columns of the terminal; 80 where the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+
+
+def say(sentence: str) -> None:
+    """Print a sentence at once, wrapped."""
+    print(wrapped(sentence, width()), flush=True)
+
+
+def wrapped(sentence: str, width: int, indent: str = "") -> str:
+    """Break a sentence between words; the lines after the first begin with `indent`."""
+    return textwrap.fill(sentence, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def failure_block(outcome: Outcome, width: int) -> str:
+    """Return the problem of a failed run, its paths, and the last lines of its log."""
+    run = outcome.run
+    overrides = " ".join(text for text in run.overrides if not text.startswith("cluster")) or "none"
     head = [
-        f"── job {job.number} failed " + "─" * 50,
-        f"  {ended.problem}",
-        f"  overrides   {' '.join(text for text in job.overrides if not text.startswith('cluster')) or 'none'}",
-        f"  run folder  {job.folder}",
-        f"  log         {ended.log}",
+        f"── job {run.number} failed ".ljust(_RULE, "─"),
+        wrapped(f"  {outcome.problem}", width, indent="  "),
+        wrapped(f"  overrides   {overrides}", width, indent=" " * 14),
+        f"  run folder  {run.folder}",
+        f"  log         {shown(outcome.log)}",
     ]
-    return "\n".join([*head, *(["  last lines of its stderr:", *tail] if tail else []), "─" * 64])
+    tail = [f"    {line}" for line in _lines(outcome.log)[-_TAIL:]]
+    return "\n".join([*head, *(["  last lines of the log:", *tail] if tail else []), "─" * _RULE])
 
 
-def table(all_ended: Sequence[Ended]) -> str:
-    """One line per job: number, overrides in which the jobs differ, how it ended, score, run folder."""
-    jobs = [ended.job for ended in all_ended]
-    rows = [("job", "overrides", "ended", "score", "run folder")]
-    for ended in all_ended:
-        how = "done" if ended.problem is None else "FAILED"
-        score = "-" if ended.score is None else f"{ended.score:.4g}"
-        rows.append((str(ended.job.number), differing(ended.job, jobs), how, score, str(ended.job.folder)))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+def table(outcomes: Sequence[Outcome], sweep: Path, width: int) -> str:
+    """Return one row per run: number, result, score, folder in the sweep, and the overrides in which runs differ."""
+    runs = [outcome.run for outcome in outcomes]
+    rows = [("job", "result", "score", "folder", "overrides")]
+    for outcome in outcomes:
+        run, result = outcome.run, "done" if outcome.problem is None else "FAILED"
+        score = "-" if outcome.score is None else f"{outcome.score:.4g}"
+        folder = run.folder.relative_to(sweep) if run.folder.is_relative_to(sweep) else run.folder
+        rows.append((str(run.number), result, score, str(folder), differing(run, runs)))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    lines = [f"results in {sweep}"]
+    for *cells, overrides in rows:
+        head = "".join(cell.ljust(width) + "  " for cell, width in zip(cells, widths, strict=True))
+        narrow = textwrap.wrap(overrides, max(20, width - len(head)), break_on_hyphens=False)
+        lines.append(head + f"\n{' ' * len(head)}".join(narrow))
     return "\n".join(lines)
 
 
-def differing(job: Job, jobs: Sequence[Job]) -> str:
-    """The overrides of a job that not all jobs share."""
-    shared = set(jobs[0].overrides).intersection(*(one.overrides for one in jobs))
-    return " ".join(text for text in job.overrides if text not in shared) or "-"
+def differing(run: Run, runs: Sequence[Run]) -> str:
+    """Return the overrides of a run that not all runs share."""
+    shared = set(runs[0].overrides).intersection(*(one.overrides for one in runs))
+    return " ".join(text for text in run.overrides if text not in shared) or "-"
+
+
+def typed(key: str, path: Path) -> str:
+    """Return the override key=path as it is typed in a shell."""
+    plain = re.fullmatch(r"[\w./-]+", str(path), re.ASCII)
+    value = str(path) if plain else QuotedString(str(path), Quote.double).with_quotes()
+    return shlex.quote(f"{key}={value}")
+
+
+def shown(path: Path) -> Path:
+    """Return a path relative to the working directory where it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _lines(path: Path) -> list[str]:

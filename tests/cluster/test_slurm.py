@@ -1,4 +1,4 @@
-"""On a real controller: sweeps end, whatever SLURM does to their jobs and whoever edits the code meanwhile."""
+"""Sweeps on a real controller: signals, requeues, failures, and edits of the code after the submission."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 from toys.browser import CHROMIUM, visit
+from toys.canary import plant
 from toys.runs import results
 from toys.slurm_sweeps import Sweep, project, slurm, until, why_not
 
@@ -22,13 +23,14 @@ Sweeps = tuple[Sweep, Sweep]
 
 @pytest.fixture(scope="module")
 def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweeps]:
-    """Two sweeps that have ended. What happens to them on the way:
+    """Return two finished sweeps. On the way their jobs are interrupted:
 
-    four runs that must not differ: 0 gets SIGUSR2, 1 is requeued by the administrator, 2 gets SIGTERM, 3 is left alone
-    one run at a time:              0 fails, 1 is left alone, 2 is cancelled
+    four equal runs:    0 gets SIGUSR2, 1 is requeued by the administrator, 2 gets SIGTERM, 3 is not interrupted
+    one run at a time:  0 fails, 1 is not interrupted, 2 is cancelled
     """
     folder = project(tmp_path_factory.mktemp("slurm") / "project")
     same = "keep_checkpoints=2,3", "video_episodes=0,1", "batch_size=16"
+    plant(folder / "multirun" / "serial", folder / "sign")
     four = Sweep(folder, "four", 4, *same, "cluster.parallel=2", "cluster.partition=long", flags=("-m",))
     serial = Sweep(folder, "serial", 3, "batch_size=0,16,17", "cluster.parallel=1")
     try:
@@ -61,39 +63,40 @@ def _edit(project: Path) -> None:
 def test_a_sweep_ends_with_a_summary_and_a_line_for_every_job(sweeps: Sweeps) -> None:
     four, _ = sweeps
     assert four.exit_code == 0, four.text
-    table = four.text[four.text.index("job  overrides") :].splitlines()
-    assert len(table) == 5
+    table = four.text[four.text.index("job  result") :].splitlines()
     for number, line in enumerate(table[1:]):
         summary = json.loads((four.folder / str(number) / "summary.json").read_text())
         words = line.split()
         assert words[0] == str(number)
-        assert words[-3:] == ["done", f"{summary['steered']['mean_return']:.4g}", f"multirun/four/{number}"]
-    assert table[1].split()[1:3] == ["keep_checkpoints=2", "video_episodes=0"]
+        assert words[1:4] == ["done", f"{summary['steered']['mean_return']:.4g}", str(number)]
+    assert table[1].split()[4:] == ["keep_checkpoints=2", "video_episodes=0"]
+    assert len(table) == 5
+    assert max(map(len, table)) <= 80
 
 
 @pytest.mark.parametrize(("job", "how"), [(0, "SIGUSR2"), (1, "scontrol requeue"), (2, "SIGTERM")])
-def test_a_job_that_had_to_make_room_ends_like_one_that_had_not(job: int, how: str, sweeps: Sweeps) -> None:
+def test_an_interrupted_job_has_the_results_of_an_uninterrupted_one(job: int, how: str, sweeps: Sweeps) -> None:
     four, _ = sweeps
     assert "going on after" in four.log(job), how
     assert "going on after" not in four.log(3)
     assert results(four.folder / str(job)) == results(four.folder / "3")
-    assert _replay_and_all(four.folder / str(job)) == _replay_and_all(four.folder / "3")
+    assert _newest_digest(four.folder / str(job)) == _newest_digest(four.folder / "3")
 
 
-def _replay_and_all(run: Path) -> str:
-    """The digest of all tensors from which a run goes on."""
+def _newest_digest(run: Path) -> str:
+    """Return the digest of the newest full checkpoint, replay included."""
     newest = max((run / "resume").glob("0*"))
     digest: str = json.loads((newest / "manifest.json").read_text())["tensors.safetensors"]
     return digest
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
-def test_the_comparison_of_a_sweep_says_what_its_summaries_say(sweeps: Sweeps, tmp_path: Path) -> None:
+def test_the_comparison_of_a_sweep_shows_the_scores_of_its_summaries(sweeps: Sweeps, tmp_path: Path) -> None:
     four, _ = sweeps
     compare.main([str(four.folder), "--out", str(tmp_path / "compare")])
     found = json.loads((tmp_path / "compare" / "comparison.json").read_text())
     summary = json.loads((four.folder / "3" / "summary.json").read_text())
-    score = f"{summary['steered']['mean_return']:.2f}"  # of all four: what differs changes nothing that is measured
+    score = f"{summary['steered']['mean_return']:.2f}"  # the differing options do not change it
     assert sorted((row[0], row[2], row[4]) for row in found["tables"][0]["rows"]) == [
         ("keep_checkpoints=2", score, score),
         ("keep_checkpoints=3", score, score),
@@ -123,8 +126,8 @@ def test_a_job_that_fails_is_shown_with_its_log_and_the_others_end(sweeps: Sweep
     _, serial = sweeps
     assert serial.exit_code == 1
     block = serial.text[serial.text.index("── job 0 failed") :]
-    log = serial.folder / ".submitit" / f"{serial.number}_0" / f"{serial.number}_0_0_log.err"
-    assert f"log         {log}" in block
+    (log,) = serial.folder.glob(f".submitit/*/{serial.number}_0/{serial.number}_0_0_log.err")
+    assert f"log         {log.relative_to(serial.folder.parents[1])}" in block
     assert "batch_size=0 " in block
     assert "run folder  multirun/serial/0" in block
     assert "    dsrl.run.errors.UserError: batch_size=0 is too small; type a number of at least 1" in block
@@ -135,5 +138,12 @@ def test_a_job_that_fails_is_shown_with_its_log_and_the_others_end(sweeps: Sweep
 def test_a_cancelled_job_is_not_queued_again(sweeps: Sweeps) -> None:
     _, serial = sweeps
     assert not (serial.folder / "2" / "summary.json").exists()
-    assert "ended without a result: cancelled" in serial.text[serial.text.index("── job 2 failed") :]
+    assert "finished without a result: it was cancelled" in serial.text[serial.text.index("── job 2 failed") :]
     assert "JobState=CANCELLED" in slurm("scontrol", "show", "job", f"{serial.number}_2")
+
+
+def test_a_launch_loads_nothing_that_was_planted_in_the_folder_of_its_sweep(sweeps: Sweeps) -> None:
+    _, serial = sweeps
+    number = int(serial.number)
+    assert (serial.folder / ".submitit" / f"{number}_0" / f"{number}_0_0_result.pkl").exists(), "planted too few"
+    assert not (serial.folder.parents[1] / "sign").exists()

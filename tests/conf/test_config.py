@@ -151,7 +151,7 @@ def test_keys_of_a_cluster_are_the_signature_of_its_launcher(cluster: str) -> No
 def test_without_a_cluster_runs_stay_in_the_process_that_was_started() -> None:
     cfg = _compose()
     assert "cluster" not in cfg
-    assert cfg.hydra.launcher._target_.endswith("BasicLauncher")
+    assert cfg.hydra.launcher._target_ == "hydra_plugins.dsrl_launcher.SequentialLauncher"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""Launches as they are typed: several runs in this process or in processes of their own, and refused options."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from toys.commands import SHORT_PENDULUM, type_command
+
+from hydra_plugins.dsrl_launcher._slurm import states
+
+TWO = ("train.py", *SHORT_PENDULUM, "logging=csv", "batch_size=0,16", "hydra.sweep.dir=sweep")
+
+
+def _score(run: Path) -> str:
+    return f"{json.loads((run / 'summary.json').read_text())['steered']['mean_return']:.4g}"
+
+
+def test_the_states_of_jobs_are_unknown_while_slurm_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact slurm controller' >&2\nexit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert states(["7_0"]) is None
+    squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n")
+    assert states(["7_0"]) == {}
+
+
+def test_local_processes_run_without_further_flags_and_the_failed_one_is_shown(tmp_path: Path) -> None:
+    done = type_command(*TWO, "cluster=local", "cluster.parallel=1", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "── job 0 failed" in done.stdout
+    assert "    dsrl.run.errors.UserError: batch_size=0 is too small; type a number of at least 1" in done.stdout
+    assert "job 1 done: sweep/1" in done.stdout
+    assert "error: 1 of 2 jobs failed (0); the log of the first is" in done.stderr
+    assert done.stdout.splitlines()[-4:] == [
+        "results in sweep",
+        "job  result  score   folder  overrides",
+        "0    FAILED  -       0       batch_size=0",
+        f"1    done    {_score(tmp_path / 'sweep' / '1')}  1       batch_size=16",
+    ]
+    hydra = (tmp_path / "sweep" / "1" / ".hydra" / "hydra.yaml").read_text()
+    assert str(tmp_path / "sweep" / ".snapshot" / "0" / "conf") in hydra
+
+
+def test_a_multirun_in_this_process_ends_with_the_table_of_a_sweep(tmp_path: Path) -> None:
+    done = type_command(*TWO, "-m", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "── job 0 failed" in done.stdout
+    assert "  log         sweep/0/failure.txt" in done.stdout
+    assert "    dsrl.run.errors.UserError: batch_size=0 is too small; type a number of at least 1" in done.stdout
+    assert "error: batch_size=0 is too small; type a number of at least 1" in done.stderr
+    assert done.stdout.splitlines()[-4:] == [
+        "results in sweep",
+        "job  result  score   folder  overrides",
+        "0    FAILED  -       0       batch_size=0",
+        f"1    done    {_score(tmp_path / 'sweep' / '1')}  1       batch_size=16",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["cluster=slurm", "cluster.parallel=0"], "cluster.parallel=0 is too small; type a number of at least 1"),
+        (["cluster=slurm", "cluster.hours=0.05"], "cluster.signal_delay=300 s must be shorter than cluster.hours=0.05"),
+        (["cluster=local", "hydra.sweep.dir=x%j"], "hydra.sweep.dir=x%j must not contain %, which SLURM replaces"),
+        (["cluster.partition=gpu"], "cluster.… is no option without a cluster; type cluster=slurm or"),
+    ],
+)
+def test_an_option_that_no_cluster_accepts_is_one_sentence(overrides: list[str], sentence: str, tmp_path: Path) -> None:
+    done = type_command("train.py", "task=pendulum", *overrides, cwd=tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert sentence in line

@@ -1,0 +1,81 @@
+"""The report of a sweep: a table and a block for each failure, within 80 columns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+
+from hydra_plugins.dsrl_launcher import LocalLauncher
+from hydra_plugins.dsrl_launcher import _report as report
+from hydra_plugins.dsrl_launcher._outcome import Outcome, Run
+
+SWEEP = Path("multirun/2026-01-31/12-00-00")
+
+
+def _outcome(number: int, problem: str | None, *overrides: str, log: Path = Path("none.err")) -> Outcome:
+    value = JobReturn(status=JobStatus.COMPLETED)
+    value.return_value = 0.25 * number
+    return Outcome(Run(number, overrides, SWEEP / str(number)), None if problem else value, problem, log)
+
+
+def test_the_table_shows_in_which_overrides_the_jobs_differ() -> None:
+    outcomes = [
+        _outcome(1, None, "task=pendulum", "seed=0", "sac.alpha=0.1"),
+        _outcome(2, "killed", "task=pendulum", "seed=1", "sac.alpha=0.1"),
+    ]
+    assert report.table(outcomes, SWEEP, 80).splitlines() == [
+        "results in multirun/2026-01-31/12-00-00",
+        "job  result  score  folder  overrides",
+        "1    done    0.25   1       seed=0",
+        "2    FAILED  -      2       seed=1",
+    ]
+
+
+def test_a_table_with_many_long_overrides_fits_80_columns() -> None:
+    words = [f"sac.option_{i}={'x' * 3 * i}" for i in range(12)] + ["policy.path=" + "/folder" * 20]
+    text = report.table([_outcome(0, None, *words), _outcome(1, None)], SWEEP, 80)
+    _, head, *rows = text.splitlines()
+    assert max(map(len, rows)) <= 80
+    column = head.index("overrides")
+    assert "".join(row[column:] for row in rows).replace(" ", "") == "".join(words) + "-"
+
+
+def test_a_failure_is_reported_with_the_last_lines_of_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "1_0_log.err"
+    log.write_text("".join(f"line {i}\n" for i in range(100)))
+    block = report.failure_block(_outcome(1, "ValueError: no", "seed=0", "cluster.partition=gpu", log=log), 80)
+    assert "── job 1 failed" in block
+    for line in ("  ValueError: no", "  overrides   seed=0", f"  run folder  {SWEEP}/1", f"  log         {log}"):
+        assert line in block.splitlines()
+    assert block.splitlines()[-2] == "    line 99"
+    assert "line 79" not in block
+    assert "line 80" in block
+
+
+def test_a_failure_with_a_long_sentence_fits_80_columns() -> None:
+    block = report.failure_block(_outcome(1, "a sentence " * 30, *(f"key{i}=value" for i in range(30))), 80)
+    assert max(map(len, block.splitlines())) <= 80
+
+
+def test_output_that_goes_to_a_file_is_80_columns_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    code = "from hydra_plugins.dsrl_launcher import _report; _report.say('word ' * 50)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 70 < max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "name", ["multirun/a", "a b", "it's", 'the "best"', "x,y", "k=v", "[1](2)", "back\\slash", "é"]
+)
+def test_a_suggested_sweep_folder_can_be_typed_as_it_is_printed(name: str) -> None:
+    words = report.typed("hydra.sweep.dir", Path(name))
+    assert words in LocalLauncher(parallel=1, gpus=0)._interrupt_note(words)
+    argument = subprocess.run(f"printf %s {words}", shell=True, capture_output=True, text=True, check=True).stdout
+    (override,) = OverridesParser.create().parse_overrides([argument])
+    assert (override.key_or_group, override.value()) == ("hydra.sweep.dir", name)
+    assert not override.is_sweep_override()
