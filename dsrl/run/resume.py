@@ -110,6 +110,7 @@ class Checkpointer:
         point = "the beginning" if self._newest is None else f"{self._newest} decisions"
         again = f"the same command with {self.folder.option} continues from {point}"
         return f"stopped by {self.signals.requested.name}; {again}"
+
     def base_results(
         self, key: Mapping[str, Any], play: Callable[[], Mapping[str, Evaluation]]
     ) -> dict[str, Evaluation]:
