@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,13 @@ from scripts.sloppy_operator import pick, pick_and_place, sloppiness
 CONTROL_HZ = 10  # of the Genesis tasks
 
 
-def make_task(name: str, num_envs: int, control: str, image_size: int, observation: str) -> Tabletop:
+def make_task(
+    name: str,
+    num_envs: int,
+    control: Literal["hand", "joint"],
+    image_size: int,
+    observation: Literal["images", "state"],
+) -> Tabletop:
     from dsrl.task.pick_place import PickPlace
     from dsrl.task.simple_pick import SimplePick
 

@@ -6,9 +6,10 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import wandb
+from annotated_types import Gt
 
 Mode = Literal["online", "offline", "disabled"]
 
@@ -24,7 +25,7 @@ class WandbLogger:
         group: str | None,
         name: str | None,
         mode: Mode,
-        timeout: float,
+        timeout: Annotated[float, Gt(0)],
     ) -> None:
         """Start the run, or go on with the one that was started for `folder` before.
 

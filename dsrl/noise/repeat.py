@@ -8,7 +8,10 @@ noise per slot may succeed less often under repeated noise, so a run evaluates t
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from dsrl.noise._padding import checked_magnitude, checked_vectors, pad_with_zeros, standard_normal, steered_dims
@@ -17,7 +20,12 @@ from dsrl.noise._padding import checked_magnitude, checked_vectors, pad_with_zer
 class RepeatNoise:
     """Expands w in R^d, d = action_dims or D, to all T' slots; dimensions beyond `action_dims` are 0."""
 
-    def __init__(self, noise_shape: tuple[int, int], magnitude: float, action_dims: int | None) -> None:
+    def __init__(
+        self,
+        noise_shape: tuple[int, int],
+        magnitude: Annotated[float, Gt(0)],
+        action_dims: Annotated[int, Ge(1)] | None,
+    ) -> None:
         """`noise_shape` (T', D) is the policy's; `magnitude` bounds |w|, in standard deviations of the prior.
 
         Raises ValueError where `action_dims` exceeds D or `magnitude` is not positive.

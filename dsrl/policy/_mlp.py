@@ -10,15 +10,16 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from dataclasses import asdict
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy._denoiser import Denoiser
 from dsrl.policy._mlp_checkpoint import MLPConfig, load_checkpoint
-from dsrl.policy._weights import choose_device, weights_sha256
+from dsrl.policy._weights import Device, choose_device, weights_sha256
 
 FARTHEST = 10.0  # standard deviations: a state beyond them counts as one at them, the network never saw any
 
@@ -37,7 +38,7 @@ class MLPPolicy(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self, path: str, device: str, num_steps: int | None = None) -> None:
+    def __init__(self, path: str, device: Device, num_steps: Annotated[int, Ge(1)] | None = None) -> None:
         self.path = path
         self.device = choose_device(device)
         self._config, network = load_checkpoint(path, self.kind)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"  # the policies that come with dsrl
+
+Device = Literal["auto", "cpu", "cuda", "cuda:<n>"]  # as a config names it; <n> is a number
 
 
 def choose_device(device: str) -> torch.device:

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from annotated_types import Ge
 from lerobot.policies.common.flow_matching import euler_integrate
 from lerobot.policies.common.vla_utils import make_att_2d_masks
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
@@ -31,9 +32,8 @@ from dsrl.policy import _lerobot, _smolvlm
 from dsrl.policy._embodiment import check_features, image_keys, read_embodiment
 from dsrl.policy._find import PREPROCESSOR, find_backbone, find_checkpoint
 from dsrl.policy._statistics import check_statistics
-from dsrl.policy._weights import choose_device, weights_sha256
+from dsrl.policy._weights import Device, choose_device, weights_sha256
 
-DTYPES = ("checkpoint", "float32", "bfloat16")
 POLICY_TYPE = "smolvla"
 
 
@@ -58,13 +58,11 @@ class SmolVLA:
     def __init__(
         self,
         path: str,
-        device: str,
-        dtype: str,
+        device: Device,
+        dtype: Literal["checkpoint", "float32", "bfloat16"],
         camera_map: Mapping[str, str] | None = None,
-        num_steps: int | None = None,
+        num_steps: Annotated[int, Ge(1)] | None = None,
     ) -> None:
-        if dtype not in DTYPES:
-            raise ValueError(f"policy.dtype={dtype} is not supported; type one of {', '.join(DTYPES)}")
         self.path = path
         self.device = choose_device(device)
         self._half = dtype == "bfloat16"

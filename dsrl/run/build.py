@@ -11,16 +11,16 @@ from dataclasses import replace
 from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dsrl.evaluation.noise_sources import check_best_of
 from dsrl.interfaces import ChecksTask, Policy, Searcher, Task
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.allow_list import check_targets, component
+from dsrl.run.allow_list import component
 from dsrl.run.errors import user_errors
 from dsrl.run.monitor import Logger
 from dsrl.run.parts import Parts
-from dsrl.run.settings import identity, settings_of
+from dsrl.run.settings import checked, identity, settings_of
 from dsrl.training.offline_data import OfflineData
 from dsrl.training.replay_memory import GIB, buffer_length, checked_replay_bytes
 
@@ -111,19 +111,6 @@ def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
         taken = checked_replay_bytes(parts.env, algorithm.replay, transitions)
     if algorithm.replay != "noise":
         announce(f"replay stores states: up to {taken / GIB:.2f} GiB for {transitions} transitions")
-
-
-def checked(cfg: DictConfig, group: str) -> DictConfig:
-    """Return a group with its interpolations resolved, checked against the allow list: exactly what will be built."""
-    if not isinstance(cfg.get(group), DictConfig):
-        raise ValueError(f"the config lacks the group {group}; `python train.py --help` shows its choices")
-    plain: Any = OmegaConf.to_container(cfg[group], resolve=True)
-    check_targets(plain, group, group)
-    components = {f"{group}.{name}": node for name, node in plain.items()} if group == "logging" else {group: plain}
-    for where, node in components.items():
-        if not isinstance(node, dict) or "_target_" not in node:
-            raise ValueError(f"{where} lacks _target_, so that nothing can be built; choose one of conf/{group}")
-    return DictConfig(plain)
 
 
 def _instantiate(node: DictConfig, **live: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What people type wrongly ends the program with one sentence: what was found and what would work."""
+"""Ends the program with one sentence where something typed cannot work: what was found, and what would work."""
 
 from __future__ import annotations
 
@@ -11,11 +11,30 @@ from difflib import get_close_matches
 from typing import Any
 
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
-from omegaconf import Container
+from omegaconf import Container, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dsrl.run import choices
+
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where a file cannot become longer."""
+"""Error numbers of the system where a file cannot become longer."""
+
+RENAMED = {  # spellings of earlier versions and of other code -> ours, where the config has that
+    "episodes": "eval_episodes",
+    "num_episodes": "eval_episodes",
+    "seed": "test_seed",
+    "film": "video_seeds",
+    "checkpoint_path": "run",
+    "n_envs": "num_envs",
+    "num_workers": "num_envs",
+    "max_epoch": "decisions",
+    "total_timesteps": "decisions",
+    "step_per_epoch": "eval_every",
+    "learning_starts": "warmup_decisions",
+    "lr": "learning_rate",
+    "discount": "gamma",
+    "env": "task",
+}
 
 
 class UserError(Exception):
@@ -39,10 +58,11 @@ def run(main: Callable[[], Any]) -> None:
 
 
 def explain(error: Exception) -> str:
-    """One sentence for an error of composing a config."""
+    """Word an error of composing a config in one sentence."""
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        return f"{group}={choice} is not known; choose one of {', '.join(sorted(error.options))}"
+        offered = [name for name in sorted(error.options) if not name.startswith("_")]
+        return f"{group}={choice} is not known; choose one of {', '.join(offered)}"
     cause = error.__cause__
     if isinstance(cause, UserError):
         return str(cause)
@@ -55,18 +75,38 @@ def explain(error: Exception) -> str:
 
 
 def _unknown_key(full_key: str, parent: Container) -> str:
+    """Word that a key is no option: its new name, the choice that has it, its place, a near one, or all there are."""
     where, _, key = full_key.rpartition(".")
     known = [str(name) for name in parent] if hasattr(parent, "keys") else []
-    if full_key == "cluster":
-        return "cluster.… is no option without a cluster; type cluster=slurm or cluster=local before it"
     prefix = f"{where}." if where else ""
-    near = get_close_matches(key, known, n=1)
+    if not where and RENAMED.get(key) in known:
+        return f"{key} is not the name of this option; type {RENAMED[key]}=…"
+    having = _choices_with(full_key)
+    if having:
+        return f"{full_key if where else full_key + '.…'} needs {' or '.join(having)}; type that too"
+    deeper = [] if where else [f"{name}.{key}" for name in known if key in _keys(parent, name)]
+    near = deeper or [prefix + name for name in get_close_matches(key, known, n=1)]
     if near:
-        return f"{full_key} is no option; did you mean {prefix}{near[0]}?"
-    choices = (
-        f"choose one of {', '.join(prefix + name for name in known)}" if known else f"type +{full_key}=… to add it"
-    )
-    return f"{full_key} is no option; {choices}"
+        return f"{full_key} is no option; did you mean {' or '.join(near)}?"
+    if known and not where:
+        return f"{full_key} is no option; {'eval.py' if 'checkpoint' in known else 'train.py'} --help lists all"
+    listed = f"choose one of {', '.join(prefix + name for name in known)}" if known else f"type +{full_key}=… to add it"
+    return f"{full_key} is no option; {listed}"
+
+
+def _choices_with(full_key: str) -> list[str]:
+    """List the choices, such as logging=wandb, that have a key which the composed config lacks."""
+    group, _, option = full_key.partition(".")
+    if group not in choices.groups():
+        return []
+    having = choices.with_option(group, option) if option else [name for name in choices.names(group) if name != "none"]
+    return [f"{group}={name}" for name in having]
+
+
+def _keys(parent: Container, name: str) -> list[str]:
+    node = OmegaConf.to_container(parent, resolve=False)
+    inner = node.get(name) if isinstance(node, dict) else None
+    return [str(key) for key in inner] if isinstance(inner, dict) else []
 
 
 @contextmanager

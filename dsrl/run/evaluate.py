@@ -15,14 +15,15 @@ from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.noise_sources import Act, base_noise, check_best_of, evaluation_noise
 from dsrl.interfaces import StateDict
 from dsrl.run import provenance
-from dsrl.run.build import build, checked
+from dsrl.run.build import build
 from dsrl.run.console import Screen
 from dsrl.run.errors import UserError, one_sentence, user_errors
 from dsrl.run.files import read_json, write_json
 from dsrl.run.final_evaluation import build_simulation, play, record_video
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
-from dsrl.run.saved_runs import Request, requests, saved_config
+from dsrl.run.request import Request
+from dsrl.run.settings import checked, requests_of, saved_config
 
 
 def evaluate(cfg: DictConfig) -> float:
@@ -30,7 +31,7 @@ def evaluate(cfg: DictConfig) -> float:
     with one_sentence():
         screen = Screen()
         with user_errors():
-            requested = requests(cfg)
+            requested = requests_of(cfg)
             runs = [(request, *_loaded(request)) for request in requested]
         scores: list[float] = []
         parts: Parts | None = None
@@ -51,7 +52,7 @@ def evaluate(cfg: DictConfig) -> float:
 def _loaded(request: Request) -> tuple[RunFolder, DictConfig, StateDict | None]:
     """Load the folder, config and checkpoint (None for the base policy) of a request."""
     folder = RunFolder(Path(request.run))
-    saved = saved_config(folder)
+    saved = saved_config(folder.path, "run")
     return folder, saved, None if request.checkpoint == "none" else folder.load(request.checkpoint)
 
 
@@ -137,7 +138,8 @@ def _content(
 
 def _show(request: Request, base: Evaluation | None, result: Evaluation, screen: Screen, *, can_record: bool) -> None:
     """Print the results, the paired test, and the worlds that failed."""
-    played = {request.checkpoint: result} if base is None else {"base": base, request.checkpoint: result}
+    name: str = request.checkpoint
+    played = {name: result} if base is None else {"base": base, name: result}
     screen.print(report.summary_table(played))
     pair = base and summary.paired(base, result)
     if pair:

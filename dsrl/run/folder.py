@@ -22,6 +22,7 @@ from dsrl.interfaces import StateDict
 from dsrl.run.checkpoint import MANIFEST, read_checkpoint, read_manifest, write_checkpoint
 from dsrl.run.errors import NO_ROOM, UserError
 from dsrl.run.files import atomic_write, read_json, refuse_links, sha256_of
+from dsrl.run.request import config_of
 
 BEFORE_A_RUN = {".lock", "train.log", "failure.txt", "environment.json"}
 """Entries that a run which was refused or has just begun leaves, so that its folder can still be used."""
@@ -62,7 +63,7 @@ class RunFolder:
     @property
     def any_config(self) -> Path:
         """The config of the checkpoints; of a run from before they had one, that which Hydra saved."""
-        return self.config if self.config.is_file() else self.hydra / "config.yaml"
+        return config_of(self.path) or self.hydra / "config.yaml"
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

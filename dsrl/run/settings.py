@@ -1,71 +1,113 @@
-"""The scalars of conf/train.yaml that belong to no group, typed, and what of them cannot go together."""
+"""Reads the values of a config: scalars with types and ranges, groups whose components may be built.
+
+conf/train.yaml -> cfg -> settings_of -> Settings      the scalars that belong to no group
+                       -> checked(group) -> node       what dsrl.run.build will build, to the letter
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
+from annotated_types import Ge, Gt, Le
 from omegaconf import DictConfig, OmegaConf
 
-from dsrl.noise_action_env import FIRST_DRAWN_SEED
-from dsrl.run.folder import RunFolder
+from dsrl.run import ranges
+from dsrl.run.allow_list import check_targets
+from dsrl.run.choices import CONF
+from dsrl.run.request import Request, config_of, requests
 
-MAY_BE_0 = ("seed", "test_seed", "validation_seed", "video_episodes", "warmup_decisions", "offline_updates")
+GROUPS = ("task", "policy", "noise", "sac", "logging")  # conf/<group>/ builds only from dsrl/<group>/
+ADDED_LATER = ("plot", "stop_on_collapse", "best_of", "offline_data", "offline_updates", "offline_share")
+"""What configs of earlier runs lack: they mean the values of conf/train.yaml."""
+
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
+Episodes = Annotated[int, Ge(1), Le(1_000_000)]
+Positive = Annotated[int, Ge(1)]
+Budget = Annotated[int, Ge(0)]
 
 
 @dataclass
 class Settings:
-    """The values of conf/train.yaml that belong to no group; that file says what each of them means."""
+    """The scalars of a run that belong to no group; conf/train.yaml says what each of them means."""
 
-    seed: int
-    num_envs: int
-    horizon: int | None
-    threads: int | None
-    decisions: int
-    warmup_decisions: int
-    batch_size: int
-    buffer_size: int
-    utd: float
-    eval_episodes: int
-    test_seed: int
-    eval_every: int
-    validation_episodes: int
-    validation_seed: int
-    video_episodes: int
-    plot: bool = True
-    stop_on_collapse: bool = False  # configs of earlier runs lack it, as what follows
-    best_of: int | None = None
-    offline_data: str | None = None
-    offline_updates: int = 0
-    offline_share: float | None = None
+    seed: Seed
+    num_envs: Annotated[int, Ge(1), Le(100_000)]
+    horizon: Positive | None
+    threads: Annotated[int, Ge(1), Le(4096)] | None
+    decisions: Budget
+    warmup_decisions: Budget
+    batch_size: Annotated[int, Ge(1), Le(1_000_000)]
+    buffer_size: Annotated[int, Ge(1), Le(1_000_000_000)]
+    utd: Annotated[float, Gt(0), Le(1000)]
+    eval_episodes: Episodes
+    test_seed: Seed
+    eval_every: Positive
+    validation_episodes: Episodes
+    validation_seed: Seed
+    video_episodes: Budget
+    plot: bool
+    stop_on_collapse: bool
+    best_of: Annotated[int, Ge(1), Le(100_000)] | None
+    offline_data: str | None
+    offline_updates: Budget
+    offline_share: Annotated[float, Ge(0), Le(1)] | None
+
+
+TYPES: Mapping[str, Any] = get_type_hints(Settings, include_extras=True)
+CHECKPOINT_TYPES: Mapping[str, Any] = {
+    "resume": str | None,
+    "keep_checkpoints": Positive,
+    "checkpoint_minutes": Annotated[float, Ge(0)] | None,
+}
 
 
 def settings_of(cfg: DictConfig) -> Settings:
-    """The scalars, with their types checked."""
-    missing = [field.name for field in fields(Settings) if field.name not in cfg and field.default is MISSING]
-    if missing:
-        raise ValueError(f"the config lacks {missing[0]}; conf/train.yaml says what it means")
-    names = [field.name for field in fields(Settings) if field.name in cfg]
-    scalars = {name: cfg[name] for name in names}
-    settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Settings), scalars))
-    assert isinstance(settings, Settings)
-    offline = settings.offline_data is not None and settings.offline_updates > 0
-    for name in names:
-        value = getattr(settings, name)
-        low = 0 if name in MAY_BE_0 or (name == "decisions" and offline) else 1
-        numeric = isinstance(value, int | float) and not isinstance(value, bool) and name != "offline_share"
-        if numeric and value < low and (name != "utd" or value <= 0):
-            raise ValueError(f"{name}={value} is too small; type a number of at least {low}")
-    if settings.warmup_decisions >= settings.decisions + offline:
-        raise ValueError(
-            f"warmup_decisions={settings.warmup_decisions} leaves nothing of decisions={settings.decisions}; "
-            "type a larger decisions or a smaller warmup_decisions"
-        )
+    """Return the scalars of a config. Raises ValueError for values of another type, out of range, or in conflict."""
+    values = _scalars(cfg, TYPES)
+    settings = Settings(**values)
+    settings.utd = float(settings.utd)
+    _check_budget(settings)
     _check_offline(settings)
     _check_worlds(settings)
     return settings
+
+
+def check_scalars(cfg: DictConfig) -> None:
+    """Raise ValueError where a scalar that belongs to no group has another type or is out of range."""
+    _scalars(cfg, {**TYPES, **CHECKPOINT_TYPES})
+
+
+def resume_options(cfg: DictConfig) -> dict[str, Any]:
+    """Return `other`, `keep` and `minutes` of `Checkpointer`.
+
+    Raises ValueError for values out of range, FileNotFoundError where `resume` names no run.
+    """
+    values = _scalars(cfg, CHECKPOINT_TYPES)
+    other = None if values["resume"] is None else Path(values["resume"])
+    if other is not None:
+        saved_config(other, "resume")
+    return {"keep": values["keep_checkpoints"], "minutes": values["checkpoint_minutes"], "other": other}
+
+
+def saved_config(folder: Path, key: str) -> DictConfig:
+    """Load the config of a run folder, which `key` named on the command line."""
+    path = config_of(folder)
+    if path is None:
+        raise FileNotFoundError(f"{key}={folder} has no .hydra/config.yaml; type the folder of a run of train.py")
+    saved = OmegaConf.load(path)
+    if not isinstance(saved, DictConfig) or any(group not in saved for group in GROUPS):
+        raise ValueError(f"{path} is not a config of train.py: it lacks one of {', '.join(GROUPS)}")
+    return saved
+
+
+def requests_of(cfg: DictConfig) -> list[Request]:
+    """Return the requests of eval.py's config, see `dsrl.run.request.requests`."""
+    plain: Any = OmegaConf.to_container(cfg)
+    return requests(plain)
 
 
 def identity(cfg: DictConfig, nodes: Mapping[str, DictConfig]) -> dict[str, Any]:
@@ -76,31 +118,72 @@ def identity(cfg: DictConfig, nodes: Mapping[str, DictConfig]) -> dict[str, Any]
     return {**{name: cfg.get(name) for name in scalars}, **groups}
 
 
-def resume_options(cfg: DictConfig) -> dict[str, Any]:
-    """Return `other`, `keep` and `minutes` of `Checkpointer`.
+def checked(cfg: DictConfig, group: str) -> DictConfig:
+    """Return a group with its interpolations resolved: what is checked here is, to the letter, what will be built.
 
-    Raises ValueError for numbers out of range, FileNotFoundError where `resume` is not the folder of a run.
+    Raises ValueError for what is no component of ours, for options that it does not take, and for their values.
     """
-    keep, minutes = cfg.keep_checkpoints, cfg.checkpoint_minutes
-    if not isinstance(keep, int) or keep < 1:
-        raise ValueError(f"keep_checkpoints={keep} must be at least 1, so that a run can be continued")
-    if minutes is not None and (not isinstance(minutes, int | float) or minutes < 0):
-        raise ValueError(f"checkpoint_minutes={minutes} must be 0 or more, or null for none by the clock")
-    if cfg.resume is not None and not RunFolder(Path(cfg.resume)).any_config.is_file():
-        raise FileNotFoundError(f"resume={cfg.resume} is not the folder of a run; type one that train.py made")
-    return {"keep": keep, "minutes": minutes, "other": None if cfg.resume is None else Path(cfg.resume)}
+    if not isinstance(cfg.get(group), DictConfig):
+        raise ValueError(f"the config lacks the group {group}; `python train.py --help` shows its choices")
+    plain: Any = OmegaConf.to_container(cfg[group], resolve=True)
+    check_targets(plain, group, group, dict(references(cfg, group)))
+    components = {f"{group}.{name}": node for name, node in plain.items()} if group == "logging" else {group: plain}
+    for where, node in components.items():
+        if not isinstance(node, dict) or "_target_" not in node:
+            raise ValueError(f"{where} lacks _target_, so that nothing can be built; choose one of conf/{group}")
+    if group == "task" and "num_envs" in cfg and plain.get("num_envs", cfg.num_envs) != cfg.num_envs:
+        number = plain["num_envs"]
+        raise ValueError(f"task.num_envs={number} must equal num_envs={cfg.num_envs}; type num_envs={number}")
+    return DictConfig(plain)
+
+
+def references(cfg: DictConfig, group: str) -> Iterator[tuple[str, str]]:
+    """Yield the keys of a group that take the value of a key without a group, such as (sac.gamma, gamma)."""
+    node = OmegaConf.to_container(cfg[group], resolve=False) if OmegaConf.is_config(cfg.get(group)) else {}
+    assert isinstance(node, dict)
+    for key, value in node.items():
+        match = re.fullmatch(r"\$\{(\w+)\}", value) if isinstance(value, str) else None
+        if match:
+            yield f"{group}.{key!s}", match[1]
+
+
+def _scalars(cfg: DictConfig, types: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the named scalars of a config, each of its declared type and in its range."""
+    defaults = OmegaConf.load(CONF / "train.yaml")
+    assert isinstance(defaults, DictConfig)
+    values = {}
+    for name, declared in types.items():
+        if name not in cfg and name not in ADDED_LATER:
+            raise ValueError(f"the config lacks {name}; conf/train.yaml says what it means")
+        value = cfg[name] if name in cfg else defaults[name]
+        values[name] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        ranges.check(name, values[name], declared)
+    return values
+
+
+def _check_budget(settings: Settings) -> None:
+    offline = settings.offline_data is not None and settings.offline_updates > 0
+    if settings.decisions == 0 and not offline:
+        raise ValueError("decisions=0 must be at least 1; without play, offline_data and offline_updates are needed")
+    if settings.warmup_decisions >= settings.decisions + offline:
+        raise ValueError(
+            f"warmup_decisions={settings.warmup_decisions} leaves nothing of decisions={settings.decisions}; "
+            "type a larger decisions or a smaller warmup_decisions"
+        )
 
 
 def _check_offline(settings: Settings) -> None:
-    share = settings.offline_share
-    if share is not None and not 0 <= share <= 1:
-        raise ValueError(f"offline_share={share} is no share; type a number from 0 to 1, or null for that of replay")
-    if settings.offline_data is None and (settings.offline_updates or share is not None):
-        raise ValueError("offline_updates and offline_share need data; type offline_data=<folder of a LeRobotDataset>")
+    if settings.offline_data is not None:
+        return
+    for name, value in (("offline_updates", settings.offline_updates), ("offline_share", settings.offline_share)):
+        if value not in (None, 0):
+            raise ValueError(f"{name}={value} needs data; type offline_data=<folder of a LeRobotDataset>")
 
 
 def _check_worlds(settings: Settings) -> None:
-    """Final evaluation, validation and training must never meet. Raises ValueError where their seeds overlap."""
+    """Raise ValueError where worlds of final evaluation, validation and training overlap."""
+    from dsrl.noise_action_env import FIRST_DRAWN_SEED  # not above: it loads torch
+
     test = range(settings.test_seed, settings.test_seed + settings.eval_episodes)
     validation = range(settings.validation_seed, settings.validation_seed + settings.validation_episodes)
     if max(test.start, validation.start) < min(test.stop, validation.stop):

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Gt, Le
 from tianshou.algorithm.optim import OptimizerFactory, TorchOptimizerFactory
 
+Count = Annotated[int, Ge(1)]
+Width = Annotated[int, Ge(1), Le(65_536)]  # units of a layer
+Depth = Annotated[int, Ge(1), Le(100)]  # layers
+Discount = Annotated[float, Ge(0), Le(1)]
+Share = Annotated[float, Gt(0), Le(1)]  # of new weights in a moving average
+Rate = Annotated[float, Gt(0), Le(1)]  # of learning
+Positive = Annotated[float, Gt(0)]
+Activation = Literal["ReLU", "Tanh", "SiLU", "GELU", "ELU"]
+Auto = Literal["auto"]
 
-def initial_temperature(alpha: float | Literal["auto"], initial_alpha: float) -> float:
+
+def initial_temperature(alpha: float | Auto, initial_alpha: float) -> float:
     """Where α starts: at `alpha` if that is a number, else at `initial_alpha`. Raises ValueError unless above 0."""
     if isinstance(alpha, str) and alpha != "auto":
         raise ValueError(f"sac.alpha is {alpha!r}; give a number to fix the temperature, or auto to tune it")
@@ -19,7 +30,7 @@ def initial_temperature(alpha: float | Literal["auto"], initial_alpha: float) ->
     return start
 
 
-def tuned_entropy(alpha: float | Literal["auto"], target_entropy: float | Literal["auto"], dim: int) -> float | None:
+def tuned_entropy(alpha: float | Auto, target_entropy: float | Auto, dim: int) -> float | None:
     """The entropy of u [dim], in nats, towards which α is tuned (`auto` is -dim); None where α is fixed."""
     if alpha != "auto":
         return None

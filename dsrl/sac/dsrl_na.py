@@ -19,10 +19,11 @@ Replay need not know any noise: base-policy play, demonstrations and steered pla
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from gymnasium.spaces import Box
 from tianshou.algorithm.algorithm_base import TrainingStats
 from tianshou.algorithm.optim import OptimizerFactory
@@ -32,7 +33,20 @@ from torch import Tensor
 from dsrl.interfaces import Decoder, Encoding, Replay
 from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
 from dsrl.sac._noise_policy import NoisePolicy, prior_std
-from dsrl.sac._options import adam, initial_temperature, tuned_entropy
+from dsrl.sac._options import (
+    Activation,
+    Auto,
+    Count,
+    Depth,
+    Discount,
+    Positive,
+    Rate,
+    Share,
+    Width,
+    adam,
+    initial_temperature,
+    tuned_entropy,
+)
 from dsrl.sac.dsrl_sac import DSRLSAC
 
 REPLAYS = ("context", "exact_context", "observation")
@@ -167,22 +181,22 @@ def build_dsrl_na(
     *,
     decoder: Decoder,
     chunk_shape: tuple[int, int],
-    hidden: int,
-    depth: int,
-    activation: str,
-    num_critics: int,
-    noise_critic_grad_steps: int,
-    replay: Replay,
-    alpha: float | Literal["auto"],
-    initial_alpha: float,
-    target_entropy: float | Literal["auto"],
-    actor_lr: float,
-    critic_lr: float,
-    alpha_lr: float,
-    gamma: float,
-    tau: float,
-    reward_scale: float,
-    critic_warmup_updates: int,
+    hidden: Width,
+    depth: Depth,
+    activation: Activation,
+    num_critics: Count,
+    noise_critic_grad_steps: Count,
+    replay: Literal["context", "exact_context", "observation"],
+    alpha: Positive | Auto,
+    initial_alpha: Positive,
+    target_entropy: float | Auto,
+    actor_lr: Rate,
+    critic_lr: Rate,
+    alpha_lr: Rate,
+    gamma: Discount,
+    tau: Share,
+    reward_scale: Positive,
+    critic_warmup_updates: Annotated[int, Ge(0)],
 ) -> DSRLNA:
     """DSRL-NA for features [F], the noise box [dim] and executed chunks of `chunk_shape` (horizon, A); see DSRL-SAC.
 

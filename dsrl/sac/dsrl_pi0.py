@@ -13,16 +13,30 @@ Entropies are those of u; the published code counts w = b·u: its H̄ is `target
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
 from gymnasium.spaces import Box
 from tianshou.algorithm.algorithm_base import TrainingStats
 from torch import Tensor
 
 from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
 from dsrl.sac._noise_policy import NoisePolicy, prior_std
-from dsrl.sac._options import adam, initial_temperature, tuned_entropy
+from dsrl.sac._options import (
+    Activation,
+    Auto,
+    Count,
+    Depth,
+    Discount,
+    Positive,
+    Rate,
+    Share,
+    Width,
+    adam,
+    initial_temperature,
+    tuned_entropy,
+)
 from dsrl.sac.dsrl_sac import DSRLSAC, SACStats
 
 
@@ -71,20 +85,20 @@ def build_dsrl_pi0(
     action_space: Box,
     *,
     chunk_shape: tuple[int, int],
-    hidden: int,
-    depth: int,
-    activation: str,
-    num_critics: int,
-    alpha: float | Literal["auto"],
-    initial_alpha: float,
-    target_entropy: float | Literal["auto"],
-    actor_lr: float,
-    critic_lr: float,
-    alpha_lr: float,
-    gamma: float,
-    tau: float,
-    reward_scale: float,
-    critic_warmup_updates: int,
+    hidden: Width,
+    depth: Depth,
+    activation: Activation,
+    num_critics: Count,
+    alpha: Positive | Auto,
+    initial_alpha: Positive,
+    target_entropy: float | Auto,
+    actor_lr: Rate,
+    critic_lr: Rate,
+    alpha_lr: Rate,
+    gamma: Discount,
+    tau: Share,
+    reward_scale: Positive,
+    critic_warmup_updates: Annotated[int, Ge(0)],
 ) -> DSRLPi0:
     """The π0 recipe for features [F], the noise box [dim] and chunks of which `chunk_shape[0]` actions are executed.
 

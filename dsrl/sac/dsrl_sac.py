@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
 from gymnasium.spaces import Box
 from tianshou.algorithm.algorithm_base import TrainingStats
 from tianshou.algorithm.modelfree.ddpg import ActorCriticOffPolicyAlgorithm
@@ -28,7 +29,20 @@ from torch import Tensor
 from dsrl.interfaces import Replay
 from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
 from dsrl.sac._noise_policy import NoisePolicy, prior_std
-from dsrl.sac._options import adam, initial_temperature, tuned_entropy
+from dsrl.sac._options import (
+    Activation,
+    Auto,
+    Count,
+    Depth,
+    Discount,
+    Positive,
+    Rate,
+    Share,
+    Width,
+    adam,
+    initial_temperature,
+    tuned_entropy,
+)
 
 
 @dataclass(kw_only=True)
@@ -182,20 +196,20 @@ def build_dsrl_sac(
     observation_space: Box,
     action_space: Box,
     *,
-    hidden: int,
-    depth: int,
-    activation: str,
-    num_critics: int,
-    alpha: float | Literal["auto"],
-    initial_alpha: float,
-    target_entropy: float | Literal["auto"],
-    actor_lr: float,
-    critic_lr: float,
-    alpha_lr: float,
-    gamma: float,
-    tau: float,
-    reward_scale: float,
-    critic_warmup_updates: int,
+    hidden: Width,
+    depth: Depth,
+    activation: Activation,
+    num_critics: Count,
+    alpha: Positive | Auto,
+    initial_alpha: Positive,
+    target_entropy: float | Auto,
+    actor_lr: Rate,
+    critic_lr: Rate,
+    alpha_lr: Rate,
+    gamma: Discount,
+    tau: Share,
+    reward_scale: Positive,
+    critic_warmup_updates: Annotated[int, Ge(0)],
 ) -> DSRLSAC:
     """DSRL-SAC for features `observation_space` [F] and the noise box `action_space` [dim]; live spaces give all sizes.
 

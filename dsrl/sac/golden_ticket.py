@@ -7,9 +7,10 @@ shows how much of the head-room lies in the noise itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge
 from gymnasium.spaces import Box
 from torch import Tensor
 
@@ -45,7 +46,9 @@ class GoldenTicket:
         self.ticket = state_dict["ticket"].clone()
 
 
-def build_golden_ticket(observation_space: Box, action_space: Box, *, candidates: int) -> GoldenTicket:
+def build_golden_ticket(
+    observation_space: Box, action_space: Box, *, candidates: Annotated[int, Ge(2)]
+) -> GoldenTicket:
     """Draw `candidates` tickets for the noise of `action_space` [dim] from torch's global generator.
 
     Raises ValueError for fewer than two.

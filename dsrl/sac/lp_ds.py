@@ -15,10 +15,11 @@ The noise keeps the prior's variance, so there is no entropy to reward, and no b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from gymnasium.spaces import Box
 from tianshou.algorithm.algorithm_base import TrainingStats
 from tianshou.data import Batch
@@ -26,7 +27,18 @@ from torch import Tensor, nn
 
 from dsrl.sac._networks import FeatureScaler, StackedCritics, Temperature, activation_named
 from dsrl.sac._noise_policy import Floats, NoisePolicy
-from dsrl.sac._options import adam
+from dsrl.sac._options import (
+    Activation,
+    Auto,
+    Count,
+    Depth,
+    Discount,
+    Positive,
+    Rate,
+    Share,
+    Width,
+    adam,
+)
 from dsrl.sac.dsrl_sac import DSRLSAC
 
 
@@ -124,19 +136,19 @@ def build_lp_ds(
     observation_space: Box,
     action_space: Box,
     *,
-    hidden: int,
-    depth: int,
-    activation: str,
-    num_critics: int,
-    delta: float | Literal["auto"],
-    initial_multiplier: float,
-    actor_lr: float,
-    critic_lr: float,
-    multiplier_lr: float,
-    gamma: float,
-    tau: float,
-    reward_scale: float,
-    critic_warmup_updates: int,
+    hidden: Width,
+    depth: Depth,
+    activation: Activation,
+    num_critics: Count,
+    delta: Positive | Auto,
+    initial_multiplier: Positive,
+    actor_lr: Rate,
+    critic_lr: Rate,
+    multiplier_lr: Rate,
+    gamma: Discount,
+    tau: Share,
+    reward_scale: Positive,
+    critic_warmup_updates: Annotated[int, Ge(0)],
 ) -> LPDS:
     """LP-DS for features [F] and noise of `action_space` [dim], whose bound b only scales what the critics see.
 

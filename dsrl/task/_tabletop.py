@@ -12,10 +12,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -64,13 +65,13 @@ class Tabletop(ABC):
 
     def __init__(
         self,
-        num_envs: int,
-        control: str,
-        reward: str,
-        max_steps: int,
-        image_size: int,
-        backend: str,
-        observation: str = "images",  # configs of earlier runs lack it
+        num_envs: Annotated[int, Ge(1)],
+        control: Literal["hand", "joint"],
+        reward: Literal["sparse", "dense"],
+        max_steps: Annotated[int, Ge(1)],
+        image_size: Annotated[int, Ge(8), Le(4096)],
+        backend: Literal["cpu", "gpu"],
+        observation: Literal["images", "state"] = "images",  # configs of earlier runs lack it
         announce: Callable[[str], None] | None = None,
     ) -> None:
         """Check the options; the simulator starts at the first `reset`.

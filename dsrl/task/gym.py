@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium
 import numpy as np
 import torch
+from annotated_types import Ge
 from gymnasium.spaces import Box
 from torch import Tensor
 
@@ -23,7 +24,11 @@ class GymTask:
     """
 
     def __init__(
-        self, id: str, num_envs: int, max_steps: int | None, env_kwargs: Mapping[str, Any] | None = None
+        self,
+        id: str,
+        num_envs: Annotated[int, Ge(1)],
+        max_steps: Annotated[int, Ge(1)] | None,
+        env_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """`max_steps` None keeps the time limit that `id` was registered with; `env_kwargs` go to gymnasium.make.
 

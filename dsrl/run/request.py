@@ -1,0 +1,88 @@
+"""Reads the runs and options that a command line of eval.py names."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+from annotated_types import Ge
+
+from dsrl.run import ranges
+
+CONFIGS = (Path("checkpoints") / "config.yaml", Path(".hydra") / "config.yaml")
+"""The config of a run folder's checkpoints; of a run from before they had one, that which Hydra saved."""
+NEEDS_A_CHECKPOINT = ("stochastic", "best_of", "base")  # checkpoint=none plays the base policy alone
+NOT_FOR_VIDEOS = ("eval_episodes", "test_seed", "base")  # video_seeds names its worlds, and shows the base policy too
+
+
+@dataclass
+class Request:
+    """The evaluation of one run; None stands for the run's own value. conf/eval.yaml says what the options mean."""
+
+    run: str
+    checkpoint: Literal["best", "last", "none"]
+    eval_episodes: Annotated[int, Ge(1)] | None
+    test_seed: Annotated[int, Ge(0)] | None
+    base: bool
+    video_seeds: list[Annotated[int, Ge(0)]] | None
+    stochastic: bool
+    best_of: Annotated[int, Ge(1)] | None
+
+
+def requests(options: Mapping[str, Any]) -> list[Request]:
+    """Return one request per run folder that `run` names; `options` are those of conf/eval.yaml as plain values.
+
+    Raises:
+        ValueError: for values of another type or out of range, and where no run is named.
+        FileNotFoundError: where a glob matches no run.
+    """
+    options = dict(options)
+    if options.get("run", "???") == "???":
+        raise ValueError("run is missing; type run=<folder of a run>, for example run=outputs/2026-01-31/12-00-00")
+    if not isinstance(options["video_seeds"], list | None):
+        options["video_seeds"] = [options["video_seeds"]]
+    found = []
+    for folder in _folders(options["run"]):
+        request = Request(**{**options, "run": folder})
+        for name, declared in get_type_hints(Request, include_extras=True).items():
+            ranges.check(name, getattr(request, name), declared)
+        if request.video_seeds == []:
+            raise ValueError("video_seeds=[] names no world; type seeds of worlds, for example video_seeds=[1000003]")
+        found.append(request)
+    return found
+
+
+def config_of(folder: Path) -> Path | None:
+    """Return the file with the config of a run, None where the folder holds no run."""
+    return next((folder / name for name in CONFIGS if (folder / name).is_file()), None)
+
+
+def check_used(request: Request, typed: Mapping[str, str]) -> None:
+    """Raise ValueError where an option was typed that the request does not use; `typed` maps keys to their text."""
+    for name, text in typed.items():
+        if request.video_seeds is not None and name in NOT_FOR_VIDEOS:
+            raise ValueError(f"{text} is not used with video_seeds, which names the worlds itself; leave one out")
+        if request.checkpoint == "none" and name in NEEDS_A_CHECKPOINT:
+            raise ValueError(f"{text} is not used with checkpoint=none, the base policy; leave one of them out")
+        if request.best_of is not None and name == "stochastic" and request.stochastic:
+            raise ValueError(f"{text} is not used with best_of={request.best_of}, which draws base noise; leave it out")
+
+
+def _folders(named: Any) -> list[str]:
+    """Return the folders of one name, a glob, or a list of either; a glob finds run folders only."""
+    listed = [str(name) for name in named] if isinstance(named, list) else str(named).split(",")
+    folders: list[str] = []
+    for name in listed:
+        if not glob.has_magic(name):
+            folders.append(name)
+            continue
+        runs = [match for match in sorted(glob.glob(name)) if config_of(Path(match)) is not None]
+        if not runs:
+            raise FileNotFoundError(
+                f"run={name} matches no folder with .hydra/config.yaml; quote it: run='multirun/…/*'"
+            )
+        folders += runs
+    return list(dict.fromkeys(folders))

@@ -1,0 +1,124 @@
+"""Reads the options of a component, and the types and ranges of their values, without importing it.
+
+conf/sac/dsrl_sac.yaml   _target_: dsrl.sac.dsrl_sac.build_dsrl_sac
+dsrl/sac/dsrl_sac.py     def build_dsrl_sac(*, gamma: Discount, ...)      a class: the arguments of its __init__
+dsrl/sac/_options.py     Discount = Annotated[float, Ge(0), Le(1)]        found through the imports of the file
+
+Importing a component loads torch and often a simulator, which takes longer than a wrong value should take to show.
+"""
+
+from __future__ import annotations
+
+import ast
+import collections.abc
+import typing
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import annotated_types
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILTINS = {"int": int, "float": float, "str": str, "bool": bool, "dict": dict, "list": list, "tuple": tuple}
+
+
+@dataclass(frozen=True)
+class Option:
+    """An argument of a component as its source declares it."""
+
+    module: str
+    annotation: ast.expr
+    required: bool
+
+    def type(self) -> Any:
+        """Return the type that the value must have, with its range."""
+        return _evaluate(self.annotation, self.module)
+
+
+def options(target: str) -> dict[str, Option]:
+    """Read the arguments of the class or function that dsrl.<group>.<module>.<name> names.
+
+    Raises:
+        LookupError: where that module, or that class or function in it, does not exist.
+    """
+    module, _, name = target.rpartition(".")
+    definition = _definitions(module).get(name)
+    if isinstance(definition, ast.FunctionDef):
+        return _arguments(definition, module)
+    if not isinstance(definition, ast.ClassDef):
+        raise LookupError(f"{module} defines no {name}")
+    for part in definition.body:
+        if isinstance(part, ast.FunctionDef) and part.name == "__init__":
+            return _arguments(part, module)
+    for base in definition.bases:
+        assert isinstance(base, ast.Name)
+        home = _home(base.id, module)
+        if home is not None:
+            return options(f"{home}.{base.id}")
+    return {}
+
+
+def _arguments(function: ast.FunctionDef, module: str) -> dict[str, Option]:
+    given = function.args
+    optional = len(given.args) - len(given.defaults)
+    positional = [(argument, place < optional) for place, argument in enumerate(given.args)]
+    keyword = [(argument, value is None) for argument, value in zip(given.kwonlyargs, given.kw_defaults, strict=True)]
+    found = {}
+    for argument, required in positional + keyword:
+        if argument.arg != "self":
+            assert argument.annotation is not None
+            found[argument.arg] = Option(module, argument.annotation, required)
+    return found
+
+
+@cache
+def _parsed(module: str) -> ast.Module:
+    path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
+    if not path.is_file():
+        raise LookupError(f"{module} does not exist")
+    return ast.parse(path.read_text())
+
+
+def _definitions(module: str) -> dict[str, ast.stmt]:
+    """Return the classes, functions and assignments of a file by name."""
+    found: dict[str, ast.stmt] = {}
+    for node in _parsed(module).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found[node.name] = node
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = node
+    return found
+
+
+def _home(name: str, module: str) -> str | None:
+    """Return the module of ours that defines `name` as `module` uses it, None where it is not ours."""
+    if name in _definitions(module):
+        return module
+    for node in ast.walk(_parsed(module)):
+        if isinstance(node, ast.ImportFrom) and name in [alias.asname or alias.name for alias in node.names]:
+            return _home(name, str(node.module)) if str(node.module).startswith("dsrl.") else None
+    return None
+
+
+class _Names(dict[str, Any]):
+    """The names that an annotation in `module` may use."""
+
+    def __init__(self, module: str) -> None:
+        super().__init__(BUILTINS)
+        self._module = module
+
+    def __missing__(self, name: str) -> Any:
+        for library in (typing, annotated_types, collections.abc):
+            if hasattr(library, name):
+                return getattr(library, name)
+        home = _home(name, self._module)
+        definition = None if home is None else _definitions(home)[name]
+        if home is None or not isinstance(definition, ast.Assign):
+            raise NameError(f"{self._module} annotates an option with {name}, which no value of a YAML can be")
+        return _evaluate(definition.value, home)
+
+
+def _evaluate(annotation: ast.expr, module: str) -> Any:
+    code = compile(ast.Expression(annotation), module, "eval")
+    return eval(code, {"__builtins__": {}}, _Names(module))  # text of ours, never of a config

@@ -1,0 +1,171 @@
+"""Refuses wrong values, and keys that were typed and have no effect, before anything heavy is loaded.
+
+typed key            has an effect where
+sac.gamma            the chosen component takes it (see dsrl.run.allow_list)
+gamma                a component that the run builds refers to ${gamma}
+utd                  the algorithm has the option that LEARNERS names
+sac.alpha_lr         the other key that ONLY_WITH names has that value
+method=sac_full      the task has not chosen another noise
+
+Values that files choose, a task's or an experiment's, may stay unused: they hold for many runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from dsrl.run import choices
+from dsrl.run.errors import one_sentence, user_errors
+from dsrl.run.ranges import shown
+from dsrl.run.request import check_used
+from dsrl.run.settings import (
+    CHECKPOINT_TYPES,
+    GROUPS,
+    TYPES,
+    check_scalars,
+    checked,
+    requests_of,
+    resume_options,
+    saved_config,
+    settings_of,
+)
+
+LEARNERS = {  # keys of conf/train.yaml that not all algorithms use -> the option that those have which do
+    "batch_size": "gamma",
+    "buffer_size": "gamma",
+    "utd": "gamma",
+    "warmup_decisions": "gamma",
+    "eval_every": "gamma",
+    "stop_on_collapse": "gamma",
+    "best_of": "replay",
+    "offline_data": "replay",
+    "offline_updates": "replay",
+    "offline_share": "replay",
+}
+WITHOUT = {"gamma": "which learns no networks", "replay": "which does not learn from executed chunks"}
+ONLY_WITH = {  # key -> (another key, the value with which alone it has an effect)
+    "sac.initial_alpha": ("sac.alpha", "auto"),
+    "sac.target_entropy": ("sac.alpha", "auto"),
+    "sac.alpha_lr": ("sac.alpha", "auto"),
+    "task.image_size": ("task.observation", "images"),
+}
+
+
+def check_train(cfg: DictConfig) -> None:
+    """Check the config of train.py and what was typed for it; loads neither torch nor a component.
+
+    Ends the program, or raises UserError in a sweep, with one sentence for what cannot work or has no effect.
+    """
+    hydra = HydraConfig.get()
+    with one_sentence(), user_errors():
+        typed = typed_keys(hydra.overrides.task)
+        check_choices(typed, dict(hydra.runtime.choices))
+        check_scalars(cfg)
+        for group in GROUPS:
+            checked(cfg, group)
+        check_typed(cfg, typed, dict(hydra.runtime.choices))
+        resume_options(cfg)
+        settings_of(cfg)
+
+
+def check_eval(cfg: DictConfig) -> None:
+    """Check the config of eval.py, what was typed for it, and the configs of the runs that it names.
+
+    Loads neither torch nor a component; ends the program with one sentence for what cannot work or has no effect.
+    """
+    with one_sentence(), user_errors():
+        typed = typed_keys(HydraConfig.get().overrides.task)
+        for request in requests_of(cfg):
+            check_used(request, typed)
+            saved = saved_config(Path(request.run), "run")
+            for group in GROUPS:
+                checked(saved, group)
+            settings_of(saved)
+
+
+def typed_keys(overrides: Sequence[str]) -> dict[str, str]:
+    """Return the keys of overrides in Hydra's grammar, each with its text key=value; deleted keys are left out."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    kept = [one for one in parsed if not one.is_delete() and not one.key_or_group.startswith("hydra")]
+    return {one.key_or_group: f"{one.key_or_group}={str(one.input_line).partition('=')[2]}" for one in kept}
+
+
+def check_choices(typed: Mapping[str, str], chosen: Mapping[str, Any]) -> None:
+    """Raise ValueError for choices that contradict each other, where one would silently undo what the other names."""
+    for group, choice in chosen.items():
+        if group in typed and str(choice).startswith("_"):
+            raise ValueError(f"{group}={choice} is not known; choose one of {', '.join(choices.names(group))}")
+    for other, choice in choices.chosen_by("method", str(chosen.get("method"))).items():
+        if chosen.get(other) != choice and other not in typed:
+            raise ValueError(
+                f"method={chosen['method']} means {other}={choice} but task={chosen['task']} chooses "
+                f"{other}={chosen[other]}; type {other}={choice} too, or another method"
+            )
+    experiment, task = chosen.get("experiment"), chosen.get("task")
+    named = choices.chosen_by("experiment", str(experiment)).get("task")
+    if named is not None and named != task:
+        raise ValueError(f"experiment={experiment} is of task={named}; leave out task={task}, or the experiment")
+
+
+def check_typed(cfg: DictConfig, typed: Mapping[str, str], chosen: Mapping[str, Any]) -> None:
+    """Raise ValueError, naming the key and what works, for a typed key without effect.
+
+    `typed` comes from `typed_keys`; `chosen` maps groups to choices.
+    """
+    used = set(_used(cfg))
+    for key, text in typed.items():
+        first = key.partition(".")[0]
+        if first in chosen or "@" in key:
+            if key in ONLY_WITH:
+                _check_condition(cfg, key, text)
+        elif key in LEARNERS and LEARNERS[key] not in cfg.sac:
+            raise ValueError(_other_learner(text, LEARNERS[key], str(chosen.get("sac"))))
+        elif first not in used and key in choices.top_level():
+            raise ValueError(_own_keys(cfg, key, text, str(chosen.get("sac"))))
+        elif first not in used and first not in chosen and first != "hparams":
+            raise ValueError(f"{text} is not used, there is no such option; leave it out")
+
+
+def _used(cfg: DictConfig) -> Iterator[str]:
+    """Yield the keys without a group that the run reads itself, or that a component refers to."""
+    yield from TYPES
+    yield from CHECKPOINT_TYPES
+    for group in GROUPS:
+        text = str(OmegaConf.to_container(cfg[group], resolve=False))
+        yield from re.findall(r"\$\{(\w+)\}", text)
+
+
+def _check_condition(cfg: DictConfig, key: str, text: str) -> None:
+    other, value = ONLY_WITH[key]
+    found = OmegaConf.select(cfg, other)
+    if found is not None and found != value:
+        raise ValueError(f"{text} is not used with {other}={shown(found)}; type {other}={value}, or leave it out")
+
+
+def _other_learner(text: str, option: str, sac: str) -> str:
+    works = choices.with_option("sac", option)
+    other = f", or choose sac={works[0]}" if len(works) == 1 else ""
+    return f"{text} is not used by sac={sac}, {WITHOUT[option]}; leave it out{other}"
+
+
+def _own_keys(cfg: DictConfig, key: str, text: str, sac: str) -> str:
+    """Word that an algorithm does not refer to a key, and name the options of its own that others take from it."""
+    names = {
+        name
+        for choice in choices.names("sac")
+        for name, value in choices.options("sac", choice).items()
+        if value == f"${{{key}}}"
+    }
+    own = [f"sac.{name}" for name in cfg.sac if name in names]
+    if not own:
+        return f"{text} is not used by sac={sac}; leave it out"
+    listed = ", ".join(own[:-1]) + " and " + own[-1] if len(own) > 1 else own[0]
+    instead = " ".join(f"{one}={text.partition('=')[2]}" for one in own)
+    return f"{text} is not used by sac={sac}, which has its own {listed}; type {instead}"
