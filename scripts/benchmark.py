@@ -1,9 +1,9 @@
-"""What the main job spends its time and memory on, as ratios that were all measured in one run.
+"""Measures speed and memory of training, as ratios within one run.
 
     python -m scripts.benchmark                          # the bundled policy on simple_pick, 2-4 minutes
     python -m scripts.benchmark policy.path=my/policy    # any keys of train.py
 
-Two things that are compared take turns, so that a busy machine slows both; figures are medians over the turns.
+Two things that are compared take turns, so that a busy machine slows both; numbers are medians over the turns.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from scripts.options import Parser, count, one_sentence, whole
+
 WORLDS = (1, 4, 16)
 PARTS = ("render", "physics", "encode", "decode", "learn")
 
 
 class Stopwatch:
-    """Seconds spent inside wrapped functions, by name; none of them may call another."""
+    """Measures seconds inside wrapped functions, by name; none of them may call another."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
 
     def wrap(self, owner: Any, method: str, name: str) -> None:
-        """Time every later call of `owner.method` under `name`."""
+        """Measure every later call of `owner.method` under `name`."""
         call: Callable[..., Any] = getattr(owner, method)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -44,7 +46,7 @@ class Stopwatch:
 
 
 def started_parts(overrides: Sequence[str], num_envs: int) -> Any:
-    """The parts of train.py with these overrides and this number of worlds, simulation started."""
+    """The parts of train.py with these overrides and number of worlds, after the simulation has started."""
     from scripts.parts import build_parts
 
     parts = build_parts([*overrides, f"num_envs={num_envs}"], lambda text: print(text, file=sys.stderr, flush=True))
@@ -53,7 +55,7 @@ def started_parts(overrides: Sequence[str], num_envs: int) -> Any:
 
 
 def play(parts: Any, rounds: int) -> float:
-    """Decisions per second of the base policy over some rounds; worlds that end are reset in between, untimed."""
+    """Decisions per second of the base policy over some rounds, without the resets between them."""
     import numpy as np
     import torch
 
@@ -71,7 +73,7 @@ def play(parts: Any, rounds: int) -> float:
 
 
 def throughput(scenes: Mapping[int, Any], repeats: int) -> dict[int, float]:
-    """Decisions per second by number of worlds; scenes: the parts of a run with so many."""
+    """Decisions per second by number of worlds; scenes: number of worlds -> parts."""
     for parts in scenes.values():
         play(parts, 1)
     turns = [{num: play(parts, 3) for num, parts in scenes.items()} for _ in range(repeats)]
@@ -79,7 +81,7 @@ def throughput(scenes: Mapping[int, Any], repeats: int) -> dict[int, float]:
 
 
 def shares(parts: Any, rounds: int) -> dict[str, float]:
-    """Medians over training rounds of the share of each part of the work, and of all that is none of them."""
+    """Median share of each part of the work in a round of training, and of the rest."""
     from dsrl.training.trainer import train
 
     watch, algorithm, num = Stopwatch(), parts.make_algorithm(), len(parts.env)
@@ -94,17 +96,17 @@ def shares(parts: Any, rounds: int) -> dict[str, float]:
     train(
         env=parts.env, algorithm=algorithm, decisions=warmup + rounds * num, warmup_decisions=warmup,
         utd=settings.utd, batch_size=settings.batch_size, buffer_size=settings.buffer_size, eval_every=10**9,
-        evaluate=_Nothing, log=lambda *_: None, save=lambda _: None, seed=0,
+        evaluate=_NoEvaluation, log=lambda *_: None, save=lambda _: None, seed=0,
         on_progress=lambda *_: ticks.append({**watch.seconds, "all": time.perf_counter()}),
     )  # fmt: skip
     ticks = ticks[4:]  # the first difference is then between two rounds of training
     turns = [{key: now[key] - then[key] for key in now} for then, now in pairwise(ticks)]
     found = {name: median(turn[name] / turn["all"] for turn in turns) for name in PARTS}
-    return {**found, "anything else": 1 - sum(found.values())}
+    return {**found, "rest": 1 - sum(found.values())}
 
 
-class _Nothing:
-    """The evaluation that the training loop asks for at its end."""
+class _NoEvaluation:
+    """The evaluation of the training loop, which plays nothing."""
 
     score = 0.0
 
@@ -112,7 +114,7 @@ class _Nothing:
         return {}
 
 
-def one_look_or_two(parts: Any, repeats: int) -> tuple[float, float, float]:
+def one_encoding_or_two(parts: Any, repeats: int) -> tuple[float, float, float]:
     """Seconds of encode + decode, of encode + lerobot's own chunk, and the largest difference of the two chunks."""
     import torch
 
@@ -126,7 +128,7 @@ def one_look_or_two(parts: Any, repeats: int) -> tuple[float, float, float]:
 
     @torch.no_grad()
     def lerobots() -> Any:
-        policy.encode(observation)  # the learner needs features, which lerobot's chunk does not leave behind
+        policy.encode(observation)  # for the features that the learner needs: lerobot's method returns none
         batch = policy._preprocess(policy.embodiment.as_batch(observation, policy.device))
         return policy._postprocess(policy._policy.predict_action_chunk(batch, noise=noise.to(policy.device)))
 
@@ -142,7 +144,7 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 
 def peak_memory(overrides: Sequence[str]) -> dict[int, float]:
-    """MiB that a process takes at most, by number of worlds; each in a process of its own."""
+    """Peak memory of a process in MiB, by number of worlds."""
     found = {}
     for num in WORLDS:
         command = [sys.executable, "-m", "scripts.benchmark", f"--memory-of={num}", *overrides]
@@ -151,7 +153,7 @@ def peak_memory(overrides: Sequence[str]) -> dict[int, float]:
 
 
 def _own_peak() -> float:
-    """MiB that this process has taken at most. Not ru_maxrss where it can be had: a child starts with its parent's."""
+    """Peak memory of this process in MiB, from /proc if possible: ru_maxrss of a child starts at its parent's."""
     status = Path("/proc/self/status")
     if not status.is_file():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
@@ -171,7 +173,7 @@ def report(overrides: Sequence[str], repeats: int, rounds: int) -> None:
 
     import torch
 
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # each table shows when it is known
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # each table appears as soon as it is measured
     scenes = {num: started_parts(overrides, num) for num in WORLDS}
     rates = throughput(scenes, repeats)
     memory = peak_memory(overrides)
@@ -189,37 +191,33 @@ def report(overrides: Sequence[str], repeats: int, rounds: int) -> None:
     print(table(["worlds", "decisions/s", "to 1 world", "peak memory, MiB", "to 1 world"], rows))
 
     parts = scenes[WORLDS[-1]]
-    ours, lerobots, difference = one_look_or_two(parts, 2 * repeats)
+    ours, lerobots, difference = one_encoding_or_two(parts, 2 * repeats)
     print(f"one decision of {WORLDS[-1]} worlds by the policy alone; the chunks differ by {difference:.1e} at most\n")
-    looks = [
+    rows = [
         ["encode + decode (one prefix pass)", f"{1000 * ours:.0f}", "1.00 ×"],
         ["encode + lerobot's predict_action_chunk", f"{1000 * lerobots:.0f}", f"{lerobots / ours:.2f} ×"],
     ]
-    print(table(["", "ms", "to ours"], looks))
+    print(table(["", "ms", "to ours"], rows))
 
-    print(f"a round of training: one decision in each of {WORLDS[-1]} worlds and what is learnt from it\n")
+    print(f"a round of training: one decision in each of {WORLDS[-1]} worlds and its gradient steps\n")
     found = shares(parts, rounds)
     print(table(list(found), [[f"{share:.1%}" for share in found.values()]]))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print all tables."""
+    parser = Parser(prog="python -m scripts.benchmark", description=__doc__)
     parser.add_argument("overrides", nargs="*", help="keys of train.py, such as policy.path=my/policy")
-    parser.add_argument("--repeats", type=int, default=7, help="turns of which the median is taken")
-    parser.add_argument("--rounds", type=int, default=24, help="rounds of training of which the median is taken")
-    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-
-    from dsrl.run.errors import UserError
-
-    try:
+    parser.add_argument("--repeats", type=whole(1, 1000), default=7, help="turns per measurement (default 7)")
+    parser.add_argument("--rounds", type=whole(1, 10_000), default=24, help="rounds of training (default 24)")
+    parser.add_argument("--memory-of", type=count, help=argparse.SUPPRESS)
+    options = parser.parse_intermixed_args(arguments)
+    with one_sentence(ImportError):
         if options.memory_of is None:
             report(options.overrides, options.repeats, options.rounds)
         else:
             play(started_parts(options.overrides, options.memory_of), 3)
             print(_own_peak())
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Play the frozen base policy under its own noise and record every control step into a real LeRobotDataset.
+"""Plays the frozen base policy under its own noise and records every control step into a LeRobotDataset.
 
     python -m scripts.collect_rollouts --out data/rollouts --episodes 256
     python -m scripts.collect_rollouts --out data/rollouts --episodes 256 task=pick_place horizon=4
 
 Any keys of train.py choose policy, task and worlds at a time (num_envs). The dataset has `next.reward`, `next.done`,
-`next.truncated` and, where the task knows it, `next.success`: python train.py sac=dsrl_na offline_data=data/rollouts
+`next.truncated` and, where the task defines it, `next.success`: python train.py sac=dsrl_na offline_data=data/rollouts
 """
 
 from __future__ import annotations
@@ -14,104 +14,57 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from scripts.options import Parser, count, new_folder, one_sentence, seed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dsrl.interfaces import Observation, Step, Task
+
+    Frame = tuple[Observation, Tensor, Step]  # of all worlds: observation, action [B, A], result
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported: spinning threads starve each other
 
-from torch import Tensor
-
-from dsrl.interfaces import Observation, Step, Task
-from dsrl.training.lerobot_columns import ACTION, DONE, IMAGES, REWARD, STATE, SUCCESS, TRUNCATED, columns_of
-
 CONTROL_HZ = 10  # of the Genesis tasks
-Frame = tuple[Observation, Tensor, Step]  # of all worlds: what was seen, what was done, what it brought
 
 
-class Observed:
-    """A task that behaves like the one it wraps and keeps what all worlds see and do at every control step."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Record the episodes and print their number of steps and mean score."""
+    options = _options(arguments)
+    from scripts.parts import build_parts
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        self.num_envs, self.state_dim, self.action_dim = task.num_envs, task.state_dim, task.action_dim
-        self.cameras: Mapping[str, tuple[int, int, int]] = task.cameras
-        self.max_steps, self.has_success = task.max_steps, task.has_success
-        self.frames: list[Frame] = []
-
-    def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
-        """As the wrapped task; what was kept is forgotten."""
-        self._task.reset(rows, seeds)
-        self.frames = []
-
-    def observe(self) -> Observation:
-        """As the wrapped task."""
-        return self._task.observe()
-
-    def hold(self) -> Tensor:
-        """As the wrapped task."""
-        return self._task.hold()
-
-    def step(self, action: Tensor) -> Step:
-        """As the wrapped task, after a look."""
-        seen = self._task.observe()
-        step = self._task.step(action)
-        self.frames.append((seen, action.clone(), step))
-        return step
+    with one_sentence(ImportError):
+        parts = build_parts(options.overrides)
+        steps, score = collect(parts, options.out, options.episodes, options.seed)
+    print(f"{steps} control steps, mean score {score:.3f}, in {options.out}")
 
 
-def create_dataset(out: Path, task: Task, hz: int, episodes: int) -> Any:
-    """An empty LeRobotDataset for what `task` shows, takes and tells `hz` times a second.
-
-    It is one part for `episodes` and fewer.
-
-    lerobot gives the statistics of flags other types where all episodes of a part have a single frame.
-    """
-    from datasets import disable_progress_bars
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
-    disable_progress_bars()  # one per episode
-    flags = (DONE, TRUNCATED, *([SUCCESS] if task.has_success else []))
-    threads = 2 if task.cameras else 0
-    return LeRobotDataset.create(
-        f"local/{out.name}",
-        hz,
-        columns_of(task, *flags, reward=True),
-        root=out,
-        use_videos=False,
-        image_writer_threads=threads,
-        metadata_buffer_size=episodes + 1,
-    )
-
-
-def rows_of(frames: Sequence[Frame], world: int) -> Iterator[dict[str, Any]]:
-    """The frames of one world up to its end, as lerobot takes them."""
-    for seen, action, step in frames:
-        over = step.terminated[world] | step.truncated[world]
-        yield {
-            **{IMAGES + name: image[world].permute(1, 2, 0).numpy() for name, image in seen.images.items()},
-            STATE: seen.state[world].float().numpy(),
-            ACTION: action[world].float().numpy(),
-            REWARD: step.reward[world : world + 1].float().numpy(),
-            DONE: over[None].numpy(),
-            TRUNCATED: (step.truncated & ~step.terminated)[world : world + 1].numpy(),
-            **({} if step.success is None else {SUCCESS: step.success[world : world + 1].numpy()}),
-            "task": seen.instruction[world],
-        }
-        if over:
-            return
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(prog="python -m scripts.collect_rollouts", description=__doc__)
+    parser.add_argument("overrides", nargs="*", help="keys of train.py, such as policy.path=my/policy")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder of the new dataset; must not exist")
+    parser.add_argument("--episodes", type=count, default=256, help="episodes to record (default 256)")
+    parser.add_argument("--seed", type=seed, default=1, help="of the worlds, which training may also draw (default 1)")
+    return parser.parse_intermixed_args(arguments)
 
 
 def collect(parts: Any, out: Path, episodes: int, seed: int) -> tuple[int, float]:
     """Write `episodes` episodes of the frozen policy into `out`; returns control steps and mean score.
 
-    World i of them is drawn from `seed`, among those that training draws from.
+    Their worlds are drawn from `seed`, among those that training draws from.
     """
     from dsrl.evaluation.episodes import base_noise, play_worlds
     from dsrl.noise_action_env import NoiseActionEnv
+    from dsrl.training.lerobot_columns import DONE, SUCCESS, TRUNCATED
+    from scripts.lerobot_dataset import create_dataset
 
-    task = Observed(parts.task)
+    task = RecordingTask(parts.task)
     env = NoiseActionEnv(task, parts.policy, parts.noise, parts.env.horizon)
     env.seed(seed)
-    seeds, dataset = env.draw_seeds(episodes), create_dataset(out, parts.task, CONTROL_HZ, episodes)
+    seeds, flags = env.draw_seeds(episodes), (DONE, TRUNCATED, *([SUCCESS] if task.has_success else []))
+    dataset = create_dataset(out, parts.task, CONTROL_HZ, episodes, *flags, reward=True)
     steps, score, begin = 0, 0.0, time.monotonic()
     for start in range(0, episodes, len(env)):
         batch = seeds[start : start + len(env)]
@@ -128,26 +81,55 @@ def collect(parts: Any, out: Path, episodes: int, seed: int) -> tuple[int, float
     return steps, score / episodes
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", help="keys of train.py, such as policy.path=my/policy")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the new dataset; must not exist")
-    parser.add_argument("--episodes", type=int, default=256)
-    parser.add_argument("--seed", type=int, default=1, help="of the worlds, which training may meet")
-    options = parser.parse_intermixed_args()
-    if options.out.exists():
-        parser.error(f"--out {options.out} exists already; name a new folder or delete it")
-    from hydra.errors import HydraException
+class RecordingTask:
+    """A task that behaves like the one it wraps and records observation, action and result of every control step."""
 
-    from dsrl.run.errors import UserError
-    from scripts.parts import build_parts
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.num_envs, self.state_dim, self.action_dim = task.num_envs, task.state_dim, task.action_dim
+        self.cameras: Mapping[str, tuple[int, int, int]] = task.cameras
+        self.max_steps, self.has_success = task.max_steps, task.has_success
+        self.frames: list[Frame] = []
 
-    try:
-        parts = build_parts(options.overrides)
-    except (UserError, HydraException) as error:
-        raise SystemExit(f"error: {' '.join(str(error).split())}") from None
-    steps, score = collect(parts, options.out, options.episodes, options.seed)
-    print(f"{steps} control steps, mean score {score:.3f}, in {options.out}")
+    def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
+        """Reset the wrapped task and delete the recorded frames."""
+        self._task.reset(rows, seeds)
+        self.frames = []
+
+    def observe(self) -> Observation:
+        """The observation of the wrapped task."""
+        return self._task.observe()
+
+    def hold(self) -> Tensor:
+        """The holding action of the wrapped task."""
+        return self._task.hold()
+
+    def step(self, action: Tensor) -> Step:
+        """Observe, step the wrapped task and record both."""
+        observation = self._task.observe()
+        step = self._task.step(action)
+        self.frames.append((observation, action.clone(), step))
+        return step
+
+
+def rows_of(frames: Sequence[Frame], world: int) -> Iterator[dict[str, Any]]:
+    """The frames of one world up to its end, in lerobot's format."""
+    from dsrl.training.lerobot_columns import ACTION, DONE, IMAGES, REWARD, STATE, SUCCESS, TRUNCATED
+
+    for observation, action, step in frames:
+        over = step.terminated[world] | step.truncated[world]
+        yield {
+            **{IMAGES + name: image[world].permute(1, 2, 0).numpy() for name, image in observation.images.items()},
+            STATE: observation.state[world].float().numpy(),
+            ACTION: action[world].float().numpy(),
+            REWARD: step.reward[world : world + 1].float().numpy(),
+            DONE: over[None].numpy(),
+            TRUNCATED: (step.truncated & ~step.terminated)[world : world + 1].numpy(),
+            **({} if step.success is None else {SUCCESS: step.success[world : world + 1].numpy()}),
+            "task": observation.instruction[world],
+        }
+        if over:
+            return
 
 
 if __name__ == "__main__":

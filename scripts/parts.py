@@ -1,4 +1,4 @@
-"""What `train.py` with some overrides would build, for scripts."""
+"""Builds the parts of a `train.py` run for scripts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 def build_parts(overrides: Sequence[str], announce: Callable[[str], None] = print) -> Any:
     """The `Parts` of `python train.py` with `overrides`; starts no simulation.
 
-    Raises UserError or HydraException for what cannot work.
+    Raises UserError for overrides that cannot work.
     """
     from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
 
-    from dsrl.run.build import build
+    from dsrl.run.errors import UserError, explain
 
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", ["logging=none", *overrides])
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = compose("train", ["logging=none", *overrides])
+    except HydraException as error:
+        raise UserError(explain(error)) from error
+    from dsrl.run.build import build  # loads torch, which a misspelled key need not wait for
+
     return build(cfg, announce)

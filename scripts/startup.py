@@ -1,6 +1,6 @@
-"""How long `python train.py --help` takes, beside an empty Hydra app's own help, in turn.
+"""Measures the time of `python train.py --help` relative to the help of an empty Hydra app, in turns.
 
-python -m scripts.startup pairs=7
+python -m scripts.startup --pairs 7
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.options import Parser, whole
+
 ROOT = Path(__file__).resolve().parent.parent
-BARE = """import hydra
+EMPTY_APP = """import hydra
 
 
 @hydra.main(version_base="1.3", config_path=None)
@@ -25,18 +28,21 @@ main()
 """
 
 
-def main(pairs: int) -> None:
-    """Time both, one after the other, and print the medians and the ratio pair by pair."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the medians of both times and of their ratio."""
+    parser = Parser(prog="python -m scripts.startup", description=__doc__)
+    parser.add_argument("--pairs", type=whole(1, 1000), default=7, help="measurements of each (default 7)")
+    pairs = parser.parse_args(arguments).pairs
     with tempfile.TemporaryDirectory() as folder:
-        bare = Path(folder) / "app.py"
-        bare.write_text(BARE)
-        for script in (ROOT / "train.py", bare):
-            _seconds(script)  # what is read from the disk for the first time counts for neither
-        times = [(_seconds(ROOT / "train.py"), _seconds(bare)) for _ in range(pairs)]
-    ours, bares = (statistics.median(one) for one in zip(*times, strict=True))
-    ratios = [our / empty for our, empty in times]
+        empty_app = Path(folder) / "app.py"
+        empty_app.write_text(EMPTY_APP)
+        for script in (ROOT / "train.py", empty_app):
+            _seconds(script)  # uncounted: the first start reads files from the disk
+        times = [(_seconds(ROOT / "train.py"), _seconds(empty_app)) for _ in range(pairs)]
+    ours, empty = (statistics.median(one) for one in zip(*times, strict=True))
+    ratios = [our / other for our, other in times]
     print(
-        f"train.py --help {ours:.2f} s, an empty Hydra app {bares:.2f} s: {statistics.median(ratios):.2f} × "
+        f"train.py --help {ours:.2f} s, an empty Hydra app {empty:.2f} s: {statistics.median(ratios):.2f} × "
         f"({min(ratios):.2f} … {max(ratios):.2f}) over {pairs} pairs"
     )
 
@@ -48,5 +54,4 @@ def _seconds(script: Path) -> float:
 
 
 if __name__ == "__main__":
-    options = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    main(pairs=int(options.get("pairs", 7)))
+    main()

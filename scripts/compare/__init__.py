@@ -1,4 +1,4 @@
-"""Many run folders, one answer: which method is better, by how much, and how sure that is.
+"""Compares many runs: which method is better, by how much, and with which uncertainty.
 
-run folders -> runs.gather -> methods.group -> statistics -> figures, tables -> html.page
+run folders -> runs.gather -> methods.group -> statistics -> plots, tables -> page
 """

@@ -1,8 +1,8 @@
-"""Which runs belong together: a method is what differs between configs, apart from the seed and the task.
+"""Sorts runs into methods: a method is a difference between configs, apart from the seed and the task.
 
-Where `method=…` was typed, that word says all that it chose; only keys that vary among its own runs are added.
-Keys that only exist because another group was chosen say nothing of their own: between `sac=dsrl_sac` and
-`sac=dsrl_na` the difference is that word; `sac.alpha` is a difference where it varies among runs of one choice.
+Where `method=…` was typed, that word is the name, followed by keys that vary among its own runs. Keys that only exist
+because another group was chosen add nothing: between `sac=dsrl_sac` and `sac=dsrl_na` the difference is that word;
+`sac.alpha` is a difference where it varies among runs of one choice.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from scripts.compare.run_files import printable
 from scripts.compare.runs import Run
 
-NO_METHOD = ("seed", "threads", "video_episodes", "resume")  # what changes nothing that is measured
+NO_METHOD = ("seed", "threads", "video_episodes", "resume")  # keys that do not change a score
 NO_METHOD_GROUPS = ("logging", "cluster", "hydra")
+
+NO_NAMES = ("-", "-")  # method and task of a run whose config is damaged
 
 _Choices = tuple[str | None, str | None] | None
 
 
 @dataclass(frozen=True)
 class Method:
-    """Runs that differ by seed alone, apart for every task."""
+    """Runs that differ by seed alone, grouped by task."""
 
     name: str
     runs: Mapping[str, tuple[Run, ...]]  # task -> its finished runs
@@ -32,11 +35,11 @@ class Method:
 
     def base(self, measure: str) -> float | None:
         """The base policy's score on the same worlds, averaged as the method's mean; None without a base policy."""
-        known = {
+        scores = {
             task: [run.summary["base"][measure] for run in runs if run.summary.get("base")]
             for task, runs in self.runs.items()
         }
-        means = [sum(scores) / len(scores) for scores in known.values() if scores]
+        means = [sum(own) / len(own) for own in scores.values() if own]
         return sum(means) / len(means) if means else None
 
 
@@ -48,7 +51,7 @@ class Comparison:
     methods: tuple[Method, ...]  # in the order of their names
     names: Mapping[Any, tuple[str, str]]  # path of a run -> (method, task)
     differences: tuple[str, ...]  # config keys whose values differ at all
-    measure: str  # success_rate, or mean_return where the tasks know no success
+    measure: str  # success_rate, or mean_return where the tasks define no success
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -59,11 +62,14 @@ class Comparison:
 def group(runs: Sequence[Run], measure: str | None = None) -> Comparison:
     """Sort runs into methods; of several finished runs of one method, task and seed only the latest counts.
 
-    Raises ValueError where no run is finished, or where they have no measure in common.
+    Runs without a readable config take no part in the grouping. Raises ValueError where no run is finished, or where
+    they have no measure in common.
     """
-    tasks = _task_names(runs)
-    keys = _method_keys(runs, tasks)
-    names = {run.path: (_name(run, keys, runs), tasks[run.path]) for run in runs}
+    readable = [run for run in runs if run.config]
+    tasks = _task_names(readable)
+    keys = _method_keys(readable, tasks)
+    names: dict[Any, tuple[str, str]] = dict.fromkeys((run.path for run in runs), NO_NAMES)
+    names |= {run.path: (_name(run, keys, readable), tasks[run.path]) for run in readable}
     runs = _latest(runs, names)
     finished = [run for run in runs if run.state == "finished"]
     if not finished:
@@ -73,7 +79,7 @@ def group(runs: Sequence[Run], measure: str | None = None) -> Comparison:
         runs=tuple(runs),
         methods=tuple(_methods(finished, names)),
         names=names,
-        differences=tuple(sorted({key for _, key in _varying(runs, {}) if not _ignored(key)})),
+        differences=tuple(sorted({key for _, key in _varying(readable, {}) if not _ignored(key)})),
         measure=_measure(finished, measure),
     )
 
@@ -90,13 +96,13 @@ def _methods(finished: Sequence[Run], names: Mapping[Any, tuple[str, str]]) -> I
 
 def _task_names(runs: Sequence[Run]) -> dict[Any, str]:
     """The word for each run's task, with the gymnasium id where one word stands for several."""
-    ids: dict[str, set[Any]] = {}
+    ids: dict[str, set[str]] = {}
     for run in runs:
-        ids.setdefault(run.choices.get("task", "task"), set()).add(run.config.get("task.id"))
+        ids.setdefault(run.choices.get("task", "task"), set()).add(repr(run.config.get("task.id")))
     names = {}
     for run in runs:
         word = run.choices.get("task", "task")
-        names[run.path] = word if len(ids[word]) == 1 else str(run.config.get("task.id"))
+        names[run.path] = printable(word if len(ids[word]) == 1 else str(run.config.get("task.id")), 60)
     return names
 
 
@@ -117,7 +123,7 @@ def _varying(runs: Sequence[Run], tasks: Mapping[Any, str]) -> set[tuple[_Choice
 
 
 def _choices(run: Run, key: str) -> _Choices:
-    """The method, and the choice of the key's group: what a key's values are compared within."""
+    """The method and the choice of the key's group: values of a key are compared among runs that share both."""
     group_name, dot, _ = key.partition(".")
     return run.choices.get("method"), run.choices.get(group_name) if dot else None
 
@@ -135,15 +141,15 @@ def _name(run: Run, keys: set[tuple[_Choices, str]], runs: Sequence[Run]) -> str
     words += [f"{name}={run.choices[name]}" for name in chosen]
     own = sorted(key for choices, key in keys if key in run.config and choices == _choices(run, key))
     words += [f"{key}={_shown(run.config[key])}" for key in own]
-    return " ".join(words) or f"sac={run.choices.get('sac', 'unknown')}"
+    return printable(" ".join(words) or f"sac={run.choices.get('sac', 'unknown')}", 160)
 
 
 def _shown(value: Any) -> str:
-    return "null" if value is None else str(value)
+    return "null" if value is None else printable(str(value), 60)
 
 
 def _latest(runs: Sequence[Run], names: Mapping[Any, tuple[str, str]]) -> list[Run]:
-    """The same runs; a finished one that a later one repeats is superseded: counting both would feign certainty."""
+    """The same runs; a finished one that a later one repeats is superseded: both are one sample, not two."""
     latest: dict[tuple[tuple[str, str], str], Run] = {}
     finished = [run for run in runs if run.state == "finished"]
     for run in sorted(finished, key=lambda run: (run.path / "summary.json").stat().st_mtime_ns):
@@ -158,14 +164,14 @@ def _latest(runs: Sequence[Run], names: Mapping[Any, tuple[str, str]]) -> list[R
     return result
 
 
-def _measure(finished: Sequence[Run], asked: str | None) -> str:
+def _measure(finished: Sequence[Run], requested: str | None) -> str:
     with_success = [run for run in finished if run.summary["steered"]["success_rate"] is not None]
-    if asked == "mean_return" or (asked is None and not with_success):
+    if requested == "mean_return" or (requested is None and not with_success):
         return "mean_return"
     if len(with_success) < len(finished):
         without = next(run for run in finished if run not in with_success)
         raise ValueError(
-            f"{without.path} knows no success but {len(with_success)} other runs do; "
+            f"{without.path} has no success rate but {len(with_success)} other runs have; "
             "leave it out, or compare returns with --measure mean_return"
         )
     return "success_rate"

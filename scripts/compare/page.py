@@ -1,4 +1,7 @@
-"""The comparison as one HTML file that opens without a network: pictures inline, no script, films inside or linked."""
+"""Writes the comparison as one HTML file that opens offline: plots inline, videos embedded or linked, no script.
+
+Everything from run folders is escaped.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
-from scripts.compare import figures, tables
+from scripts.compare import plots, tables
 from scripts.compare.methods import Comparison
 from scripts.compare.tables import Table
 
-EMBEDDED = 24 * 2**20  # bytes of all films up to which they go into the page; above, it links to the run folders
+EMBEDDED = 24 * 2**20  # bytes of all videos up to which they are embedded; above, the page links to the run folders
+
+STATES = ("failed", "unfinished", "superseded", "damaged")  # cells with a class of their own
 
 ALONE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data: file: 'self'"  # no network
 
@@ -38,12 +43,12 @@ td { border-bottom: 1px solid var(--line); }
 tr:last-child td { border-bottom: 0; }
 td:first-child { overflow-wrap: anywhere; }
 .number { text-align: right; white-space: nowrap; }
-.failed { color: #b3261e; font-weight: 600; }
+.failed, .damaged { color: #b3261e; font-weight: 600; }
 .unfinished { color: #9a6700; font-weight: 600; }
 .superseded { color: var(--soft); }
 svg { max-width: 100%; height: auto; display: block; margin: 14px auto 0; }
 td:first-child { min-width: 12ch; }
-.films { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 18px; }
+.videos { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 18px; }
 figure { margin: 0; }
 figcaption { font-size: 13px; color: var(--soft); overflow-wrap: anywhere; }
 video { width: 100%; border-radius: 6px; background: #000; }
@@ -64,7 +69,7 @@ HOW_PROBABLE = "How often a run of the first method scores higher than a run of 
 
 
 def write(comparison: Comparison, path: Path, title: str) -> None:
-    """Write the page to `path`; films too large to embed are linked relative to it."""
+    """Write the page to `path`; videos too large to embed are linked relative to it."""
     text = "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -84,17 +89,17 @@ def _sections(comparison: Comparison, here: Path, title: str) -> Iterable[str]:
     warnings = tables.warnings(comparison)
     if warnings:
         items = "".join(f"<li>{html.escape(one)}</li>" for one in warnings)
-        yield f"<section class='care'><h2>Before you believe it</h2><ul>{items}</ul></section>"
-    picture = figures.svg(figures.scores_figure(comparison), "scores")
+        yield f"<section class='care'><h2>Limits of these numbers</h2><ul>{items}</ul></section>"
+    picture = plots.svg(plots.plot_scores(comparison), "scores")
     yield _section(tables.scores(comparison), below=picture + _note(HOW))
     yield _section(tables.missing(comparison))
-    curves = figures.curves_figure(comparison)
+    curves = plots.plot_curves(comparison)
     if curves is not None:
-        yield f"<section><h2>Learning curves</h2>{figures.svg(curves, 'curves')}{_note(HOW_CURVES)}</section>"
+        yield f"<section><h2>Learning curves</h2>{plots.svg(curves, 'curves')}{_note(HOW_CURVES)}</section>"
     for over in ("env_steps", "wall_time_s"):
         yield _section(tables.learning(comparison, over))
     yield _section(tables.improvements(comparison), below=_note(HOW_PROBABLE))
-    yield _films(comparison, here)
+    yield _videos(comparison, here)
     yield _section(tables.config_differences(comparison))
     yield _section(tables.all_runs(comparison), folded=True)
     yield _section(tables.environments(comparison), folded=True)
@@ -125,7 +130,7 @@ def _table(table: Table) -> str:
     for row in table.rows:
         cells = []
         for word, right in zip(row, numeric, strict=True):
-            state = f" class='{word}'" if word in ("failed", "unfinished", "superseded") else _right(right)
+            state = f" class='{word}'" if word in STATES else _right(right)
             cells.append(f"<td{state}>{html.escape(word)}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
@@ -143,21 +148,21 @@ def _note(text: str) -> str:
     return f"<p class='note'>{html.escape(text)}</p>"
 
 
-def _films(comparison: Comparison, here: Path) -> str:
-    """The films of base and steered policy, side by side with each other."""
-    filmed = [(run, video) for run in comparison.runs if (video := run.video) is not None]
-    if not filmed:
+def _videos(comparison: Comparison, here: Path) -> str:
+    """The videos of base and steered policy."""
+    found = [(run, video) for run in comparison.runs if (video := run.video) is not None]
+    if not found:
         return ""
-    embed = sum(video.stat().st_size for _, video in filmed) <= EMBEDDED
+    embed = sum(video.stat().st_size for _, video in found) <= EMBEDDED
     parts = []
-    for run, video in filmed:
+    for run, video in found:
         method, task = comparison.names[run.path]
         caption = html.escape(f"{method} · {task} · seed {run.seed} · {run.path.name}")
         source = _embedded(video) if embed else quote(os.path.relpath(video, here))
         player = f"<video src='{source}' controls loop muted playsinline preload='metadata'></video>"
         parts.append(f"<figure>{player}<figcaption>{caption}</figcaption></figure>")
     title = "Base policy (left) and steered policy (right) in the same worlds"
-    return f"<section><h2>{title}</h2><div class='films'>{''.join(parts)}</div></section>"
+    return f"<section><h2>{title}</h2><div class='videos'>{''.join(parts)}</div></section>"
 
 
 def _embedded(video: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a run folder says about its run: configuration, state, final figures and validation curve.
+"""Reads run folders: configuration, state, final scores and validation curve of each run.
 
 <run>/.hydra/{config,hydra}.yaml   summary.json   metrics.jsonl   environment.json   failure.txt   base_vs_steered.mp4
 """
@@ -6,16 +6,15 @@
 from __future__ import annotations
 
 import glob
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml  # type: ignore[import-untyped]
+from scripts.compare.run_files import DamagedError, is_finite, printable, read_json, read_rows, read_yaml
 
-State = Literal["finished", "failed", "unfinished", "superseded"]
+State = Literal["finished", "failed", "unfinished", "superseded", "damaged"]
 
 
 @dataclass(frozen=True)
@@ -23,24 +22,24 @@ class Point:
     """A validation during training."""
 
     env_steps: float
-    wall_time_s: float | None  # since training began; None in folders that do not say
+    wall_time_s: float | None  # since training began; None in folders without times
     success: float | None
     mean_return: float
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run as its folder tells it."""
+    """One run as read from its folder."""
 
     path: Path
-    config: Mapping[str, Any]  # flat: sac.alpha -> 0.1
-    choices: Mapping[str, str]  # group -> choice: sac -> dsrl_sac
-    overrides: tuple[str, ...]  # what was typed
     state: State
-    reason: str  # why it is not finished; "" where it is
-    summary: Mapping[str, Any]  # empty where it is not finished
-    environment: Mapping[str, Any]
-    curve: tuple[Point, ...]
+    reason: str = ""  # why it does not count; "" for a finished run
+    config: Mapping[str, Any] = field(default_factory=dict)  # flat: sac.alpha -> 0.1; empty where it is damaged
+    choices: Mapping[str, str] = field(default_factory=dict)  # group -> choice: sac -> dsrl_sac
+    overrides: tuple[str, ...] = ()  # as typed
+    summary: Mapping[str, Any] = field(default_factory=dict)  # empty unless it has finished
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    curve: tuple[Point, ...] = ()
 
     @property
     def seed(self) -> Any:
@@ -49,13 +48,13 @@ class Run:
 
     @property
     def video(self) -> Path | None:
-        """The film of base and steered policy, where there is one."""
+        """The video of base and steered policy; None without one. A link is not followed: it may leave the folder."""
         path = self.path / "base_vs_steered.mp4"
-        return path if path.is_file() else None
+        return path if path.is_file() and not path.is_symlink() else None
 
 
 def point_at(point: Point, over: str) -> float | None:
-    """Where a validation lies: `env_steps`, or minutes for `wall_time_s`; None where it is not known."""
+    """The x of a validation: `env_steps`, or minutes for `wall_time_s`; None where it is unknown."""
     if over == "env_steps":
         return point.env_steps
     return None if point.wall_time_s is None else point.wall_time_s / 60
@@ -67,9 +66,9 @@ def score(point: Point, measure: str) -> float | None:
 
 
 def gather(patterns: Sequence[str]) -> list[Run]:
-    """The runs in and below all folders that match, in the order of their paths.
+    """The runs in and below all matching folders, in the order of their paths.
 
-    Raises ValueError for a pattern under which there is no run.
+    Raises ValueError for a pattern that matches no run.
     """
     folders: set[Path] = set()
     for pattern in patterns:
@@ -84,28 +83,25 @@ def gather(patterns: Sequence[str]) -> list[Run]:
 
 
 def read(folder: Path) -> Run:
-    """What `folder` says; a damaged file makes its run a failed one, with the file named."""
-    state: State = "finished"
-    summary, reason = _json(folder / "summary.json")
-    if reason:
-        state = "failed"
-    elif not summary:
-        state, reason = _without_summary(folder)
-    config = _flat(_yaml(folder / ".hydra" / "config.yaml"))
-    curve, damage = _curve(folder / "metrics.jsonl")
-    if damage and state == "finished":
-        state, reason = "failed", damage
-    return Run(
-        path=folder,
-        config=config,
-        choices=_choices(folder, config),
-        overrides=tuple(map(str, _yaml(folder / ".hydra" / "overrides.yaml") or ())),
-        state=state,
-        reason=reason,
-        summary=summary,
-        environment=_json(folder / "environment.json")[0],
-        curve=curve,
-    )
+    """The run in `folder`; any damaged file makes its state "damaged", with the file named in `reason`."""
+    run = Run(folder, "damaged")
+    try:
+        config = _flat(read_yaml(folder / ".hydra" / "config.yaml", dict) or {})
+        if not config:
+            raise DamagedError(f"{folder / '.hydra' / 'config.yaml'} is damaged: it is empty")
+        choices, overrides = _choices(folder, config), read_yaml(folder / ".hydra" / "overrides.yaml", list) or ()
+        run = replace(run, config=config, choices=choices, overrides=tuple(map(str, overrides)))
+        run = replace(run, environment=read_json(folder / "environment.json"))
+        rows = read_rows(folder / "metrics.jsonl")
+        run = replace(run, curve=_curve(folder / "metrics.jsonl", rows))
+        summary = read_json(folder / "summary.json")
+        if not summary:
+            state, reason = _without_summary(folder, rows)
+            return replace(run, state=state, reason=reason)
+        _check_summary(folder / "summary.json", summary)
+        return replace(run, state="finished", summary=summary)
+    except DamagedError as error:
+        return replace(run, reason=printable(str(error)))
 
 
 def _folders(match: Path) -> Iterator[Path]:
@@ -114,22 +110,20 @@ def _folders(match: Path) -> Iterator[Path]:
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Job 10 after job 9."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in path.parts]
+    """A key that sorts job 10 after job 9."""
+    return [(0, int(part), "") if part.isdecimal() and len(part) < 20 else (1, 0, part) for part in path.parts]
 
 
-def _without_summary(folder: Path) -> tuple[State, str]:
-    failure = folder / "failure.txt"
+def _without_summary(folder: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[State, str]:
+    failure, metrics = folder / "failure.txt", folder / "metrics.jsonl"
     if failure.is_file():
-        lines = failure.read_text(errors="replace").strip().splitlines() or ["no message"]
-        return "failed", lines[0]
-    metrics = folder / "metrics.jsonl"
+        with failure.open(errors="replace") as file:
+            return "failed", printable(file.readline(10_000)) or "no message"
     if not metrics.is_file():
         return "unfinished", "no metrics yet"
     minutes = (time.time() - metrics.stat().st_mtime) / 60
-    lines = [line for line in metrics.read_text(errors="replace").splitlines() if line.endswith("}")]
-    decisions = max((json.loads(line).get("decisions", 0) for line in lines), default=0)
-    return "unfinished", f"{decisions:.0f} decisions taken, last figures {_ago(minutes)}"
+    decisions = max((row["decisions"] for row in rows if is_finite(row.get("decisions"))), default=0)
+    return "unfinished", f"{decisions:.0f} decisions taken, last metrics {_ago(minutes)}"
 
 
 def _ago(minutes: float) -> str:
@@ -138,50 +132,64 @@ def _ago(minutes: float) -> str:
     return f"{minutes / 60:.0f} h ago" if minutes < 48 * 60 else f"{minutes / 1440:.0f} days ago"
 
 
-def _curve(path: Path) -> tuple[tuple[Point, ...], str]:
-    """The validations in a metrics.jsonl; a half-written last line is what a kill leaves, any other is damage."""
-    points: list[Point] = []
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            return tuple(points), "" if number == len(lines) else f"{path} is damaged in line {number}"
-        if "eval/mean_return" in row:
-            success, seconds = row.get("eval/success_rate"), row.get("wall_time_s")
-            points.append(Point(row["env_steps"], seconds, success, row["eval/mean_return"]))
-    return tuple(points), ""
+def _curve(path: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[Point, ...]:
+    """The validations among the rows of a metrics.jsonl."""
+    points = []
+    for row in rows:
+        if "eval/mean_return" not in row:
+            continue
+        success, seconds = row.get("eval/success_rate"), row.get("wall_time_s")
+        numbers = {"env_steps": row.get("env_steps"), "eval/mean_return": row["eval/mean_return"]}
+        numbers |= {} if success is None else {"eval/success_rate": success}
+        numbers |= {} if seconds is None else {"wall_time_s": seconds}
+        _check_finite(path, numbers)
+        points.append(Point(row["env_steps"], seconds, success, row["eval/mean_return"]))
+    return tuple(points)
 
 
-def _json(path: Path) -> tuple[Mapping[str, Any], str]:
-    if not path.is_file():
-        return {}, ""
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        return {}, f"{path} is damaged: {error}"
-    return (content, "") if isinstance(content, dict) else ({}, f"{path} is damaged: no JSON object")
+def _check_summary(path: Path, summary: Mapping[str, Any]) -> None:
+    """Raise DamagedError where a number that is compared is missing or not finite."""
+    numbers = {key: summary[key] for key in ("env_steps", "wall_time_s") if key in summary}
+    for side in ("steered", "base"):
+        scores = summary.get(side)
+        if scores is None and side == "base":
+            continue
+        if not isinstance(scores, dict):
+            raise DamagedError(f"{path} is damaged: it has no {side} scores")
+        numbers[f"{side}.mean_return"] = scores.get("mean_return")
+        if scores.get("success_rate") is not None:
+            numbers[f"{side}.success_rate"] = scores["success_rate"]
+    pair = summary.get("paired")
+    if pair is not None:
+        numbers["paired.p_value"] = pair.get("p_value") if isinstance(pair, dict) else None
+    _check_finite(path, numbers)
 
 
-def _yaml(path: Path) -> Any:
-    return yaml.safe_load(path.read_text()) if path.is_file() else None
+def _check_finite(path: Path, numbers: Mapping[str, Any]) -> None:
+    for name, value in numbers.items():
+        if not is_finite(value):
+            raise DamagedError(f"{path} is damaged: {name} is no finite number")
 
 
 def _choices(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
-    """The word typed for each group; where Hydra did not note it, the module that was built."""
+    """The choice of each group from hydra.yaml; where it is missing there, the module that was built."""
     groups = {key.partition(".")[0] for key in config if "." in key}
     built = {group: str(config.get(f"{group}._target_", group)).split(".")[-2:][0] for group in groups}
-    hydra = (_yaml(folder / ".hydra" / "hydra.yaml") or {}).get("hydra", {})
-    noted = hydra.get("runtime", {}).get("choices", {})
-    choices = {group: str(noted.get(group, built[group])) for group in sorted(groups)}
-    method = noted.get("method")
+    path = folder / ".hydra" / "hydra.yaml"
+    found: Any = read_yaml(path, dict) or {}
+    for key in ("hydra", "runtime", "choices"):
+        found = found.get(key, {})
+        if not isinstance(found, dict):
+            raise DamagedError(f"{path} is damaged: {key} is no mapping")
+    choices = {group: str(found.get(group, built[group])) for group in sorted(groups)}
+    method = found.get("method")
     return choices if method in (None, "null") else {**choices, "method": str(method)}
 
 
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+def _flat(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     """A nested config as one level of dotted keys; lists stay values."""
     flat: dict[str, Any] = {}
-    for key, value in (node or {}).items():
+    for key, value in node.items():
         name = f"{prefix}{key}"
         flat |= _flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
     return flat

@@ -1,4 +1,4 @@
-"""Few seeds, honest numbers: interquartile mean, stratified-bootstrap intervals, probability of improvement.
+"""Computes interquartile mean, stratified-bootstrap intervals and probability of improvement from few seeds.
 
 The definitions are those of rliable (Agarwal et al. 2021, arXiv 2108.13264), computed by scipy: rliable 1.2.0 draws its
 resamples from NumPy's global state and ignores the `random_state` it is given, so its intervals do not repeat, and it
@@ -41,12 +41,12 @@ class Improvement:
 
 
 def middle(scores: Scores) -> float:
-    """The interquartile mean alone."""
+    """The interquartile mean without its interval."""
     return float(_trimmed_mean(*map(np.asarray, scores.values())))
 
 
 def iqm(scores: Scores) -> Estimate:
-    """The mean of the middle half of all runs: robust to outliers, less wasteful than the median."""
+    """The interquartile mean: of the middle half of all runs, robust to outliers."""
     return _estimate(list(scores.values()), _trimmed_mean)
 
 
@@ -56,7 +56,7 @@ def mean(scores: Scores) -> Estimate:
 
 
 def improvement(ours: Scores, theirs: Scores) -> Improvement | None:
-    """P(a run of ours > a run of theirs), averaged over the tasks that both know; None where there is none."""
+    """P(a run of ours > a run of theirs), averaged over the tasks of both; None without a common task."""
     from scipy.stats import mannwhitneyu
 
     shared = sorted(ours.keys() & theirs.keys())
@@ -74,9 +74,9 @@ def improvement(ours: Scores, theirs: Scores) -> Improvement | None:
 
 
 def curve(xs: Sequence[Sequence[float]], ys: Sequence[Sequence[float]]) -> tuple[Floats, list[Estimate]]:
-    """One curve for several runs: the IQM where each run's own curve, linear between its points, passes.
+    """One curve for several runs: the IQM of their curves, each linear between its points.
 
-    The grid is every x of any run within the stretch that all runs cover; empty where they cover none.
+    The grid is every x of any run within the range that all runs cover; empty where there is none.
     """
     begin, end = max(map(min, xs)), min(map(max, xs))
     grid = np.unique([float(x) for own in xs for x in own if begin <= x <= end])

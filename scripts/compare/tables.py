@@ -1,4 +1,4 @@
-"""The figures of a comparison as rows of words: the same rows for the terminal, Markdown, JSON and the page."""
+"""The numbers of a comparison as tables of words: the same rows for the terminal, Markdown, JSON and the page."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from scripts.compare.methods import Comparison, Method
+from scripts.compare.run_files import printable
 from scripts.compare.runs import Run, point_at, score
 from scripts.compare.statistics import Estimate, Improvement, improvement, iqm, mean, middle
 
-FEW = 5  # seeds below which a bootstrap interval promises too much
+FEW = 5  # seeds below which a bootstrap interval is too narrow
 
 
 @dataclass(frozen=True)
 class Table:
-    """Words in rows."""
+    """Rows of words, made printable: they come from run folders."""
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "head", tuple(map(printable, self.head)))
+        object.__setattr__(self, "rows", tuple(tuple(map(printable, row)) for row in self.rows))
 
     def markdown(self) -> str:
         """A Markdown table with its title as heading."""
@@ -28,9 +33,9 @@ class Table:
 
 
 def scores(comparison: Comparison) -> Table:
-    """Best method first: IQM and mean with their intervals, base policy, gain, and how many runs that rests on."""
+    """One row per method, best first: number of runs, IQM and mean with their intervals, base policy and gain."""
     measure = comparison.measure
-    head = ("method", "runs", "IQM", "95 % interval", "mean", "95 % interval", "base policy", "gain of the mean")
+    head = ("method", "runs", "IQM", "95 % interval", "mean", "95 % interval", "base", "mean - base")
     rows = []
     for method in ranked(comparison):
         centre, average = iqm(method.scores(measure)), mean(method.scores(measure))
@@ -39,17 +44,17 @@ def scores(comparison: Comparison) -> Table:
         words += [_number(average.value, measure), _interval(average, measure)]
         gain = "-" if base is None else _number(average.value - base, measure, sign=True)
         rows.append((method.name, _counted(method), *words, "-" if base is None else _number(base, measure), gain))
-    what = "Success" if measure == "success_rate" else "Mean return"
-    return Table(f"{what} of the steered policy", head, tuple(rows))
+    title = "Success" if measure == "success_rate" else "Mean return"
+    return Table(f"{title} of the steered policy", head, tuple(rows))
 
 
 def learning(comparison: Comparison, over: Literal["env_steps", "wall_time_s"]) -> Table | None:
-    """Validation score on the way, at quarters of the longest run; None without any validation.
+    """Validation scores during training, at quarters of the longest run; None without any validation.
 
     A run counts with its latest validation up to a mark, a method with the mean of its runs over all tasks.
     """
-    known = [(point_at(point, over), run) for run in comparison.runs for point in run.curve]
-    ends = [end for end, run in known if end is not None and run.state == "finished"]
+    points = [(point_at(point, over), run) for run in comparison.runs for point in run.curve]
+    ends = [end for end, run in points if end is not None and run.state == "finished"]
     if not ends:
         return None
     marks = [max(ends) * quarter / 4 for quarter in (1, 2, 3, 4)]
@@ -59,7 +64,9 @@ def learning(comparison: Comparison, over: Literal["env_steps", "wall_time_s"]) 
         rows.append((method.name, *(_mean_until(runs, mark, over, comparison.measure) for mark in marks)))
     unit = "env steps" if over == "env_steps" else "min"
     head = ("method", *(f"{mark:,.0f} {unit}" if over == "env_steps" else f"{mark:.1f} {unit}" for mark in marks))
-    return Table(f"Validations on the way, over {'env steps' if unit == 'env steps' else 'time'}", head, tuple(rows))
+    return Table(
+        f"Validations during training, over {'env steps' if unit == 'env steps' else 'time'}", head, tuple(rows)
+    )
 
 
 def _mean_until(runs: Sequence[Run], mark: float, over: str, measure: str) -> str:
@@ -88,7 +95,7 @@ def improvements(comparison: Comparison) -> Table | None:
 
 
 def all_runs(comparison: Comparison) -> Table:
-    """Every run: where it lies, what it is, what became of it."""
+    """One row per run: folder, method, task, seed, state and results."""
     head = ("run", "method", "task", "seed", "state", "steered", "base", "paired p", "env steps", "minutes")
     rows = []
     for run in comparison.runs:
@@ -104,7 +111,7 @@ def all_runs(comparison: Comparison) -> Table:
 
 
 def missing(comparison: Comparison) -> Table | None:
-    """The runs that count nowhere above, and why; None where all are finished."""
+    """One row per run that is not counted, with the reason; None where all are finished."""
     left_out = [run for run in comparison.runs if run.state != "finished"]
     head = ("run", "method", "task", "seed", "state", "why")
     rows = [(str(run.path), *comparison.names[run.path], str(run.seed), run.state, run.reason) for run in left_out]
@@ -112,11 +119,11 @@ def missing(comparison: Comparison) -> Table | None:
 
 
 def config_differences(comparison: Comparison) -> Table | None:
-    """Every key whose value differs, with the runs that hold each value; None where all configs are the same."""
+    """One row per config key that differs, with the number of runs of each value; None where none differs."""
     rows = []
     for key in comparison.differences:
         values: dict[str, list[str]] = {}
-        for run in comparison.runs:
+        for run in (run for run in comparison.runs if run.config):
             word = "null" if run.config.get(key, "") is None else str(run.config.get(key, "(absent)"))
             values.setdefault(word, []).append(run.path.name)
         rows.append((key, "; ".join(f"{value} ({len(runs)} runs)" for value, runs in sorted(values.items()))))
@@ -124,11 +131,11 @@ def config_differences(comparison: Comparison) -> Table | None:
 
 
 def environments(comparison: Comparison) -> Table | None:
-    """What the runs ran on: one row per distinct environment; None where no run says."""
+    """One row per distinct machine, code and package versions; None where no run recorded them."""
     seen: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for run in comparison.runs:
         facts: dict[str, Any] = {**run.environment, "packages": run.summary.get("packages")}
-        words = tuple((name, _fact(value)) for name, value in sorted(facts.items()) if value is not None)
+        words = tuple((str(name), _fact(value)) for name, value in sorted(facts.items()) if value is not None)
         if words:
             seen.setdefault(words, []).append(str(run.path))
     names = sorted({name for words in seen for name, _ in words})
@@ -138,14 +145,14 @@ def environments(comparison: Comparison) -> Table | None:
 
 
 def warnings(comparison: Comparison) -> list[str]:
-    """What a reader has to know before believing the numbers."""
+    """Reasons to doubt the numbers, as sentences."""
     found = []
     few = [method.name for method in comparison.methods if min(map(len, method.runs.values())) < FEW]
     if few:
         found.append(f"Fewer than {FEW} seeds: the intervals of {_listed(few)} are likely too narrow, or missing.")
     partial = [method.name for method in comparison.methods if len(method.runs) < len(comparison.tasks)]
     if partial:
-        found.append(f"Not on every task: {_listed(partial)}; their figures rest on other tasks than the others'.")
+        found.append(f"Not on every task: {_listed(partial)}; their numbers are of fewer tasks than the others'.")
     packages = {repr(run.summary.get("packages")) for run in comparison.runs if run.state == "finished"}
     commits = {repr(run.environment.get("git_commit")) for run in comparison.runs if run.environment}
     if len(packages) > 1 or len(commits) > 1:
@@ -153,7 +160,10 @@ def warnings(comparison: Comparison) -> list[str]:
     changed = [run.path.name for run in comparison.runs if run.environment.get("git_changed")]
     if changed:
         found.append(f"{len(changed)} runs come from a work tree with changes that were not committed.")
-    return found
+    damaged = [run.path.name for run in comparison.runs if run.state == "damaged"]
+    if damaged:
+        found.append(f"Left out because a file is damaged: {_listed(damaged)}; see Not counted.")
+    return list(map(printable, found))
 
 
 def ranked(comparison: Comparison) -> list[Method]:
@@ -199,3 +209,17 @@ def _listed(names: Sequence[str]) -> str:
 
 def _cell(word: str) -> str:
     return word.replace("|", "\\|").replace("\n", " ")
+
+
+def rich_table(table: Table) -> Any:
+    """The table for a terminal; its words are literal, without rich's markup."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in table.head:
+        shown.add_column(head, overflow="fold")
+    for row in table.rows:
+        shown.add_row(*map(Text, row))
+    return shown

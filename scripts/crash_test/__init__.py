@@ -1,0 +1,1 @@
+"""Interrupts real runs and compares their results: trials.py interrupts, runs.py starts and compares."""

@@ -1,4 +1,4 @@
-"""The small real run that the crash test disturbs: starting it, watching it, and what it leaves."""
+"""Starts the small real run of the crash test, watches it and reads its results."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ CLOCKS = ("wall_time_s", "setup_time_s")
 
 
 class Run:
-    """`python train.py` in a folder of its own; the same command begins it and goes on with it."""
+    """`python train.py` in a folder of its own; the same command starts and resumes it."""
 
     def __init__(self, folder: Path) -> None:
-        """What it prints goes beside the folder, so that a full disk does not hide it."""
+        """Its output goes beside the folder, so that a full disk does not lose it."""
         self.folder, self.output = folder, folder.with_name(folder.name + ".txt")
-        self._kept: dict[str, Any] | None = None
+        self._results: dict[str, Any] | None = None
 
     def start(self) -> ForkProcess:
-        """A process that is about to run it, forked off this one, which has loaded the libraries already."""
+        """A new process that runs it, forked from this one, which has loaded the libraries."""
         process = get_context("fork").Process(target=_train, args=(self._arguments(), self.output))
-        with warnings.catch_warnings():  # the threads that Python warns of are NumPy's, which outlive a fork well
+        with warnings.catch_warnings():  # Python warns of NumPy's threads, which a fork does not harm
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
         return process
 
     def finish(self, *options: str, environment: Mapping[str, str] | None = None) -> int:
-        """Let it run to its end by the command that a person types; its exit code."""
+        """The exit code of the command that a person types, run to its end."""
         with self.output.open("ab") as output:
             command = [sys.executable, *self._arguments(), *options]
             own = {**os.environ, **(environment or {})}
@@ -64,7 +64,7 @@ class Run:
         return [str(ROOT / "train.py"), *OPTIONS, f"hydra.run.dir={self.folder}"]
 
     def checkpoints(self) -> list[str]:
-        """The names of those that are whole or were, oldest first."""
+        """The names of the complete checkpoints, also of damaged ones, oldest first."""
         resume = RunFolder(self.folder).resume
         return sorted(path.name for path in resume.iterdir() if path.name.isdigit()) if resume.is_dir() else []
 
@@ -73,23 +73,23 @@ class Run:
         return (RunFolder(self.folder).resume / ".unfinished").exists()
 
     def interval(self) -> float:
-        """The seconds that one validation and the training before it took."""
+        """Seconds per validation and the training before it."""
         seconds: float = json.loads((self.folder / "summary.json").read_text())["wall_time_s"]
         return seconds * EVAL_EVERY / DECISIONS
 
-    def keep(self) -> None:
-        """Remember what it left: its folder is about to vanish."""
-        self._kept = self.left()
+    def remember(self) -> None:
+        """Read the results now: the folder is about to be unmounted."""
+        self._results = self.results()
 
-    def left(self) -> dict[str, Any]:
-        """All results besides times: figures, metrics, and digests of the weights and of the newest checkpoint."""
-        if self._kept is not None:
-            return self._kept
+    def results(self) -> dict[str, Any]:
+        """All results besides times: summary, metrics, and digests of the weights and of the newest checkpoint."""
+        if self._results is not None:
+            return self._results
         summary = json.loads((self.folder / "summary.json").read_text())
         rows = [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
-        for figures in (summary, *rows):
+        for numbers in (summary, *rows):
             for clock in CLOCKS:
-                figures.pop(clock, None)
+                numbers.pop(clock, None)
         run = RunFolder(self.folder)
         newest = json.loads((run.resume / self.checkpoints()[-1] / "manifest.json").read_text())
         return {
@@ -102,14 +102,14 @@ class Run:
 
 
 def load_libraries() -> None:
-    """What every run imports first, for many seconds; `start` then takes none."""
+    """Import the modules of every run, which takes many seconds, before any `start`."""
     ours = ("dsrl.run.build", "dsrl.run.train", "dsrl.task.gym", "dsrl.policy.identity", "dsrl.sac.dsrl_sac")
     for module in (*ours, "torch._dynamo", "tensorboard.summary.writer.record_writer"):  # optimisers load the former
         import_module(module)
 
 
 def _train(arguments: list[str], output: Path) -> None:
-    """Become `python train.py`, in a process of its own."""
+    """Run `python train.py` in this process."""
     with output.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -119,14 +119,16 @@ def _train(arguments: list[str], output: Path) -> None:
 
 
 def differences(one: Run, other: Run) -> list[str]:
-    """The names of what is not the same in both."""
-    first, second = one.left(), other.left()
+    """The names of the results that differ."""
+    first, second = one.results(), other.results()
     return [name for name in first if first[name] != second[name]]
 
 
 def _points(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Every curve but the clock's as TensorBoard shows it, over all parts of the run."""
-    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every part that hides points of an earlier
+    """Every TensorBoard curve besides times, over all parts of the run."""
+    logging.getLogger("tensorboard").setLevel(
+        logging.ERROR
+    )  # it warns of every part that replaces points of an earlier one
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     shown = EventAccumulator(str(folder), size_guidance={"scalars": 0})

@@ -1,0 +1,1 @@
+"""The published DSRL code beside ours: published.py runs it on our base policies, compare.py draws both."""

@@ -1,4 +1,4 @@
-"""Learning curves of the published DSRL code and of ours in one figure and one table.
+"""Compares learning curves of the published DSRL code and of ours in one figure and one table.
 
     python -m scripts.official.compare --ours 'multirun/2026-01-31/12-00-00' --official 'wandb_export_*.csv'
 
@@ -9,14 +9,13 @@
     --x NAME --y NAME                                any others; --scale brings x to control steps
     CSV#NAME                                         another column of returns over eval/timesteps, for one pattern
 
-Either may be left out, and either may be given several times, as LABEL=PATTERN, for several methods.
+Both are optional and can be repeated, as LABEL=PATTERN, for several methods.
 """
 
 from __future__ import annotations
 
 import argparse
 import glob
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,16 +24,18 @@ from typing import Any
 
 import numpy as np
 
-from scripts.compare.figures import COLOURS, STYLE
+from scripts.compare.plots import COLOURS, STYLE
+from scripts.compare.run_files import DamagedError, is_finite, read_json
 from scripts.compare.runs import Run, gather
 from scripts.compare.statistics import mean
 from scripts.official.csv_files import Columns, Curve, read_curves
+from scripts.options import Parser, out_file, real, whole
 
 Curves = Mapping[str, Sequence[Curve]]  # label -> one curve per seed
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Draw, and print the table; ends with one sentence where there is nothing to read."""
+    """Print the tables and draw the figure."""
     options = _options(arguments)
     try:
         runs = {label: gather([pattern]) for label, pattern in map(_labelled, options.ours)}
@@ -42,37 +43,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
         columns = Columns(options.x, options.y, options.scale) if options.x else None
         for label, pattern in map(_labelled, options.official):
             name, _, returns = pattern.partition("#")
-            asked = Columns("eval/timesteps", returns, 1.0) if returns else columns
-            curves[label] = [one for path in _files(name) for one in read_curves(path, options.chunk, asked)]
+            wanted = Columns("eval/timesteps", returns, 1.0) if returns else columns
+            curves[label] = [one for path in _files(name) for one in read_curves(path, options.chunk, wanted)]
         lacking = [label for label, found in curves.items() if not found]
         if lacking or not curves:
             raise ValueError(f"{lacking[0] if lacking else 'nothing'} has no evaluation yet; name runs or CSV files")
+        base = base_returns([run for found in runs.values() for run in found])
     except ValueError as error:
         sys.exit(f"error: {error}")
-    base = base_returns([run for found in runs.values() for run in found])
     print("\n".join(table(curves, options.marks or _marks(curves))))
     if base:
         spread = f" ± {1.96 * np.std(base, ddof=1) / len(base) ** 0.5:.0f}" if len(base) > 1 else ""
         print(f"\nbase policy, unsteered: {np.mean(base):.0f}{spread} in {len(base)} test worlds")
     print("\n".join(_final(label, found) for label, found in runs.items()))
-    draw(curves, float(np.mean(base)) if base else None, options.out, options.title)
+    plot(curves, float(np.mean(base)) if base else None, options.out, options.title)
     print(f"\n{options.out}")
 
 
 def base_returns(runs: Sequence[Run]) -> list[float]:
-    """Of the unsteered policy, one per test world, from the first run that has played them; of runs cut short too."""
+    """Returns of the unsteered policy, one per test world, from the first run that has a base.json.
+
+    Raises DamagedError for a base.json without finite returns.
+    """
     for run in runs:
         file = run.path / "base.json"
         if file.is_file():
-            returns: list[float] = json.loads(file.read_text())["results"]["base"]["returns"]
-            return returns
+            found: Any = read_json(file)
+            for key in ("results", "base", "returns"):
+                found = found.get(key) if isinstance(found, dict) else None
+            if not isinstance(found, list) or not found or not all(map(is_finite, found)):
+                raise DamagedError(f"{file} is damaged: it has no finite returns")
+            return found
     return []
 
 
 def table(curves: Curves, marks: Sequence[float]) -> list[str]:
-    """Markdown: the mean return over seeds, and its least and greatest, where each curve passes each mark.
+    """A Markdown table of the mean, least and greatest return over seeds at each mark.
 
-    Curves are linear between their points; a mark outside a curve is left empty for its label.
+    Curves are linear between their points; a cell is empty where no curve covers the mark.
     """
     lines = ["| control steps | " + " | ".join(f"{name} ({len(found)})" for name, found in curves.items()) + " |"]
     lines.append("|---" * (1 + len(curves)) + "|")
@@ -82,8 +90,8 @@ def table(curves: Curves, marks: Sequence[float]) -> list[str]:
     return lines
 
 
-def draw(curves: Curves, base: float | None, path: Path, title: str | None) -> None:
-    """One line per label, the mean over its seeds; seeds thin, from the least to the greatest shaded; base dashed."""
+def plot(curves: Curves, base: float | None, path: Path, title: str | None) -> None:
+    """Draw one line per label, the mean over its seeds; seeds are thin, their range is shaded, the base is dashed."""
     import matplotlib
 
     with matplotlib.rc_context(STYLE):
@@ -126,7 +134,7 @@ def _cell(found: Sequence[Curve], mark: float) -> str:
 
 
 def _final(label: str, runs: Sequence[Run]) -> str:
-    """The finished runs on the test worlds: mean over seeds with its bootstrap interval, and every seed."""
+    """A line with the scores of the finished runs on the test worlds: mean, bootstrap interval, and every seed."""
     scores = [float(run.summary["steered"]["mean_return"]) for run in runs if run.state == "finished"]
     if not scores:
         return f"{label}: none of {len(runs)} runs has finished"
@@ -148,7 +156,7 @@ def _curve(run: Run) -> Curve:
 
 
 def _labelled(argument: str) -> tuple[str, str]:
-    """`LABEL=PATTERN`, or a pattern alone, which is its own label."""
+    """Label and pattern of `LABEL=PATTERN`; a pattern alone is its own label."""
     label, equals, pattern = argument.partition("=")
     return (label, pattern) if equals and "/" not in label else (argument, argument)
 
@@ -161,17 +169,18 @@ def _files(pattern: str) -> list[Path]:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="python -m scripts.official.compare", description=__doc__)
     parser.add_argument("--ours", action="append", default=[], metavar="[LABEL=]RUNS")
     parser.add_argument("--official", action="append", default=[], metavar="[LABEL=]CSV[#NAME]")
-    parser.add_argument("--out", type=Path, default=Path("compare_official.png"), help="the figure")
-    parser.add_argument("--title")
-    parser.add_argument("--marks", type=float, nargs="+", help="control steps at which the table reads the curves")
-    parser.add_argument("--chunk", type=int, default=4, help="control steps per step of Stable-Baselines3's count")
+    parser.add_argument("--out", type=out_file, default=Path("compare_official.png"), help="the figure")
+    parser.add_argument("--title", help="title of the figure")
+    parser.add_argument("--marks", type=real(0.0, 1e12), nargs="+", help="control steps of the table's rows")
+    parser.add_argument("--chunk", type=whole(1, 1024), default=4,
+                        help="control steps per step of Stable-Baselines3 (default 4)")  # fmt: skip
     parser.add_argument("--x", help="column of the CSV files with the steps")
     parser.add_argument("--y", help="column with the returns")
-    parser.add_argument("--scale", type=float, default=1.0, help="control steps per unit of --x")
+    parser.add_argument("--scale", type=real(0.0, 1e9, open_low=True), default=1.0,
+                        help="control steps per unit of --x (default 1)")  # fmt: skip
     options = parser.parse_args(arguments)
     if (options.x is None) != (options.y is None):
         parser.error("--x and --y come together; name both columns")

@@ -1,6 +1,6 @@
-"""Learning curves out of the CSV files that the published DSRL code leaves (github.com/ajwagen/dsrl).
+"""Reads learning curves from the CSV files of the published DSRL code (github.com/ajwagen/dsrl).
 
-Its `LoggingCallback` logs eval/reward over eval/timesteps to wandb, in control steps but for the warm-up, which it
+Its `LoggingCallback` logs eval/reward over eval/timesteps to wandb, in control steps except for the warm-up, which it
 counts in chunks; Stable-Baselines3's own logger writes progress.csv, which counts one step per chunk and world.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a file has its curve, and how many control steps a unit of `x` is."""
+    """The columns of a curve, and the control steps per unit of `x`."""
 
     x: str
     y: str
@@ -31,7 +31,7 @@ class Curve:
 
 
 def known_columns(chunk: int) -> tuple[Columns, ...]:
-    """What the published code writes, evaluations first; `chunk` control steps make one step of Stable-Baselines3."""
+    """The columns of the published code, evaluations first; a step of Stable-Baselines3 is `chunk` control steps."""
     return (
         Columns("eval/timesteps", "eval/reward", 1.0),
         Columns("time/total_timesteps", "eval/mean_reward", float(chunk)),
@@ -46,19 +46,22 @@ def read_curves(path: Path, chunk: int, columns: Columns | None = None) -> list[
     `columns` None takes the first of `known_columns` that the file has. Rows without both numbers are left out.
 
     Raises:
-        ValueError: if the file lacks the columns, or they hold no number.
+        ValueError: if the file is no CSV file, lacks the columns, or has no number in them.
     """
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", errors="replace") as file:
+            rows = list(csv.DictReader(file))
+    except (csv.Error, OSError) as error:
+        raise ValueError(f"{path} is no readable CSV file ({error}); name another") from error
     names = list(rows[0]) if rows else []
-    asked = known_columns(chunk) if columns is None else (columns,)
-    for one in asked:
+    candidates = known_columns(chunk) if columns is None else (columns,)
+    for one in candidates:
         found = [name for name in names if name == one.y or name.endswith(f" - {one.y}")]
         if one.x in names and found:
             curves = [_curve(rows, one.x, name, one.scale) for name in found]
             if all(curve.xs for curve in curves):
                 return curves
-    wanted = " or ".join(f"{one.x} with {one.y}" for one in asked)
+    wanted = " or ".join(f"{one.x} with {one.y}" for one in candidates)
     raise ValueError(
         f"{path} has no numbers in {wanted}, only the columns {', '.join(names)}; name them by --x and --y"
     )
@@ -71,7 +74,7 @@ def _curve(rows: Sequence[Mapping[str, str]], x: str, y: str, scale: float) -> C
 
 
 def _number(text: str | None) -> float:
-    """NaN for what is no number: wandb leaves cells empty, or writes NaN."""
+    """The number in a cell; NaN for other text: wandb leaves cells empty, or writes NaN."""
     try:
         return float(text or "nan")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Before any training: can steering help this policy at all, and through which noise?
+"""Estimates, before any training, whether steering can improve a policy and through which noise.
 
-measure.py plays the frozen policy under several noises, verdict.py judges by fixed rules, report.py shows both.
+measure.py plays the frozen policy under several noises, verdict.py applies fixed rules, report.py shows both.
 """

@@ -1,10 +1,10 @@
-"""Before training: what the policy does under each noise, what the best of several draws would give, and a verdict.
+"""Measures the frozen policy under each noise before training: success, the best of several draws, and a verdict.
 
     python -m scripts.preflight                                   # the bundled policy on simple_pick
     python -m scripts.preflight task=simple_pick noise=repeat     # any keys of train.py
 
-It plays the validation worlds (validation_episodes=, validation_seed=), so that nothing is chosen on test worlds.
-Left behind: preflight.json and preflight.png.
+Plays the validation worlds (validation_episodes=, validation_seed=), so that nothing is chosen on test worlds. Writes
+preflight.json and preflight.png.
 """
 
 from __future__ import annotations
@@ -18,52 +18,44 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from scripts.options import Parser, finite, one_sentence, out_folder, whole
+
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported: spinning threads starve each other
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, judge, show and write; ends with one sentence where that cannot work."""
+    """Measure, judge, print and write."""
     options = _options(arguments)
-    from hydra.errors import HydraException
-
-    from dsrl.run.errors import UserError
-
-    try:
+    with one_sentence(ImportError):
         _preflight(options)
-    except (UserError, HydraException) as error:
-        raise SystemExit(f"error: {' '.join(str(error).split())}") from None
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="python -m scripts.preflight", description=__doc__)
     parser.add_argument("overrides", nargs="*", help="keys of train.py, such as policy.path=my/policy")
-    parser.add_argument("--draws", type=int, default=8, help="draws per world of noise as the actor gives it")
-    parser.add_argument("--other-draws", type=int, default=2, help="draws per world of every other noise")
-    parser.add_argument("--success-return", type=float, metavar="R", help="where the task knows no success, an episode "
-                        "with a return of R or more counts as one; by itself the base policy's median")  # fmt: skip
-    parser.add_argument("--out", type=Path, help="folder for the files; by itself outputs/<date>/<time>-preflight")
-    options = parser.parse_intermixed_args(arguments)
-    if min(options.draws, options.other_draws) < 1:
-        parser.error("--draws and --other-draws are numbers of at least 1")
-    return options
+    parser.add_argument("--draws", type=whole(1, 1000), default=8,
+                        help="draws per world of the noise that training would use (default 8)")  # fmt: skip
+    parser.add_argument("--other-draws", type=whole(1, 1000), default=2,
+                        help="draws per world of every other noise (default 2)")  # fmt: skip
+    parser.add_argument("--success-return", type=finite, metavar="R",
+                        help="smallest return that counts as success, for tasks that define none "
+                        "(default the base policy's median)")  # fmt: skip
+    parser.add_argument("--out", type=out_folder,
+                        help="folder for the files (default outputs/<date>/<time>-preflight)")  # fmt: skip
+    return parser.parse_intermixed_args(arguments)
 
 
 def _preflight(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from dsrl.run import train as workflow
-    from dsrl.run.console import Screen
     from dsrl.run.errors import UserError
-    from scripts.preflight.measure import Outcomes, measure
+    from scripts.preflight.measure import Outcomes, measure, noises
     from scripts.preflight.verdict import judge
 
-    wide = None if sys.stdout.isatty() else 120  # no table is folded in a file
-    screen = Screen(Console(highlight=False, soft_wrap=True, width=wide))
+    screen = _screen()
     parts = _parts(options.overrides, screen)
     settings = parts.settings
     if options.success_return is not None and parts.env.has_success:
-        raise UserError("--success-return is for tasks that know no success, and this one does; leave it out")
+        raise UserError("--success-return is for tasks that define no success, and this one does; leave it out")
     workflow.build_simulation(parts, screen)
     screen.phase(f"frozen policy on {settings.validation_episodes} worlds from seed {settings.validation_seed} …")
 
@@ -81,12 +73,21 @@ def _preflight(options: argparse.Namespace) -> None:
         threshold=options.success_return,
     )
     if found.threshold is not None:
-        screen.phase(f"this task knows no success: a return of {found.threshold:.6g} or more counts as one")
-    _leave(found, judge(found), parts, options, screen)
+        screen.phase(f"this task defines no success: a return of {found.threshold:.6g} or more counts as one")
+    _report(found, judge(found), parts, options, screen)
+
+
+def _screen() -> Any:
+    """The console of train.py, 80 columns wide off a terminal."""
+    from rich.console import Console
+
+    from dsrl.run.console import Screen
+
+    return Screen(Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 80))
 
 
 def _parts(overrides: Sequence[str], screen: Any) -> Any:
-    """The parts of train.py with these overrides; UserError for what cannot work."""
+    """The parts of train.py with these overrides. Raises UserError for overrides that cannot work."""
     from dsrl.run.errors import UserError
     from dsrl.run.train import policy_sha256
     from scripts.parts import build_parts
@@ -97,23 +98,7 @@ def _parts(overrides: Sequence[str], screen: Any) -> Any:
     return parts
 
 
-def noises(chosen: Any, noise_shape: tuple[int, int]) -> dict[str, Any]:
-    """The parametrisations to compare: full and repeated, each the chosen one where it is of that kind, and it.
-
-    The one that is not chosen gets the chosen one's magnitude, in all dimensions.
-    """
-    from dsrl.noise.full import FullNoise
-    from dsrl.noise.repeat import RepeatNoise
-
-    name = type(chosen).__module__.rpartition(".")[2]  # one word names the choice, its YAML and its module
-    found = {
-        "full": FullNoise(noise_shape, chosen.magnitude, None),
-        "repeat": RepeatNoise(noise_shape, chosen.magnitude, None),
-    }
-    return {**found, name: chosen}
-
-
-def _leave(found: Any, verdict: Any, parts: Any, options: argparse.Namespace, screen: Any) -> None:
+def _report(found: Any, verdict: Any, parts: Any, options: argparse.Namespace, screen: Any) -> None:
     """Print the table and the verdict, and write the files."""
     from dsrl.evaluation.report import package_versions
     from dsrl.run import provenance
@@ -123,11 +108,12 @@ def _leave(found: Any, verdict: Any, parts: Any, options: argparse.Namespace, sc
 
     out = options.out or Path("outputs") / f"{datetime.now():%Y-%m-%d/%H-%M-%S}-preflight"
     out.mkdir(parents=True, exist_ok=True)
-    screen.console.print(report.table(found))
+    for table in (table for table in report.tables(found) if table.row_count):
+        screen.console.print(table)
     for line in report.movement_lines(found):
-        screen.console.print(line)
-    screen.console.print(f"\n[bold]{verdict.sentence}[/bold]\n")
-    report.draw(out / "preflight.png", found, verdict)
+        screen.console.print(line, markup=False)
+    screen.console.print(f"\n{verdict.sentence}\n", style="bold", markup=False)
+    report.plot(out / "preflight.png", found, verdict)
     provenanced = {
         "overrides": options.overrides,
         "settings": asdict(parts.settings),
@@ -136,7 +122,7 @@ def _leave(found: Any, verdict: Any, parts: Any, options: argparse.Namespace, sc
         "environment": provenance.environment(),
     }
     write_json(out / "preflight.json", {**report.content(found, verdict), **provenanced})
-    screen.phase(f"written to {out / 'preflight.json'} and {out / 'preflight.png'}")
+    screen.console.print(f"written to {out / 'preflight.json'} and {out / 'preflight.png'}", markup=False)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The frozen policy in the same worlds under several noises, several draws of each.
+"""Plays the frozen policy in the same worlds under several noises, several draws of each.
 
-    worlds x noises x draws -> successes [W, n]      does the actor's noise cost anything, what would its best draw give
-    worlds x draws of w     -> chunks [W, n, T, A]   how far noise moves what is done
+    worlds x noises x draws -> successes [W, n]      cost of the actor's noise, and success of its best draw
+    worlds x draws of w     -> chunks [W, n, T, A]   standard deviation of chunks over noise
 
-Draw 0 of a world is the noise that train.py's own base evaluations give it.
+Draw 0 of a world is the noise of train.py's own base evaluations.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch import Tensor
 from dsrl.evaluation.episodes import Act, Evaluation, evaluate, generator, wilson
 from dsrl.noise_action_env import Noise, NoiseActionEnv
 
-BASE, STILL = "full", "w = 0"  # independent N(0, I) in every slot, which is the policy as it was trained; its mean
-MOVES = 16  # draws of w for each world's chunks
+BASE, STILL = "full", "w = 0"  # independent N(0, I) in every slot, as in the policy's training; its mean
+MOVEMENT_DRAWS = 16  # of w for each world's chunks
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,17 @@ class Outcomes:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Its 95 % Wilson interval, for these worlds; conservative, as hard and easy ones vary less than chance."""
+        """The 95 % Wilson interval of `rate`; conservative, as worlds of fixed difficulty vary less than by chance."""
         return wilson(int(self.successes.sum()), self.successes.size)
 
     @property
     def draws(self) -> int:
-        """How many draws every world met."""
+        """The number of draws per world."""
         return self.successes.shape[1]
 
     @property
     def mixed(self) -> int:
-        """The number of worlds that some draws solve and others do not."""
+        """The number of worlds that some draws solve and some fail."""
         return int((self.successes.any(1) & ~self.successes.all(1)).sum())
 
     def pass_at(self, k: int) -> float:
@@ -56,10 +56,10 @@ class Outcomes:
         """
         num = self.draws
         if not 1 <= k <= num:
-            raise ValueError(f"pass@{k} was asked of {num} draws; choose 1 to {num}")
+            raise ValueError(f"pass@{k} needs at least {k} draws, not {num}; choose k from 1 to {num}")
         failures = num - self.successes.sum(1)
         missed = np.ones(len(failures))
-        for i in range(k):  # all of k draws without replacement fail
+        for i in range(k):  # the probability that k draws without replacement all fail
             missed *= np.maximum(failures - i, 0) / (num - i)
         return float(1 - missed.mean())
 
@@ -70,38 +70,54 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Movement:
-    """Standard deviations per action dimension [A] of chunks at the worlds' first look, in action units."""
+    """Standard deviations per action dimension [A] of the worlds' first chunks, in action units."""
 
     over_noise: tuple[float, ...]  # within a world, over draws of the actor's noise
-    between_worlds: tuple[float, ...]  # of the worlds' mean chunks: what looking changes
+    between_worlds: tuple[float, ...]  # of the worlds' mean chunks
 
     @property
     def relative(self) -> tuple[float, ...]:
-        """Movement by noise as a multiple of that between worlds; 0 where nothing moves, inf where only noise moves."""
+        """`over_noise` / `between_worlds`; 0 where both are 0, inf where only the latter is."""
         pairs = zip(self.over_noise, self.between_worlds, strict=True)
         return tuple(noise / worlds if worlds > 0 else float("inf") if noise > 0 else 0.0 for noise, worlds in pairs)
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """All that was measured."""
+    """All measurements."""
 
     first_seed: int
     noise: str  # the parametrisation that training would use; its clipped row is `actor`
     magnitude: float
     outcomes: Mapping[str, Outcomes]  # by noise, BASE first
     movement: Movement
-    threshold: float | None = None  # the return that counts as success where the task knows none
+    threshold: float | None = None  # the return that counts as success where the task defines none
 
     @property
     def actor(self) -> str:
-        """The row of noise as the actor will be able to give it."""
+        """The row of the noise that the actor can choose."""
         return clipped_name(self.noise, self.magnitude)
 
 
 def clipped_name(noise: str, magnitude: float) -> str:
-    """The name of the row in which every number of `noise` is clipped to ±magnitude."""
+    """The name of the row of `noise` clipped to ±magnitude."""
     return f"{noise} ±{magnitude:g}"
+
+
+def noises(chosen: Noise, noise_shape: tuple[int, int]) -> dict[str, Noise]:
+    """The parametrisations to compare: full, repeat, and `chosen` under its own name.
+
+    Those besides `chosen` get its magnitude, in all dimensions.
+    """
+    from dsrl.noise.full import FullNoise
+    from dsrl.noise.repeat import RepeatNoise
+
+    name = type(chosen).__module__.rpartition(".")[2]  # the choice, its YAML and its module have the same name
+    others: dict[str, Noise] = {
+        "full": FullNoise(noise_shape, chosen.magnitude, None),
+        "repeat": RepeatNoise(noise_shape, chosen.magnitude, None),
+    }
+    return {**others, name: chosen}
 
 
 def measure(
@@ -117,10 +133,10 @@ def measure(
 ) -> Preflight:
     """Play worlds `first_seed …` under N(0, I) through each of `noises`, unclipped and clipped, and at w = 0.
 
-    `env.noise` is one of `noises` and gets `draws` draws a world (clipped, as the actor gives it), all other rows
-    `other_draws`, and w = 0 needs one. The base policy's row is its own noise, whatever `noises["full"]` restricts.
-    `on_row` is called after each row. Where the task knows no success, an episode whose return is `threshold` or more
-    counts as one; None takes the median return of the base policy, which then succeeds in half of its episodes.
+    `env.noise` is one of `noises`; clipped, it gets `draws` draws per world, w = 0 gets one, all other rows
+    `other_draws`. The base policy's row is its own noise, whatever `noises["full"]` restricts. `on_row` is called after
+    each row. Where the task defines no success, a return of `threshold` or more counts as one; None takes the median
+    return of the base policy, which then succeeds in half of its episodes.
     """
     chosen = next(name for name, noise in noises.items() if noise is env.noise)
     actor = clipped_name(chosen, env.noise.magnitude)
@@ -151,7 +167,7 @@ def independent(noise_shape: tuple[int, int], draw: int) -> Act:
 
 
 def _through(noise: Noise, bound: float | None) -> Callable[[int], Act]:
-    """N(0, I) through a parametrisation, clipped to ±bound where there is one."""
+    """N(0, I) through a parametrisation, clipped to ±bound; None does not clip."""
 
     def of_draw(draw: int) -> Act:
         def act(features: NDArray[np.float32], seeds: Sequence[int], decision: int) -> Tensor:
@@ -164,32 +180,32 @@ def _through(noise: Noise, bound: float | None) -> Callable[[int], Act]:
 
 
 def _outcomes(played: Sequence[Evaluation], threshold: float | None) -> Outcomes:
-    """What counts as success in each world (rows) and draw (columns)."""
+    """Success of each world (rows) and draw (columns)."""
     columns = [np.array(one.returns) >= threshold if one.successes is None else one.successes for one in played]
     return Outcomes(np.array(columns, dtype=bool).T)
 
 
-def chunk_movement(env: NoiseActionEnv, seeds: Sequence[int], draws: int = MOVES) -> Movement:
-    """How far the first chunks of these worlds move over `draws` draws of the actor's noise, against between worlds.
+def chunk_movement(env: NoiseActionEnv, seeds: Sequence[int], draws: int = MOVEMENT_DRAWS) -> Movement:
+    """Standard deviations of the worlds' first chunks over `draws` draws of the actor's noise and between worlds.
 
     Variances are averaged over the chunk's steps (and worlds) before the root is taken.
     """
-    drawn, bound, looks = torch.Generator().manual_seed(0), env.noise.magnitude, []
+    drawn, bound, parts = torch.Generator().manual_seed(0), env.noise.magnitude, []
     for start in range(0, len(seeds), len(env)):
         part = seeds[start : start + len(env)]
         env.reset(env_id=list(range(len(part))), seeds=part)
         assert env.encoding is not None
-        look = env.encoding[torch.arange(len(part))]
+        encoding = env.encoding[torch.arange(len(part))]
         vectors = [env.noise.sample_prior(len(part), drawn).clamp(-bound, bound) for _ in range(draws)]
-        looks.append(torch.stack([env.decode(look.features, look.context, w).double() for w in vectors], 1))
-    chunks = torch.cat(looks)  # [W, n, T, A]
+        parts.append(torch.stack([env.decode(encoding.features, encoding.context, w).double() for w in vectors], 1))
+    chunks = torch.cat(parts)  # [W, n, T, A]
     over_noise = chunks.var(1, correction=0).mean((0, 1)).sqrt()
     between = chunks.mean(1).var(0, correction=0).mean(0).sqrt()
     return Movement(tuple(over_noise.tolist()), tuple(between.tolist()))
 
 
 def wilson_of_mean(mean: float, num: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of a rate `mean` over `num` trials, which need not be a whole number of hits."""
+    """The 95 % Wilson interval of a rate `mean` over `num` trials; `mean * num` may be fractional."""
     z2 = 1.959963984540054**2
     centre = (mean + z2 / (2 * num)) / (1 + z2 / num)
     half = np.sqrt(z2 * (mean * (1 - mean) / num + z2 / (4 * num**2))) / (1 + z2 / num)

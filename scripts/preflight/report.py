@@ -1,4 +1,4 @@
-"""What a preflight leaves for people to look at: a table, a picture and the content of `preflight.json`."""
+"""Shows a preflight: tables for the terminal, a plot, and the content of `preflight.json`."""
 
 from __future__ import annotations
 
@@ -15,37 +15,44 @@ from scripts.preflight.verdict import Verdict, p_value
 POWERS = (1, 2, 4, 8, 16, 32, 64)
 
 
-def table(found: Preflight) -> Table:
-    """One row per noise: success, 95 % interval, the difference to the base policy, and pass@k."""
+def tables(found: Preflight) -> tuple[Table, Table]:
+    """One row per noise: success with 95 % interval and its difference to the base policy; and pass@k."""
     powers = _powers(found.outcomes[found.actor])[1:]
-    heads = ("noise", "success", "95 % interval", "to base", "p", "episodes", *(f"pass@{k}" for k in powers))
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for head in heads:
-        shown.add_column(head, no_wrap=head in ("noise", "95 % interval"))
+    success = _table("noise", "success", "95 % interval", "- base", "p", "episodes")
+    best = _table("noise", *(f"pass@{k}" for k in powers))
     base = found.outcomes[BASE]
     for name, outcomes in found.outcomes.items():
         interval = "{:.0%} … {:.0%}".format(*outcomes.interval)
-        against = (
-            ("-", "-") if name == BASE else (f"{outcomes.rate - base.rate:+.0%}", f"{p_value(outcomes, base):.2g}")
-        )
-        passed = (f"{outcomes.pass_at(k):.0%}" if k <= outcomes.draws else "-" for k in powers)
-        row = (name, f"{outcomes.rate:.0%}", interval, *against, str(outcomes.successes.size), *passed)
-        shown.add_row(*row, style="bold" if name == found.actor else None)
+        to_base = f"{outcomes.rate - base.rate:+.0%}", f"{p_value(outcomes, base):.2g}"
+        against = ("-", "-") if name == BASE else to_base
+        row = (name, f"{outcomes.rate:.0%}", interval, *against, str(outcomes.successes.size))
+        style = "bold" if name == found.actor else None
+        success.add_row(*row, style=style)
+        if outcomes.draws > 1:
+            passed = (f"{outcomes.pass_at(k):.0%}" if k <= outcomes.draws else "-" for k in powers)
+            best.add_row(name, *passed, style=style)
+    return success, best
+
+
+def _table(*heads: str) -> Table:
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for head in heads:
+        shown.add_column(head, no_wrap=head in ("noise", "95 % interval"))
     return shown
 
 
 def movement_lines(found: Preflight) -> tuple[str, str]:
-    """How far chunks move with the actor's noise, per action dimension: in action units, and against the worlds."""
+    """Standard deviations of chunks over the actor's noise, per action dimension: absolute, and relative to worlds."""
     noise = " ".join(f"{value:.3g}" for value in found.movement.over_noise)
     relative = " ".join(f"{value:.2g}" for value in found.movement.relative)
     return (
-        f"noise moves the chunks, per action dimension, by a standard deviation of {noise}",
-        f"relative to the standard deviation between worlds:                       {relative}",
+        f"standard deviation of chunks over noise, per action dimension: {noise}",
+        f"divided by the standard deviation between worlds:              {relative}",
     )
 
 
 def content(found: Preflight, verdict: Verdict) -> dict[str, Any]:
-    """What was measured and judged, as JSON; `solved_draws` holds one count per world."""
+    """Measurements and verdict as JSON; `solved_draws` has one count per world."""
     rows = {
         name: {
             "successes": int(outcomes.successes.sum()),
@@ -74,11 +81,11 @@ def content(found: Preflight, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def draw(path: Path, found: Preflight, verdict: Verdict) -> None:
-    """pass@k of the actor's noise with its interval, between the base policy and w = 0."""
+def plot(path: Path, found: Preflight, verdict: Verdict) -> None:
+    """Draw pass@k of the actor's noise with its interval, with the base policy and w = 0 as lines."""
     import textwrap
 
-    from matplotlib.figure import Figure  # draws without a display, and takes seconds to import
+    from matplotlib.figure import Figure  # needs no display, and takes seconds to import
 
     actor, base, still = (found.outcomes[name] for name in (found.actor, BASE, STILL))
     powers = range(1, actor.draws + 1)
@@ -97,5 +104,5 @@ def draw(path: Path, found: Preflight, verdict: Verdict) -> None:
 
 
 def _powers(outcomes: Outcomes) -> Sequence[int]:
-    """1, 2, 4 … up to the number of draws, which is always the last."""
+    """1, 2, 4 … below the number of draws, then that number."""
     return [k for k in POWERS if k < outcomes.draws] + [outcomes.draws]

@@ -1,16 +1,15 @@
-"""One plain sentence about what was measured, by rules that are applied in this order.
+"""Judges a preflight by rules that are applied in this order; the first that applies gives its sentence.
 
 1. broken     the actor's noise (parametrised and clipped) succeeds less often than the base policy's own noise, by
-              BROKEN or more, p < SIGNIFICANCE: the larger part of the loss names the cause
+              BROKEN or more, p < SIGNIFICANCE; the larger part of the loss is reported as the cause
 2. unsolved   no draw of any noise solved any world: no success to learn from
 3. solved     the base policy succeeds in SOLVED of all episodes or more
-4. powerless  no world's outcome differs between draws; and noise may not even move the chunks
+4. powerless  no world's outcome differs between draws
 5. little     the best of all draws gains less than LITTLE over the base policy
 6. lift       otherwise: from the base policy's success towards that of the best of all draws
 
-The best of n draws is chosen in hindsight: it says that noise which succeeds is there, and that training has something
-to find, not that an actor will find it. Tests are paired by world and two-sided: signs of the worlds' differences are
-flipped at random.
+The best of n draws is chosen in hindsight: it shows that noise which succeeds exists, not that an actor will find it.
+Tests are paired by world and two-sided: signs of the worlds' differences are flipped at random.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ FLIPS = 9999
 
 @dataclass(frozen=True)
 class Verdict:
-    """The rule that applied, and its sentence."""
+    """The rule that applies, and its sentence."""
 
     rule: str
     sentence: str
@@ -58,12 +57,12 @@ def judge(found: Preflight) -> Verdict:
 
 
 def worse(outcomes: Outcomes, base: Outcomes) -> bool:
-    """Whether `outcomes` are significantly and considerably below `base` on the same worlds."""
+    """Whether `outcomes` are below `base` on the same worlds by BROKEN or more, and significantly."""
     return bool(base.rate - outcomes.rate >= BROKEN) and _differ(outcomes, base)
 
 
 def p_value(first: Outcomes, second: Outcomes) -> float:
-    """Of no difference in success on the same worlds: a two-sided sign-flip test of the worlds' mean differences."""
+    """The p-value of equal success on the same worlds: a two-sided sign-flip test of the worlds' mean differences."""
     differences = first.successes.mean(1) - second.successes.mean(1)
     differences = differences[differences != 0]
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (FLIPS, len(differences)))
@@ -76,7 +75,7 @@ def _differ(first: Outcomes, second: Outcomes) -> bool:
 
 
 def _broken(found: Preflight) -> str:
-    """What costs the success: drawing noise another way than the policy knows it, or clipping it."""
+    """The sentence that names the cause of the loss: the parametrisation or the clipping."""
     base, actor = found.outcomes[BASE], found.outcomes[found.actor]
     unclipped = found.outcomes[found.noise]
     rates = f"({actor.rate:.0%} against {base.rate:.0%})"
@@ -99,7 +98,7 @@ def _unsolved(found: Preflight) -> str:
 def _powerless(found: Preflight) -> str:
     actor = found.outcomes[found.actor]
     moved = max(found.movement.relative) >= IMMOVABLE
-    why = "" if moved else ", nor does noise move the chunks (is the sampler given its noise?)"
+    why = "" if moved else ", nor the chunks (does the sampler use its noise?)"
     return (
         f"no draw of noise changes the outcome of any world ({actor.rate:.0%} solved by all of {actor.draws} draws)"
         f"{why}: steering cannot help"

@@ -1,35 +1,43 @@
-"""Make a base policy from demonstrations: one entry, a module for each kind of policy.
+"""Makes a base policy by cloning the demonstrations of a LeRobotDataset.
 
     python -m scripts.pretrain --policy smolvla --dataset my/dataset --init lerobot/smolvla_base --out my_policy
     python -m scripts.pretrain --policy flow_mlp --dataset data/simple_pick_state --out data/policy --chunk 8
-    python -m scripts.pretrain --policy diffusion_mlp --help
+    python -m scripts.pretrain --policy diffusion_mlp --dataset data/hopper --out data/hopper_medium --chunk 4
 
-Without --policy it is SmolVLA.
+Without --policy it is smolvla. The options of each policy: python -m scripts.pretrain --policy flow_mlp --help
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+
+from scripts.options import Parser, one_sentence
+from scripts.pretrain.options import mlp_options, smolvla_options
 
 KINDS = ("smolvla", "flow_mlp", "diffusion_mlp")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # --help is answered by the chosen kind
+    """Train the chosen policy and write its checkpoint."""
+    parser = Parser(add_help=False)  # the parser of the chosen policy prints the help
     parser.add_argument("--policy", choices=KINDS, default="smolvla")
     chosen, others = parser.parse_known_args(arguments)
-    try:
+    if chosen.policy == "smolvla":
+        options = smolvla_options(__doc__, others)
+    else:
+        options = mlp_options(chosen.policy, __doc__, others)
+    from dsrl.training.lerobot_columns import dataset_named
+
+    with one_sentence(FileNotFoundError, ValueError):
+        dataset_named(options.dataset, "--dataset ")  # before lerobot is loaded
         if chosen.policy == "smolvla":
-            from scripts.pretrain import smolvla as pretrain_smolvla
+            from scripts.pretrain import smolvla
 
-            pretrain_smolvla.main(others)
+            smolvla.pretrain(options)
         else:
-            from scripts.pretrain import mlp as pretrain_mlp
+            from scripts.pretrain import mlp
 
-            pretrain_mlp.main(chosen.policy, others)
-    except FileNotFoundError as error:
-        raise SystemExit(f"error: {error}") from error
+            mlp.pretrain(chosen.policy, options)
 
 
 if __name__ == "__main__":

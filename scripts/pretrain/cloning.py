@@ -1,4 +1,4 @@
-"""Cloning demonstrations, whatever the policy: which frames, and the running average where held-out loss was lowest."""
+"""Chooses frames of demonstrations and minimises a cloning loss on them, for any policy."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ HeldOut = Callable[[Any], float]
 def choose_frames(
     lengths: NDArray[np.int64], starts: NDArray[np.int64], chunk: int, extra: int | None, generator: np.random.Generator
 ) -> list[NDArray[np.int64]]:
-    """Per episode, the frames at which a policy that executes whole chunks decides, and random others.
+    """Per episode, the frames at which a policy that executes whole chunks decides, and `extra` random others.
 
-    `extra` is how many others; None takes them all.
+    `extra` None takes all.
     """
     chosen = []
     for length, start in zip(lengths, starts, strict=True):
@@ -33,10 +33,10 @@ def choose_frames(
 
 
 def learn(policy: Any, loss_of: LossOf, num_clips: int, held_out: HeldOut, options: argparse.Namespace) -> Any:
-    """Minimise a loss; returns the running average of the weights where the held-out loss was lowest.
+    """Minimise a loss; returns the running average of the weights at the lowest held-out loss.
 
-    `options` holds rate (the peak, of a one-cycle cosine), steps, batch and evaluate_every.
-    Long training learns by heart which mistake each demonstration made, and the policy then has none to choose from.
+    `options` has rate (the peak of a one-cycle cosine), steps, batch and evaluate_every. Long training memorises the
+    error of each demonstration, and noise then no longer selects among them.
     """
     from torch.optim.swa_utils import AveragedModel
 
@@ -67,7 +67,7 @@ def learn(policy: Any, loss_of: LossOf, num_clips: int, held_out: HeldOut, optio
 
 
 def held_out_loss(policy: Any, loss_of: LossOf, num_clips: int, batch: int) -> float:
-    """The loss on clips that were not trained on, always under the same noise and times."""
+    """The loss on held-out frames, always under the same noise and times."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         losses = [loss_of(policy, rows).item() for rows in torch.split(torch.arange(num_clips), batch)]

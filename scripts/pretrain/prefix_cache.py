@@ -1,7 +1,7 @@
-"""lerobot's flow-matching loss when the VLM is frozen: look at every clip once, then train the action expert alone.
+"""lerobot's flow-matching loss for a frozen VLM: encodes every frame once, then evaluates the action expert alone.
 
-`SmolVLAPolicy.forward` runs the frozen VLM anew in each epoch. Its keys and values never change, so they are kept
-(in half precision) and the expert denoises from them, as it does at inference: the same loss for a fifth of the work.
+`SmolVLAPolicy.forward` runs the frozen VLM again in each epoch. Its keys and values never change, so they are stored
+in half precision and the expert denoises from them, as it does at inference: the same loss for a fifth of the work.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from torch import Tensor
 
 
 class PrefixCache:
-    """The VLM's keys and values for some clips, and the loss of the expert on them."""
+    """The VLM's keys and values of some frames, and the loss of the expert on them."""
 
     def __init__(self, policy: Any, batches: Iterable[dict[str, Any]]) -> None:
-        """batches: preprocessed batches of one prompt length, in the order in which rows will be asked for."""
-        looks = [self._look(policy, batch) for batch in batches]
+        """batches: preprocessed batches of one prompt length, in the order of the rows."""
+        encoded = [self._encode(policy, batch) for batch in batches]
         self.keys, self.values, self.pads, self.actions, self.outside = (
-            torch.cat(parts) for parts in zip(*looks, strict=True)
+            torch.cat(parts) for parts in zip(*encoded, strict=True)
         )
 
     def loss(self, policy: Any, rows: Tensor, noise: Tensor | None = None, time: Tensor | None = None) -> Tensor:
-        """`policy.forward(batch, noise, time)[0]` for the clips in `rows` [B]."""
+        """`policy.forward(batch, noise, time)[0]` for the frames in `rows` [B]."""
         from transformers import DynamicCache
 
         model, actions = policy.model, self.actions[rows]
@@ -42,7 +42,7 @@ class PrefixCache:
 
     @staticmethod
     @torch.no_grad()
-    def _look(policy: Any, batch: dict[str, Any]) -> tuple[Tensor, ...]:
+    def _encode(policy: Any, batch: dict[str, Any]) -> tuple[Tensor, ...]:
         from lerobot.utils.constants import OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS
 
         from dsrl.policy.smolvla import look

@@ -1,4 +1,4 @@
-"""A SmolVLA of under two million parameters: lerobot's own class over a tiny SmolVLM, trained on a laptop."""
+"""Builds a SmolVLA of under two million parameters: lerobot's own class over a tiny SmolVLM."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VOCABULARY = "pick up put place the red green blue cube into box and in it a"
 
 
 def make_small_smolvla(folder: Path, cameras: tuple[str, ...], state_dim: int, action_dim: int) -> Any:
-    """A randomly initialised SmolVLAPolicy, all of it trainable; its VLM description goes to `folder`/vlm."""
+    """A randomly initialised, trainable SmolVLAPolicy; its VLM's configuration is written to `folder`/vlm."""
     from lerobot.configs import FeatureType, PolicyFeature
     from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
     from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
@@ -39,20 +39,20 @@ def make_small_smolvla(folder: Path, cameras: tuple[str, ...], state_dim: int, a
 
 
 def state_token_values(policy: Any, images: list[Tensor], tokens: Tensor, masks: Tensor, state: Tensor) -> Tensor:
-    """What the action expert reads of the state token in the last VLM layer [B, hidden]: its cached values.
+    """The cached values of the state token in the last VLM layer [B, hidden], which the action expert reads.
 
     images: per camera float [B, 3, H, W] in [-1, 1]; tokens, masks [B, L]; state [B, S].
     """
     from dsrl.policy.smolvla import look
 
-    everyone = tokens.new_ones(len(tokens)).bool()
-    prefix = look(policy.model, images, [everyone] * len(images), tokens, masks, state)
+    present = tokens.new_ones(len(tokens)).bool()
+    prefix = look(policy.model, images, [present] * len(images), tokens, masks, state)
     values: Tensor = prefix.cache.layers[-1].values[:, :, prefix.state_token]
     return values.flatten(1)
 
 
 class PointingHead(nn.Module):
-    """Reads table coordinates out of the state token: the named cube and, as a second lesson, all of them."""
+    """Predicts table coordinates from the state token: of the named cube and, as an auxiliary target, of all cubes."""
 
     def __init__(self, hidden: int, num_cubes: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Comparing runs: who belongs together, numbers that a hand can check, and nothing counted that should not be."""
+"""Comparing runs: grouping into methods, statistics checked by hand, and which runs count."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _compare(folder: Path) -> Comparison:
     return group(gather([str(folder)]))
 
 
-def test_methods_are_what_differs_besides_the_seed(tmp_path: Path) -> None:
+def test_runs_that_differ_besides_the_seed_are_different_methods(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_run(tmp_path / f"a{seed}", seed=seed, options={"alpha": 0.1})
         write_run(tmp_path / f"b{seed}", seed=seed)
@@ -31,7 +31,7 @@ def test_methods_are_what_differs_besides_the_seed(tmp_path: Path) -> None:
     assert all(len(method.runs["simple_pick"]) == 2 for method in methods.values())
 
 
-def test_a_method_that_was_typed_is_one_word_with_what_varies_within_it(tmp_path: Path) -> None:
+def test_a_typed_method_is_one_word_with_the_keys_that_vary_within_it(tmp_path: Path) -> None:
     write_run(tmp_path / "0", method="na", sac="dsrl_na", options={"alpha": 0.1, "num_noises": 4})
     write_run(tmp_path / "1", method="best_of_n", sac="dsrl_na", options={"alpha": 0.1, "num_noises": 8})
     write_run(tmp_path / "2", method="best_of_n", sac="dsrl_na", options={"alpha": 0.2, "num_noises": 8})
@@ -39,7 +39,7 @@ def test_a_method_that_was_typed_is_one_word_with_what_varies_within_it(tmp_path
     assert names == {"na", "best_of_n sac.alpha=0.1", "best_of_n sac.alpha=0.2"}
 
 
-def test_validations_on_the_way_count_up_to_the_quarters_of_the_longest_run(tmp_path: Path) -> None:
+def test_validations_during_training_are_read_at_quarters_of_the_longest_run(tmp_path: Path) -> None:
     write_run(tmp_path / "0", seed=0, curve=[0.1, 0.3, 0.5, 0.7])
     write_run(tmp_path / "1", seed=1, curve=[0.3, 0.5])
     write_run(tmp_path / "2", sac="dsrl_na", curve=[])
@@ -55,7 +55,7 @@ def test_validations_on_the_way_count_up_to_the_quarters_of_the_longest_run(tmp_
     assert time.head[1:] == ("1.0 min", "2.0 min", "3.0 min", "4.0 min")
 
 
-def test_tasks_are_strata_and_no_methods(tmp_path: Path) -> None:
+def test_runs_of_two_tasks_are_strata_of_one_method(tmp_path: Path) -> None:
     for seed in (0, 1):
         for task in ("simple_pick", "pick_place"):
             write_run(tmp_path / f"{task}{seed}", task=task, seed=seed)
@@ -64,7 +64,7 @@ def test_tasks_are_strata_and_no_methods(tmp_path: Path) -> None:
     assert comparison.tasks == ("pick_place", "simple_pick")
 
 
-def test_failed_unfinished_and_superseded_runs_are_named_and_not_counted(tmp_path: Path) -> None:
+def test_failed_unfinished_superseded_and_damaged_runs_are_named_and_not_counted(tmp_path: Path) -> None:
     write_run(tmp_path / "0", seed=0, success=0.9)
     failed = write_run(tmp_path / "1", seed=1, finished=False)
     (failed / "failure.txt").write_text("FloatingPointError: reward of world [3] is not finite\n\nTraceback …")
@@ -78,9 +78,9 @@ def test_failed_unfinished_and_superseded_runs_are_named_and_not_counted(tmp_pat
     assert list(states) == ["0", "1", "2", "3", "10"]
     assert states["0"] == ("finished", "")
     assert states["1"] == ("failed", "FloatingPointError: reward of world [3] is not finite")
-    assert states["2"] == ("unfinished", "200 decisions taken, last figures 0 min ago")
+    assert states["2"] == ("unfinished", "200 decisions taken, last metrics 0 min ago")
     assert states["3"] == ("superseded", f"same method, task and seed as the later {tmp_path / '0'}")
-    assert states["10"][0] == "failed"
+    assert states["10"][0] == "damaged"
     assert "summary.json is damaged" in states["10"][1]
     assert comparison.methods[0].scores("success_rate") == {"simple_pick": [0.9]}
     missing = tables.missing(comparison)
@@ -88,7 +88,7 @@ def test_failed_unfinished_and_superseded_runs_are_named_and_not_counted(tmp_pat
     assert [row[0] for row in missing.rows] == [str(tmp_path / name) for name in ("1", "2", "3", "10")]
 
 
-def test_a_killed_runs_half_written_line_is_no_damage(tmp_path: Path) -> None:
+def test_the_half_written_last_line_of_a_killed_run_is_ignored(tmp_path: Path) -> None:
     run = write_run(tmp_path / "0", curve=[0.1, 0.2], finished=False)
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"env_st')
@@ -96,7 +96,7 @@ def test_a_killed_runs_half_written_line_is_no_damage(tmp_path: Path) -> None:
     assert read(run).state == "unfinished"
 
 
-def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path) -> None:
+def test_runs_that_cannot_be_compared_end_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"error: .*nowhere matches no folder of a run"):
         compare.main([str(tmp_path / "nowhere")])
     write_run(tmp_path / "0", finished=False)
@@ -104,7 +104,7 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path: Path) -> None:
         compare.main([str(tmp_path)])
     write_run(tmp_path / "1", seed=1)
     write_run(tmp_path / "2", seed=2, success=None)
-    with pytest.raises(SystemExit, match="knows no success but 1 other runs do"):
+    with pytest.raises(SystemExit, match="has no success rate but 1 other runs have"):
         compare.main([str(tmp_path)])
 
 
@@ -114,7 +114,7 @@ def test_the_iqm_is_the_mean_of_the_middle_half() -> None:
     assert statistics.iqm(scores).value == statistics.middle(scores) == 3.5
 
 
-def test_the_mean_weighs_tasks_alike_whatever_their_number_of_seeds() -> None:
+def test_the_mean_weighs_tasks_equally_for_any_number_of_seeds() -> None:
     assert statistics.mean({"pick": [0.0, 0.2, 0.4, 0.6], "place": [0.8, 1.0]}).value == pytest.approx(0.6)
 
 
@@ -157,14 +157,16 @@ def test_the_p_value_is_that_of_all_orderings() -> None:
     assert found.p_value["pick"] == pytest.approx(2 / math.comb(6, 3))  # the two extreme ones of 20 orderings
 
 
-def test_curves_meet_where_all_runs_have_been() -> None:
+def test_curves_are_averaged_over_the_range_of_all_runs() -> None:
     xs, estimates = statistics.curve([[0, 10, 20], [5, 15]], [[0.0, 1.0, 0.0], [0.5, 0.9]])
     assert xs.tolist() == [5.0, 10.0, 15.0]
     # the first run passes 0.5, 1.0, 0.5 there; the second 0.5, 0.7, 0.9
     np.testing.assert_allclose([one.value for one in estimates], [0.5, 0.85, 0.7])
 
 
-def test_the_whole_command_writes_the_numbers_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_the_same_numbers_into_every_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for seed, (good, bad) in enumerate([(0.8, 0.4), (0.9, 0.5), (1.0, 0.6), (0.9, 0.5)]):
         write_run(tmp_path / f"{2 * seed}", seed=seed, options={"alpha": 0.1}, success=good, curve=[0.5, good])
         write_run(tmp_path / f"{2 * seed + 1}", seed=seed, success=bad, curve=[0.5, bad], film=seed == 0)

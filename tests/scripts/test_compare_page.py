@@ -1,4 +1,4 @@
-"""The report in a real browser: no error on its console, nothing asked of the network."""
+"""The report in a real browser: no console error and no network request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scripts.compare import __main__ as compare
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 
 
-def test_the_visit_sees_console_errors_and_requests(tmp_path: Path) -> None:
+def test_a_visit_records_console_errors_and_requests(tmp_path: Path) -> None:
     page = tmp_path / "bad.html"
     page.write_text("<!doctype html><img src='http://example.com/x.png'><script>nope()</script>")
     visited = visit(page, tmp_path / "profile")
@@ -21,7 +21,7 @@ def test_the_visit_sees_console_errors_and_requests(tmp_path: Path) -> None:
     assert "http://example.com/x.png" in visited.requests
 
 
-@pytest.mark.parametrize("embed", [True, False], ids=["films inside", "films linked"])
+@pytest.mark.parametrize("embed", [True, False], ids=["videos embedded", "videos linked"])
 def test_the_report_opens_without_console_error_or_request(
     embed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,8 +14,10 @@ from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.policy.identity import IdentityPolicy
 from dsrl.run.errors import UserError
 from dsrl.task.gym import GymTask
-from scripts.medium_agent import Agent, train_agent
-from scripts.medium_base import FIRST_ROLLOUT_SEED, main, play
+from scripts.medium_base.__main__ import main
+from scripts.medium_base.agent import Agent, train_agent
+from scripts.medium_base.rollouts import FIRST_SEED, play
+from scripts.medium_base.stages import _clear
 from scripts.parts import build_parts
 
 
@@ -25,12 +27,12 @@ def hopper(num_envs: int) -> NoiseActionEnv:
     return NoiseActionEnv(task, policy, FullNoise(policy.noise_shape, 1.0, None), 1)
 
 
-def test_rollouts_are_whole_episodes_that_the_same_worlds_repeat() -> None:
+def test_rollouts_are_complete_episodes_that_repeat_in_the_same_worlds() -> None:
     torch.manual_seed(0)
     episodes = list(play(hopper(3), Agent(11, 3), frames=100, seed=0))
     assert sum(len(one.rewards) for one in episodes) >= 100
     task = GymTask("Hopper-v5", 1, None)
-    task.reset(torch.tensor([0]), [FIRST_ROLLOUT_SEED + 1])
+    task.reset(torch.tensor([0]), [FIRST_SEED + 1])
     first = task.observe().state[0].numpy()
     (episode,) = [one for one in episodes if np.array_equal(one.states[0], first)]
     for t, (action, reward) in enumerate(zip(episode.actions, episode.rewards, strict=True)):
@@ -40,14 +42,12 @@ def test_rollouts_are_whole_episodes_that_the_same_worlds_repeat() -> None:
     assert step.terminated.item()
 
 
-def test_an_agent_that_does_not_get_there_is_one_sentence() -> None:
-    with pytest.raises(ValueError, match=r"the agent earns \d+ after 256 steps; lower --target 1000000 or raise"):
+def test_an_agent_below_its_target_is_one_sentence() -> None:
+    with pytest.raises(ValueError, match=r"return is \d+ after 256 steps; lower --target 1000000 or raise"):
         train_agent(hopper(2), target=1e6, max_steps=1, seed=0, report=lambda line: None)
 
 
-def test_from_nothing_to_a_measured_base_policy_and_not_twice(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_base_policy_is_made_from_nothing_and_not_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--task=hopper", "--target=1", "--frames=400", "--clone-steps=5", "--hidden=16", "--episodes=2"]
     main([*arguments, f"--out={tmp_path}"])
     frames = json.loads((tmp_path / "dataset.json").read_text())
@@ -66,16 +66,16 @@ def test_from_nothing_to_a_measured_base_policy_and_not_twice(
 
     capsys.readouterr()
     main([*arguments, f"--out={tmp_path}"])
-    said = capsys.readouterr().out.splitlines()
-    assert said == [f"{part}: there already" for part in ("agent", "dataset", "policy", "base")]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [f"{part}: exists already" for part in ("agent", "dataset", "policy", "base")]
 
 
 def test_a_task_without_a_bundled_base_names_the_script_that_makes_one() -> None:
-    with pytest.raises(UserError, match=r"policy\.path=walker2d/diffusion_mlp is not .*scripts/medium_base\.py"):
+    with pytest.raises(UserError, match=r"policy\.path=walker2d/diffusion_mlp is not .*scripts.medium_base"):
         build_parts(["task=walker2d"])
 
 
-def test_hopper_brings_a_base_policy_that_fits_it() -> None:
+def test_the_bundled_base_policy_fits_hopper() -> None:
     parts = build_parts(["experiment=hopper_official"])
     parts.env.reset()
     noise = np.zeros((len(parts.env), parts.noise.dim), np.float32)
@@ -83,3 +83,12 @@ def test_hopper_brings_a_base_policy_that_fits_it() -> None:
     assert [one["env_steps"] for one in info] == [4] * 4
     assert not terminated.any()
     assert (reward > 0).all()
+
+
+@pytest.mark.parametrize("name", ["dataset", "dataset.partial"])
+def test_a_folder_of_the_user_in_the_place_of_the_dataset_is_not_deleted(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.txt").write_text("words")
+    with pytest.raises(FileExistsError, match="delete it or name another --out"):
+        _clear(tmp_path / "dataset.partial", tmp_path / "dataset")
+    assert (tmp_path / name / "thesis.txt").is_file()

@@ -1,4 +1,4 @@
-"""CSV files as the published code leaves them, read and drawn beside our runs."""
+"""CSV files of the published code, read and drawn beside our runs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from dsrl.policy.diffusion_mlp import DiffusionMLP
 from scripts.official import __main__ as run_official
 from scripts.official.compare import main, table
 from scripts.official.csv_files import Columns, Curve, read_curves
+from scripts.official.published import ChunkWorld
 
 
-def test_wandb_history_gives_the_evaluations_and_leaves_out_the_rows_between_them(tmp_path: Path) -> None:
+def test_the_evaluations_of_a_wandb_history_are_read_without_the_rows_between_them(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
     path.write_text(
         "_step,train/timesteps,train/ep_rew_mean,eval/timesteps,eval/reward\n"
@@ -55,7 +56,7 @@ def test_a_file_without_a_curve_is_one_sentence_that_names_its_columns(tmp_path:
         read_curves(path, chunk=4)
 
 
-def test_the_table_reads_curves_between_their_points_and_nothing_beyond_them() -> None:
+def test_the_table_interpolates_curves_and_never_extrapolates() -> None:
     curves = {"ours": [Curve((0.0, 100.0), (0.0, 10.0)), Curve((0.0, 200.0), (10.0, 10.0))], "theirs": []}
     assert table(curves, [50.0, 150.0, 300.0]) == [
         "| control steps | ours (2) | theirs (0) |",
@@ -97,13 +98,13 @@ def test_a_pattern_without_files_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_without_the_published_code_its_run_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"error: --fork .*nowhere does not give the published DSRL .*ajwagen/stable-"):
-        run_official.main(["--fork", str(tmp_path / "nowhere"), "--out", str(tmp_path / "curve.csv")])
+    with pytest.raises(SystemExit, match=r"error: --fork .* does not contain the published DSRL .*ajwagen/stable-"):
+        run_official.main(["--fork", str(tmp_path), "--out", str(tmp_path / "curve.csv")])
 
 
 def test_a_world_of_the_published_code_plays_every_chunk_to_its_end_and_counts_the_clock_as_an_end() -> None:
     policy = DiffusionMLP("hopper/diffusion_mlp", "cpu")
-    world = run_official.ChunkWorld("Hopper-v5", policy, max_steps=8)
+    world = ChunkWorld("Hopper-v5", policy, max_steps=8)
     alone = gymnasium.make("Hopper-v5")
     seen, _ = world.reset(seed=3)
     state, _ = alone.reset(seed=3)
@@ -116,3 +117,17 @@ def test_a_world_of_the_published_code_plays_every_chunk_to_its_end_and_counts_t
     expected = policy.encode(Observation(torch.tensor(played[-1][0], dtype=torch.float32)[None], {}, ("",)))
     assert after == pytest.approx(expected.features[0].numpy())
     assert seen == pytest.approx(policy.encode(Observation(torch.tensor(state)[None].float(), {}, ("",))).features[0])
+
+
+@pytest.mark.parametrize("content", ["", "\x00", "a,b", "eval/timesteps,eval/reward\nx,y\n", '{"results": 1}'])
+def test_a_file_without_numbers_is_one_sentence(content: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text(content)
+    with pytest.raises(SystemExit, match=r"^error: .*bad\.csv (has no numbers|is no readable CSV)"):
+        main(["--official", str(tmp_path / "bad.csv"), "--out", str(tmp_path / "curve.png")])
+
+
+def test_a_damaged_base_json_is_one_sentence(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "0", curve=[1.0, 2.0])
+    (run / "base.json").write_text('{"results": []}')
+    with pytest.raises(SystemExit, match=r"^error: .*base\.json is damaged"):
+        main(["--ours", str(tmp_path), "--out", str(tmp_path / "curve.png")])

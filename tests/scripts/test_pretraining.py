@@ -1,8 +1,7 @@
-"""From scripted demonstrations to a lerobot checkpoint that steers: the scripts that make a base policy."""
+"""Base policies from scripted demonstrations: recording, cloning, and a checkpoint that noise steers."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys.genesis_worlds import NUM_WORLDS, simple_pick
 
+from dsrl.policy.diffusion_mlp import DiffusionMLP
 from dsrl.policy.flow_mlp import FlowMLP
 from dsrl.policy.smolvla import SmolVLA
-from scripts import collect_demos
+from dsrl.training.lerobot_columns import SUCCESS
+from scripts.collect_demos.recording import CONTROL_HZ, play, write
+from scripts.collect_demos.sloppy_operator import pick, sloppiness
+from scripts.lerobot_dataset import create_dataset, open_dataset
 from scripts.pretrain import __main__ as pretrain
 from scripts.pretrain import smolvla as pretrain_smolvla
 from scripts.pretrain.cloning import choose_frames
 from scripts.pretrain.prefix_cache import PrefixCache
 from scripts.pretrain.small_smolvla import CHUNK, IMAGE_SIZE, make_small_smolvla
-from scripts.sloppy_operator import pick, sloppiness
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +30,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A LeRobotDataset of four demonstrations."""
     folder = tmp_path_factory.mktemp("demos") / "simple_pick"
     task = simple_pick()
-    writer = collect_demos.create_dataset(folder, task, "simple_pick")
-    frames = collect_demos.record(task, list(range(NUM_WORLDS)), np.random.default_rng(0), 0.0, 0.0)
+    writer = create_dataset(folder, task, CONTROL_HZ, NUM_WORLDS, SUCCESS)
+    frames = play(task, list(range(NUM_WORLDS)), np.random.default_rng(0), 0.0, 0.0)
     assert bool(frames[-1][2].all()), "an operator without sloppiness succeeds"
-    collect_demos.write(writer, frames, range(NUM_WORLDS))
+    write(writer, frames, range(NUM_WORLDS))
     writer.finalize()
     return folder
 
@@ -48,23 +50,22 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("arguments", [["--cache-prefix"], ["--train", "all"]])
-def test_demonstrations_become_a_checkpoint_that_steers(
-    dataset: Path, untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+def test_demonstrations_become_a_checkpoint_that_noise_steers(
+    dataset: Path, untrained: Path, tmp_path: Path, arguments: list[str]
 ) -> None:
     out = tmp_path / "policy"
-    command = ["pretrain", "--dataset", str(dataset), "--init", str(untrained), "--out", str(out), "--steps", "4"]
-    monkeypatch.setattr(sys, "argv", [*command, "--batch", "8", "--held-out", "1", "--evaluate-every", "2", *arguments])
-    pretrain.main()
+    command = ["--dataset", str(dataset), "--init", str(untrained), "--out", str(out), "--steps", "4"]
+    pretrain.main([*command, "--batch", "8", "--held-out", "1", "--evaluate-every", "2", *arguments])
     policy = SmolVLA(str(out), "cpu", "checkpoint")  # checks weights, statistics and steering as it loads
     policy.check_fits(simple_pick())
     assert policy.chunk_shape == (CHUNK, 4)
 
 
-def test_demonstrations_without_pictures_become_a_low_dimensional_policy(tmp_path: Path) -> None:
+def test_demonstrations_without_images_become_an_mlp_policy(tmp_path: Path) -> None:
     task = simple_pick(observation="state")
-    writer = collect_demos.create_dataset(tmp_path / "demos", task, "simple_pick")
-    frames = collect_demos.record(task, list(range(NUM_WORLDS)), np.random.default_rng(0), 0.0, 0.0)
-    collect_demos.write(writer, frames, range(NUM_WORLDS))
+    writer = create_dataset(tmp_path / "demos", task, CONTROL_HZ, NUM_WORLDS, SUCCESS)
+    frames = play(task, list(range(NUM_WORLDS)), np.random.default_rng(0), 0.0, 0.0)
+    write(writer, frames, range(NUM_WORLDS))
     writer.finalize()
     options = ["--hidden", "16", "--steps", "4", "--batch", "8", "--held-out", "0.25", "--extra-frames", "2"]
     pretrain.main(["--policy", "flow_mlp", "--dataset", str(tmp_path / "demos"), "--out", str(tmp_path), *options])
@@ -73,12 +74,11 @@ def test_demonstrations_without_pictures_become_a_low_dimensional_policy(tmp_pat
     assert policy.chunk_shape == (CHUNK, 4)
 
 
-def test_the_loss_from_kept_prefixes_is_lerobots(dataset: Path, untrained: Path) -> None:
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+def test_the_loss_from_cached_prefixes_is_that_of_lerobot(dataset: Path, untrained: Path) -> None:
     from lerobot.policies.factory import make_pre_post_processors
     from lerobot.utils.feature_utils import dataset_to_policy_features
 
-    clips = LeRobotDataset("local/demos", root=dataset, delta_timestamps={"action": [i / 10 for i in range(CHUNK)]})
+    clips = open_dataset(str(dataset), delta_timestamps={"action": [i / 10 for i in range(CHUNK)]})
     policy = pretrain_smolvla.load_policy(str(untrained), dataset_to_policy_features(clips.meta.features), "expert")
     preprocess, _ = make_pre_post_processors(policy.config, dataset_stats=clips.meta.stats)
     some = pretrain_smolvla.Clips(
@@ -86,12 +86,12 @@ def test_the_loss_from_kept_prefixes_is_lerobots(dataset: Path, untrained: Path)
     )  # 20: a chunk that is cut
     batch = preprocess(some.batch(torch.arange(3)))
     noise, time = torch.randn(3, CHUNK, 4), torch.rand(3)
-    kept = PrefixCache(policy, [batch]).loss(policy, torch.arange(3), noise, time)
+    cached = PrefixCache(policy, [batch]).loss(policy, torch.arange(3), noise, time)
     assert bool(some.tensors["action_is_pad"][1].any())
-    torch.testing.assert_close(kept, policy.forward(batch, noise, time)[0], rtol=1e-3, atol=1e-4)  # kept as halves
+    torch.testing.assert_close(cached, policy.forward(batch, noise, time)[0], rtol=1e-3, atol=1e-4)  # half precision
 
 
-def test_an_episode_gives_the_frames_of_its_decisions_and_some_others() -> None:
+def test_the_frames_of_decisions_and_some_others_are_chosen_per_episode() -> None:
     lengths, starts = np.array([24, 20]), np.array([0, 24])
     first, second = choose_frames(lengths, starts, CHUNK, 3, np.random.default_rng(0))
     assert set(first[:3]) == {0, 8, 16}
@@ -115,3 +115,53 @@ def test_a_phase_of_the_script_is_a_chunk_of_the_policy() -> None:
     assert targets[0, CHUNK - 1] == pytest.approx([0.5, 0.1, 0.14, 0.08])  # above the cube, open
     assert targets[0, 2 * CHUNK - 1] == pytest.approx([0.5, 0.1, 0.02, 0.0])  # round it, shut
     assert simple_pick().image_size == IMAGE_SIZE
+
+
+class OneDimensional:
+    """A task of one number of state and one of action, for the columns of its dataset."""
+
+    num_envs, state_dim, action_dim, max_steps, has_success = 1, 1, 1, 12, False
+
+    def __init__(self, cameras: tuple[str, ...]) -> None:
+        self.cameras = dict.fromkeys(cameras, (3, IMAGE_SIZE, IMAGE_SIZE))
+
+
+def _one_dimensional(folder: Path, cameras: tuple[str, ...]) -> Path:
+    """A dataset of four episodes of twelve frames."""
+    generator = np.random.default_rng(0)
+    writer = create_dataset(folder, OneDimensional(cameras), CONTROL_HZ, 4)
+    for _ in range(4):
+        for _ in range(12):
+            images = {f"observation.images.{name}": _noise_image(generator) for name in cameras}
+            numbers = {key: generator.normal(size=1).astype(np.float32) for key in ("observation.state", "action")}
+            writer.add_frame({**images, **numbers, "task": "pick the red cube"})
+        writer.save_episode()
+    writer.finalize()
+    return folder
+
+
+def _noise_image(generator: np.random.Generator) -> np.ndarray:
+    return generator.integers(0, 255, (IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["flow_mlp", "diffusion_mlp"])
+def test_an_mlp_learns_one_dimensional_states_and_actions(kind: str, tmp_path: Path) -> None:
+    demos = _one_dimensional(tmp_path / "demos", ())
+    options = ["--hidden", "16", "--steps", "4", "--batch", "8", "--held-out", "0.25", "--num-steps", "2"]
+    pretrain.main(["--policy", kind, "--dataset", str(demos), "--out", str(tmp_path / "policy"), *options])
+    policy = {"flow_mlp": FlowMLP, "diffusion_mlp": DiffusionMLP}[kind](str(tmp_path / "policy"), "cpu")
+    assert policy.chunk_shape == (CHUNK, 1)
+
+
+def test_a_smolvla_learns_one_dimensional_states_and_actions(untrained: Path, tmp_path: Path) -> None:
+    demos = _one_dimensional(tmp_path / "demos", ("front", "wrist"))
+    command = ["--dataset", str(demos), "--init", str(untrained), "--out", str(tmp_path / "policy"), "--steps", "2"]
+    pretrain.main([*command, "--batch", "4", "--held-out", "1", "--cache-prefix"])
+    assert SmolVLA(str(tmp_path / "policy"), "cpu", "checkpoint").chunk_shape == (CHUNK, 1)
+
+
+def test_recording_and_reading_a_dataset_warns_of_no_missing_ffmpeg(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_dataset(str(_one_dimensional(tmp_path / "demos", ())))
+    assert caplog.text == ""

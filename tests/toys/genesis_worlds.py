@@ -11,7 +11,7 @@ from dsrl.interfaces import Step
 from dsrl.task._tabletop import Tabletop
 from dsrl.task.pick_place import PickPlace
 from dsrl.task.simple_pick import SimplePick
-from scripts.sloppy_operator import pick, pick_and_place
+from scripts.collect_demos.sloppy_operator import pick, pick_and_place
 
 NUM_WORLDS = 4
 

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: final scores with their intervals, and learning curves over steps and over time."""
+"""Plots a comparison: final scores with their intervals, and learning curves over steps and over time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STYLE = {
 
 
 def _styled[**P, R](draw: Callable[P, R]) -> Callable[P, R]:
-    """Axes take their style when they are made."""
+    """Apply STYLE while the axes are made."""
 
     @wraps(draw)
     def drawn(*arguments: P.args, **options: P.kwargs) -> R:
@@ -39,8 +39,8 @@ def _styled[**P, R](draw: Callable[P, R]) -> Callable[P, R]:
 
 
 @_styled
-def scores_figure(comparison: Comparison) -> Any:
-    """One line per method: IQM, its interval, every seed as a dot, the base policy as a tick."""
+def plot_scores(comparison: Comparison) -> Any:
+    """A figure with one line per method: IQM, its interval, every seed as a dot, the base policy as a tick."""
     methods = sorted(comparison.methods, key=lambda method: middle(method.scores(comparison.measure)))
     figure = _figure(8.0, 1.1 + 0.55 * len(methods))
     axes = figure.add_subplot(xlabel=f"{LABELS[comparison.measure]} on the test worlds")
@@ -55,7 +55,7 @@ def scores_figure(comparison: Comparison) -> Any:
         base = method.base(comparison.measure)
         if base is not None:
             axes.plot([base], [height], "|", color="black", markersize=18, markeredgewidth=1.5)
-    axes.set_yticks(range(len(methods)), [method.name for method in methods])
+    axes.set_yticks(range(len(methods)), [_literal(method.name) for method in methods])
     axes.set_ylim(-0.6, len(methods) - 0.4)
     axes.grid(visible=False, axis="y")
     if comparison.measure == "success_rate":
@@ -64,8 +64,8 @@ def scores_figure(comparison: Comparison) -> Any:
 
 
 @_styled
-def curves_figure(comparison: Comparison) -> Any | None:
-    """A row per task: validation score over environment steps and over wall time; None without any validation."""
+def plot_curves(comparison: Comparison) -> Any | None:
+    """A figure with a row per task: validation score over environment steps and over time; None without validations."""
     tasks = [task for task in comparison.tasks if _drawable(comparison, task)]
     if not tasks:
         return None
@@ -74,8 +74,8 @@ def curves_figure(comparison: Comparison) -> Any | None:
     for row, task in zip(grid, tasks, strict=True):
         _curves(row[0], comparison, task, "env_steps")
         _curves(row[1], comparison, task, "wall_time_s")
-        row[0].set(title=task, xlabel="environment steps", ylabel=LABELS[comparison.measure])
-        row[1].set(title=f"{task}, the same over time", xlabel="minutes of training")
+        row[0].set(title=_literal(task), xlabel="environment steps", ylabel=LABELS[comparison.measure])
+        row[1].set(title=f"{_literal(task)}, over time", xlabel="minutes of training")
         if comparison.measure == "success_rate":
             row[0].set_ylim(-0.02, 1.02)
     handles, labels = grid[0][0].get_legend_handles_labels()
@@ -84,7 +84,7 @@ def curves_figure(comparison: Comparison) -> Any | None:
 
 
 def svg(figure: Any, name: str) -> str:
-    """The figure as an `<svg>` element; `name` keeps the ids of several in one page apart."""
+    """The figure as an `<svg>` element; `name` makes its ids unique in a page."""
     import matplotlib
 
     text = io.StringIO()
@@ -95,12 +95,12 @@ def svg(figure: Any, name: str) -> str:
 
 
 def png(comparison: Comparison, path: Path) -> None:
-    """All figures below each other in one file."""
+    """Write all figures into one file, below each other."""
     import numpy as np
     from PIL import Image
 
     pictures = []
-    for figure in (scores_figure(comparison), curves_figure(comparison)):
+    for figure in (plot_scores(comparison), plot_curves(comparison)):
         if figure is not None:
             buffer = io.BytesIO()
             figure.savefig(buffer, format="png", dpi=120, facecolor="white")
@@ -108,6 +108,11 @@ def png(comparison: Comparison, path: Path) -> None:
     width = max(picture.shape[1] for picture in pictures)
     wide = [np.pad(one, ((0, 0), (0, width - one.shape[1]), (0, 0)), constant_values=255) for one in pictures]
     Image.fromarray(np.concatenate(wide)).save(path)
+
+
+def _literal(text: str) -> str:
+    """The text for matplotlib, which would read $…$ as a formula."""
+    return text.replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> Any:
@@ -132,12 +137,19 @@ def _curves(axes: Any, comparison: Comparison, task: str, over: Literal["env_ste
             )
             axes.fill_between(grid, lows, highs, color=colour, alpha=0.15, linewidth=0)
         marker = "o" if len(grid) < 20 else ""
-        axes.plot(grid, [one.value for one in estimates], color=colour, linewidth=2, marker=marker, label=method.name)
+        axes.plot(
+            grid,
+            [one.value for one in estimates],
+            color=colour,
+            linewidth=2,
+            marker=marker,
+            label=_literal(method.name),
+        )
 
 
 def _xy(run: Run, over: str, measure: str) -> tuple[Sequence[float], Sequence[float]]:
-    known = [(point_at(point, over), score(point, measure)) for point in run.curve]
-    pairs = [(x, y) for x, y in known if x is not None and y is not None]
+    points = [(point_at(point, over), score(point, measure)) for point in run.curve]
+    pairs = [(x, y) for x, y in points if x is not None and y is not None]
     return [x for x, _ in pairs], [y for _, y in pairs]
 
 

@@ -1,7 +1,7 @@
-"""A PPO agent for gymnasium tasks, trained until its own, stochastic play earns a given return.
+"""Trains a PPO agent for a gymnasium task until the mean return of its stochastic policy reaches a target.
 
-tianshou's PPO and collector do the work, on 16 worlds whose action is given in [-1, 1]. Not made for the best agent:
-for one that is quickly made, stops half-way, and is then cloned by a policy worth steering (`scripts.medium_base`).
+Uses tianshou's PPO and collector, on worlds whose action is scaled to [-1, 1]. The aim is a medium agent in little
+time, not the best one: a policy that clones it leaves room for steering.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from dsrl.training.trainer import make_buffer
 
 ROUND = 128  # steps in every world between two updates
 EPOCHS, BATCH = 10, 64
-JUDGED = 50  # latest episodes whose mean return is the agent's
+LATEST = 50  # episodes over which the agent's return is averaged
 
 
 class Agent(nn.Module):
-    """Mean and deviation of a Gaussian over actions [-1, 1]^A, from states that it standardises itself."""
+    """A Gaussian over actions in [-1, 1]^A; standardises its states by running statistics."""
 
     mean: Tensor
     std: Tensor
@@ -45,24 +45,24 @@ class Agent(nn.Module):
         self.log_std = nn.Parameter(torch.full((actions,), -0.5))
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[tuple[Tensor, Tensor], Any]:
-        """Mean [B, A] and deviation [B, A] for states [B, S], as tianshou asks for them."""
+        """Mean [B, A] and standard deviation [B, A] for states [B, S], in tianshou's signature."""
         mean = self.actor(self.standardise(obs))
         return (mean, self.log_std.exp().expand_as(mean)), state
 
     def standardise(self, obs: Any) -> Tensor:
-        """States [B, S] as the networks take them."""
+        """Standardised states [B, S], clipped to ±10."""
         states = torch.as_tensor(obs, dtype=torch.float32)
         return ((states - self.mean) / self.std).clamp(-10.0, 10.0)
 
     @torch.no_grad()
     def act(self, states: NDArray[np.float32], generator: torch.Generator) -> Tensor:
-        """Actions [n, A], drawn and clipped to [-1, 1]."""
+        """Drawn actions [n, A], clipped to [-1, 1]."""
         (mean, std), _ = self(states)
         return torch.normal(mean, std, generator=generator).clamp(-1.0, 1.0)
 
 
 class _Critic(nn.Module):
-    """The value [B, 1] of states [B, S]; standardises them like the actor."""
+    """The value [B, 1] of states [B, S], standardised like the actor's."""
 
     def __init__(self, agent: Agent, states: int) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class _Critic(nn.Module):
 class _Policy(ProbabilisticActorPolicy):  # type: ignore[misc]  # tianshou is not followed
     @staticmethod
     def _compile() -> None:
-        """Leaves out tianshou's eager numba compilation: what is used compiles when first called."""
+        """Skip tianshou's eager numba compilation: functions compile at their first call."""
 
 
 def train_agent(
@@ -85,7 +85,7 @@ def train_agent(
 ) -> tuple[Agent, float, int]:
     """Train in `env`, whose action must be that of the task, until the mean return of 50 episodes reaches `target`.
 
-    Returns the agent, that mean and the steps taken. Raises ValueError where `max_steps` do not suffice.
+    Returns the agent, that mean and the number of steps. Raises ValueError if it is not reached in `max_steps`.
     """
     torch.manual_seed(seed)
     np.random.seed(seed)  # tianshou shuffles its batches with it
@@ -95,7 +95,7 @@ def train_agent(
     buffer = make_buffer(ROUND * len(env), len(env), seed)
     collector = Collector(algorithm.policy, env, buffer)
     collector.reset_env()
-    moments, returns, steps, started = RunningMeanStd(), deque[float](maxlen=JUDGED), 0, time.perf_counter()
+    moments, returns, steps, started = RunningMeanStd(), deque[float](maxlen=LATEST), 0, time.perf_counter()
     while steps < max_steps:
         with policy_within_training_step(algorithm.policy):
             played: Any = collector.collect(n_step=ROUND * len(env))
@@ -106,9 +106,11 @@ def train_agent(
         returns.extend(played.returns.tolist())
         score = float(np.mean(returns)) if returns else float("nan")
         report(f"{steps} steps  return {score:.0f}  {time.perf_counter() - started:.0f} s")
-        if len(returns) == JUDGED and score >= target:
+        if len(returns) == LATEST and score >= target:
             return agent, score, steps
-    raise ValueError(f"the agent earns {score:.0f} after {steps} steps; lower --target {target:.0f} or raise --steps")
+    raise ValueError(
+        f"the agent's mean return is {score:.0f} after {steps} steps; lower --target {target:.0f} or raise --steps"
+    )
 
 
 def _ppo(env: NoiseActionEnv, agent: Agent) -> Any:
@@ -132,7 +134,7 @@ def _ppo(env: NoiseActionEnv, agent: Agent) -> Any:
 
 
 def _standardise_by(agent: Agent, moments: RunningMeanStd, buffer: Any) -> None:
-    """Mean and deviation of all states so far."""
+    """Set the agent's mean and standard deviation to those of all states so far."""
     moments.update(np.asarray(buffer.sample(0)[0].obs, dtype=np.float64))
     agent.mean.copy_(torch.as_tensor(moments.mean, dtype=torch.float32))
     agent.std.copy_(torch.as_tensor(np.sqrt(moments.var) + 1e-6, dtype=torch.float32))

@@ -1,0 +1,51 @@
+"""Creates and opens LeRobotDatasets, without lerobot's progress bars and without its search for FFmpeg."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dsrl.interfaces import Task
+from dsrl.training.lerobot_columns import columns_of, dataset_named
+
+DECODER = "pyav"  # has FFmpeg inside; lerobot's default needs an installed one and prints 100 lines without it
+
+
+def create_dataset(out: Path, task: Task, hz: int, episodes: int, *flags: str, reward: bool = False) -> Any:
+    """An empty LeRobotDataset in `out` for the observations and actions of `task`, `hz` frames a second.
+
+    `flags` are its boolean columns; `reward` adds next.reward. It is one part for up to `episodes` episodes: lerobot
+    gives the statistics of flags another type in a part whose episodes all have a single frame.
+    """
+    from datasets import disable_progress_bars
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    disable_progress_bars()  # one per episode
+    return LeRobotDataset.create(
+        f"local/{out.name}",
+        hz,
+        columns_of(task, *flags, reward=reward),
+        root=out,
+        use_videos=False,
+        image_writer_threads=2 if task.cameras else 0,
+        metadata_buffer_size=episodes + 1,
+        video_backend=DECODER,
+    )
+
+
+def open_dataset(dataset: str, **options: Any) -> Any:
+    """The LeRobotDataset in a folder or of a hub id; `options` are lerobot's.
+
+    Raises FileNotFoundError for a `dataset` that is neither, ValueError for damaged metadata.
+    """
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    return LeRobotDataset(**dataset_named(dataset, "--dataset "), video_backend=DECODER, **options)
+
+
+def numbers(columns: Any) -> Any:
+    """A numeric column [N] or [N, D] as float32 [N, D]: lerobot stores vectors of one number as plain numbers."""
+    import numpy as np
+
+    stacked = np.stack(columns).astype(np.float32)
+    return stacked.reshape(len(stacked), -1)

@@ -1,0 +1,131 @@
+"""Command-line options: types that check their range, and a parser whose errors are one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+LARGEST_SEED = 2**31 - 1
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that prints its description as written, and an error as one sentence without the usage."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with exit code 2."""
+        self.exit(2, f"error: {self._sentence(message)}\n")
+
+    def _sentence(self, message: str) -> str:
+        unknown = re.fullmatch(r"unrecognized arguments: (\S+).*", message, re.DOTALL)
+        if unknown:
+            name, equals, value = unknown[1].partition("=")
+            if equals and f"--{name}" in self._option_string_actions:
+                return f"{unknown[1]} is no option; type --{name} {value}"
+            return f"{unknown[1]} is no option; --help lists all of them"
+        message = re.sub(r"^argument (?:-\w/)?(\S+): ", r"\1 ", message)
+        choice = re.fullmatch(r"(\S+) invalid choice: (.*?) \(choose from (.*)\)", message)
+        if choice:
+            return f"{choice[1]} {choice[2]} is unknown; choose one of {choice[3]}"
+        return message
+
+
+def whole(low: int, high: int = LARGEST_SEED) -> Callable[[str], int]:
+    """The type of whole numbers from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number; type one from {low} to {high}") from None
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"{number} is out of range; type a whole number from {low} to {high}")
+        return number
+
+    return parse
+
+
+def real(low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> Callable[[str], float]:
+    """The type of finite numbers from `low` to `high`; an open end is excluded."""
+    bounds = f"{'above' if open_low else 'from'} {low:g} {'and below' if open_high else 'to'} {high:g}"
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number; type one {bounds}") from None
+        inside = low <= number <= high and not (open_low and number == low) and not (open_high and number == high)
+        if not (math.isfinite(number) and inside):
+            raise argparse.ArgumentTypeError(f"{text} is out of range; type a number {bounds}")
+        return number
+
+    return parse
+
+
+count = whole(1)
+"""At least one."""
+seed = whole(0)
+rate = real(0.0, 1.0, open_low=True)
+"""A learning rate."""
+finite = real(-1e12, 1e12)
+
+
+def new_folder(text: str) -> Path:
+    """The type of a folder that does not exist yet."""
+    path = Path(text)
+    if path.exists() or path.is_symlink():
+        raise argparse.ArgumentTypeError(f"{text} exists already; name a new folder or delete it")
+    return _below_folders(path)
+
+
+def out_folder(text: str) -> Path:
+    """The type of a folder to write into, which may exist."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a file; name a folder")
+    return _below_folders(path)
+
+
+def out_file(text: str) -> Path:
+    """The type of a file to write, in a folder that exists."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} lies in no existing folder; make {path.parent} first")
+    return path
+
+
+def folder(text: str) -> Path:
+    """The type of a folder that exists."""
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no folder; type the path of an existing one")
+    return path
+
+
+def _below_folders(path: Path) -> Path:
+    """The same path. Raises ArgumentTypeError where a file stands in its way."""
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} cannot be made because {above} is a file; name another folder")
+    return path
+
+
+@contextmanager
+def one_sentence(*errors: type[Exception]) -> Iterator[None]:
+    """End the program with one sentence and exit code 1 on a UserError or one of `errors`."""
+    from dsrl.run.errors import UserError
+
+    caught: tuple[type[Exception], ...] = (UserError, *errors)
+    try:
+        yield
+    except caught as error:
+        raise SystemExit(f"error: {' '.join(str(error).split())}") from None

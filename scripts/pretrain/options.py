@@ -1,0 +1,58 @@
+"""The command-line options of pre-training, apart from --policy."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from scripts.options import Parser, count, out_folder, rate, real, seed, whole
+
+
+def smolvla_options(description: str | None, arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of --policy smolvla."""
+    parser = _parser("smolvla", description, steps=6000, batch=64)
+    parser.add_argument("--init", required=True, help="folder or hub id of the SmolVLA to start from")
+    parser.add_argument("--train", choices=["expert", "all"], default="expert",
+                        help="expert (default) freezes the VLM, all trains it too")  # fmt: skip
+    parser.add_argument("--extra-frames", type=whole(0, 1_000_000), default=3,
+                        help="random frames per episode besides those of decisions (default 3)")  # fmt: skip
+    parser.add_argument("--held-out", type=count, default=64, help="episodes for the held-out loss (default 64)")
+    parser.add_argument("--cache-prefix", action="store_true", help="store the frozen VLM's keys and values")
+    parser.add_argument("--device", default="cpu", help="of torch, such as cuda (default cpu)")
+    options = parser.parse_args(arguments)
+    if options.cache_prefix and options.train == "all":
+        parser.error("--cache-prefix needs a frozen VLM; type --train expert")
+    return options
+
+
+def mlp_options(kind: str, description: str | None, arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of --policy flow_mlp and diffusion_mlp."""
+    parser = _parser(kind, description, steps=5000, batch=256)
+    parser.add_argument("--chunk", type=whole(1, 1024), default=8, help="actions per chunk (default 8)")
+    parser.add_argument("--hidden", type=whole(1, 8192), default=256, help="width of the network (default 256)")
+    parser.add_argument("--depth", type=whole(1, 64), default=3, help="residual layers (default 3)")
+    parser.add_argument("--num-steps", type=whole(1, 1000), default=5,
+                        help="denoising steps where policy.num_steps is not given (default 5)")  # fmt: skip
+    if kind == "diffusion_mlp":
+        parser.add_argument("--train-steps", type=whole(1, 10_000), default=20, help="noise levels (default 20)")
+    parser.add_argument("--extra-frames", type=whole(0, 1_000_000),
+                        help="random frames per episode besides those of decisions (default all)")  # fmt: skip
+    parser.add_argument("--held-out", type=real(0.0, 1.0, open_low=True, open_high=True), default=0.05,
+                        help="share of the episodes for the held-out loss (default 0.05)")  # fmt: skip
+    options = parser.parse_args(arguments)
+    if kind == "diffusion_mlp" and options.num_steps > options.train_steps:
+        parser.error(f"--num-steps {options.num_steps} exceeds --train-steps {options.train_steps}; lower it")
+    return options
+
+
+def _parser(kind: str, description: str | None, *, steps: int, batch: int) -> Parser:
+    parser = Parser(prog=f"python -m scripts.pretrain --policy {kind}", description=description)
+    parser.add_argument("--dataset", required=True, help="folder or hub id of a LeRobotDataset")
+    parser.add_argument("--out", type=out_folder, required=True, help="folder of the checkpoint")
+    parser.add_argument("--steps", type=count, default=steps, help=f"gradient steps (default {steps})")
+    parser.add_argument("--batch", type=whole(1, 1_000_000), default=batch, help=f"batch size (default {batch})")
+    parser.add_argument("--rate", type=rate, default=1e-3, help="peak learning rate (default 1e-3)")
+    parser.add_argument("--evaluate-every", type=count, default=500,
+                        help="gradient steps between held-out losses (default 500)")  # fmt: skip
+    parser.add_argument("--seed", type=seed, default=1, help="of weights and batches (default 1)")
+    return parser

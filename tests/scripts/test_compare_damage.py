@@ -1,0 +1,159 @@
+"""Run folders that are damaged or come from somebody else: left out and named, nothing executed, everything escaped."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from toys.run_folders import write_run
+
+from scripts.compare import __main__ as compare
+from scripts.compare.methods import group
+from scripts.compare.runs import gather, read
+
+BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+DEEP = "[" * 100_000
+STEERED = '{"steered": {"success_rate": 0.5, "mean_return": 0.5}'
+
+DAMAGE = [
+    (".hydra/config.yaml", "task: [1, 2"),
+    (".hydra/config.yaml", ""),
+    (".hydra/config.yaml", "{}"),
+    (".hydra/config.yaml", "- 1"),
+    (".hydra/config.yaml", "just words"),
+    (".hydra/config.yaml", "!!python/object/apply:os.system ['touch executed']"),
+    (".hydra/config.yaml", "? [1, 2]\n: 3"),
+    (".hydra/config.yaml", BOMB),
+    (".hydra/config.yaml", DEEP),
+    (".hydra/config.yaml", "a: 1\n" * 100_000),
+    (".hydra/hydra.yaml", "hydra: ["),
+    (".hydra/hydra.yaml", "hydra: 5"),
+    (".hydra/hydra.yaml", "hydra: {runtime: [1]}"),
+    (".hydra/hydra.yaml", "hydra: {runtime: {choices: words}}"),
+    (".hydra/overrides.yaml", "a: b"),
+    ("summary.json", '{"steered":'),
+    ("summary.json", "[1]"),
+    ("summary.json", "\x00\x01"),
+    ("summary.json", DEEP),
+    ("summary.json", "1" * 5000),
+    ("summary.json", '{"steered": null}'),
+    ("summary.json", '{"steered": {"success_rate": "high", "mean_return": 0.5}}'),
+    ("summary.json", '{"steered": {"success_rate": NaN, "mean_return": 0.5}}'),
+    ("summary.json", '{"steered": {"success_rate": 0.5}}'),
+    ("summary.json", STEERED + ', "base": 3}'),
+    ("summary.json", STEERED + ', "base": {"mean_return": Infinity}}'),
+    ("summary.json", STEERED + ', "paired": {}}'),
+    ("summary.json", STEERED + ', "wall_time_s": "long"}'),
+    ("metrics.jsonl", "{\n{}\n"),
+    ("metrics.jsonl", "[1]\n{}\n"),
+    ("metrics.jsonl", '{"eval/mean_return": 1}\n'),
+    ("metrics.jsonl", '{"eval/mean_return": NaN, "env_steps": 1}\n'),
+    ("metrics.jsonl", '{"eval/mean_return": 1, "env_steps": 1, "wall_time_s": "x"}\n'),
+    ("environment.json", "{"),
+    ("environment.json", "5"),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGE, ids=[f"{name} {words[:24]!r}" for name, words in DAMAGE])
+def test_a_run_with_a_damaged_file_is_left_out_and_named(name: str, content: str, tmp_path: Path) -> None:
+    write_run(tmp_path / "0", options={"alpha": 0.1})
+    write_run(tmp_path / "1", options={"alpha": 0.2})
+    damaged = write_run(tmp_path / "2", seed=1, options={"alpha": 0.1})
+    (damaged / name).write_text(content)
+    runs = gather([str(tmp_path)])
+    assert [run.state for run in runs] == ["finished", "finished", "damaged"]
+    assert f"{damaged / name} is damaged" in runs[2].reason
+    assert "\n" not in runs[2].reason
+    comparison = group(runs)
+    assert [method.name for method in comparison.methods] == ["sac.alpha=0.1", "sac.alpha=0.2"]
+    assert all(len(method.runs["simple_pick"]) == 1 for method in comparison.methods)
+
+
+@pytest.mark.parametrize("name", [".hydra/config.yaml", "summary.json", "metrics.jsonl", "environment.json"])
+def test_a_folder_in_the_place_of_a_file_is_damage(name: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "0")
+    (run / name).unlink()
+    (run / name).mkdir()
+    assert read(run).state == "damaged"
+    assert "it is no file" in read(run).reason
+
+
+def test_markup_and_control_characters_reach_every_output_as_plain_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = "[/red]</svg><script>alert(1)</script>$\\frac{$\x1b[31m"
+    write_run(tmp_path / "0", options={"alpha": evil})
+    write_run(tmp_path / "1 [bold]<i>", options={"alpha": 0.1}, curve=[0.1, 0.2])
+    failed = write_run(tmp_path / "2", seed=1, finished=False)
+    (failed / "failure.txt").write_text(f"Error: {evil}\nmore")
+    (failed / "environment.json").write_text(json.dumps({evil: evil}))
+    compare.main([str(tmp_path), "--title", evil])
+    printed, page = capsys.readouterr().out, (tmp_path / "compare" / "report.html").read_text()
+    assert "\x1b" not in printed + page
+    assert "[/red]" in printed
+    assert "<script" not in page
+    assert "<i>" not in page
+    assert "&lt;script&gt;" in page
+    assert page.count("</svg>") == 2
+
+
+def test_a_video_that_is_a_link_is_not_embedded(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "0")
+    secret = tmp_path / "secret.txt"
+    secret.write_text("private words")
+    (run / "base_vs_steered.mp4").symlink_to(secret)
+    assert read(run).video is None
+
+
+class Canary:
+    """Creates the file `executed` when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch executed",)
+
+
+def test_comparing_unpickles_nothing(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "0", curve=[0.1])
+    for name in ("1_0_result.pkl", "model.pt", "replay.npy", "summary.pkl", ".hydra/config.pickle"):
+        (run / name).write_bytes(pickle.dumps(Canary()))
+    watched = (
+        "import sys; used = []\n"
+        "sys.addaudithook(lambda event, _: used.append(event) if event == 'pickle.find_class' else None)\n"
+        "from scripts.compare.__main__ import main\n"
+        f"main([{str(tmp_path)!r}])\n"
+        "assert not used, used\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", watched], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("success", [0.5, None])
+def test_printed_lines_fit_80_columns(
+    success: float | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(2):
+        options = {"alpha": 0.1, "a_key_with_a_long_name": "a value of many letters"}
+        write_run(tmp_path / f"long{seed}", seed=seed, options=options, success=success, curve=[0.1, 0.5])
+        write_run(tmp_path / f"short{seed}", seed=seed, success=success, curve=[0.2])
+    failed = write_run(tmp_path / "failed", seed=3, finished=False)
+    (failed / "failure.txt").write_text("Error: " + "word " * 40)
+    compare.main([str(tmp_path)])
+    table = capsys.readouterr().out.partition("note: ")[0]
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_a_config_with_interpolations_is_read_as_text(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "0")
+    (run / ".hydra" / "config.yaml").write_text(yaml.safe_dump({"seed": 0, "task": {"path": "${oc.env:HOME}"}}))
+    assert read(run).config["task.path"] == "${oc.env:HOME}"
