@@ -1,20 +1,29 @@
-"""Prepares docstrings for the API pages: a paragraph that is a diagram or a table becomes a code block."""
+"""Prepares docstrings for the API pages.
+
+a diagram or table in a docstring       -> a code block
+state: Tensor  # [B, S] float32, ...    -> an attribute whose docstring is the comment
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from griffe import Extension, Object
+from griffe import Docstring, Extension, Object
 
 ALIGNED = re.compile(r"\S {3,}\S|->|─►")
+COMMENT = re.compile(r"  # (.+)$")
 
 
-class PlainDiagrams(Extension):
-    """Indents paragraphs that are laid out with spaces or arrows, so that Markdown leaves them as they are."""
+class PlainDocstrings(Extension):
+    """Rewrites every docstring for Markdown, and makes docstrings of comments beside attributes."""
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
-        """Rewrites the docstring of one module, class, function or attribute."""
+        """Prepares one module, class, function or attribute."""
+        if obj.is_attribute and obj.docstring is None and obj.lines:
+            comment = COMMENT.search(obj.lines[0])
+            if comment is not None:
+                obj.docstring = Docstring(comment[1][0].upper() + comment[1][1:], parent=obj)
         if obj.docstring is not None:
             first, *others = re.split(r"\n{2,}", obj.docstring.value)
             obj.docstring.value = "\n\n".join([_escaped(first), *map(_laid_out, others)])
@@ -30,5 +39,5 @@ def _laid_out(paragraph: str) -> str:
 
 
 def _escaped(paragraph: str) -> str:
-    """The paragraph with shapes such as `[B, T][n]` escaped: Markdown would read them as a link."""
+    """Returns the paragraph with shapes such as `[B, T][n]` escaped: Markdown would read them as a link."""
     return paragraph.replace("][", "]\\[")
