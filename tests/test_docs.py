@@ -69,7 +69,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     added = {path.relative_to(EXAMPLES) for path in EXAMPLES.rglob("*.*")}
     assert not [name for name in added if (copy / name).exists()], "an example has the name of a part that exists"
     shutil.copytree(EXAMPLES, copy, dirs_exist_ok=True)
-    _run(copy, "make_my_flow.py", "my_flow.safetensors")
+    _run(copy, "make_my_flow.py", "my_flow.safetensors", "10")
     return copy
 
 

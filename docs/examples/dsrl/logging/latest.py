@@ -23,13 +23,13 @@ class LatestLogger:
     def video(self, name: str, path: Path, env_steps: int) -> None:
         """Ignores videos: a text file cannot show them."""
 
-    def position(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, float]:
         """Returns the state that a checkpoint stores."""
         return dict(self._latest)
 
-    def rewind(self, position: dict[str, float] | None) -> None:
-        """Continues from the state in a checkpoint; None: from the beginning."""
-        self._latest = dict(position or {})
+    def load_state_dict(self, state: dict[str, float] | None) -> None:
+        """Continues from the state in a checkpoint; None is the beginning."""
+        self._latest = dict(state or {})
 
     def close(self) -> None:
         """Does nothing: the file is complete after every call."""
