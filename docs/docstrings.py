@@ -39,5 +39,7 @@ def _laid_out(paragraph: str) -> str:
 
 
 def _escaped(paragraph: str) -> str:
-    """Returns the paragraph with shapes such as `[B, T][n]` escaped: Markdown would read them as a link."""
-    return paragraph.replace("][", "]\\[")
+    """Returns the paragraph with `[B, T][n]` and `<name>` escaped outside `code`: Markdown reads links and HTML there."""
+    parts = paragraph.split("`")
+    parts[::2] = [text.replace("][", "]\\[").replace("<", "&lt;") for text in parts[::2]]
+    return "`".join(parts)
