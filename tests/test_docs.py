@@ -17,6 +17,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES += [*sorted((ROOT / "dsrl").rglob("README.md")), *sorted((ROOT / "scripts").rglob("README.md"))]
 PICTURE = ROOT / "docs" / "images" / "base_vs_steered.gif"
+FILE = re.compile(r"`((?:dsrl|conf|docs|hydra_plugins|scripts|tests)/[^`\s]*)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CHOSEN = ("task=reach", "policy=my_flow", "policy.path=my_flow.safetensors")
 TINY = (
@@ -45,6 +46,12 @@ def test_relative_links_resolve(page: Path) -> None:
     targets = [link for link in LINK.findall(text) if "://" not in link and not link.startswith("#")]
     files = [(page.parent / target.partition("#")[0]).resolve() for target in targets]
     assert not [str(file) for file in files if not file.exists() and file != PICTURE]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    names = [name for name in FILE.findall(page.read_text()) if "<" not in name and "*" not in name]
+    assert not [name for name in names if not (ROOT / name).exists() and not (EXAMPLES / name).exists()]
 
 
 @pytest.mark.skipif(not PICTURE.exists(), reason="no run has been filmed for README yet")
