@@ -1,0 +1,54 @@
+"""DSRL-SAC whose value is the mean of the critics less a multiple of their disagreement.
+
+one value of E critics    V = mean_j Q_j - caution · std_j Q_j
+"""
+
+from __future__ import annotations
+
+from gymnasium.spaces import Box
+from torch import Tensor
+
+from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
+from dsrl.sac._noise_policy import NoisePolicy, prior_std
+from dsrl.sac._options import adam
+from dsrl.sac.dsrl_sac import DSRLSAC
+
+
+class CautiousSAC(DSRLSAC):
+    """DSRL-SAC with another way to join its critics, in the backup and for the actor."""
+
+    caution: float
+
+    def _joined(self, values: Tensor) -> Tensor:
+        """Returns one value [B] of those of all critics [E, B]."""
+        return values.mean(0) - self.caution * values.std(0)
+
+
+def build_cautious_sac(
+    observation_space: Box,  # features [F]
+    action_space: Box,  # the noise box [dim]; both are live spaces, so that no YAML holds a size
+    *,
+    hidden: int,
+    num_critics: int,
+    caution: float,
+    gamma: float,
+    reward_scale: float,
+    learning_rate: float,
+    critic_warmup_updates: int,
+) -> CautiousSAC:
+    """Makes the algorithm, with the temperature tuned towards an entropy of -dim."""
+    features, dim = observation_space.shape[0], action_space.shape[0]
+    actor = Actor(features, dim, hidden, 2, "ReLU", prior_std(float(action_space.high[0])))
+    algorithm = CautiousSAC(
+        policy=NoisePolicy(actor, FeatureScaler(features), observation_space, action_space),
+        critics=StackedCritics(num_critics, features, dim, hidden, 2, "ReLU"),
+        temperature=Temperature(0.1, trainable=True),
+        target_entropy=float(-dim),
+        optimisers=(adam(learning_rate), adam(learning_rate), adam(learning_rate)),
+        gamma=gamma,
+        tau=0.01,
+        reward_scale=reward_scale,
+        critic_warmup_updates=critic_warmup_updates,
+    )
+    algorithm.caution = caution
+    return algorithm

@@ -1,0 +1,102 @@
+"""The documentation: README is short, links resolve, and the worked examples of docs/extending.md run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "docs" / "examples"
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES += [*sorted((ROOT / "dsrl").rglob("README.md")), *sorted((ROOT / "scripts").rglob("README.md"))]
+PICTURE = ROOT / "docs" / "images" / "base_vs_steered.gif"
+FILE = re.compile(r"`((?:dsrl|conf|docs|hydra_plugins|scripts|tests)/[^`\s]*)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CHOSEN = ("task=reach", "policy=my_flow", "policy.path=my_flow.safetensors")
+TINY = (
+    "num_envs=8",
+    "decisions=160",
+    "warmup_decisions=80",
+    "batch_size=16",
+    "critic_warmup_updates=5",
+    "eval_every=160",
+    "eval_episodes=8",
+    "validation_episodes=4",
+)
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_readme_is_at_most_120_lines() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_relative_links_resolve(page: Path) -> None:
+    text = re.sub(r"^(```|~~~).*?^\1", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    targets = [link for link in LINK.findall(text) if "://" not in link and not link.startswith("#")]
+    files = [(page.parent / target.partition("#")[0]).resolve() for target in targets]
+    assert not [str(file) for file in files if not file.exists() and file != PICTURE]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    names = [name for name in FILE.findall(page.read_text()) if "<" not in name and "*" not in name]
+    assert not [name for name in names if not (ROOT / name).exists() and not (EXAMPLES / name).exists()]
+
+
+@pytest.mark.skipif(not PICTURE.exists(), reason="no run has been filmed for README yet")
+def test_the_moving_picture_is_at_most_2_mb() -> None:
+    assert PICTURE.stat().st_size <= 2 * 2**20
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.rglob("*.*")), ids=_name)
+def test_an_example_is_short_and_shown_on_the_page(example: Path) -> None:
+    assert len(example.read_text().splitlines()) <= 60
+    assert f'"{example.relative_to(EXAMPLES)}"' in (ROOT / "docs" / "extending.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the code to which the examples have been added, with weights for the policy."""
+    copy = tmp_path_factory.mktemp("extended")
+    ignored = shutil.ignore_patterns("assets", "__pycache__")
+    for name in ("dsrl", "conf", "hydra_plugins"):
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+    shutil.copy(ROOT / "train.py", copy)
+    added = {path.relative_to(EXAMPLES) for path in EXAMPLES.rglob("*.*")}
+    assert not [name for name in added if (copy / name).exists()], "an example has the name of a part that exists"
+    shutil.copytree(EXAMPLES, copy, dirs_exist_ok=True)
+    _run(copy, "make_my_flow.py", "my_flow.safetensors", "10")
+    return copy
+
+
+def _run(folder: Path, script: str, *arguments: str) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder)}
+    command = [sys.executable, script, *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_an_added_task_and_policy_run(extended: Path) -> None:
+    _run(extended, "train.py", *CHOSEN, *TINY, "hydra.run.dir=first")
+    summary = json.loads((extended / "first" / "summary.json").read_text())
+    assert summary["base"]["episodes"] == summary["steered"]["episodes"] == 8
+    assert summary["policy_sha256"]["before"] == summary["policy_sha256"]["after"] is not None
+
+
+def test_an_added_noise_algorithm_and_logger_run_on_an_added_cluster(extended: Path) -> None:
+    added = ("noise=knots", "sac=cautious_sac", "logging=latest", "cluster=workstation", "cluster.gpus=0")
+    _run(extended, "train.py", *CHOSEN, *TINY, *added, "hydra.sweep.dir=second")
+    assert "learn/critic_loss" in (extended / "second" / "0" / "latest.txt").read_text()
+    assert json.loads((extended / "second" / "0" / "summary.json").read_text())["decisions"] == 160
