@@ -39,7 +39,7 @@ def _laid_out(paragraph: str) -> str:
 
 
 def _escaped(paragraph: str) -> str:
-    """Returns the paragraph with `[B, T][n]` and `<name>` escaped outside `code`: Markdown reads links and HTML there."""
+    """Escape `[B, T][n]` and `<name>` in a paragraph, outside `code`: Markdown reads links and HTML there."""
     parts = paragraph.split("`")
     parts[::2] = [text.replace("][", "]\\[").replace("<", "&lt;") for text in parts[::2]]
     return "`".join(parts)

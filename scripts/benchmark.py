@@ -64,7 +64,7 @@ def play(parts: Any, rounds: int) -> float:
     for _ in range(rounds):
         noise = torch.randn(len(env), *parts.policy.noise_shape, generator=generator)
         begin = time.perf_counter()
-        env.step_noise(noise)
+        env.decide(noise, torch.arange(len(env)))
         spent += time.perf_counter() - begin
         ended = np.flatnonzero(env.ended.numpy())
         if len(ended):
@@ -82,36 +82,49 @@ def throughput(scenes: Mapping[int, Any], repeats: int) -> dict[int, float]:
 
 def shares(parts: Any, rounds: int) -> dict[str, float]:
     """Median share of each part of the work in a round of training, and of the rest."""
-    from dsrl.training.trainer import train
+    from dsrl.training.trainer import Trainer
 
-    watch, algorithm, num = Stopwatch(), parts.make_algorithm(), len(parts.env)
+    watch, algorithm, num = Stopwatch(), parts.algorithm, len(parts.env)
     watch.wrap(parts.task, "observe", "render")
     for method in ("reset", "step", "hold"):
         watch.wrap(parts.task, method, "physics")
     watch.wrap(parts.policy, "encode", "encode")
     watch.wrap(parts.policy, "decode", "decode")
     watch.wrap(algorithm, "learn", "learn")
-    ticks: list[dict[str, float]] = []
-    settings, warmup = parts.settings, 4 * num
-    train(
-        env=parts.env, algorithm=algorithm, decisions=warmup + rounds * num, warmup_decisions=warmup,
-        utd=settings.utd, batch_size=settings.batch_size, buffer_size=settings.buffer_size, eval_every=10**9,
-        evaluate=_NoEvaluation, log=lambda *_: None, save=lambda _: None, seed=0,
-        on_progress=lambda *_: ticks.append({**watch.seconds, "all": time.perf_counter()}),
-    )  # fmt: skip
-    ticks = ticks[4:]  # the first difference is then between two rounds of training
+    settings, warmup, clock = parts.settings, 4 * num, _RoundClock(watch)
+    Trainer(
+        parts.env, algorithm, clock, decisions=warmup + rounds * num, warmup_decisions=warmup, utd=settings.utd,
+        batch_size=settings.batch_size, buffer_size=settings.buffer_size, eval_every=10**9, seed=0,
+    ).train()  # fmt: skip
+    ticks = clock.ticks[4:]  # the first difference is then between two rounds of training
     turns = [{key: now[key] - then[key] for key in now} for then, now in pairwise(ticks)]
     found = {name: median(turn[name] / turn["all"] for turn in turns) for name in PARTS}
     return {**found, "rest": 1 - sum(found.values())}
 
 
-class _NoEvaluation:
-    """The evaluation of the training loop, which plays nothing."""
+class _RoundClock:
+    """A monitor of training (`dsrl.training.loop.Monitor`) that reads the stopwatch after each round."""
 
-    score = 0.0
+    def __init__(self, watch: Stopwatch) -> None:
+        self.watch = watch
+        self.ticks: list[dict[str, float]] = []
 
-    def summary(self) -> Mapping[str, Any]:
-        return {}
+    def validate(self, counters: Any) -> Any:
+        from dsrl.evaluation.episodes import Evaluation
+
+        return Evaluation((0,), None, (0.0,), (1,))
+
+    def log(self, metrics: Mapping[str, float], counters: Any) -> None:
+        pass
+
+    def save(self, name: str) -> None:
+        pass
+
+    def show(self, counters: Any, recent: Mapping[str, float]) -> None:
+        self.ticks.append({**self.watch.seconds, "all": time.perf_counter()})
+
+    def should_stop(self) -> bool:
+        return False
 
 
 def one_encoding_or_two(parts: Any, repeats: int) -> tuple[float, float, float]:

@@ -55,7 +55,8 @@ def collect(parts: Any, out: Path, episodes: int, seed: int) -> tuple[int, float
 
     Their worlds are drawn from `seed`, among those that training draws from.
     """
-    from dsrl.evaluation.episodes import base_noise, play_worlds
+    from dsrl.evaluation.episodes import play_worlds
+    from dsrl.evaluation.noise_sources import base_noise
     from dsrl.noise_action_env import NoiseActionEnv
     from dsrl.training.lerobot_columns import DONE, SUCCESS, TRUNCATED
     from scripts.lerobot_dataset import create_dataset

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     import torch
 
-    from dsrl.run.folder import write_json
+    from dsrl.run.files import write_json
     from scripts.medium_base.stages import STAGES
 
     torch.set_num_threads(1)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.training.trainer import make_buffer
+from dsrl.training.replay_buffer import Replay
 
 ROUND = 128  # steps in every world between two updates
 EPOCHS, BATCH = 10, 64
@@ -92,7 +92,7 @@ def train_agent(
     env.seed(seed)
     agent = Agent(env.observation_space.shape[0], env.action_space.shape[0])
     algorithm = _ppo(env, agent)
-    buffer = make_buffer(ROUND * len(env), len(env), seed)
+    buffer = Replay(ROUND * len(env), len(env), seed)
     collector = Collector(algorithm.policy, env, buffer)
     collector.reset_env()
     moments, returns, steps, started = RunningMeanStd(), deque[float](maxlen=LATEST), 0, time.perf_counter()

@@ -80,7 +80,8 @@ def make_policy(options: argparse.Namespace) -> dict[str, Any]:
 
 def measure_base(options: argparse.Namespace) -> dict[str, Any]:
     """Play the unsteered policy in the test worlds of `train.py`."""
-    from dsrl.evaluation.episodes import base_noise, evaluate
+    from dsrl.evaluation.episodes import evaluate
+    from dsrl.evaluation.noise_sources import base_noise
 
     path = (options.out / "policy").resolve()
     parts = build_parts([f"task={options.task}", f"policy.path='{path}'", f"num_envs={BASE_WORLDS}"])

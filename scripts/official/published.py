@@ -120,7 +120,8 @@ def returns(model: Any, env: Any, episodes: int, first_seed: int, deterministic:
     """The mean return of the published actor in the worlds of train.py."""
     from dsrl.evaluation.episodes import evaluate
 
-    def act(features: NDArray[np.float32], seeds: Sequence[int], decision: int) -> Tensor:
+    def act(encoding: Encoding, seeds: Sequence[int], decision: int) -> Tensor:
+        features = encoding.features.numpy()
         noise, _ = model.policy.predict(features, deterministic=deterministic)
         return torch.as_tensor(noise, dtype=torch.float32).view(len(features), *env.policy.noise_shape)
 

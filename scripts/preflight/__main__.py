@@ -46,8 +46,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _preflight(options: argparse.Namespace) -> None:
-    from dsrl.run import train as workflow
     from dsrl.run.errors import UserError
+    from dsrl.run.final_evaluation import build_simulation
     from scripts.preflight.measure import Outcomes, measure, noises
     from scripts.preflight.verdict import judge
 
@@ -56,7 +56,7 @@ def _preflight(options: argparse.Namespace) -> None:
     settings = parts.settings
     if options.success_return is not None and parts.env.has_success:
         raise UserError("--success-return is for tasks that define no success, and this one does; leave it out")
-    workflow.build_simulation(parts, screen)
+    build_simulation(parts, screen)
     screen.phase(f"frozen policy on {settings.validation_episodes} worlds from seed {settings.validation_seed} …")
 
     def on_row(name: str, outcomes: Outcomes) -> None:
@@ -89,21 +89,18 @@ def _screen() -> Any:
 def _parts(overrides: Sequence[str], screen: Any) -> Any:
     """The parts of train.py with these overrides. Raises UserError for overrides that cannot work."""
     from dsrl.run.errors import UserError
-    from dsrl.run.train import policy_sha256
     from scripts.parts import build_parts
 
     parts = build_parts(overrides, screen.phase)
-    if policy_sha256(parts) is None:
+    if parts.policy_sha256() is None:
         raise UserError("this policy has no weights, so that there is no base to steer; choose another policy")
     return parts
 
 
 def _report(found: Any, verdict: Any, parts: Any, options: argparse.Namespace, screen: Any) -> None:
     """Print the table and the verdict, and write the files."""
-    from dsrl.evaluation.report import package_versions
     from dsrl.run import provenance
-    from dsrl.run import train as workflow
-    from dsrl.run.folder import write_json
+    from dsrl.run.files import write_json
     from scripts.preflight import report
 
     out = options.out or Path("outputs") / f"{datetime.now():%Y-%m-%d/%H-%M-%S}-preflight"
@@ -117,8 +114,8 @@ def _report(found: Any, verdict: Any, parts: Any, options: argparse.Namespace, s
     provenanced = {
         "overrides": options.overrides,
         "settings": asdict(parts.settings),
-        "policy_sha256": workflow.policy_sha256(parts),
-        "packages": package_versions(),
+        "policy_sha256": parts.policy_sha256(),
+        "packages": provenance.package_versions(),
         "environment": provenance.environment(),
     }
     write_json(out / "preflight.json", {**report.content(found, verdict), **provenanced})

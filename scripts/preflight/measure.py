@@ -8,16 +8,20 @@ Draw 0 of a world is the noise of train.py's own base evaluations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from dsrl.evaluation.episodes import Act, Evaluation, evaluate, generator, wilson
-from dsrl.noise_action_env import Noise, NoiseActionEnv
+from dsrl.evaluation.episodes import Evaluation, evaluate
+from dsrl.evaluation.noise_sources import Act, base_noise, prior_noise
+from dsrl.evaluation.statistics import wilson
+from dsrl.interfaces import Noise
+from dsrl.noise_action_env import NoiseActionEnv
 
 BASE, STILL = "full", "w = 0"  # independent N(0, I) in every slot, as in the policy's training; its mean
 MOVEMENT_DRAWS = 16  # of w for each world's chunks
@@ -140,10 +144,11 @@ def measure(
     """
     chosen = next(name for name, noise in noises.items() if noise is env.noise)
     actor = clipped_name(chosen, env.noise.magnitude)
-    rows: dict[str, Callable[[int], Act]] = {BASE: lambda draw: independent(env.policy.noise_shape, draw)}
-    rows |= {name: _through(noise, None) for name, noise in noises.items() if name != BASE}
-    rows |= {clipped_name(name, noise.magnitude): _through(noise, noise.magnitude) for name, noise in noises.items()}
-    rows[STILL] = _through(env.noise, 0.0)
+    rows: dict[str, Callable[[int], Act]] = {BASE: partial(base_noise, env.policy.noise_shape)}
+    rows |= {name: partial(prior_noise, noise, math.inf) for name, noise in noises.items() if name != BASE}
+    for name, noise in noises.items():
+        rows[clipped_name(name, noise.magnitude)] = partial(prior_noise, noise, noise.magnitude)
+    rows[STILL] = partial(prior_noise, env.noise, 0.0)
     outcomes: dict[str, Outcomes] = {}
     for name, act in rows.items():
         num = draws if name == actor else 1 if name == STILL else other_draws
@@ -155,28 +160,6 @@ def measure(
     movement = chunk_movement(env, range(first_seed, first_seed + worlds))
     counted = None if env.has_success else threshold
     return Preflight(first_seed, chosen, env.noise.magnitude, outcomes, movement, counted)
-
-
-def independent(noise_shape: tuple[int, int], draw: int) -> Act:
-    """Draw number `draw` of the base policy's own noise, a function of (world, decision, draw) alone."""
-
-    def act(features: NDArray[np.float32], seeds: Sequence[int], decision: int) -> Tensor:
-        return torch.stack([torch.randn(noise_shape, generator=generator(seed, decision, draw)) for seed in seeds])
-
-    return act
-
-
-def _through(noise: Noise, bound: float | None) -> Callable[[int], Act]:
-    """N(0, I) through a parametrisation, clipped to ±bound; None does not clip."""
-
-    def of_draw(draw: int) -> Act:
-        def act(features: NDArray[np.float32], seeds: Sequence[int], decision: int) -> Tensor:
-            vectors = torch.cat([noise.sample_prior(1, generator(seed, decision, draw)) for seed in seeds])
-            return noise.expand(vectors if bound is None else vectors.clamp(-bound, bound))
-
-        return act
-
-    return of_draw
 
 
 def _outcomes(played: Sequence[Evaluation], threshold: float | None) -> Outcomes:
@@ -193,11 +176,11 @@ def chunk_movement(env: NoiseActionEnv, seeds: Sequence[int], draws: int = MOVEM
     drawn, bound, parts = torch.Generator().manual_seed(0), env.noise.magnitude, []
     for start in range(0, len(seeds), len(env)):
         part = seeds[start : start + len(env)]
-        env.reset(env_id=list(range(len(part))), seeds=part)
+        env.reset_worlds(torch.arange(len(part)), part)
         assert env.encoding is not None
         encoding = env.encoding[torch.arange(len(part))]
         vectors = [env.noise.sample_prior(len(part), drawn).clamp(-bound, bound) for _ in range(draws)]
-        parts.append(torch.stack([env.decode(encoding.features, encoding.context, w).double() for w in vectors], 1))
+        parts.append(torch.stack([env.decode(encoding, w).double() for w in vectors], 1))
     chunks = torch.cat(parts)  # [W, n, T, A]
     over_noise = chunks.var(1, correction=0).mean((0, 1)).sqrt()
     between = chunks.mean(1).var(0, correction=0).mean(0).sqrt()

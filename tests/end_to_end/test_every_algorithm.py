@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dsrl.run.saved_runs import Request
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from toys.commands import CONF, SHORT_PENDULUM
@@ -14,6 +13,7 @@ from dsrl.run.build import build, check_budget
 from dsrl.run.console import Screen
 from dsrl.run.evaluate import evaluate_run
 from dsrl.run.folder import RunFolder
+from dsrl.run.saved_runs import Request
 from dsrl.run.train import steer
 
 SIZES = {"hidden": 8, "critic_warmup_updates": 2, "candidates": 4}

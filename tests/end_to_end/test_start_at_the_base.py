@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dsrl.run.saved_runs import Request
 from torch import Tensor
 from toys.algorithms import build_algorithm
 from toys.guess import Echo, Guess
@@ -28,6 +27,7 @@ from dsrl.run.console import Screen
 from dsrl.run.evaluate import evaluate_run
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
+from dsrl.run.saved_runs import Request
 from dsrl.run.train import steer
 from dsrl.training.trainer import Trainer
 

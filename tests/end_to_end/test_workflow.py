@@ -9,7 +9,6 @@ from typing import Any
 
 import av
 import pytest
-from dsrl.run.saved_runs import Request
 from toys.runs import toy_parts
 
 from dsrl.logging.csv import CsvLogger
@@ -20,6 +19,7 @@ from dsrl.run.errors import UserError
 from dsrl.run.evaluate import check_same_policy, evaluate_run
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
+from dsrl.run.saved_runs import Request
 from dsrl.run.signals import Signals
 from dsrl.run.train import finished_score, make_checkpointer, steer
 

@@ -9,7 +9,6 @@ from typing import Any
 import av
 import pytest
 import torch
-from dsrl.run.saved_runs import Request, requests
 from omegaconf import OmegaConf
 from torch import Tensor
 from toys.guess import Echo, Guess
@@ -25,6 +24,7 @@ from dsrl.run.console import Screen
 from dsrl.run.evaluate import evaluate_run
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
+from dsrl.run.saved_runs import Request, requests
 from dsrl.run.settings import Settings
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dsrl.training.figures import checked_means
 from tianshou.data import ReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
 from toys.algorithms import build_algorithm
@@ -19,6 +18,7 @@ from toys.replay import played
 
 from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.training.figures import checked_means
 from dsrl.training.replay_format import replay_bytes
 
 NAMES = sorted(path.stem for path in (CONF / "sac").glob("*.yaml"))
