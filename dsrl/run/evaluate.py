@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -33,27 +34,40 @@ def evaluate(cfg: DictConfig) -> float:
         with user_errors():
             requested = requests_of(cfg)
             runs = [(request, *_loaded(request)) for request in requested]
+            places = [_destination(request, several=len(runs) > 1) for request, *_ in runs]
         scores: list[float] = []
         parts: Parts | None = None
         previous: DictConfig | None = None
-        for request, folder, saved, state in runs:
+        for (request, folder, saved, state), out in zip(runs, places, strict=True):
             if len(runs) > 1:
                 screen.phase(f"run {folder.path}")
             same = previous is not None and _same_worlds(previous, saved)
             parts, previous = build(saved, screen.phase, parts if same else None), saved
             check_same_policy(parts, folder)
             with user_errors():
-                scores.append(evaluate_run(parts, folder, request, state, screen))
+                scores.append(evaluate_run(parts, folder, request, state, screen, out))
         if len(runs) > 1 and not requested[0].video_seeds:
-            screen.print(report.runs_table([folder.path for _, folder, _, _ in runs]))
+            screen.print(report.runs_table(places))
         return sum(scores) / len(scores)
 
 
 def _loaded(request: Request) -> tuple[RunFolder, DictConfig, StateDict | None]:
     """Load the folder, config and checkpoint (None for the base policy) of a request."""
     folder = RunFolder(Path(request.run))
+    folder.check_links()
     saved = saved_config(folder.path, "run")
     return folder, saved, None if request.checkpoint == "none" else folder.load(request.checkpoint)
+
+
+def _destination(request: Request, *, several: bool) -> Path:
+    """Return the folder that the evaluation is written to. Raises ValueError where it cannot be written."""
+    path = Path(request.run)
+    if request.out is not None:
+        path = Path(request.out) / path.resolve().name if several else Path(request.out)
+        path.mkdir(parents=True, exist_ok=True)
+    if not os.access(path, os.W_OK):
+        raise ValueError(f"{path} cannot be written by you; type out=<a folder of yours> for eval.json and videos")
+    return path
 
 
 def _same_worlds(one: DictConfig, other: DictConfig) -> bool:
@@ -63,24 +77,32 @@ def _same_worlds(one: DictConfig, other: DictConfig) -> bool:
 
 def check_same_policy(parts: Parts, folder: RunFolder) -> None:
     """Raise UserError where the policy has other weights than the run steered; an unfinished run has no digest yet."""
-    noted = read_json(folder.summary).get("policy_sha256", {})
-    expected, found = noted.get("after"), parts.policy_sha256()
+    noted = read_json(folder.summary).get("policy_sha256")
+    expected, found = noted.get("after") if isinstance(noted, dict) else None, parts.policy_sha256()
     if expected is not None and expected != found:
         raise UserError(
             f"the policy's weights have sha256 {found} but the run steered {expected}; bring its checkpoint back"
         )
 
 
-def evaluate_run(parts: Parts, folder: RunFolder, request: Request, state: StateDict | None, screen: Screen) -> float:
+def evaluate_run(
+    parts: Parts,
+    folder: RunFolder,
+    request: Request,
+    state: StateDict | None,
+    screen: Screen,
+    out: Path | None = None,
+) -> float:
     """Play the final evaluation of one run with the weights `state`, None for the base policy; returns the score.
 
-    Writes eval.json, or, where `request.video_seeds` names worlds, a video of each. Raises ValueError for a video of a
+    Writes eval.json into `out` (None: the run's folder), or, where `request.video_seeds` names worlds, a video of each. Raises ValueError for a video of a
     task without cameras, and for weights that do not fit the algorithm.
     """
+    out = out or folder.path
     act = _requested_noise(parts, request, state)
     has_base = parts.policy_sha256() is not None and state is not None
     if request.video_seeds:
-        return _record_videos(parts, folder, act, request.video_seeds, screen, has_base=has_base)
+        return _record_videos(parts, out, act, request.video_seeds, screen, has_base=has_base)
     build_simulation(parts, screen)
     episodes = request.eval_episodes or parts.settings.eval_episodes
     first_seed = parts.settings.test_seed if request.test_seed is None else request.test_seed
@@ -93,8 +115,8 @@ def evaluate_run(parts: Parts, folder: RunFolder, request: Request, state: State
     result = play(parts, act, screen, **worlds)
     _show(request, base, result, screen, can_record=video.can_record(parts.task))
     played = {**asdict(request), "eval_episodes": episodes, "test_seed": first_seed}
-    write_json(folder.evaluation, {"request": played, **_content(parts, folder, request, base, result)})
-    screen.phase(f"written to {folder.evaluation}")
+    write_json(out / "eval.json", {"request": played, **_content(parts, folder, request, base, result)})
+    screen.phase(f"written to {out / 'eval.json'}")
     return result.score
 
 
@@ -154,9 +176,7 @@ def _show(request: Request, base: Evaluation | None, result: Evaluation, screen:
             screen.print(f"video of one:  python eval.py {run} video_seeds={result.failures[0]}")
 
 
-def _record_videos(
-    parts: Parts, folder: RunFolder, act: Act, seeds: list[int], screen: Screen, *, has_base: bool
-) -> float:
+def _record_videos(parts: Parts, out: Path, act: Act, seeds: list[int], screen: Screen, *, has_base: bool) -> float:
     """Record each world under the base policy and the requested one, side by side; returns the latter's mean score."""
     if not video.can_record(parts.task):
         raise ValueError("video_seeds needs a task with a camera and this one has none; leave video_seeds out")
@@ -164,7 +184,7 @@ def _record_videos(
     acts = [base_noise(parts.policy.noise_shape), act] if has_base else [act]
     scores = []
     for seed in seeds:
-        path = folder.path / f"world_{seed}.mp4"
+        path = out / f"world_{seed}.mp4"
         result = record_video(path, parts, acts, [seed])[-1]
         screen.phase(f"world {seed}: {report.shown(result)}, video in {path}")
         scores.append(result.score)

@@ -48,6 +48,7 @@ def play(
 
 def record_video(path: Path, parts: Parts, acts: Sequence[Act], seeds: Sequence[int]) -> list[Evaluation]:
     """Play the worlds `seeds` under each of `acts` and write one video, side by side; returns their evaluations."""
+    path.unlink(missing_ok=True)  # a link would be followed
     recorders, results = [], []
     for act in acts:
         recorder = video.VideoRecorder(parts.task, len(seeds))

@@ -45,7 +45,6 @@ class RunFolder:
         self.environment = path / "environment.json"
         self.failure = path / "failure.txt"
         self.base = path / "base.json"
-        self.evaluation = path / "eval.json"
         self.resume = path / "resume"
         self.learning_curve = path / "learning_curve.png"
         self.video = path / "base_vs_steered.mp4"
@@ -86,6 +85,13 @@ class RunFolder:
             file.flush()
             yield
 
+    def check_links(self) -> None:
+        """Raise UserError where a link leads out of the folder: nothing is read or written through it."""
+        try:
+            refuse_links(self.path)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
     def _check_own(self) -> None:
         if not self.path.is_dir():
             return
@@ -96,10 +102,7 @@ class RunFolder:
                     f"hydra.run.dir={self.path} holds {others[0]} and is not the folder of a run; "
                     "name a new folder, or leave hydra.run.dir out"
                 )
-        try:
-            refuse_links(self.path)
-        except ValueError as error:
-            raise UserError(str(error)) from error
+        self.check_links()
 
     def write_configs(self, files: Mapping[str, str]) -> None:
         """Write the configs of a run that has passed its checks: name -> YAML; `config.yaml` beside checkpoints too."""

@@ -30,6 +30,7 @@ class Request:
     video_seeds: list[Annotated[int, Ge(0)]] | None
     stochastic: bool
     best_of: Annotated[int, Ge(1)] | None
+    out: str | None
 
 
 def requests(options: Mapping[str, Any]) -> list[Request]:
