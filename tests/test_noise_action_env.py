@@ -7,7 +7,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from toys.countdown import HOLD, CountdownTask, EchoPolicy
+from toys.countdown import HOLD, CountdownTask, EchoPolicy, RestorableCountdown
 
 from dsrl.interfaces import Encoding, Observation
 from dsrl.noise.full import FullNoise
@@ -262,16 +262,6 @@ def test_reencoding_an_observation_decodes_as_its_encoding_does():
     assert torch.equal(chunk, (vectors.view(3, 4, 2) + 3.0)[:, :3])
     many = Observation(env.observed.state.repeat(50, 1), {}, ("",) * 150)  # more than are encoded at once
     assert torch.equal(env.reencode(many, vectors.repeat(50, 1)), chunk.repeat(50, 1, 1))
-
-
-class RestorableCountdown(CountdownTask):
-    """The countdown with a state that can be saved and restored in mid-episode."""
-
-    def state_dict(self):
-        return {"seed": self.seed.clone(), "taken": self.taken.clone()}
-
-    def load_state_dict(self, state):
-        self.seed, self.taken = state["seed"].clone(), state["taken"].clone()
 
 
 class UnexposedCountdown(CountdownTask):

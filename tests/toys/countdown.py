@@ -48,6 +48,16 @@ class CountdownTask:
         return torch.full((self.num_envs, 2), HOLD)
 
 
+class RestorableCountdown(CountdownTask):
+    """The countdown with a state that can be saved and restored in mid-episode."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"seed": self.seed.clone(), "taken": self.taken.clone()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.seed, self.taken = state["seed"].clone(), state["taken"].clone()
+
+
 class EchoPolicy:
     """Features are the state, the chunk is the noise plus the number of steps taken (the context)."""
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 import torch
 from toys.algorithms import build_algorithm
-from toys.countdown import CountdownTask, EchoPolicy
+from toys.countdown import CountdownTask, EchoPolicy, RestorableCountdown
 from toys.monitor import Recording
 
 from dsrl.noise.full import FullNoise
@@ -20,9 +20,16 @@ from dsrl.training.trainer import Trainer
 class Run:
     """A short run, with the monitor that recorded it."""
 
-    def __init__(self, scores=(0.4, 0.5, 0.75, 0.25), wrap=lambda algorithm: algorithm, should_stop=False, **changes):
+    def __init__(
+        self,
+        scores=(0.4, 0.5, 0.75, 0.25),
+        wrap=lambda algorithm: algorithm,
+        should_stop=False,
+        task=CountdownTask,
+        **changes,
+    ):
         policy = EchoPolicy()
-        self.env = NoiseActionEnv(CountdownTask(3), policy, FullNoise(policy.noise_shape, 1.5, None), 4)
+        self.env = NoiseActionEnv(task(3), policy, FullNoise(policy.noise_shape, 1.5, None), 4)
         self.algorithm = build_algorithm("dsrl_sac", self.env, alpha="auto", critic_warmup_updates=2)
         self.monitor = Recording(
             scores,
@@ -140,7 +147,7 @@ class OneCheckpoint:
             self.state = deepcopy(state())
 
 
-@pytest.mark.parametrize("after", [9, 21])  # decisions: during warm-up, and while the actor plays
+@pytest.mark.parametrize("after", [9, 18])  # decisions: during warm-up, and while the actor plays
 def test_a_trainer_that_continues_in_new_episodes_counts_and_validates_like_one_that_was_not_stopped(after):
     first = Run(checkpointer=(checkpoints := OneCheckpoint(after=after)))
     assert not checkpoints.state["exact"]  # the countdown cannot be saved in mid-episode
@@ -149,6 +156,18 @@ def test_a_trainer_that_continues_in_new_episodes_counts_and_validates_like_one_
     assert second.counters.gradient_steps == first.counters.gradient_steps
     validated = [counters.decisions for counters in first.monitor.validated]
     assert [counters.decisions for counters in second.monitor.validated] == [at for at in validated if at > after]
+
+
+@pytest.mark.parametrize("after", [3, 9, 18, 21, 36])
+def test_a_trainer_that_continues_in_restored_worlds_ends_with_the_same_networks_to_the_last_bit(after):
+    scores = (0.5, 0.5, 0.5, 0.5)
+    first = Run(scores, task=RestorableCountdown, checkpointer=(checkpoints := OneCheckpoint(after=after)))
+    assert checkpoints.state["exact"]
+    second = Run(scores, task=RestorableCountdown, checkpointer=OneCheckpoint(previous=checkpoints.state))
+    assert second.counters == first.counters
+    assert second.monitor.logged == [entry for entry in first.monitor.logged if entry[1].decisions > after]
+    continued = second.algorithm.policy.state_dict()
+    assert all(torch.equal(value, continued[name]) for name, value in first.algorithm.policy.state_dict().items())
 
 
 def test_the_statistics_of_episodes_and_updates_are_restored_from_their_state():
