@@ -101,7 +101,7 @@ def test_a_number_that_is_not_finite_leaves_earlier_checkpoints_and_names_them(t
         pytest.raises(FloatingPointError, match=r"features of world \[0, 1, 2, 3\] is not finite") as caught,
         folder.noting_failure(),
     ):
-        workflow.train(replace(parts, policy=policy, env=env), folder, [], Screen())
+        steer(replace(parts, policy=policy, env=env), folder, [], Screen())
     assert caught.value.__notes__ == [f"checkpoints saved before this error in {tmp_path}/checkpoints: best and last"]
     assert caught.value.__notes__[0] in folder.failure.read_text()
     for name in ("best", "last"):

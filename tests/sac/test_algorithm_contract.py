@@ -19,8 +19,8 @@ from toys.replay import played
 from dsrl.interfaces import Learner, Searcher
 from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.training.figures import checked_means
-from dsrl.training.replay_format import replay_bytes
+from dsrl.training.metrics import checked_means
+from dsrl.training.replay_memory import replay_bytes
 
 NAMES = sorted(path.stem for path in (CONF / "sac").glob("*.yaml"))
 LEARNERS = [name for name in NAMES if name != "golden_ticket"]

@@ -100,7 +100,7 @@ def test_a_video_of_state_observations_shows_the_first_worlds_at_400_pixels_or_m
     task = simple_pick(observation="state")
     assert can_record(task)
     recorder = VideoRecorder(task, num_worlds=2)
-    recorder.reset(EVERYONE, [0, 1, 2, 3])
+    recorder.reset(ALL_WORLDS, [0, 1, 2, 3])
     for _ in range(2):
         recorder.step(recorder.hold())
     first, second = recorder.frames

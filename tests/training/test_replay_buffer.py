@@ -85,10 +85,24 @@ def test_a_restored_buffer_has_the_offline_transitions_that_were_read_again() ->
     assert (second.sample(32)[0].rew == -1.0).sum() == 8
 
 
-def test_a_buffer_of_another_size_is_refused() -> None:
+@pytest.mark.parametrize("rounds", [0, 40, 137])
+def test_a_larger_buffer_takes_up_a_smaller_one_oldest_first_and_keeps_what_follows(rounds: int) -> None:
+    small, large = filled(rounds=rounds), Replay(600, 3, seed=7)
+    large.load_state_dict(deepcopy(small.state_dict()))
+    for i in range(100):
+        large.add(rollout(1000.0 + i, 3, done=i % 5 == 4), buffer_ids=np.arange(3))
+    expected = [*range(max(0, rounds - 100), rounds), *range(1000, 1100)]
+    assert len(large) == 3 * len(expected)
+    for part in range(3):
+        start = 200 * part
+        assert large.obs[start : start + len(expected), 0].tolist() == expected
+    assert set(large.sample(256)[0].obs[:, 0].tolist()) <= set(expected)
+
+
+def test_a_buffer_that_is_smaller_or_of_other_worlds_is_refused() -> None:
     state = filled().state_dict()
     for other in (Replay(200, 3, seed=0), Replay(300, 2, seed=0)):
-        with pytest.raises(ValueError, match=r"but the checkpoint's has 3 of 100; give num_envs, decisions and"):
+        with pytest.raises(ValueError, match=r"but the checkpoint's has 3 of 100; give num_envs as it was and no"):
             other.load_state_dict(state)
     with pytest.raises(ValueError, match=r"buffer_size=2 must be at least the 3 worlds of num_envs"):
         Replay(2, 3, seed=0)
