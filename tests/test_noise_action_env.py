@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
-from toys.countdown import HOLD, CountdownTask, EchoPolicy
+from toys.countdown import HOLD, CountdownTask, EchoPolicy, RestorableCountdown
 
-from dsrl.interfaces import Encoding
+from dsrl.interfaces import Encoding, Observation
 from dsrl.noise.full import FullNoise
-from dsrl.noise_action_env import FIRST_DRAWN_SEED, NoiseActionEnv, NoiseSpace
+from dsrl.noise.space import NoiseSpace
+from dsrl.noise_action_env import FIRST_DRAWN_SEED, NoiseActionEnv
 
 
-def make_env(num_envs: int = 3, horizon: int = 4, policy: EchoPolicy | None = None) -> NoiseActionEnv:
+def make_env(
+    num_envs: int = 3,
+    horizon: int = 4,
+    policy: EchoPolicy | None = None,
+    task: type[CountdownTask] = CountdownTask,
+) -> NoiseActionEnv:
     policy = policy or EchoPolicy()
-    return NoiseActionEnv(CountdownTask(num_envs), policy, FullNoise(policy.noise_shape, 1.5, None), horizon)
+    return NoiseActionEnv(task(num_envs), policy, FullNoise(policy.noise_shape, 1.5, None), horizon)
 
 
 def ones(num: int) -> np.ndarray:
@@ -59,7 +67,7 @@ def test_a_truncated_world_shows_its_last_observation_and_the_rest_of_the_chunk_
     features, reward, terminated, truncated, info = env.step(ones(1))
     np.testing.assert_array_equal(features, [[9.0, 6.0]])
     assert (terminated.tolist(), truncated.tolist()) == ([False], [True])
-    assert reward.tolist() == [2 * (1.0 + 4.0)]  # the policy adds the 4 steps that it saw taken
+    assert reward.tolist() == [2 * (1.0 + 4.0)]  # the policy adds the 4 steps taken so far
     assert info[0]["env_steps"] == 2
     assert len(env.task.actions) == 6
 
@@ -72,19 +80,20 @@ def test_a_world_that_is_won_on_its_last_step_is_terminated_not_truncated():
     assert (terminated.tolist(), truncated.tolist()) == ([True], [False])
 
 
-def test_nobody_looks_when_all_worlds_have_terminated():
+def test_nothing_is_observed_when_all_worlds_have_terminated():
     env = make_env()
     env.reset(seeds=[1, 2, 3])
     env.step(ones(3))
-    assert env.task.looks == 1
+    assert env.task.num_observed == 1
 
 
-def test_evaluation_can_skip_the_look_at_truncated_worlds():
+def test_evaluation_can_leave_truncated_worlds_unobserved():
     env = make_env(num_envs=1)
     env.reset(seeds=[9])
     env.step(ones(1))
-    env.step_noise(torch.ones(1, 4, 2), look_at_truncated=False)
-    assert env.task.looks == 2
+    outcome = env.decide(torch.ones(1, 4, 2), torch.arange(1), observe_truncated=False)
+    assert outcome.truncated.all()
+    assert env.task.num_observed == 2
 
 
 def test_a_partial_reset_leaves_the_other_worlds_alone():
@@ -94,7 +103,7 @@ def test_a_partial_reset_leaves_the_other_worlds_alone():
     features, _ = env.reset([0], seeds=[5])
     np.testing.assert_array_equal(features, [[5.0, 0.0]])
     assert env.task.taken.tolist() == [0, 4, 4]
-    _, reward, *_ = env.step(ones(2), [2, 0])  # in the caller's order: world 2 saw 4 steps taken, world 0 none
+    _, reward, *_ = env.step(ones(2), [2, 0])  # in the caller's order: world 2 has taken 4 steps, world 0 none
     np.testing.assert_array_equal(reward, [2 * 5.0, 4.0])
 
 
@@ -143,20 +152,20 @@ def test_stepping_a_world_that_has_ended_is_an_error():
 
 
 def test_parts_that_do_not_fit_are_refused_before_anything_moves():
-    with pytest.raises(ValueError, match="horizon is 5 but the policy's chunks have 4 actions; choose"):
+    with pytest.raises(ValueError, match="horizon=5 must be between 1 and the 4 actions of the policy's chunks"):
         make_env(horizon=5)
     policy = EchoPolicy()
     policy.chunk_shape = (4, 7)
     with pytest.raises(ValueError, match="policy emits 7-dim actions but the task takes 2; choose"):
         make_env(policy=policy)
-    with pytest.raises(ValueError, match=r"noise expands to \(3, 2\) but the policy's sampler takes \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"noise expands to \(3, 2\) but the sampler takes \(4, 2\)"):
         NoiseActionEnv(CountdownTask(1), EchoPolicy(), FullNoise((3, 2), 1.0, None), 4)
     with pytest.raises(ValueError, match="2 seeds were given for 3 worlds"):
         make_env().reset(seeds=[1, 2])
 
 
-class BlindPolicy(EchoPolicy):
-    """Cannot see world 21."""
+class PolicyWithoutWorld21(EchoPolicy):
+    """Encodes world 21 to NaN."""
 
     def encode(self, observation):
         state = observation.state.clone()
@@ -173,21 +182,23 @@ class OverflowingPolicy(EchoPolicy):
 
 def test_numbers_that_are_not_finite_name_the_world_and_the_quantity():
     with pytest.raises(FloatingPointError, match=r"features of world \[1\] is not finite"):
-        make_env(policy=BlindPolicy()).reset(seeds=[20, 21, 22])
+        make_env(policy=PolicyWithoutWorld21()).reset(seeds=[20, 21, 22])
     env = make_env()
     env.reset(seeds=[8, 8, 8])
     noise = torch.zeros(3, 4, 2)
     noise[2, 0, 0] = torch.inf
-    with pytest.raises(FloatingPointError, match=r"noise of world \[2\] is not finite; the actor is lost, so lower"):
-        env.step_noise(noise)
+    with pytest.raises(
+        FloatingPointError, match=r"noise of world \[2\] is not finite; the actor has diverged, so lower"
+    ):
+        env.decide(noise, torch.arange(3))
     env = make_env(policy=OverflowingPolicy())
     env.reset(seeds=[8, 8, 8])
-    with pytest.raises(FloatingPointError, match=r"chunk of world \[2\] is not finite; look at"):
-        env.step_noise(torch.tensor([0.0, 1.0])[:, None, None].expand(2, 4, 2), [1, 2])
+    with pytest.raises(FloatingPointError, match=r"chunk of world \[2\] is not finite; check the task's state"):
+        env.decide(torch.tensor([0.0, 1.0])[:, None, None].expand(2, 4, 2), torch.tensor([1, 2]))
 
 
-class Unpriced(CountdownTask):
-    """Knows no price for the second step in world 25."""
+class CountdownWithNaN(CountdownTask):
+    """Rewards the second step in world 25 with NaN."""
 
     def step(self, action):
         step = super().step(action)
@@ -196,8 +207,7 @@ class Unpriced(CountdownTask):
 
 
 def test_a_reward_that_is_not_finite_names_its_world():
-    policy = EchoPolicy()
-    env = NoiseActionEnv(Unpriced(3), policy, FullNoise(policy.noise_shape, 1.5, None), 4)
+    env = make_env(task=CountdownWithNaN)
     env.reset(seeds=[28, 25, 29])
     env.step(ones(2), [0, 2])
     env.reset(seeds=[28, 29, 25])
@@ -215,5 +225,119 @@ class UnevenPolicy(EchoPolicy):
 def test_a_context_whose_rows_change_shape_is_refused():
     env = make_env(policy=UnevenPolicy())
     env.reset(seeds=[1, 2, 3])
-    with pytest.raises(ValueError, match=r"encoding 'prefix' has rows of shape \(1,\) now but \(3,\) before"):
+    with pytest.raises(ValueError, match=r"'prefix' has rows of shape \(1,\) now but \(3,\) before"):
         env.reset([0], seeds=[1])
+
+
+def test_decide_returns_torch_rows_in_the_order_of_its_worlds():
+    env = make_env()
+    env.reset_worlds(torch.arange(3), [2, 9, 3])
+    outcome = env.decide(torch.ones(2, 4, 2), torch.tensor([2, 0]))
+    assert outcome.reward.tolist() == [3.0, 2.0]
+    assert outcome.terminated.tolist() == outcome.success.tolist() == [True, True]
+    assert outcome.truncated.tolist() == [False, False]
+    assert outcome.env_steps.tolist() == [3, 2]
+    assert env.ended.tolist() == [True, False, True]
+
+
+def test_a_decision_holds_both_states_of_its_worlds_and_a_terminated_one_stays_where_it_was():
+    env = make_env()
+    env.reset_worlds(torch.arange(3), [2, 9, 8])
+    env.decide(torch.ones(2, 4, 2), torch.tensor([1, 0]))
+    decision = env.decision
+    assert decision.chunk.shape == (2, 4, 2)
+    assert decision.before.features.tolist() == decision.observed_before.state.tolist() == [[9.0, 0.0], [2.0, 0.0]]
+    assert decision.after.features.tolist() == [[9.0, 4.0], [2.0, 0.0]]
+    assert decision.after.context["taken"].tolist() == [4.0, 0.0]
+    assert decision.observed_after.state.tolist() == [[9.0, 4.0], [2.0, 0.0]]
+
+
+def test_reencoding_an_observation_decodes_as_its_encoding_does():
+    env = make_env(horizon=3)
+    env.reset(seeds=[7, 8, 9])
+    env.step(ones(3))
+    vectors = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    chunk = env.reencode(env.observed, vectors)
+    assert torch.equal(chunk, env.decode(env.encoding, vectors))
+    assert torch.equal(chunk, (vectors.view(3, 4, 2) + 3.0)[:, :3])
+    many = Observation(env.observed.state.repeat(50, 1), {}, ("",) * 150)  # more than are encoded at once
+    assert torch.equal(env.reencode(many, vectors.repeat(50, 1)), chunk.repeat(50, 1, 1))
+
+
+class UnexposedCountdown(CountdownTask):
+    """A countdown whose environment does not expose its state."""
+
+    def state_dict(self):
+        return None
+
+    def load_state_dict(self, state):
+        raise AssertionError("there is no state to restore")
+
+
+def play_on(env: NoiseActionEnv) -> list:
+    """Play a decision of random noise in all worlds and return all that it gives, then the next random numbers."""
+    vectors = torch.as_tensor(np.stack([env.action_space.sample() for _ in range(3)]))
+    outcome = env.decide(env.noise.expand(vectors), torch.arange(3))
+    numbers = [getattr(outcome, name).tolist() for name in outcome.__dataclass_fields__]
+    states = [env.encoding.features.tolist(), env.encoding.context["taken"].tolist(), env.observed.state.tolist()]
+    return [vectors.tolist(), *numbers, *states, env.seeds.tolist(), env.draw_seeds(4)]
+
+
+def test_fresh_worlds_are_saved_as_their_seeds_and_continue_to_the_last_bit_in_another_environment():
+    env, other = make_env(), make_env()
+    env.seed(3)
+    env.reset()
+    env.action_space.sample()
+    state = env.state_dict()
+    assert state["worlds"] == {"seeds": env.seeds.tolist(), "task": None}
+    assert other.load_state_dict(deepcopy(state))
+    assert torch.equal(other.encoding.features, env.encoding.features)
+    assert play_on(other) == play_on(env)
+
+
+def test_restorable_worlds_in_mid_episode_continue_to_the_last_bit_in_another_environment():
+    env, other = make_env(task=RestorableCountdown), make_env(task=RestorableCountdown)
+    env.seed(3)
+    env.reset(seeds=[9, 8, 2])
+    env.step(ones(3))
+    env.reset([2], seeds=[7])
+    state = deepcopy(env.state_dict())
+    other.seed(4)
+    assert other.load_state_dict(state)
+    assert other.encoding.features.tolist() == [[9.0, 4.0], [8.0, 4.0], [7.0, 0.0]]
+    assert other.observed.state.tolist() == other.encoding.features.tolist()
+    assert other.observed.instruction == env.observed.instruction
+    assert other.state_dict()["worlds"]["seeds"] == [9, 8, 7]
+    assert play_on(other) == play_on(env)
+
+
+def test_a_saved_state_does_not_change_with_further_play():
+    env = make_env(task=RestorableCountdown)
+    env.reset(seeds=[9, 8, 7])
+    env.step(ones(3))
+    state = env.state_dict()
+    before = deepcopy(state)
+    play_on(env)
+    env.reset([0])
+    assert state["random"] == before["random"]
+    assert state["worlds"]["seeds"] == before["worlds"]["seeds"]
+    for name, value in before["worlds"]["task"].items():
+        assert torch.equal(state["worlds"]["task"][name], value)
+    assert torch.equal(state["worlds"]["features"], before["worlds"]["features"])
+    assert torch.equal(state["worlds"]["context"]["taken"], before["worlds"]["context"]["taken"])
+    assert torch.equal(state["worlds"]["observed"][0], before["worlds"]["observed"][0])
+
+
+@pytest.mark.parametrize("task", [CountdownTask, UnexposedCountdown])
+def test_worlds_that_cannot_be_saved_in_mid_episode_continue_in_new_episodes_of_the_same_stream(task):
+    env, other = make_env(task=task), make_env(task=task)
+    env.seed(3)
+    env.reset()
+    env.step(ones(3))
+    state = deepcopy(env.state_dict())
+    assert state["worlds"] is None
+    assert not other.load_state_dict(state)
+    assert other.seeds.tolist() == env.draw_seeds(3)
+    assert other.task.taken.tolist() == [0, 0, 0]
+    assert other.action_space.sample().tolist() == env.action_space.sample().tolist()
+    assert other.draw_seeds(2) == env.draw_seeds(2)

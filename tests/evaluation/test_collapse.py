@@ -1,4 +1,4 @@
-"""The guards of training: a collapse is said once and may stop, a number that is not finite keeps what was saved."""
+"""The guards of training: a collapse is reported once and may stop it; a number that is not finite ends it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from toys.algorithms import build_algorithm
 from toys.guess import Echo
 from toys.runs import toy_parts
 
 from dsrl.evaluation.collapse import collapse
 from dsrl.evaluation.episodes import Evaluation
+from dsrl.evaluation.noise_sources import Act
 from dsrl.interfaces import Encoding, Observation
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run import monitor as learning
-from dsrl.run import train as workflow
 from dsrl.run.console import Screen
 from dsrl.run.folder import RunFolder
+from dsrl.run.train import steer
 
 
 def _worlds(*solved: int, num: int = 20) -> Evaluation:
@@ -49,7 +50,7 @@ def test_a_fall_below_the_base_that_chance_does_not_explain_is_a_collapse() -> N
         (_worlds(*range(5)), _worlds(*range(9))),  # rising
     ],
 )
-def test_less_than_that_is_none(before: Evaluation, latest: Evaluation) -> None:
+def test_less_than_that_is_no_collapse(before: Evaluation, latest: Evaluation) -> None:
     assert collapse([before, latest], BASE) is None
 
 
@@ -58,8 +59,8 @@ def test_a_collapse_needs_an_earlier_validation_a_base_and_success() -> None:
     assert collapse([worst], BASE) is None
     assert collapse([best, worst], None) is None
     assert collapse([best, worst], BASE) is not None
-    unknown = [replace(one, successes=None) for one in (best, worst, BASE)]
-    assert collapse(unknown[:2], unknown[2]) is None
+    without = [replace(one, successes=None) for one in (best, worst, BASE)]
+    assert collapse(without[:2], without[2]) is None
 
 
 @pytest.mark.parametrize("stop", [True, False])
@@ -68,19 +69,17 @@ def test_a_collapse_is_reported_once_and_stops_training_where_the_settings_say_s
 ) -> None:
     validations = [BASE, _worlds(*range(20)), _worlds(), _worlds()]
     parts, folder, text = toy_parts(), RunFolder(tmp_path), io.StringIO()
-    parts.settings.stop_on_collapse = stop
-    parts.settings.video_episodes = 0
-    play, states = learning.play, []
+    parts = replace(parts, settings=replace(parts.settings, stop_on_collapse=stop, video_episodes=0))
+    states = []
 
-    def scripted(env, act, *, first_seed, **options):  # type: ignore[no-untyped-def]
-        if first_seed != parts.settings.validation_seed:
-            return play(env, act, first_seed=first_seed, **options)
+    def scripted(env: NoiseActionEnv, act: Act, *, episodes: int, first_seed: int) -> Evaluation:
+        assert (episodes, first_seed) == (parts.settings.validation_episodes, parts.settings.validation_seed)
         states.append(folder.checkpoint_sha256("best"))
         env.reset()
         return validations[len(states) - 1]
 
-    monkeypatch.setattr(learning, "play", scripted)
-    workflow.train(parts, folder, [], Screen(Console(file=text, soft_wrap=True)))
+    monkeypatch.setattr("dsrl.run.monitor.evaluate", scripted)
+    steer(parts, folder, [], Screen(Console(file=text, soft_wrap=True)))
     summary = json.loads(folder.summary.read_text())
     assert summary["decisions"] == (400 if stop else 600)
     assert text.getvalue().count("training has collapsed") == 1
@@ -91,21 +90,21 @@ def test_a_collapse_is_reported_once_and_stops_training_where_the_settings_say_s
 def test_a_number_that_is_not_finite_leaves_earlier_checkpoints_and_names_them(tmp_path: Path) -> None:
     folder, parts = RunFolder(tmp_path), toy_parts()
 
-    class GoingBlind(Echo):
+    class EchoUntilTheFirstCheckpoint(Echo):
         def encode(self, observation: Observation) -> Encoding:
-            lost = float("nan") if folder.checkpoint_sha256("last") else 0.0
-            return Encoding(observation.state + lost, {})
+            offset = float("nan") if folder.checkpoint_sha256("last") else 0.0
+            return Encoding(observation.state + offset, {})
 
-    policy = GoingBlind()
+    policy = EchoUntilTheFirstCheckpoint()
     env = NoiseActionEnv(parts.task, policy, parts.noise, parts.env.horizon)
     with (
         pytest.raises(FloatingPointError, match=r"features of world \[0, 1, 2, 3\] is not finite") as caught,
         folder.noting_failure(),
     ):
-        workflow.train(replace(parts, policy=policy, env=env), folder, [], Screen())
+        steer(replace(parts, policy=policy, env=env), folder, [], Screen())
     assert caught.value.__notes__ == [f"checkpoints saved before this error in {tmp_path}/checkpoints: best and last"]
     assert caught.value.__notes__[0] in folder.failure.read_text()
     for name in ("best", "last"):
-        algorithm = parts.make_algorithm()
+        algorithm = build_algorithm("dsrl_sac", env, seed=1)
         algorithm.load_state_dict(folder.load(name))
         assert all(torch.isfinite(value).all() for value in algorithm.policy.state_dict().values())

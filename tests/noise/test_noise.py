@@ -8,8 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsrl.interfaces import Noise
 from dsrl.noise.full import FullNoise
 from dsrl.noise.repeat import RepeatNoise
+from dsrl.noise.space import NoiseSpace
 
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 5))
 
@@ -65,3 +67,26 @@ def test_impossible_noise_raises_a_sentence_with_values_that_work(kind):
         kind((3, 4), magnitude=0.0, action_dims=None)
     with pytest.raises(ValueError, match=r"have shape \(1, 1\) but this parametrisation takes"):
         kind((3, 4), magnitude=1.0, action_dims=None).expand(torch.zeros(1, 1))
+
+
+@pytest.mark.parametrize("kind", [RepeatNoise, FullNoise])
+def test_a_parametrisation_has_the_dimension_and_magnitude_of_its_contract(kind):
+    noise: Noise = kind((3, 4), magnitude=1.5, action_dims=2)
+    assert (noise.dim, noise.magnitude) == ({RepeatNoise: 2, FullNoise: 6}[kind], 1.5)
+    expanded = noise.expand(torch.ones(5, noise.dim))
+    assert expanded.shape == (5, 3, 4)
+    assert expanded.sum().item() == 5 * 3 * 2  # zeros in the dimensions beyond
+
+
+def test_the_noise_space_is_the_box_of_the_magnitude_and_samples_the_prior_clipped_or_not():
+    space = NoiseSpace(dim=20000, magnitude=1.5)
+    space.seed(0)
+    clipped = space.sample()
+    assert (space.shape, float(space.low[0]), float(space.high[0])) == ((20000,), -1.5, 1.5)
+    assert space.contains(clipped)
+    space.clips = False
+    space.seed(0)
+    unclipped = space.sample()
+    assert np.abs(unclipped).max() > 3.0
+    np.testing.assert_array_equal(np.clip(unclipped, -1.5, 1.5), clipped)
+    assert unclipped.dtype == clipped.dtype == np.float32

@@ -1,4 +1,4 @@
-"""What every steerable policy promises, kept by every implementation."""
+"""The contract of every policy. A policy joins by adding a maker to MAKERS."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dsrl.interfaces import Encoding, Observation, SteerablePolicy
+from dsrl.interfaces import Encoding, Observation, Policy
 from dsrl.policy.identity import IdentityPolicy
 
 NUM_WORLDS = 4
-World = tuple[SteerablePolicy, Observation]
+World = tuple[Policy, Observation]
 
 
 def make_smolvla(folder: Path) -> World:
@@ -65,7 +65,7 @@ def copied(encoding: Encoding) -> Encoding:
     return Encoding(encoding.features.clone(), {key: value.clone() for key, value in encoding.context.items()})
 
 
-def test_shapes_are_those_that_the_policy_announces(world: World, noise: torch.Tensor) -> None:
+def test_shapes_are_those_that_the_policy_declares(world: World, noise: torch.Tensor) -> None:
     policy, observation = world
     encoding = policy.encode(observation)
     chunk = policy.decode(encoding, noise)
@@ -79,7 +79,7 @@ def test_the_same_noise_gives_the_same_chunk_to_the_last_bit(world: World, noise
     policy, observation = world
     encoding = policy.encode(observation)
     chunk = policy.decode(encoding, noise)
-    policy.decode(encoding, -noise)  # nothing of another call may linger
+    policy.decode(encoding, -noise)  # another call leaves nothing behind
     assert torch.equal(policy.decode(encoding, noise), chunk)
     assert torch.equal(policy.decode(policy.encode(observation), noise), chunk)
 

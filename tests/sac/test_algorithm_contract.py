@@ -16,10 +16,11 @@ from toys.countdown import CountdownTask, EchoPolicy
 from toys.options import OPTIONS
 from toys.replay import played
 
+from dsrl.interfaces import Learner, Searcher
 from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.training.figures import checked_means
-from dsrl.training.replay_format import replay_bytes
+from dsrl.training.metrics import checked_means
+from dsrl.training.replay_memory import replay_bytes
 
 NAMES = sorted(path.stem for path in (CONF / "sac").glob("*.yaml"))
 LEARNERS = [name for name in NAMES if name != "golden_ticket"]
@@ -41,7 +42,9 @@ def make(name: str, env: NoiseActionEnv, seed: int = 0) -> Any:
 
 def noise_of(algorithm: Any, features: torch.Tensor = FEATURES, normal: torch.Tensor | None = None) -> torch.Tensor:
     """Return the noise [n, dim] that an algorithm chooses."""
-    return torch.as_tensor(algorithm.act(features, normal))
+    noise = algorithm.act(features, normal)
+    assert isinstance(noise, torch.Tensor)
+    return noise
 
 
 def learned(algorithm: Any, buffer: ReplayBuffer, *, seed: int) -> dict[str, float]:
@@ -73,13 +76,18 @@ def test_every_yaml_has_options_for_tests() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_states_what_replay_stores_whether_it_is_bounded_and_whether_evaluations_draw(
-    name: str, env: NoiseActionEnv
-) -> None:
+def test_it_declares_its_kind_its_replay_its_bound_and_its_draws(name: str, env: NoiseActionEnv) -> None:
     algorithm = make(name, env)
     assert replay_bytes(env, algorithm.replay, 100) > 0
+    assert isinstance(algorithm, Searcher) == (name not in LEARNERS)
     assert isinstance(algorithm.bounded, bool)
     assert isinstance(bool(algorithm.stochastic), bool)
+
+
+@pytest.mark.xfail(strict=True, reason="isinstance does not see `policy`, which torch stores among its modules")
+@pytest.mark.parametrize("name", LEARNERS)
+def test_an_algorithm_that_learns_is_an_instance_of_learner(name: str, env: NoiseActionEnv) -> None:
+    assert isinstance(make(name, env), Learner)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -175,8 +183,7 @@ def test_a_loaded_state_shares_no_memory_with_the_learner(name: str, env: NoiseA
 def test_a_restored_search_plays_the_ticket_of_the_saved_one(env: NoiseActionEnv) -> None:
     first, second = make("golden_ticket", env), make("golden_ticket", env, seed=1)
     first.choose(2)
-    ticket = torch.as_tensor(first.candidates[2])
-    torch.testing.assert_close(noise_of(first), ticket.repeat(WORLDS, 1))
+    assert torch.equal(noise_of(first), first.candidates[2].repeat(WORLDS, 1))
     second.load_state_dict(first.state_dict())
     assert torch.equal(noise_of(first), noise_of(second))
     assert_equal(first.state_dict(), second.state_dict())

@@ -30,8 +30,8 @@ class Reference:
         self.scaler, self.chunk_scaler = algorithm.policy.scaler, algorithm.chunk_scaler
         self.raw, self.raw_next = torch.as_tensor(buffer.obs), torch.as_tensor(buffer.obs_next)
         self.s, self.s_next = self.scale(self.raw), self.scale(self.raw_next)
-        self.shift = torch.as_tensor(buffer.info.context.look_shift)
-        self.shift_next = torch.as_tensor(buffer.info.next_context.look_shift)
+        self.shift = torch.as_tensor(buffer.info.before.stored_shift)
+        self.shift_next = torch.as_tensor(buffer.info.after.stored_shift)
         self.a = self.scale_chunk(torch.as_tensor(buffer.info.chunk).reshape(-1, HORIZON * ACTION))
         self.r = torch.as_tensor(buffer.rew, dtype=torch.float32)
         self.d = torch.as_tensor(buffer.terminated, dtype=torch.float32)
@@ -53,20 +53,20 @@ def stacked_q(state, features, choice):
 @pytest.mark.parametrize("magnitude", [0.5, 1.5, 2.5])
 def test_the_losses_of_an_update_are_those_of_the_equations_and_honour_the_magnitude(magnitude):
     algorithm, buffer = build_na(magnitude), na_buffer()
-    known = Reference(algorithm, buffer)
+    expected = Reference(algorithm, buffer)
     modules = (algorithm.policy.actor, algorithm.critic, algorithm.critic_old.module, algorithm.noise_critic)
     actor, critic, target, noise_critic = map(snapshot, modules)
     stats = learned(algorithm, buffer)[0]
 
     torch.manual_seed(1)
     normal_next, normal = torch.randn(BATCH, DIM), torch.randn(BATCH, DIM)
-    u_next, log_prob_next = reference_pi(actor, known.s_next, normal_next)
-    u, log_prob = reference_pi(actor, known.s, normal)
-    a_next = known.decode(known.raw_next, known.shift_next, magnitude * u_next)
-    q_next = stacked_q(target, known.s_next, a_next).min(0).values  # Q̄^A of the decoded chunk
-    y = known.r + (1 - known.d) * GAMMA * (q_next - 0.3 * log_prob_next)  # log π is that of u
-    critic_loss = 0.5 * sum(((reference_q(critic, j, known.s, known.a) - y) ** 2).mean() for j in range(3))
-    actor_loss = (0.3 * log_prob - stacked_q(noise_critic, known.s, u).min(0).values).mean()
+    u_next, log_prob_next = reference_pi(actor, expected.s_next, normal_next)
+    u, log_prob = reference_pi(actor, expected.s, normal)
+    a_next = expected.decode(expected.raw_next, expected.shift_next, magnitude * u_next)
+    q_next = stacked_q(target, expected.s_next, a_next).min(0).values  # Q̄^A of the decoded chunk
+    y = expected.r + (1 - expected.d) * GAMMA * (q_next - 0.3 * log_prob_next)  # log π is that of u
+    critic_loss = 0.5 * sum(((reference_q(critic, j, expected.s, expected.a) - y) ** 2).mean() for j in range(3))
+    actor_loss = (0.3 * log_prob - stacked_q(noise_critic, expected.s, u).min(0).values).mean()
     alpha_loss = -(math.log(0.3) * (log_prob + -DIM)).mean()
 
     torch.testing.assert_close(stats.critic_loss, critic_loss, rtol=1e-6, atol=1e-5)
@@ -78,7 +78,7 @@ def test_the_losses_of_an_update_are_those_of_the_equations_and_honour_the_magni
         torch.testing.assert_close(value, TAU * new_critic[name] + (1 - TAU) * target[name])
 
 
-def test_only_states_from_which_play_went_on_are_denoised_for_the_target():
+def test_only_states_that_do_not_follow_a_termination_are_denoised_for_the_target():
     algorithm, buffer = build_na(1.5), na_buffer()
     batch = buffer[np.arange(BATCH)]
     algorithm._preprocess_batch(batch, buffer, np.arange(BATCH))
@@ -93,7 +93,7 @@ def test_distillation_is_head_by_head_from_the_online_critics_on_unclipped_noise
     algorithm, buffer = build_na(magnitude), na_buffer()
     with torch.no_grad():  # a target that would give another result
         algorithm.critic_old.module.head.bias.add_(100.0)
-    known = Reference(algorithm, buffer)
+    expected = Reference(algorithm, buffer)
     critic, noise_critic = snapshot(algorithm.critic), snapshot(algorithm.noise_critic)
     torch.manual_seed(1)
     (stats,) = algorithm._distil(buffer, 0, 1)
@@ -101,9 +101,10 @@ def test_distillation_is_head_by_head_from_the_online_critics_on_unclipped_noise
     torch.manual_seed(1)
     w = torch.randn(BATCH, DIM)
     assert w.abs().max() > magnitude
-    a = known.decode(known.raw, known.shift, w)
+    a = expected.decode(expected.raw, expected.shift, w)
     heads = [
-        reference_q(noise_critic, j, known.s, w / magnitude) - reference_q(critic, j, known.s, a) for j in range(3)
+        reference_q(noise_critic, j, expected.s, w / magnitude) - reference_q(critic, j, expected.s, a)
+        for j in range(3)
     ]
     loss = 0.5 * sum((head**2).mean() for head in heads)
     torch.testing.assert_close(stats.distillation_loss, loss, rtol=1e-6, atol=1e-6)
@@ -113,8 +114,8 @@ def test_chunk_critics_learn_first_then_distillation_each_in_its_number_and_orde
     algorithm, buffer = build_na(), na_buffer()
     calls: list[str] = []
     for name in ("_temperature_step", "_critic_step", "_actor_step", "_update_lagged_network_weights"):
-        monkeypatch.setattr(algorithm, name, _noted(calls, name, getattr(algorithm, name)))
-    monkeypatch.setattr(algorithm, "_distillation_step", _noted(calls, "distil", algorithm._distillation_step))
+        monkeypatch.setattr(algorithm, name, _recorded(calls, name, getattr(algorithm, name)))
+    monkeypatch.setattr(algorithm, "_distillation_step", _recorded(calls, "distil", algorithm._distillation_step))
     stats = learned(algorithm, buffer, batch_size=8, updates=3)
     a = ["_temperature_step", "_critic_step", "_actor_step", "_update_lagged_network_weights"]
     assert calls == 3 * a + 4 * ["distil"]
@@ -122,7 +123,7 @@ def test_chunk_critics_learn_first_then_distillation_each_in_its_number_and_orde
     assert learned(algorithm, buffer, batch_size=8, updates=0) == []
 
 
-def _noted(calls, name, method):
+def _recorded(calls, name, method):
     def call(*arguments):
         calls.append(name)
         return method(*arguments)
@@ -181,8 +182,8 @@ def test_the_actor_finds_noise_whose_chunk_was_never_taken_with_any_noise():
     for _ in range(256):
         chunk = (torch.as_tensor(rng.standard_normal(DIM), dtype=torch.float32) @ BY_NOISE).numpy()
         reward = -float(np.square(chunk - (wanted @ BY_NOISE).numpy()).sum()) / 4
-        zero, still = np.zeros(FEATURES, np.float32), {"look_shift": np.zeros(HORIZON * ACTION, np.float32)}
-        info = {"chunk": chunk.reshape(HORIZON, ACTION), "context": still, "next_context": still}
+        zero, still = np.zeros(FEATURES, np.float32), {"stored_shift": np.zeros(HORIZON * ACTION, np.float32)}
+        info = {"chunk": chunk.reshape(HORIZON, ACTION), "before": still, "after": still}
         end = {"terminated": True, "truncated": False, "done": True}
         buffer.add(Batch(obs=zero, obs_next=zero, act=np.full(DIM, np.nan), rew=reward, info=info, **end))
     algorithm.warm_up(buffer, 64)
@@ -190,8 +191,8 @@ def test_the_actor_finds_noise_whose_chunk_was_never_taken_with_any_noise():
     with policy_within_training_step(algorithm.policy):
         for _ in range(3):
             algorithm.learn(buffer, 64, 150)
-    found = algorithm.act(np.zeros((1, FEATURES), np.float32))
-    np.testing.assert_allclose(found[0], wanted, atol=0.2)
+    found = algorithm.act(torch.zeros(1, FEATURES))
+    torch.testing.assert_close(found[0], wanted, rtol=0, atol=0.2)
 
 
 def test_impossible_options_are_refused_with_what_would_work():

@@ -11,7 +11,7 @@ from toys.options import BY_HAND, BY_HAND_TEMPERATURE, PI0
 from toys.references import reference_pi, reference_q, snapshot
 from toys.replay import BATCH, DIM, FEATURES, ends, filled_buffer
 
-from dsrl.noise_action_env import NoiseSpace
+from dsrl.noise.space import NoiseSpace
 from dsrl.sac.dsrl_pi0 import DSRLPi0, build_dsrl_pi0
 
 CRITICS, GAMMA, HORIZON, TAU, ENTROPY = 10, PI0["gamma"], 5, BY_HAND["tau"], -1.5

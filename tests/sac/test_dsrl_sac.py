@@ -14,7 +14,7 @@ from toys.options import AUTO, BY_HAND, BY_HAND_TEMPERATURE
 from toys.references import reference_pi, reference_q, snapshot
 from toys.replay import BATCH, DIM, FEATURES, filled_buffer
 
-from dsrl.noise_action_env import NoiseSpace
+from dsrl.noise.space import NoiseSpace
 from dsrl.sac._noise_policy import prior_std, squashed_sample
 from dsrl.sac.dsrl_sac import DSRLSAC, build_dsrl_sac
 
@@ -120,15 +120,17 @@ def test_log_prob_stays_finite_where_tanh_saturates():
 
 def test_deterministic_noise_is_the_scaled_tanh_of_the_mean_and_given_draws_make_it_stochastic():
     algorithm = build(magnitude=1.5)
-    features = np.random.default_rng(0).standard_normal((5, FEATURES)).astype(np.float32)
-    mean, log_std = algorithm.policy.actor(torch.as_tensor(features))
-    np.testing.assert_allclose(algorithm.act(features), 1.5 * torch.tanh(mean).detach().numpy(), rtol=1e-6)
-    np.testing.assert_array_equal(algorithm.act(features), algorithm.act(features))
-    normal = np.random.default_rng(1).standard_normal((5, DIM)).astype(np.float32)
-    expected = 1.5 * torch.tanh(mean + log_std.exp() * torch.as_tensor(normal)).detach().numpy()
-    np.testing.assert_allclose(algorithm.act(features, normal), expected, rtol=1e-6)
-    outside = algorithm.policy(Batch(obs=features, info=Batch())).act
-    np.testing.assert_allclose(1.5 * outside.detach().numpy(), algorithm.act(features), rtol=1e-6)
+    features = torch.randn(5, FEATURES, generator=torch.Generator().manual_seed(0))
+    mean, log_std = algorithm.policy.actor(features)
+    still = algorithm.act(features)
+    torch.testing.assert_close(still, 1.5 * torch.tanh(mean).detach(), rtol=1e-6, atol=0)
+    assert torch.equal(algorithm.act(features), still)
+    assert not still.requires_grad
+    normal = torch.randn(5, DIM, generator=torch.Generator().manual_seed(1))
+    expected = 1.5 * torch.tanh(mean + log_std.exp() * normal).detach()
+    torch.testing.assert_close(algorithm.act(features, normal), expected, rtol=1e-6, atol=0)
+    outside = algorithm.policy(Batch(obs=features.numpy(), info=Batch())).act
+    torch.testing.assert_close(1.5 * outside.detach(), still, rtol=1e-6, atol=0)
 
 
 def test_a_time_out_bootstraps_and_a_terminal_state_does_not():
@@ -145,8 +147,8 @@ def test_the_actors_noise_fills_the_box_of_the_magnitude_and_replay_holds_u(magn
     algorithm = build(magnitude=magnitude)
     with torch.no_grad():
         algorithm.policy.actor.head.bias[:DIM] = 50.0
-    noise = algorithm.act(np.zeros((2, FEATURES), np.float32))
-    np.testing.assert_allclose(noise, magnitude, rtol=1e-6)
+    noise = algorithm.act(torch.zeros(2, FEATURES))
+    torch.testing.assert_close(noise, torch.full((2, DIM), magnitude), rtol=1e-6, atol=0)
     u = np.array([[-1.0, 1.0], [0.5, 0.0]], np.float32)
     np.testing.assert_allclose(algorithm.policy.map_action(u), magnitude * u, rtol=1e-6)
     np.testing.assert_allclose(algorithm.policy.map_action_inverse(magnitude * u), u, atol=1e-6)
@@ -184,7 +186,7 @@ def test_warming_up_fits_the_features_and_moves_the_critics_but_not_the_actor():
     assert algorithm.temperature.value == alpha
 
 
-def test_a_feature_that_never_moved_is_centred_and_bounded_later():
+def test_a_feature_that_never_varied_is_centred_and_bounded_later():
     algorithm = build()
     algorithm.policy.scaler.fit(torch.tensor([[1.0, 5.0, 0.0], [3.0, 5.0, 0.0]]))
     scaled = algorithm.policy.standardise(np.array([[3.0, 5.0, 1e6]], np.float32))

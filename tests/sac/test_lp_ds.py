@@ -14,7 +14,7 @@ from toys.options import BY_HAND, LP_DS
 from toys.references import reference_q, snapshot
 from toys.replay import BATCH, DIM, FEATURES, filled_buffer
 
-from dsrl.noise_action_env import NoiseSpace
+from dsrl.noise.space import NoiseSpace
 from dsrl.sac.lp_ds import LPDS, build_lp_ds
 
 B, DELTA, GAMMA = 1.5, 0.5, LP_DS["gamma"]
@@ -36,13 +36,13 @@ def shifting(**changes) -> LPDS:
 
 def test_before_the_first_step_noise_is_the_prior_to_the_last_bit_and_not_clipped():
     algorithm = build()
-    features = np.random.default_rng(0).standard_normal((200, FEATURES)).astype(np.float32)
-    normal = np.random.default_rng(1).standard_normal((200, DIM)).astype(np.float32)
-    np.testing.assert_array_equal(algorithm.act(features, normal), normal)
-    np.testing.assert_array_equal(algorithm.act(features), 0.0)
+    features = torch.randn(200, FEATURES, generator=torch.Generator().manual_seed(0))
+    normal = torch.randn(200, DIM, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(algorithm.act(features, normal), normal)
+    assert torch.equal(algorithm.act(features), torch.zeros(200, DIM))
     torch.manual_seed(2)
     with policy_within_training_step(algorithm.policy):
-        u = algorithm.policy(Batch(obs=features, info=Batch())).act
+        u = algorithm.policy(Batch(obs=features.numpy(), info=Batch())).act
     torch.manual_seed(2)
     expected = torch.randn(200, DIM).numpy()
     assert np.abs(expected).max() > B
@@ -95,10 +95,10 @@ def test_a_toy_is_steered_within_the_trust_region():
         buffer.add(Batch(obs=zero, obs_next=zero, act=w / B, rew=float(w[0]), info={}, **end))
     with policy_within_training_step(algorithm.policy):
         algorithm.learn(buffer, 64, 600)
-    shift = algorithm.act(np.zeros((1, FEATURES), np.float32))[0]
+    shift = algorithm.act(torch.zeros(1, FEATURES))[0]
     assert shift[0] > 0.3
     assert abs(shift[1]) < 0.2
-    assert 0.1 < np.square(shift).sum() < 0.6
+    assert 0.1 < shift.square().sum() < 0.6
 
 
 def test_the_bound_is_the_dimension_unless_a_number_is_given():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dsrl.interfaces import Encoding
+from dsrl.interfaces import BoundedActions, Encoding, Filmable, Restorable
 from dsrl.policy.identity import IdentityPolicy
 from dsrl.run.checkpoint import read_checkpoint, write_checkpoint
 from dsrl.task.gym import GymTask
@@ -113,3 +113,10 @@ def test_worlds_saved_in_mid_episode_continue_bit_for_bit_in_another_task(id, tm
         for name in ("reward", "terminated", "truncated"):
             assert torch.equal(getattr(step, name), getattr(again, name))
         assert torch.equal(one.observe().state, other.observe().state)
+
+
+def test_a_gym_task_has_an_action_box_and_can_be_restored_and_is_not_filmed():
+    task = GymTask("Pendulum-v1", num_envs=2, max_steps=None)
+    assert isinstance(task, BoundedActions)
+    assert isinstance(task, Restorable)
+    assert not isinstance(task, Filmable)

@@ -16,7 +16,7 @@ from dsrl.task._tabletop import COLOURS, Tabletop
 from dsrl.task.pick_place import PickPlace
 from dsrl.task.simple_pick import SimplePick
 
-EVERYONE = torch.arange(4)
+ALL_WORLDS = torch.arange(4)
 
 
 @pytest.fixture
@@ -57,13 +57,13 @@ def test_the_instruction_contains_the_colour_of_the_named_cube(task):
     restart(task, first_seed=10)
     names = list(COLOURS)
     for row, sentence in enumerate(task.observe().instruction):
-        (said,) = [name for name in names if name in sentence]
-        assert torch.equal(task.named_cube()[row], task.cube_positions()[row, names.index(said)])
-    seen = set()
+        (colour,) = [name for name in names if name in sentence]
+        assert torch.equal(task.named_cube()[row], task.cube_positions()[row, names.index(colour)])
+    found = set()
     for seed in range(12):
         task.reset(torch.tensor([0]), [seed])
-        seen.add(task.observe().instruction[0])
-    assert seen == set(SimplePick.instructions)
+        found.add(task.observe().instruction[0])
+    assert found == set(SimplePick.instructions)
 
 
 @pytest.mark.parametrize("control", ["hand", "joint"])
@@ -100,7 +100,7 @@ def test_a_video_of_state_observations_shows_the_first_worlds_at_400_pixels_or_m
     task = simple_pick(observation="state")
     assert can_record(task)
     recorder = VideoRecorder(task, num_worlds=2)
-    recorder.reset(EVERYONE, [0, 1, 2, 3])
+    recorder.reset(ALL_WORLDS, [0, 1, 2, 3])
     for _ in range(2):
         recorder.step(recorder.hold())
     first, second = recorder.frames
@@ -267,8 +267,8 @@ def test_worlds_saved_in_mid_episode_continue_bit_for_bit_from_files(task, tmp_p
         steps = play(task, targets[:, 11:16])
         step = task.step(task.hold())
         assert all(not one.truncated.any() for one in steps)
-        seen = task.observe()
-        return [task.cube_positions(), seen.state, step.reward, *seen.images.values()]
+        observation = task.observe()
+        return [task.cube_positions(), observation.state, step.reward, *observation.images.values()]
 
     undisturbed = rest()
     restart(task, 90)

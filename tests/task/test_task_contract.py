@@ -1,4 +1,4 @@
-"""What every task must do. A task joins by adding a maker to MAKERS."""
+"""The contract of every task. A task joins by adding a maker to MAKERS."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def task(request: pytest.FixtureRequest) -> Task:
     return MAKERS[request.param]()
 
 
-def everyone(task: Task) -> torch.Tensor:
+def all_worlds(task: Task) -> torch.Tensor:
     return torch.arange(task.num_envs)
 
 
@@ -47,7 +47,7 @@ def same(first: Observation, second: Observation, rows: torch.Tensor) -> bool:
 
 
 def test_observations_and_steps_have_the_declared_shapes(task):
-    task.reset(everyone(task), seeds=list(range(task.num_envs)))
+    task.reset(all_worlds(task), seeds=list(range(task.num_envs)))
     observation = task.observe()
     assert observation.state.shape == (task.num_envs, task.state_dim)
     assert observation.state.dtype == torch.float32
@@ -61,19 +61,19 @@ def test_observations_and_steps_have_the_declared_shapes(task):
 
 
 def test_resetting_one_world_leaves_the_others_alone(task):
-    task.reset(everyone(task), seeds=[5, 6, 7, *range(100, 97 + task.num_envs)])
+    task.reset(all_worlds(task), seeds=[5, 6, 7, *range(100, 97 + task.num_envs)])
     task.step(task.hold())
     before = task.observe()
     task.reset(torch.tensor([1]), seeds=[9])
     after = task.observe()
-    others = everyone(task)[everyone(task) != 1]
+    others = all_worlds(task)[all_worlds(task) != 1]
     assert torch.allclose(before.state[others], after.state[others], atol=1e-5)
     assert all(torch.equal(before.images[name][others], after.images[name][others]) for name in before.images)
     assert not same(before, after, torch.tensor([1]))
 
 
-def test_a_replayed_seed_gives_the_same_world_whatever_the_row_and_whatever_came_before(task):
-    task.reset(everyone(task), seeds=[11] * task.num_envs)
+def test_a_replayed_seed_gives_the_same_world_whatever_its_row_and_history(task):
+    task.reset(all_worlds(task), seeds=[11] * task.num_envs)
     first = task.observe()
     task.step(task.hold())
     task.reset(torch.tensor([2]), seeds=[11])
@@ -83,14 +83,14 @@ def test_a_replayed_seed_gives_the_same_world_whatever_the_row_and_whatever_came
 
 
 def test_other_seeds_give_other_worlds(task):
-    task.reset(everyone(task), seeds=list(range(task.num_envs)))
+    task.reset(all_worlds(task), seeds=list(range(task.num_envs)))
     first = task.observe()
     pixels = any(not torch.equal(image[0], image[1]) for image in first.images.values())
     assert pixels or not torch.equal(first.state[0], first.state[1])
 
 
-def test_running_out_of_time_is_truncation_not_termination(task):
-    task.reset(everyone(task), seeds=list(range(task.num_envs)))
+def test_running_out_of_time_is_a_truncation_and_no_termination(task):
+    task.reset(all_worlds(task), seeds=list(range(task.num_envs)))
     for _ in range(task.max_steps - 1):
         step = task.step(task.hold())
         assert not step.truncated.any()
@@ -105,7 +105,7 @@ def test_holding_is_a_finite_action(task):
 
 @pytest.mark.parametrize("task", sorted(STILL_WITHIN), indirect=True)
 def test_holding_keeps_a_world_still(task, request):
-    task.reset(everyone(task), seeds=list(range(task.num_envs)))
+    task.reset(all_worlds(task), seeds=list(range(task.num_envs)))
     before = task.observe()
     for _ in range(5):
         task.step(task.hold())

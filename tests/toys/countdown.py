@@ -26,7 +26,7 @@ class CountdownTask:
         self.num_envs, self.max_steps = num_envs, max_steps
         self.seed = torch.zeros(num_envs, dtype=torch.int64)
         self.taken = torch.zeros(num_envs, dtype=torch.int64)
-        self.looks = 0
+        self.num_observed = 0
         self.actions: list[Tensor] = []
 
     def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
@@ -34,7 +34,7 @@ class CountdownTask:
         self.taken[rows] = 0
 
     def observe(self) -> Observation:
-        self.looks += 1
+        self.num_observed += 1
         return Observation(torch.stack([self.seed, self.taken], 1).float(), {}, ("",) * self.num_envs)
 
     def step(self, action: Tensor) -> Step:
@@ -46,6 +46,16 @@ class CountdownTask:
 
     def hold(self) -> Tensor:
         return torch.full((self.num_envs, 2), HOLD)
+
+
+class RestorableCountdown(CountdownTask):
+    """The countdown with a state that can be saved and restored in mid-episode."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"seed": self.seed.clone(), "taken": self.taken.clone()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.seed, self.taken = state["seed"].clone(), state["taken"].clone()
 
 
 class EchoPolicy:

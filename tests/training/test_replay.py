@@ -1,31 +1,25 @@
-"""What replay keeps beyond features and u, what that takes, and that it decodes as it once did."""
+"""The format of transitions in replay: the data of states, their memory, and that they decode as in play."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from toys.algorithms import build_algorithm
+from toys.commands import CONF
 from toys.countdown import CountdownTask, EchoPolicy
+from toys.monitor import Recording
 from toys.replay import played, stored_context
 
-from dsrl.interfaces import Encoding
+from dsrl.interfaces import Encoding, Observation
 from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.build import build, check_budget
-from dsrl.training.replay_format import (
-    available_memory,
-    buffer_length,
-    checked_replay_bytes,
-    context_arrays,
-    replay_bytes,
-)
-from dsrl.training.trainer import train
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
+from dsrl.run.errors import UserError
+from dsrl.training.replay_format import ReplayDecoder, observation_from, observation_tensors, stored_arrays
+from dsrl.training.replay_memory import available_memory, buffer_length, checked_replay_bytes, replay_bytes
+from dsrl.training.trainer import Trainer
 
 
 class Heavy(EchoPolicy):
@@ -42,65 +36,108 @@ def make_env(policy=None, num_envs=3, horizon=3, magnitude=1.5):
     return NoiseActionEnv(CountdownTask(num_envs), policy, FullNoise(policy.noise_shape, magnitude, None), horizon)
 
 
-def test_replay_holds_u_the_executed_chunk_and_the_contexts_before_and_after():
+def test_replay_stores_u_the_executed_chunk_and_the_contexts_before_and_after():
     env = make_env(magnitude=1.5)
     buffer = played(env)
     noise = 1.5 * buffer.act.reshape(-1, 4, 2)
     expected = (noise + buffer.obs[:, 1, None, None])[:, :3]
     np.testing.assert_allclose(buffer.info.chunk, expected, rtol=1e-6, atol=1e-6)
-    np.testing.assert_array_equal(buffer.info.context.look_taken, buffer.obs[:, 1])
-    on = ~buffer.terminated
-    np.testing.assert_array_equal(buffer.info.next_context.look_taken[on], buffer.obs_next[on, 1])
+    np.testing.assert_array_equal(buffer.info.before.stored_taken, buffer.obs[:, 1])
+    continuing = ~buffer.terminated
+    np.testing.assert_array_equal(buffer.info.after.stored_taken[continuing], buffer.obs_next[continuing, 1])
     assert buffer.truncated.any()
     assert buffer.terminated.any()
 
 
-def test_replayed_looks_decode_to_the_chunks_that_were_executed():
+def test_replayed_states_decode_to_the_chunks_that_were_executed():
     env = make_env(Heavy())
     buffer = played(env)
     context = stored_context(buffer)
     assert context["cache"].dtype == torch.float16
-    chunk = env.decode(torch.as_tensor(buffer.obs), context, torch.as_tensor(1.5 * buffer.act))
+    vectors, features = torch.as_tensor(1.5 * buffer.act), torch.as_tensor(buffer.obs)
+    chunk = env.decode(Encoding(features, context), vectors)
     np.testing.assert_allclose(chunk, buffer.info.chunk, rtol=1e-6, atol=1e-6)
+    replayed = ReplayDecoder(env, "context").decode_replayed(features, buffer.info, "before", slice(None), vectors)
+    assert torch.equal(replayed, chunk)
+    rows = np.flatnonzero(~buffer.terminated)[:5]
+    after = ReplayDecoder(env, "context").decode_replayed(features[rows], buffer.info, "after", rows, vectors[rows])
+    expected = vectors[rows].view(-1, 4, 2) + torch.as_tensor(buffer.obs_next[rows, 1])[:, None, None]
+    assert torch.equal(after, expected[:, :3])
+
+
+def test_a_policy_without_a_context_is_replayed_by_its_features():
+    class Contextless(EchoPolicy):
+        def encode(self, observation):
+            return Encoding(observation.state, {})
+
+        def decode(self, encoding, noise):
+            return noise + encoding.features[:, 1, None, None]
+
+    env = make_env(Contextless())
+    buffer = played(env)
+    assert set(buffer.info.get_keys()) == {"chunk", "env_steps", "seed", "success"}
+    vectors, features = torch.as_tensor(1.5 * buffer.act), torch.as_tensor(buffer.obs)
+    replayed = ReplayDecoder(env, "context").decode_replayed(features, buffer.info, "before", slice(None), vectors)
+    np.testing.assert_allclose(replayed, buffer.info.chunk, rtol=1e-6, atol=1e-6)
 
 
 def test_a_context_returns_to_the_policys_precision_before_it_is_decoded():
-    seen = {}
+    precisions = {}
 
     class Watching(Heavy):
         def decode(self, encoding, noise):
-            seen.update({key: value.dtype for key, value in encoding.context.items()})
+            precisions.update({key: value.dtype for key, value in encoding.context.items()})
             return super().decode(encoding, noise)
 
     env = make_env(Watching())
     env.reset(seeds=[7, 8, 9])
-    halved = {key: torch.as_tensor(value) for key, value in context_arrays(env.encoding.context, "context").items()}
-    env.decode(env.encoding.features, halved, torch.zeros(3, 8))
-    assert seen == {"taken": torch.float32, "cache": torch.float32}
+    arrays = stored_arrays(env.encoding, env.observed, "context")
+    assert arrays["cache"].dtype == np.float16
+    halved = {key: torch.as_tensor(value) for key, value in arrays.items()}
+    env.decode(Encoding(env.encoding.features, halved), torch.zeros(3, 8))
+    assert precisions == {"taken": torch.float32, "cache": torch.float32}
 
 
-def test_only_large_floating_tensors_are_halved_and_only_if_asked():
+def test_only_large_floating_tensors_are_halved_and_only_on_request():
+    blank = Observation(torch.zeros(2, 1), {}, ("", ""))
+
+    def arrays(replay, **context):
+        return stored_arrays(Encoding(torch.zeros(2, 1), context), blank, replay)
+
     context = {"small": torch.ones(2, 8), "large": torch.ones(2, 2048), "mask": torch.ones(2, 2048, dtype=torch.bool)}
-    halved, exact = context_arrays(context, "context"), context_arrays(context, "exact_context")
-    assert {key: str(array.dtype) for key, array in halved.items()} == {
+    assert {key: str(array.dtype) for key, array in arrays("context", **context).items()} == {
         "small": "float32",
         "large": "float16",
         "mask": "bool",
     }
-    assert exact["large"].dtype == np.float32
+    assert arrays("exact_context", **context)["large"].dtype == np.float32
     with pytest.raises(FloatingPointError, match=r"context 'large' has numbers .* choose sac.replay=exact_context"):
-        context_arrays({"large": torch.full((2, 2048), 1e6)}, "context")
+        arrays("context", large=torch.full((2, 2048), 1e6))
 
 
-def test_the_memory_of_replay_is_known_before_anything_is_simulated():
+def test_an_observation_is_restored_from_its_tensors():
+    state = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    pictures = torch.arange(2 * 3 * 4 * 4, dtype=torch.uint8).view(2, 3, 4, 4)
+    observation = Observation(state, {"front": pictures}, ("put the cube into the box", "köfte"))
+    tensors = observation_tensors(observation)
+    assert set(tensors) == {"state", "image_front", "instruction"}
+    restored = observation_from(tensors)
+    assert torch.equal(restored.state, state)
+    assert torch.equal(restored.images["front"], pictures)
+    assert restored.instruction == observation.instruction
+    with pytest.raises(ValueError, match=r"instruction of 300 bytes exceeds the 256 .* choose sac.replay=context"):
+        observation_tensors(Observation(state, {}, ("", "x" * 300)))
+
+
+def test_the_memory_of_replay_is_computed_before_anything_is_simulated():
     env = make_env(Heavy())
-    kept = replay_bytes(env, "context", 100)
-    assert kept == 100 * (4 * (2 * 2 + 8 + 8 + 3 * 2) + 2 * (4 + 2 * 2048))
-    assert replay_bytes(env, "exact_context", 100) - kept == 100 * 2 * 2 * 2048
+    taken = replay_bytes(env, "context", 100)
+    assert taken == 100 * (4 * (2 * 2 + 8 + 8 + 3 * 2) + 2 * (4 + 2 * 2048))
+    assert replay_bytes(env, "exact_context", 100) - taken == 100 * 2 * 2 * 2048
     assert replay_bytes(env, "noise", 100) == 100 * 4 * (2 * 2 + 8 + 8)
     assert replay_bytes(env, "observation", 100) == 100 * (4 * (2 * 2 + 8 + 8 + 3 * 2) + 2 * (4 * 2 + 256))
     assert env.encoding is None
-    assert env.task.looks == 0
+    assert env.task.num_observed == 0
 
 
 def test_replay_that_cannot_fit_is_refused_with_what_would():
@@ -108,11 +145,11 @@ def test_replay_that_cannot_fit_is_refused_with_what_would():
     assert checked_replay_bytes(env, "context", 10) == replay_bytes(env, "context", 10)
     message = (
         r"replay of 1000000 transitions takes 7\.\d GiB but 1\.0 GiB are free; choose a buffer_size .* below 12\d{4}, "
-        r"sac.replay=observation \(0\.6 GiB\), or sac=dsrl_sac, which keeps no looks"
+        r"sac.replay=observation \(0\.6 GiB\), or sac=dsrl_sac, which stores no states"
     )
     with pytest.raises(ValueError, match=message):
         checked_replay_bytes(env, "context", 1_000_000, available=2**30)
-    with pytest.raises(ValueError, match=r"below \d+, or sac=dsrl_sac, which keeps no looks"):
+    with pytest.raises(ValueError, match=r"below \d+, or sac=dsrl_sac, which stores no states"):
         checked_replay_bytes(env, "observation", 10_000_000, available=2**30)
     assert 2**20 < available_memory() < 2**50
 
@@ -120,11 +157,11 @@ def test_replay_that_cannot_fit_is_refused_with_what_would():
 def test_dsrl_na_is_built_from_its_yaml_and_its_replay_announced_or_refused(monkeypatch):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         parts = build(compose("train", ["task=pendulum", "sac=dsrl_na", "num_envs=2", "decisions=1000"]), print)
-    told: list[str] = []
-    check_budget(parts, told.append)
-    assert told == ["replay keeps what the policy saw: up to 0.00 GiB for 1000 transitions"]
-    monkeypatch.setattr("dsrl.training.replay_format.available_memory", lambda: 1000)
-    with pytest.raises(ValueError, match="replay of 1000 transitions takes"):
+    announced: list[str] = []
+    check_budget(parts, announced.append)
+    assert announced == ["replay stores states: up to 0.00 GiB for 1000 transitions"]
+    monkeypatch.setattr("dsrl.training.replay_memory.available_memory", lambda: 1000)
+    with pytest.raises(UserError, match="replay of 1000 transitions takes"):
         check_budget(parts, print)
 
 
@@ -135,33 +172,16 @@ def test_a_short_run_gets_a_short_buffer():
 
 def test_the_training_loop_feeds_dsrl_na_and_a_seed_decides_everything():
     def run():
-        env, logged = make_env(Heavy()), []
+        env, monitor = make_env(Heavy()), Recording()
         algorithm = build_algorithm("dsrl_na", env, critic_warmup_updates=2)
-        counters = train(
-            env=env,
-            algorithm=algorithm,
-            decisions=30,
-            warmup_decisions=12,
-            utd=0.5,
-            batch_size=8,
-            buffer_size=300,
-            eval_every=30,
-            evaluate=lambda: Score(),
-            log=lambda metrics, counters: logged.append(metrics),
-            save=lambda name: None,
-            seed=0,
-        )
-        return algorithm, counters, logged
+        budget = {"decisions": 30, "warmup_decisions": 12, "utd": 0.5, "batch_size": 8, "buffer_size": 300}
+        counters = Trainer(env, algorithm, monitor, **budget, eval_every=30, seed=0).train()
+        return algorithm, counters, monitor.logged
 
-    class Score:
-        score = 0.0
-
-        def summary(self):
-            return {}
-
-    (first, counters, logged), (second, *_) = run(), run()
+    (first, counters, logged), (second, *same) = run(), run()
     rounds_that_learn = sum(int((i + 1) * 3 * 0.5) > int(i * 3 * 0.5) for i in range(6))
     assert counters.gradient_steps == 2 + 2 + int(0.5 * 18) + 2 * rounds_that_learn
-    assert any("learn/distillation_loss" in metrics and "learn/critic_loss" in metrics for metrics in logged)
+    assert any("learn/distillation_loss" in metrics and "learn/critic_loss" in metrics for metrics, _ in logged)
+    assert same == [counters, logged]
     states = first.policy.state_dict(), second.policy.state_dict()
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import asdict
 
-import numpy as np
 import pytest
 import torch
-from tianshou.data import Batch
 from toys.algorithms import build_algorithm
-from toys.countdown import CountdownTask, EchoPolicy
+from toys.countdown import CountdownTask, EchoPolicy, RestorableCountdown
+from toys.monitor import Recording
 
 from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.training.trainer import Counters, make_buffer, train
-
-
-@dataclass
-class Score:
-    score: float
-
-    def summary(self):
-        return {"success_rate": self.score, "ci95": [0.0, 1.0], "mean_return": None}
+from dsrl.training.metrics import Counters, EpisodeStats, UpdateStats
+from dsrl.training.trainer import Trainer
 
 
 class Run:
-    """A short run and the arguments that its callbacks received."""
+    """A short run, with the monitor that recorded it."""
 
-    def __init__(self, scores=(0.4, 0.5, 0.75, 0.25), wrap=lambda algorithm: algorithm, **changes):
-        self.scores, self.saved, self.logged, self.rounds = iter(scores), [], [], []
+    def __init__(
+        self,
+        scores=(0.4, 0.5, 0.75, 0.25),
+        wrap=lambda algorithm: algorithm,
+        should_stop=False,
+        task=CountdownTask,
+        **changes,
+    ):
         policy = EchoPolicy()
-        self.env = NoiseActionEnv(CountdownTask(3), policy, FullNoise(policy.noise_shape, 1.5, None), 4)
+        self.env = NoiseActionEnv(task(3), policy, FullNoise(policy.noise_shape, 1.5, None), 4)
         self.algorithm = build_algorithm("dsrl_sac", self.env, alpha="auto", critic_warmup_updates=2)
+        self.monitor = Recording(
+            scores,
+            before_validation=lambda: self.env.reset(seeds=[1, 2, 3]),  # validation uses the same worlds
+            should_stop=should_stop,
+        )
         options = {
             "decisions": 45,
             "warmup_decisions": 12,
@@ -42,49 +46,55 @@ class Run:
             "log_every": 6,
             "seed": 0,
         }
-        self.counters = train(
-            env=self.env,
-            algorithm=wrap(self.algorithm),
-            evaluate=self.evaluate,
-            log=lambda metrics, counters: self.logged.append((metrics, counters)),
-            save=self.saved.append,
-            on_progress=lambda counters, metrics: self.rounds.append(counters),
-            **(options | changes),
-        )
-
-    def evaluate(self):
-        self.env.reset(seeds=[1, 2, 3])  # evaluation uses the same worlds
-        return Score(next(self.scores))
+        self.trainer = Trainer(self.env, wrap(self.algorithm), self.monitor, **(options | changes))
+        self.counters = self.trainer.train()
 
 
-def test_the_counters_tell_decisions_env_steps_gradient_steps_and_episodes_apart():
+def test_the_counters_separate_decisions_env_steps_gradient_steps_and_episodes():
     run = Run()
     assert run.counters.decisions == 45
     assert run.counters.gradient_steps == 2 + int(0.5 * (45 - 12))
     assert 0 < run.counters.episodes < 45
     assert 45 < run.counters.env_steps < 4 * 45
-    assert run.rounds[0] == Counters(run.rounds[0].env_steps, 3, 0, run.rounds[0].episodes)
-    assert len(run.rounds) == 15
+    first = run.monitor.rounds[0]
+    assert first == Counters(first.env_steps, 3, 0, first.episodes)
+    assert len(run.monitor.rounds) == 15
+    assert run.monitor.rounds[-1] == run.counters
 
 
-def test_every_evaluation_saves_last_and_only_unbeaten_ones_save_best():
-    assert Run().saved == ["best", "last"] * 3 + ["last"]
-    assert Run(scores=(0.5, 0.5, 0.5, 0.5)).saved == ["best", "last"] * 4
+def test_every_validation_saves_last_and_only_unbeaten_ones_save_best():
+    assert Run().monitor.saved == ["best", "last"] * 3 + ["last"]
+    assert Run(scores=(0.5, 0.5, 0.5, 0.5)).monitor.saved == ["best", "last"] * 4
 
 
-def test_metrics_come_with_their_clocks():
-    logged = Run().logged
-    evaluations = [(m, c.decisions) for m, c in logged if "eval/success_rate" in m]
-    assert evaluations == [
-        ({"eval/success_rate": 0.4}, 12),  # after warm-up
-        ({"eval/success_rate": 0.5}, 15),
-        ({"eval/success_rate": 0.75}, 30),
-        ({"eval/success_rate": 0.25}, 45),
+def test_metrics_come_with_the_counters_of_their_time():
+    monitor = Run().monitor
+    evaluations = [
+        (metrics["eval/success_rate"], counters.decisions)
+        for metrics, counters in monitor.logged
+        if "eval/success_rate" in metrics
     ]
-    diagnostics = [counters.decisions for metrics, counters in logged if "diagnostics/chunk_std" in metrics]
+    assert evaluations == [(0.4, 12), (0.5, 15), (0.75, 30), (0.25, 45)]  # the first after warm-up
+    assert [counters.decisions for counters in monitor.validated] == [12, 15, 30, 45]
+    evaluation = next(metrics for metrics, _ in monitor.logged if "eval/success_rate" in metrics)
+    assert evaluation == {
+        "eval/successes": 8.0,
+        "eval/episodes": 20.0,
+        "eval/success_rate": 0.4,
+        "eval/mean_return": 0.4,
+        "eval/mean_length": 1.0,
+    }
+    diagnostics = [counters.decisions for metrics, counters in monitor.logged if "diagnostics/chunk_std" in metrics]
     assert diagnostics == [12, 15, 30, 45]
-    last = logged[-3][0]
+    last = monitor.logged[-3][0]
     assert {"train/return", "train/success_rate", "learn/critic_loss", "learn/alpha", "learn/entropy"} <= set(last)
+
+
+def test_the_monitor_can_end_training_after_a_validation_of_a_moving_actor():
+    run = Run(should_stop=True)
+    assert [counters.decisions for counters in run.monitor.validated] == [12, 15]
+    assert run.counters.decisions == 15
+    assert run.monitor.saved[-1] == "last"
 
 
 def test_the_same_seed_trains_the_same_networks_to_the_last_bit():
@@ -92,11 +102,12 @@ def test_the_same_seed_trains_the_same_networks_to_the_last_bit():
     states = [run.algorithm.policy.state_dict() for run in (first, second, other)]
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     assert not all(torch.equal(value, states[2][name]) for name, value in states[0].items())
-    assert first.logged == second.logged
+    assert first.monitor.logged == second.monitor.logged
+    assert first.counters == second.counters
 
 
 class Exploding:
-    """An algorithm whose critics are lost after warm-up."""
+    """An algorithm whose critics return NaN after warm-up."""
 
     def __init__(self, algorithm):
         self.algorithm, self.policy, self.replay, self.bounded = algorithm, algorithm.policy, "noise", True
@@ -110,38 +121,64 @@ class Exploding:
         return self.algorithm.learn(buffer, batch_size, updates)
 
 
-def test_a_figure_that_is_not_finite_stops_training_by_name():
+def test_a_number_that_is_not_finite_stops_training_by_name():
     with pytest.raises(FloatingPointError, match="critic_loss is nan after 3 gradient steps; lower the learning rates"):
         Run(wrap=Exploding, utd=1.0)
 
 
 def test_impossible_budgets_are_refused():
-    with pytest.raises(ValueError, match="warmup_decisions is 45 but decisions is 45; warm up for fewer"):
+    with pytest.raises(ValueError, match="warmup_decisions=45 must be below decisions=45"):
         Run(warmup_decisions=45)
-    with pytest.raises(ValueError, match="buffer_size is 2 but there are 3 worlds"):
+    with pytest.raises(ValueError, match="buffer_size=2 must be at least the 3 worlds"):
         Run(buffer_size=2)
 
 
-def test_each_part_of_the_buffer_draws_from_its_own_seed():
-    def draws(seed):
-        buffer = make_buffer(300, 3, seed)
-        flags = np.zeros(3, bool)
-        for i in range(100):
-            rows = np.full((3, 1), i, np.float32)
-            buffer.add(
-                Batch(
-                    obs=rows,
-                    obs_next=rows,
-                    act=rows,
-                    rew=np.zeros(3),
-                    terminated=flags,
-                    truncated=flags,
-                    done=flags,
-                    info=Batch(),
-                ),
-                buffer_ids=np.arange(3),
-            )
-        return buffer.sample_indices(64)
+class OneCheckpoint:
+    """A checkpointer that offers the state of a previous process, and takes one of its own after a round."""
 
-    assert np.array_equal(draws(0), draws(0))
-    assert not np.array_equal(draws(0), draws(1))
+    def __init__(self, previous=None, after=None):
+        self.previous, self.after, self.state = previous, after, None
+
+    def save_at_reset(self, state, decisions):
+        pass
+
+    def save_if_due(self, state, decisions):
+        if decisions == self.after:
+            self.state = deepcopy(state())
+
+
+@pytest.mark.parametrize("after", [9, 18])  # decisions: during warm-up, and while the actor plays
+def test_a_trainer_that_continues_in_new_episodes_counts_and_validates_like_one_that_was_not_stopped(after):
+    first = Run(checkpointer=(checkpoints := OneCheckpoint(after=after)))
+    assert not checkpoints.state["exact"]  # the countdown cannot be saved in mid-episode
+    second = Run(checkpointer=OneCheckpoint(previous=checkpoints.state))
+    assert second.counters.decisions == first.counters.decisions
+    assert second.counters.gradient_steps == first.counters.gradient_steps
+    validated = [counters.decisions for counters in first.monitor.validated]
+    assert [counters.decisions for counters in second.monitor.validated] == [at for at in validated if at > after]
+
+
+@pytest.mark.parametrize("after", [3, 9, 18, 21, 36])
+def test_a_trainer_that_continues_in_restored_worlds_ends_with_the_same_networks_to_the_last_bit(after):
+    scores = (0.5, 0.5, 0.5, 0.5)
+    first = Run(scores, task=RestorableCountdown, checkpointer=(checkpoints := OneCheckpoint(after=after)))
+    assert checkpoints.state["exact"]
+    second = Run(scores, task=RestorableCountdown, checkpointer=OneCheckpoint(previous=checkpoints.state))
+    assert second.counters == first.counters
+    assert second.monitor.logged == [entry for entry in first.monitor.logged if entry[1].decisions > after]
+    continued = second.algorithm.policy.state_dict()
+    assert all(torch.equal(value, continued[name]) for name, value in first.algorithm.policy.state_dict().items())
+
+
+def test_the_statistics_of_episodes_and_updates_are_restored_from_their_state():
+    stats, updates = EpisodeStats(3, has_success=True), UpdateStats()
+    run = Run()
+    state = run.trainer.stats.state_dict()
+    stats.load_state_dict(state)
+    assert stats.counters == run.counters == Counters(**state["counters"])
+    assert stats.state_dict() == state
+    assert stats.recent() == run.trainer.stats.recent() != {}
+    updates.load_state_dict({"rounds": [{"learn/q": 1.0}, {"learn/q": 3.0, "learn/alpha": 0.5}]})
+    assert updates.take() == {"learn/q": 2.0, "learn/alpha": 0.5}
+    assert updates.take() == {}
+    assert asdict(run.counters) == state["counters"]

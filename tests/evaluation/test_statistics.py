@@ -1,0 +1,62 @@
+"""Statistics from plain numbers, against values worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from dsrl.evaluation.statistics import mcnemar, summarise, wilson
+
+
+@pytest.mark.parametrize(
+    ("successes", "episodes", "low", "high"),
+    [
+        (8, 10, 0.4902, 0.9433),  # (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n), z = 1.95996
+        (0, 10, 0.0, 0.2775),  # z² / (n + z²)
+        (10, 10, 0.7225, 1.0),
+        (50, 100, 0.4038, 0.5962),
+    ],
+)
+def test_the_wilson_interval_is_that_of_the_formula(successes: int, episodes: int, low: float, high: float) -> None:
+    assert wilson(successes, episodes) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_a_summary_has_counts_rates_and_means() -> None:
+    numbers = summarise([True] * 8 + [False] * 2, [1.0] * 8 + [0.0, 3.0], [2] * 5 + [4] * 5)
+    low, high = numbers.pop("ci95")
+    assert (low, high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert numbers == {
+        "successes": 8,
+        "episodes": 10,
+        "success_rate": 0.8,
+        "mean_return": pytest.approx(1.1),
+        "mean_length": 3.0,
+    }
+
+
+def test_a_summary_without_a_success_criterion_has_nulls_instead_of_zeros() -> None:
+    numbers = summarise(None, [-3.0, -5.0], [10, 20])
+    assert [numbers[name] for name in ("successes", "success_rate", "ci95")] == [None, None, None]
+    assert (numbers["episodes"], numbers["mean_return"], numbers["mean_length"]) == (2, -4.0, 15.0)
+
+
+@pytest.mark.parametrize(
+    ("base", "steered", "counts", "p_value"),
+    [
+        ("110000", "101110", (1, 3, 1, 1), 0.625),  # 2 (1 + 4) / 2^4
+        ("0000000000", "1111111111", (0, 10, 0, 0), 2 / 2**10),
+        ("1111111111", "0000000000", (0, 0, 10, 0), 2 / 2**10),
+        ("1100", "1100", (2, 0, 0, 2), 1.0),  # no world differs
+        ("10", "01", (0, 1, 1, 0), 1.0),
+    ],
+)
+def test_mcnemars_test_counts_the_worlds_that_differ(
+    base: str, steered: str, counts: tuple[int, int, int, int], p_value: float
+) -> None:
+    result = mcnemar(*([world == "1" for world in worlds] for worlds in (base, steered)))
+    assert result.pop("p_value") == pytest.approx(p_value)
+    assert tuple(result[name] for name in ("both", "only_steered", "only_base", "neither")) == counts
+
+
+def test_mcnemars_test_refuses_results_of_different_length() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        mcnemar([True, False], [True])

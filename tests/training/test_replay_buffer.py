@@ -1,0 +1,124 @@
+"""The replay buffer: its parts draw from their own seeds, and a saved one continues to the last bit."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+from tianshou.data import Batch
+
+from dsrl.training.replay_buffer import Replay
+
+
+def rollout(value: float, num: int, done: bool = False) -> Any:
+    """Return one transition of each of `num` worlds, all of whose numbers are `value`."""
+    numbers, ends = np.full((num, 1), value, np.float32), np.full(num, done)
+    info = Batch(env_steps=np.full(num, int(value)), before=Batch(stored_keys=np.full((num, 2), value, np.float16)))
+    flags = {"terminated": ends, "truncated": np.zeros(num, bool), "done": ends}
+    return Batch(obs=numbers, obs_next=numbers + 1, act=numbers, rew=numbers[:, 0], info=info, **flags)
+
+
+def filled(seed: int = 0, rounds: int = 100, num_envs: int = 3, size: int = 300, **offline: Any) -> Replay:
+    """Return a buffer of `rounds` decisions of every world, whose episodes end with every seventh."""
+    buffer = Replay(size, num_envs, seed, **offline)
+    for i in range(rounds):
+        buffer.add(rollout(float(i), num_envs, done=i % 7 == 6), buffer_ids=np.arange(num_envs))
+    return buffer
+
+
+def drawn(buffer: Replay) -> list[Any]:
+    """Draw three batches and return their indices and numbers."""
+    batches = []
+    for _ in range(3):
+        batch, indices = buffer.sample(32)
+        stored = batch.info.before.stored_keys
+        assert stored.dtype == np.float16
+        batches.append([indices.tolist(), batch.obs.tolist(), batch.rew.tolist(), batch.done.tolist(), stored.tolist()])
+    return batches
+
+
+def test_each_part_draws_from_its_own_seed() -> None:
+    assert drawn(filled(0)) == drawn(filled(0))
+    assert drawn(filled(0)) != drawn(filled(1))
+    parts = [part.sample_indices(64) for part in filled(0).buffers]
+    assert not np.array_equal(parts[0], parts[1])
+
+
+@pytest.mark.parametrize("rounds", [1, 40, 137])  # one transition, some, and more than fit
+def test_a_restored_buffer_draws_the_same_batches_and_takes_up_the_same_transitions(rounds: int) -> None:
+    first, second = filled(rounds=rounds), Replay(300, 3, seed=7)
+    first.sample(16)  # its generators are not at their start
+    second.load_state_dict(deepcopy(first.state_dict()))
+    assert len(first) == len(second)
+    assert drawn(first) == drawn(second)
+    for i in range(150):  # until all transitions have been replaced
+        one, other = (
+            buffer.add(rollout(1000.0 + i, 3, done=i % 5 == 4), buffer_ids=np.arange(3)) for buffer in (first, second)
+        )
+        for mine, theirs in zip(one, other, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    assert drawn(first) == drawn(second)
+
+
+def test_an_empty_buffer_is_restored_too() -> None:
+    first, second = Replay(300, 3, seed=0), Replay(300, 3, seed=7)
+    second.load_state_dict(deepcopy(first.state_dict()))
+    for buffer in (first, second):
+        for i in range(10):
+            buffer.add(rollout(float(i), 3), buffer_ids=np.arange(3))
+    assert drawn(first) == drawn(second)
+
+
+def test_a_restored_buffer_has_the_offline_transitions_that_were_read_again() -> None:
+    first, second = (Replay(300, 3, seed, offline=20, share=0.25) for seed in (0, 7))
+    for buffer in (first, second):
+        buffer.add_offline(rollout(-1.0, 20))
+    for i in range(40):
+        first.add(rollout(float(i), 3), buffer_ids=np.arange(3))
+    state = first.state_dict()
+    assert -1.0 not in state["rows"]["rew"]
+    second.load_state_dict(deepcopy(state))
+    assert len(first) == len(second) == 3 * 40 + 20
+    assert drawn(first) == drawn(second)
+    assert (second.sample(32)[0].rew == -1.0).sum() == 8
+
+
+@pytest.mark.parametrize("rounds", [0, 40, 137])
+def test_a_larger_buffer_takes_up_a_smaller_one_oldest_first_and_keeps_what_follows(rounds: int) -> None:
+    small, large = filled(rounds=rounds), Replay(600, 3, seed=7)
+    large.load_state_dict(deepcopy(small.state_dict()))
+    for i in range(100):
+        large.add(rollout(1000.0 + i, 3, done=i % 5 == 4), buffer_ids=np.arange(3))
+    expected = [*range(max(0, rounds - 100), rounds), *range(1000, 1100)]
+    assert len(large) == 3 * len(expected)
+    for part in range(3):
+        start = 200 * part
+        assert large.obs[start : start + len(expected), 0].tolist() == expected
+    assert set(large.sample(256)[0].obs[:, 0].tolist()) <= set(expected)
+
+
+def test_a_buffer_that_is_smaller_or_of_other_worlds_is_refused() -> None:
+    state = filled().state_dict()
+    for other in (Replay(200, 3, seed=0), Replay(300, 2, seed=0)):
+        with pytest.raises(ValueError, match=r"but the checkpoint's has 3 of 100; give num_envs as it was and no"):
+            other.load_state_dict(state)
+    with pytest.raises(ValueError, match=r"buffer_size=2 must be at least the 3 worlds of num_envs"):
+        Replay(2, 3, seed=0)
+
+
+def test_the_share_of_offline_transitions_in_a_batch_is_the_one_that_is_set() -> None:
+    def values(share: float | None) -> Any:
+        buffer = Replay(20, 2, seed=0, offline=30, share=share)
+        buffer.add_offline(rollout(1.0, 30))
+        assert (buffer[buffer.sample_indices(64)].obs == 1.0).all()  # before any world has played
+        for _ in range(5):
+            buffer.add(rollout(0.0, 2), buffer_ids=np.arange(2))
+        assert len(buffer.sample_indices(0)) == 40
+        return buffer[buffer.sample_indices(64)].obs
+
+    assert values(0.25).sum() == 16
+    assert values(1.0).sum() == 64
+    assert values(0.0).sum() == 0
+    assert 36 <= values(None).sum() <= 60  # three in four
