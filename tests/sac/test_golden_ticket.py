@@ -117,5 +117,5 @@ def test_the_ticket_is_played_everywhere_and_can_be_saved():
     other = GoldenTicket(np.zeros((2, 4), np.float32))
     other.load_state_dict(ticket.state_dict())
     np.testing.assert_array_equal(other.ticket, ticket.candidates[7])
-    with pytest.raises(ValueError, match=r"sac.candidates is 1; a search needs 2 at least"):
+    with pytest.raises(ValueError, match=r"sac.candidates=1 must be at least 2"):
         build_golden_ticket(Box(-1, 1, (3,)), NoiseSpace(4, 1.0), candidates=1)
