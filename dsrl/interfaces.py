@@ -122,7 +122,7 @@ class Restorable(Protocol):
         """Return the state of all worlds; None where the environment does not expose it."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore all worlds to the last bit, in this process or another; they have been reset before."""
+        """Restore all worlds exactly, bit by bit, in this process or another; they have been reset before."""
 
 
 @runtime_checkable
@@ -254,7 +254,7 @@ class NoiseCritic(Protocol):
 
 
 class Decoder(Protocol):
-    """The frozen policy behind its noise parametrisation, at live and at replayed states."""
+    """The frozen policy with its noise parametrisation, at live and at replayed states."""
 
     def decode(self, encoding: Encoding, vectors: Tensor) -> Tensor:
         """Decode noise vectors [B, dim], of any length, into executed chunks [B, horizon, A]."""

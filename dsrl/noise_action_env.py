@@ -58,7 +58,7 @@ class Outcome:
 
     @classmethod
     def zeros(cls, num: int, device: torch.device | None = None) -> Outcome:
-        """Return an outcome of nothing, to be added to in place."""
+        """Return an outcome of zeros, to be accumulated in place."""
         kinds = (torch.float32, torch.bool, torch.bool, torch.bool, torch.int64)
         return cls(*(torch.zeros(num, dtype=kind, device=device) for kind in kinds))
 
@@ -105,7 +105,7 @@ class NoiseActionEnv:
         return [int(drawn) for drawn in self._seed_stream.integers(FIRST_DRAWN_SEED, 2**31, num)]
 
     def close(self) -> None:
-        """Do nothing: the task outlives the environment."""
+        """Do nothing: the task belongs to the caller."""
 
     @torch.no_grad()
     def reset_worlds(self, worlds: Tensor, seeds: Sequence[int]) -> None:
@@ -122,7 +122,7 @@ class NoiseActionEnv:
     def decide(self, noise: Tensor, worlds: Tensor, *, observe_truncated: bool = True) -> Outcome:
         """Execute one decision by the sampler's own noise [n, T', D] in `worlds` (int64 [n]).
 
-        Afterwards `encoding` holds the next observation of each world, the last one of a truncated world, from which
+        Afterwards `encoding` is of the next observation of each world, the last one of a truncated world, from which
         its value bootstraps (unless `observe_truncated=False`), and the row of a terminated world is unchanged. Raises
         ValueError for a world that has ended, FloatingPointError where noise, chunk, reward or features are not finite.
         """

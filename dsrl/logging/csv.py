@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class CsvLogger:
-    """One row per call. The CSV gains a column when a new metric appears; empty cells were not measured."""
+    """Files with one row per call of `log`. A new metric adds a column to the CSV; empty cells were not measured."""
 
     def __init__(self, folder: str) -> None:
         """Write into `folder`, continuing the files found there."""
@@ -34,14 +34,14 @@ class CsvLogger:
                 csv.DictWriter(file, self._columns).writerow(row)
 
     def video(self, name: str, path: Path, env_steps: int) -> None:
-        """Files show no video: it lies in the run folder already."""
+        """Do nothing: the video is in the run folder already."""
 
     def state_dict(self) -> list[dict[str, float]]:
-        """All rows: they are few, and a checkpoint that brings them needs no files."""
+        """Return all rows: they are few, and a checkpoint with them needs no files."""
         return list(self._rows)
 
     def load_state_dict(self, state: list[dict[str, float]] | None) -> None:
-        """Make both files hold the rows of `state` and no others."""
+        """Replace the rows of both files by those of `state`."""
         self._rows = list(state or ())
         self._columns = _columns(self._rows)
         if self._rows:
@@ -54,7 +54,7 @@ class CsvLogger:
             self._csv.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Every row is on disk already."""
+        """Do nothing: every row is on disk already."""
 
     def _rewrite(self) -> None:
         partial = self._csv.with_suffix(".csv.partial")
@@ -70,6 +70,6 @@ def _columns(rows: list[dict[str, float]]) -> list[str]:
 
 
 def _whole_rows(jsonl: Path) -> list[dict[str, float]]:
-    """The rows of a file, without a last line that a kill cut short."""
+    """Return the rows of a file, without a last line that a kill cut short."""
     lines = jsonl.read_text().splitlines(keepends=True) if jsonl.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]

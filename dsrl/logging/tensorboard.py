@@ -12,10 +12,10 @@ from typing import Any
 
 
 class TensorBoardLogger:
-    """Scalars over `env_steps`. See them with `tensorboard --logdir outputs`.
+    """Scalars over `env_steps`, shown by `tensorboard --logdir outputs`.
 
-    Every point is in its file when `log` returns: the writers of torch and tensorboard keep points in a thread of their
-    own for two minutes, where a kill loses them and a full disk ends in a traceback of that thread.
+    Every point is in its file when `log` returns: the writers of torch and tensorboard buffer points in a background
+    thread for two minutes, where a kill loses them and a full disk ends in a traceback of that thread.
     """
 
     def __init__(self, folder: str) -> None:
@@ -36,20 +36,20 @@ class TensorBoardLogger:
         self._latest = max(self._latest, env_steps)
 
     def video(self, name: str, path: Path, env_steps: int) -> None:
-        """TensorBoard shows no mp4; the file lies in the run folder."""
+        """Do nothing: TensorBoard shows no mp4, and the file is in the run folder."""
 
     def state_dict(self) -> int:
-        """The latest env_steps."""
+        """Return the latest env_steps."""
         return self._latest
 
     def load_state_dict(self, state: int | None) -> None:
-        """Begin an event file that hides what earlier ones hold beyond `state`."""
+        """Begin an event file that hides the points of earlier ones beyond `state`."""
         self._latest = -1 if state is None else state
         if any(self._folder.glob("events*")):
             self._write(step=self._latest + 1, session_log=self._log_of(status=self._log_of.START))
 
     def close(self) -> None:
-        """Every point is on disk already."""
+        """Do nothing: every point is on disk already."""
 
     def _write(self, **event: Any) -> None:
         records = io.BytesIO()

@@ -15,7 +15,7 @@ Mode = Literal["online", "offline", "disabled"]
 
 
 class WandbLogger:
-    """A wandb run whose x-axis is `env_steps`. Without a server it goes on offline and says so once."""
+    """A wandb run whose x-axis is `env_steps`. Without a server it continues offline and prints that once."""
 
     def __init__(
         self,
@@ -27,12 +27,12 @@ class WandbLogger:
         mode: Mode,
         timeout: Annotated[float, Gt(0)],
     ) -> None:
-        """Start the run, or go on with the one that was started for `folder` before.
+        """Start the run, or continue the one that was started for `folder` before.
 
         `timeout` is in seconds; raises ValueError for an unknown mode.
         """
         if mode not in ("online", "offline", "disabled"):
-            raise ValueError(f"logging.wandb.mode is {mode!r}; type online, offline or disabled")
+            raise ValueError(f"logging.wandb.mode={mode} must be online, offline or disabled")
         Path(folder).mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._identity: dict[str, Any] = {"project": project, "entity": entity, "group": group, "name": name}
@@ -40,7 +40,7 @@ class WandbLogger:
         self._timeout, self._gone = timeout, False
         self.run = self._start(mode)
         self._points: list[dict[str, float]] = []
-        self._known = int(self.run.starting_step)  # how many points the server holds
+        self._num_uploaded = int(self.run.starting_step)  # points that the server has
         self.run.define_metric("env_steps")
         self.run.define_metric("*", step_metric="env_steps")
 
@@ -51,19 +51,19 @@ class WandbLogger:
         self._send(point)
 
     def video(self, name: str, path: Path, env_steps: int) -> None:
-        """Upload an mp4 (kept in the run's own folder when offline)."""
+        """Upload an mp4; offline, copy it to wandb's folder."""
         self._points.append({"env_steps": float(env_steps)})
         self._send({name: wandb.Video(str(path), format="mp4"), "env_steps": env_steps})
 
     def state_dict(self) -> list[dict[str, float]]:
-        """All points: wandb writes late, so that a kill may take with it what had been logged."""
+        """Return all points: wandb writes late, so that a kill may lose some that were logged."""
         return list(self._points)
 
     def load_state_dict(self, state: list[dict[str, float]] | None) -> None:
-        """Go on after the points of `state`; those that the server lacks are sent again, under the same steps.
+        """Continue after the points of `state`; those that the server lacks are sent again, under the same steps.
 
-        Offline, this process's part holds the whole run from its first point. Parts of processes before would bring
-        points twice: they move to wandb/interrupted, where `wandb sync --sync-all` does not look.
+        Offline, this process's part has the whole run from its first point. Parts of previous processes would upload
+        points twice: they move to wandb/interrupted, which `wandb sync --sync-all` does not search.
         """
         self._points = []
         for point in state or ():
@@ -72,7 +72,9 @@ class WandbLogger:
         own = Path(self.run.dir).parent
         for part in (Path(self._folder) / "wandb").glob(f"offline-run-*-{self._identity['id']}"):
             if self.run.settings.mode == "offline" and part.resolve() != own.resolve():
-                part.rename(_made(part.parent / "interrupted") / part.name)
+                interrupted = part.parent / "interrupted"
+                interrupted.mkdir(exist_ok=True)
+                part.rename(interrupted / part.name)
 
     def close(self) -> None:
         """Finish the run."""
@@ -81,19 +83,19 @@ class WandbLogger:
 
     def _send(self, point: Mapping[str, Any]) -> None:
         step = len(self._points) - 1
-        if step >= self._known:
+        if step >= self._num_uploaded:
             with self._outlived():
                 self.run.log(dict(point), step=step)
 
     @contextmanager
     def _outlived(self) -> Iterator[None]:
-        """Go on, and say so once, where wandb's own process has ended: SLURM's SIGTERM reaches that one too."""
+        """Continue, and print that once, where wandb's own process has ended: SLURM sends SIGTERM to it, too."""
         try:
             yield
         except ConnectionError as error:
             if not self._gone:
                 self._gone = True
-                print(f"wandb's own process has ended ({error}); going on without it, metrics.csv holds every point")
+                print(f"wandb's own process has ended ({error}); the run continues, metrics.csv has every point")
 
     def _start(self, mode: Mode) -> Any:
         if mode != "online":
@@ -113,12 +115,7 @@ class WandbLogger:
 
 
 def _run_id(file: Path) -> str:
-    """The id of the folder's wandb run; invented once."""
+    """Return the id of the folder's wandb run, drawn once."""
     if not file.is_file():
         file.write_text(secrets.token_hex(4))
     return file.read_text().strip()
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    return folder

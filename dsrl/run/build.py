@@ -15,10 +15,10 @@ from omegaconf import DictConfig
 
 from dsrl.evaluation.noise_sources import check_best_of
 from dsrl.interfaces import ChecksTask, Policy, Searcher, Task
+from dsrl.logging import Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.allow_list import component
 from dsrl.run.errors import user_errors
-from dsrl.run.monitor import Logger
 from dsrl.run.parts import Parts
 from dsrl.run.settings import checked, identity, settings_of
 from dsrl.training.offline_data import OfflineData
@@ -83,7 +83,7 @@ def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:
     with user_errors():
         if algorithm.replay == "noise":
             raise ValueError(
-                f"offline_data={settings.offline_data} holds chunks and not the noise that {type(algorithm).__name__} "
+                f"offline_data={settings.offline_data} has chunks and not the noise that {type(algorithm).__name__} "
                 "learns from; choose sac=dsrl_na, or offline_data=null"
             )
         offline = OfflineData(settings.offline_data, parts.env)
@@ -114,12 +114,12 @@ def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
 
 
 def _instantiate(node: DictConfig, **live: Any) -> Any:
-    """Build the component that a node names, with live values; a `_partial_` node without any stays one."""
+    """Build the component that a node names, with live values; without any, a `_partial_` node remains partial."""
     build = instantiate(node, _convert_="all", _partial_=True)
     return build if node.get("_partial_", False) and not live else build(**live)
 
 
 def _accepted(node: DictConfig, **live: Any) -> dict[str, Any]:
     """Select the live values that the target of `node` takes."""
-    known = inspect.signature(component(node._target_)).parameters
-    return {name: value for name, value in live.items() if name in known}
+    parameters = inspect.signature(component(node._target_)).parameters
+    return {name: value for name, value in live.items() if name in parameters}

@@ -60,7 +60,7 @@ def write_checkpoint(folder: Path, state: StateDict, notes: Mapping[str, Any] | 
 
 
 def read_checkpoint(folder: Path) -> StateDict:
-    """Return the state that `write_checkpoint` was given.
+    """Return the state that `write_checkpoint` wrote.
 
     Raises ValueError where a file is missing, damaged, or not of a checkpoint.
     """
@@ -78,7 +78,7 @@ def read_checkpoint(folder: Path) -> StateDict:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return `version`, `files` and `notes` of a checkpoint. Raises ValueError for what is none."""
+    """Return `version`, `files` and `notes` of a checkpoint. Raises ValueError for a folder without any."""
     try:
         manifest = parse_json(folder / MANIFEST)
     except OSError as error:
@@ -109,7 +109,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
-        """`keep` is how many stay; the second newest serves where the newest is damaged."""
+        """`keep` is the number that stay; the second newest is used where the newest is damaged."""
         self.folder, self.keep = folder, keep
 
     def save(self, number: int, state: StateDict) -> None:
@@ -129,7 +129,7 @@ class Checkpoints:
             _remove(stale)
 
     def newest(self, warn: Callable[[str], None]) -> StateDict | None:
-        """Return the newest complete checkpoint, None without any; `warn` gets a sentence for each damaged one.
+        """Return the newest complete checkpoint, None without any; `warn` receives a sentence per damaged one.
 
         Raises WrongVersionError for one of another format.
         """
@@ -145,7 +145,7 @@ class Checkpoints:
         return None
 
     def drop_after(self, number: int) -> None:
-        """Remove checkpoints beyond `number`: they are damaged, or of a course that is not taken again."""
+        """Remove checkpoints beyond `number`: they are damaged, or of a continuation that was abandoned."""
         for folder in self._numbered():
             if int(folder.name) > number:
                 _remove(folder)
@@ -162,7 +162,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _remove(folder: Path) -> None:
-    """Remove the files of a checkpoint, and the folder unless others put something else there."""
+    """Remove the files of a checkpoint and the folder; raises FileExistsError where other files are in it."""
     if folder.is_symlink():
         folder.unlink()
     if not folder.is_dir():
@@ -191,7 +191,7 @@ def flatten(node: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if node is None or isinstance(node, bool | int | float | str):
         return {"value": node}
     raise TypeError(
-        f"a checkpoint holds tensors and plain values only, not {type(node).__name__} (at {name or 'root'})"
+        f"a checkpoint takes tensors and plain values only, not {type(node).__name__} (at {name or 'root'})"
     )
 
 
@@ -210,7 +210,7 @@ def unflatten(node: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def _alone(tensor: Tensor, others: Mapping[str, Tensor]) -> Tensor:
-    """Return the tensor on the CPU in memory that holds nothing else, as safetensors requires."""
+    """Return the tensor on the CPU in memory of its own, as safetensors requires."""
     whole = tensor.detach().cpu().contiguous()
     place = whole.untyped_storage()
     alone = place.nbytes() == whole.nbytes and all(place.data_ptr() != o.data_ptr() for o in others.values())

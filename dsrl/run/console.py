@@ -1,4 +1,4 @@
-"""Output on the terminal: one line per phase, and one live line for anything that takes long; a log file has both."""
+"""Output on the terminal: a line per phase and a live line for long ones; the lines of phases go to a log file, too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Screen:
     """Prints phases, tables and live lines, on a terminal or into a file."""
 
     def __init__(self, console: Console | None = None) -> None:
-        """Without a console, standard output."""
+        """`console` is standard output unless given."""
         self.console = console or Console(highlight=False, soft_wrap=True)
         self._log: Console | None = None
         self._start = time.monotonic()
@@ -46,9 +46,9 @@ class Screen:
             self._log.file.flush()
 
     @contextmanager
-    def live(self, what: str, total: int, unit: str) -> Iterator[LiveLine]:
+    def live(self, name: str, total: int, unit: str) -> Iterator[LiveLine]:
         """Show progress towards `total` units until the block ends."""
-        line = LiveLine(self.console, what, total, unit)
+        line = LiveLine(self.console, name, total, unit)
         line.start()
         try:
             yield line
@@ -59,9 +59,9 @@ class Screen:
 class LiveLine:
     """Progress of one phase: a bar on a terminal, an occasional plain line elsewhere."""
 
-    def __init__(self, console: Console, what: str, total: int, unit: str) -> None:
-        """`unit` is what `total` counts, e.g. decisions."""
-        self._console, self._what, self._total, self._unit = console, what, total, unit
+    def __init__(self, console: Console, name: str, total: int, unit: str) -> None:
+        """`unit` is the noun that `total` counts, e.g. decisions."""
+        self._console, self._name, self._total, self._unit = console, name, total, unit
         self._start = self._printed = time.monotonic()
         self._bar: Progress | None = None
         self._task = TaskID(0)
@@ -72,7 +72,7 @@ class LiveLine:
             return
         columns = (TextColumn("          {task.description}"), BarColumn(24), TextColumn("{task.fields[shown]}"))
         self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
-        self._task = self._bar.add_task(self._what, total=self._total, shown="")
+        self._task = self._bar.add_task(self._name, total=self._total, shown="")
         self._bar.start()
 
     def stop(self) -> None:
@@ -90,7 +90,7 @@ class LiveLine:
         elif now - self._printed >= PLAIN_INTERVAL:
             self._printed = now
             self._console.print(
-                f"          {self._what}: {text} · {clock((self._total - done) / max(rate, 1e-9))} left"
+                f"          {self._name}: {text} · {clock((self._total - done) / max(rate, 1e-9))} left"
             )
 
 

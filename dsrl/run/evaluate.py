@@ -1,4 +1,4 @@
-"""The story of an evaluation: load saved runs, play their final evaluation again, compare with the base, report."""
+"""Evaluates saved runs: load them, play their final evaluation again, compare with the base policy, report."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def check_same_policy(parts: Parts, folder: RunFolder) -> None:
     expected, found = noted.get("after") if isinstance(noted, dict) else None, parts.policy_sha256()
     if expected is not None and expected != found:
         raise UserError(
-            f"the policy's weights have sha256 {found} but the run steered {expected}; bring its checkpoint back"
+            f"the policy's weights have sha256 {found} but the run steered {expected}; restore its checkpoint"
         )
 
 

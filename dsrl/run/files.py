@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-LARGEST_JSON = 256 * 2**20  # bytes; a larger file is not one of ours
+LARGEST_JSON = 256 * 2**20  # bytes; dsrl writes no larger file
 
 
 def atomic_write(path: Path, content: bytes) -> None:

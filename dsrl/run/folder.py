@@ -29,7 +29,7 @@ BEFORE_A_RUN = {".lock", "train.log", "failure.txt", "environment.json"}
 
 
 class NoRoomError(UserError):
-    """The disk is full; the message is one sentence that says how to continue."""
+    """The disk is full; the message is one sentence with the command that continues."""
 
 
 class RunFolder:
@@ -51,24 +51,24 @@ class RunFolder:
 
     @property
     def option(self) -> str:
-        """The option that names this folder, as a shell takes it."""
+        """The option that names this folder, quoted for a shell."""
         return shlex.quote(f"hydra.run.dir={self.path}")
 
     @property
     def eval_option(self) -> str:
-        """The option of eval.py that names this folder, as a shell takes it."""
+        """The option of eval.py that names this folder, quoted for a shell."""
         return shlex.quote(f"run={self.path}")
 
     @property
     def any_config(self) -> Path:
-        """The config of the checkpoints; of a run from before they had one, that which Hydra saved."""
+        """The config of the checkpoints; of an older run without it, the one that Hydra saved."""
         return config_of(self.path) or self.hydra / "config.yaml"
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Hold the folder for this process; the system releases it when the process ends, however it ends.
+        """Lock the folder for this process; the system unlocks it when the process ends, also after a kill.
 
-        Raises UserError for a folder of something else, with links that lead out of it, or that another process holds.
+        Raises UserError for a folder of something else, with links that lead out of it, or locked by another process.
         """
         self._check_own()
         self.path.mkdir(parents=True, exist_ok=True)
@@ -76,9 +76,9 @@ class RunFolder:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                holder = file.read().strip() or "another process"
+                owner = file.read().strip() or "another process"
                 raise UserError(
-                    f"{self.path} is in use by {holder}; wait for it, or name another hydra.run.dir"
+                    f"{self.path} is in use by {owner}; wait for it, or name another hydra.run.dir"
                 ) from error
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
@@ -99,7 +99,7 @@ class RunFolder:
             others = sorted(entry.name for entry in self.path.iterdir() if entry.name not in BEFORE_A_RUN)
             if others:
                 raise UserError(
-                    f"hydra.run.dir={self.path} holds {others[0]} and is not the folder of a run; "
+                    f"hydra.run.dir={self.path} contains {others[0]} and is not the folder of a run; "
                     "name a new folder, or leave hydra.run.dir out"
                 )
         self.check_links()
@@ -124,7 +124,7 @@ class RunFolder:
 
     @contextmanager
     def noting_failure(self) -> Iterator[None]:
-        """Write `failure.txt` when an exception leaves the block, unless the folder holds a finished run."""
+        """Write `failure.txt` when an exception leaves the block, unless the folder has a finished run."""
         try:
             yield
         except (Exception, KeyboardInterrupt) as error:
@@ -155,7 +155,7 @@ class RunFolder:
         write_checkpoint(self.checkpoint(name), state, {"config_sha256": self.config_sha256()})
 
     def load(self, name: str) -> StateDict:
-        """Return the state that `save` was given.
+        """Return the state that `save` wrote.
 
         Raises FileNotFoundError without one, ValueError for damaged files or another config than that of the weights.
         """
@@ -163,10 +163,10 @@ class RunFolder:
         if not (folder / MANIFEST).is_file():
             there = " and ".join(sorted(path.parent.name for path in self.path.glob(f"checkpoints/*/{MANIFEST}")))
             raise FileNotFoundError(
-                f"checkpoint={name} is not in {self.path}; it holds {there or 'none at all'}"
+                f"checkpoint={name} is not in {self.path}; it has {there or 'none at all'}"
                 f" (none, for the base policy, always works)"
             )
         expected = read_manifest(folder)["notes"].get("config_sha256")
         if expected is not None and self.config.is_file() and expected != self.config_sha256():
-            raise ValueError(f"{self.config} was changed after checkpoint={name} was trained with it; bring it back")
+            raise ValueError(f"{self.config} was changed after checkpoint={name} was trained with it; restore it")
         return read_checkpoint(folder)

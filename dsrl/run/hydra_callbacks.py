@@ -1,4 +1,4 @@
-"""What a search for hyperparameters needs of Hydra besides its Optuna sweeper."""
+"""A Hydra callback for searches of hyperparameters with Optuna."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 
 
 class SweepFolder(Callback):
-    """Makes the folder of a sweep before the sweeper opens its database in it, which would fail without."""
+    """Creates the folder of a sweep, in which the sweeper opens its database."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra before the sweeper is built."""
+        """Create the folder; Hydra calls this before it builds the sweeper."""
         Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)

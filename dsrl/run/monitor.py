@@ -1,4 +1,4 @@
-"""Watches training: validates, logs, saves the best weights, shows progress and reports a collapse."""
+"""Monitors training: validates, logs, saves the best weights, shows progress and reports a collapse."""
 
 from __future__ import annotations
 
@@ -6,41 +6,28 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 from dsrl.evaluation import report
 from dsrl.evaluation.collapse import collapse
 from dsrl.evaluation.episodes import Evaluation, evaluate
 from dsrl.evaluation.noise_sources import evaluation_noise
 from dsrl.interfaces import StateDict
+from dsrl.logging import Logger
 from dsrl.run.console import LiveLine, Screen
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
 from dsrl.training.metrics import Counters, Metrics
 
 
-class Logger(Protocol):
-    """A destination of metrics (`dsrl.logging.Logger`)."""
-
-    def log(self, metrics: Mapping[str, float], env_steps: int) -> None: ...
-
-    def video(self, name: str, path: Any, env_steps: int) -> None: ...
-
-    def state_dict(self) -> Any: ...
-
-    def load_state_dict(self, state: Any | None) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class Monitor:
-    """The outside of a training loop (`dsrl.training.loop.Monitor`), with the learning curve and the time of a run."""
+    """The monitor of a training loop (`dsrl.training.loop.Monitor`), with the learning curve and time of a run."""
 
     def __init__(self, parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen) -> None:
         self.parts, self.folder, self.loggers, self.screen = parts, folder, loggers, screen
         self.base: Evaluation | None = None  # to be set before training
         self.curve: list[report.CurvePoint] = []
-        self.collapse: str | None = None  # the sentence that reported one
+        self.collapse: str | None = None  # the sentence that reports one
         self.setup_seconds = 0.0  # of building the simulation
         self._best: StateDict | None = None
         self._counters = Counters()
@@ -111,7 +98,7 @@ class Monitor:
         return sentence is not None and self.parts.settings.stop_on_collapse
 
     def state_dict(self) -> StateDict:
-        """Return curve, best weights, the state of loggers and times."""
+        """Return curve, best weights, state of the loggers and times."""
         return {
             "curve": [(point.env_steps, point.decisions, point.evaluation.to_dict()) for point in self.curve],
             "best": self._best,

@@ -1,4 +1,4 @@
-"""What a run ran on, written down when it starts: code, Python, machine."""
+"""Provenance of a run, written when it starts: code, Python, machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def package_versions() -> dict[str, str]:
 
 
 def environment() -> dict[str, Any]:
-    """Plain values for JSON; `git_commit` and `git_changed` are null outside a git work tree."""
+    """Return code, Python and machine as plain values; `git_commit` and `git_changed` are None outside a work tree."""
     import torch  # seconds to import
 
     return {
@@ -35,18 +35,18 @@ def environment() -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit and changed files of the code that runs; of its original, where it is a copy for submitted jobs."""
+    """Return commit and changed files of the code that runs; those of its original in a copy for submitted jobs."""
     submitted = ROOT / SUBMITTED
     if submitted.is_file():
-        noted: dict[str, Any] = json.loads(submitted.read_text())
-        return noted
+        original: dict[str, Any] = json.loads(submitted.read_text())
+        return original
     changed = git("status", "--porcelain", "--untracked-files=no")
     names = None if changed is None else [line[2:].strip() for line in changed.splitlines()][:LISTED]
     return {"git_commit": git("rev-parse", "HEAD"), "git_changed": names}
 
 
 def git(*arguments: str) -> str | None:
-    """What git says about the folder that this package was loaded from; None where it knows nothing of it."""
+    """Return the output of git in the folder of this code; None without git or outside a work tree."""
     try:
         command = ["git", "-C", str(ROOT), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)

@@ -36,9 +36,10 @@ class Checkpointer:
     ) -> None:
         """Find the newest complete checkpoint of `folder` or else, if given, of the run `other`.
 
-        `identity` holds the values that a run's results depend on and that must not change; `keep` checkpoints stay;
-        after `minutes` without one another is written, None for those after validations alone. Raises ValueError where
-        the checkpoint has another identity, FileNotFoundError where `other` has none.
+        `identity` has the values that a run's results depend on and that must not change. The newest `keep`
+        checkpoints stay. After `minutes` without a checkpoint one is written; None: after validations alone.
+
+        Raises ValueError where the checkpoint has another identity, FileNotFoundError where `other` has none.
         """
         self.folder, self.signals = folder, signals
         self.identity, self._announce = dict(identity), announce
@@ -96,16 +97,16 @@ class Checkpointer:
             self._store.save(decisions, state)
             self._newest, self._failing = decisions, False
         except OSError as error:
-            kept = "there is none before" if self._newest is None else f"the one after {self._newest} stays"
+            rest = "there is none before" if self._newest is None else f"the one after {self._newest} stays"
             if not self._failing:
-                self._announce(f"the checkpoint after {decisions} decisions could not be written ({error}); {kept}")
+                self._announce(f"the checkpoint after {decisions} decisions could not be written ({error}); {rest}")
             self._failing = True
         if self._minutes is not None:
             end = time.monotonic()
             self._due = end + max(60 * self._minutes, (end - begin) / LARGEST_SHARE)
 
     def stop_message(self) -> str:
-        """Say why the run stops, and what to type to continue."""
+        """Return the sentence that names the signal, and the command that continues the run."""
         assert self.signals.requested is not None
         point = "the beginning" if self._newest is None else f"{self._newest} decisions"
         again = f"the same command with {self.folder.option} continues from {point}"
@@ -129,9 +130,7 @@ class Checkpointer:
         if found is None and self._other is not None:
             found, where = Checkpoints(self._other.resume, 1).newest(self._announce), self._other
             if found is None:
-                raise FileNotFoundError(
-                    f"resume={where.path} holds no checkpoint; type the folder of a run that has one"
-                )
+                raise FileNotFoundError(f"resume={where.path} has no checkpoint; type the folder of a run that has one")
         if found is None:
             self._store.drop_after(-1)
             return None

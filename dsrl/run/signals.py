@@ -41,7 +41,7 @@ class Signals:
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
     def _call_previous(self) -> None:
-        """Call the previous handler undisturbed: SLURM may send a signal again while submitit's requeues."""
+        """Call the previous handler, other signals ignored: SLURM may send one again while submitit's requeues."""
         handler = None if self.requested is None else self._previous.get(self.requested)
         for number in self._previous:
             signal.signal(number, signal.SIG_IGN)
@@ -58,7 +58,5 @@ class Signals:
             if self.requested == signal.SIGINT:
                 raise KeyboardInterrupt
             print("\nstopping after this round with a checkpoint; press Ctrl-C again to stop at once", file=sys.stderr)
-        if (
-            self.requested != signal.SIGUSR2
-        ):  # which requests to continue elsewhere: a SIGTERM after it must not undo it
+        if self.requested != signal.SIGUSR2:  # it requests a requeue, which a later SIGTERM must not cancel
             self.requested = signal.Signals(number)

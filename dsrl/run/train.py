@@ -1,4 +1,4 @@
-"""The story of a run: evaluate the base policy, train, evaluate the steered policy in the same worlds, report."""
+"""Runs one experiment: evaluate the base policy, train, evaluate the steered policy in the same worlds, report."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dsrl.evaluation.collapse import naming_checkpoints
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.noise_sources import Act, base_noise, evaluation_noise, prior_noise
 from dsrl.interfaces import Searcher
+from dsrl.logging import Logger
 from dsrl.run import provenance
 from dsrl.run.build import build, build_loggers, check_budget, with_offline_data
 from dsrl.run.console import Screen, clock
@@ -22,7 +23,7 @@ from dsrl.run.errors import one_sentence, user_errors
 from dsrl.run.files import write_json
 from dsrl.run.final_evaluation import build_simulation, play, record_video
 from dsrl.run.folder import RunFolder
-from dsrl.run.monitor import Logger, Monitor
+from dsrl.run.monitor import Monitor
 from dsrl.run.parts import Parts
 from dsrl.run.resume import Checkpointer
 from dsrl.run.settings import resume_options
@@ -217,7 +218,7 @@ def _summary(
 
 
 def _conclude(folder: RunFolder, results: Mapping[str, Evaluation], seconds: float, screen: Screen) -> None:
-    """Print the table, the places of all files, and the next command."""
+    """Print the table, the paths of all files, and the next command."""
     screen.print(report.summary_table(results))
     screen.phase(f"done after {clock(seconds)} of work besides building the simulation")
     pictures = [path for path in (folder.learning_curve, folder.video) if path.is_file()]
@@ -242,7 +243,7 @@ def make_checkpointer(
 
 
 def requested(parts: Parts, checkpointer: Checkpointer) -> dict[str, Any]:
-    """Return all values that a run's results depend on, but the code."""
+    """Return all values that a run's results depend on, except the code."""
     return {**checkpointer.identity, **asdict(parts.settings)}
 
 

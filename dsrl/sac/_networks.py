@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 LOG_STD_RANGE = (-10.0, 2.0)
-FEATURE_LIMIT = 10.0  # standard deviations; a feature that the warm-up hardly saw move must not blow up later
+FEATURE_LIMIT = 10.0  # standard deviations; a feature that was almost constant in warm-up could take huge values later
 
 
 class FeatureScaler(nn.Module):
-    """Standardises features by a mean and a deviation that are fitted once and then frozen; identity until then."""
+    """Standardisation of features by a mean and a deviation that are fitted once; identity until then."""
 
     mean: Tensor
     std: Tensor
@@ -26,13 +26,13 @@ class FeatureScaler(nn.Module):
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
-        """Take mean and deviation from features [N, F]; constant features are only centred."""
+        """Fit mean and deviation to features [N, F]; constant features are only centred."""
         std, mean = torch.std_mean(features, dim=0, correction=0)
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Standardised features [B, F], clipped to ±10."""
+        """Return the standardised features [B, F], clipped to ±10."""
         return ((features - self.mean) / self.std).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
 
 
@@ -44,18 +44,13 @@ class Actor(nn.Module):
 
     def __init__(self, inputs: int, dim: int, hidden: int, depth: int, activation: str, initial_std: float) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for width in [inputs, *[hidden] * (depth - 1)]:
-            layers += [nn.Linear(width, hidden), nn.LayerNorm(hidden), activation_named(activation)]
-        self.trunk = nn.Sequential(*layers)
-        self.head = nn.Linear(hidden, 2 * dim)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.trunk = hidden_layers(inputs, hidden, depth, activation)
+        self.head = zero_layer(hidden, 2 * dim)
         with torch.no_grad():
             self.head.bias[dim:] = math.log(initial_std)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean [B, dim] and log deviation [B, dim]."""
+        """Return mean [B, dim] and log deviation [B, dim]."""
         mean, log_std = self.head(self.trunk(features)).chunk(2, dim=-1)
         return mean, log_std.clamp(*LOG_STD_RANGE)
 
@@ -70,7 +65,7 @@ class StackedCritics(nn.Module):
         self.head = _StackedLinear(num, hidden, 1)
 
     def forward(self, features: Tensor, noise: Tensor) -> Tensor:
-        """Values [E, B] of standardised features [B, F] and squashed noise u [B, dim]."""
+        """Return the values [E, B] of standardised features [B, F] and squashed noise u [B, dim]."""
         values = torch.cat([features, noise], dim=-1).expand(self.head.weight.shape[0], -1, -1)
         for layer in self.layers:
             values = layer(values)
@@ -106,17 +101,33 @@ class _StackedLayer(nn.Module):
         return out
 
 
+def hidden_layers(inputs: int, hidden: int, depth: int, activation: str) -> nn.Sequential:
+    """Build `depth` layers of `hidden` units: linear, LayerNorm, activation."""
+    layers: list[nn.Module] = []
+    for width in [inputs, *[hidden] * (depth - 1)]:
+        layers += [nn.Linear(width, hidden), nn.LayerNorm(hidden), activation_named(activation)]
+    return nn.Sequential(*layers)
+
+
+def zero_layer(inputs: int, outputs: int) -> nn.Linear:
+    """Build a linear layer whose weights and biases start at zero."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 def activation_named(name: str) -> nn.Module:
-    """One of ReLU, Tanh, SiLU, GELU, ELU; raises ValueError for another name."""
+    """Build one of ReLU, Tanh, SiLU, GELU, ELU; raises ValueError for another name."""
     known = {"ReLU": nn.ReLU, "Tanh": nn.Tanh, "SiLU": nn.SiLU, "GELU": nn.GELU, "ELU": nn.ELU}
     if name not in known:
-        raise ValueError(f"sac.activation is {name!r}; choose one of {', '.join(known)}")
+        raise ValueError(f"sac.activation={name} must be one of {', '.join(known)}")
     module: nn.Module = known[name]()
     return module
 
 
 class Temperature(nn.Module):
-    """α as log α: one number to train, or a constant."""
+    """The temperature α, stored as log α: one number to train, or a constant."""
 
     log_alpha: Tensor
 

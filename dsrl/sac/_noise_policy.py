@@ -20,7 +20,7 @@ Floats = NDArray[np.float32]
 
 
 class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
-    """Features to squashed noise u in [-1, 1]. tianshou scales u to the noise box; replay holds u."""
+    """A policy from features to squashed noise u in [-1, 1]; tianshou scales u to the noise box; replay stores u."""
 
     def __init__(self, actor: nn.Module, scaler: FeatureScaler, observation_space: Box, action_space: Box) -> None:
         super().__init__(actor=actor, action_space=action_space, observation_space=observation_space)
@@ -29,10 +29,10 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
 
     @staticmethod
     def _compile() -> None:
-        """Leaves out tianshou's eager numba compilation of n-step returns, seconds of work that nobody here calls."""
+        """Leave out tianshou's eager numba compilation of n-step returns: seconds for unused functions."""
 
     def forward(self, batch: Any, state: Any = None, **kwargs: Any) -> Batch:
-        """u [n, dim] of `batch.obs` [n, F]: random within a training step, tanh of the mean otherwise."""
+        """Return u [n, dim] for `batch.obs` [n, F]: random within a training step, tanh of the mean otherwise."""
         mean, log_std = self.actor(self.standardise(batch.obs))
         deterministic = self.deterministic_eval and not self.is_within_training_step
         normal = torch.zeros_like(mean) if deterministic else torch.randn_like(mean)
@@ -40,11 +40,11 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
         return Batch(act=squashed, log_prob=log_prob, logits=(mean, log_std.exp()))
 
     def standardise(self, features: Floats | Tensor) -> Tensor:
-        """Features [n, F] as the networks take them, on their device."""
+        """Return features [n, F] standardised for the networks, on their device."""
         return cast(Tensor, self.scaler(torch.as_tensor(features, dtype=torch.float32, device=self.scaler.mean.device)))
 
     def sample(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """u [n, dim] and log π(u) [n] of standardised features, differentiable, drawn from torch's global generator."""
+        """Draw u [n, dim] with log π(u) [n] for standardised features, differentiable, by torch's global generator."""
         mean, log_std = self.actor(features)
         return squashed_sample(mean, log_std, torch.randn_like(mean))
 
@@ -53,7 +53,7 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
         """Choose noise vectors w [n, dim] in the noise box for features [n, F]; on the CPU.
 
         Deterministic, w = b·tanh μ, without `normal`; with standard normal draws [n, dim], w = b·tanh(μ + σ·normal).
-        The caller draws, so that a draw can belong to a world and a decision, whatever batch they are in.
+        The caller draws, so that each draw depends on its world and decision alone, in every batch.
         """
         mean, log_std = self.actor(self.standardise(features))
         if normal is not None:
@@ -62,7 +62,7 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
 
 
 def squashed_sample(mean: Tensor, log_std: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
-    """u = tanh(mean + std·normal) [n, dim] and its log density [n], of u itself: no Jacobian of the scale b.
+    """Return u = tanh(mean + std·normal) [n, dim] and its log density [n], of u itself: no Jacobian of the scale b.
 
     The density of w = b·u is `log_prob - dim·log b`. log(1 - tanh²x) = 2(log 2 - x - softplus(-2x)) stays exact
     where 1 - u² underflows (SAC, arXiv 1801.01290, app. C, eq. 21).
@@ -74,7 +74,7 @@ def squashed_sample(mean: Tensor, log_std: Tensor, normal: Tensor) -> tuple[Tens
 
 
 def prior_std(magnitude: float) -> float:
-    """The σ for which b·tanh(σε) has the second moment of clip(ε, -b, b), ε ~ N(0, 1), b = magnitude.
+    """Return the σ for which b·tanh(σε) has the second moment of clip(ε, -b, b), ε ~ N(0, 1), b = magnitude.
 
     The actor starts there, with mean 0: as near to the base policy's own noise as a tanh in the box allows. For a wide
     box σ tends to 1/b; at b = 1 it is about 1.4. Solved by bisection; the moments are integrated numerically.

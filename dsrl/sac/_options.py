@@ -1,4 +1,4 @@
-"""Options that several algorithms share, from the words of a YAML to what the algorithms take."""
+"""Options that several algorithms share, converted from the values in YAML."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ Auto = Literal["auto"]
 
 
 def initial_temperature(alpha: float | Auto, initial_alpha: float) -> float:
-    """Where α starts: at `alpha` if that is a number, else at `initial_alpha`. Raises ValueError unless above 0."""
+    """Return the initial α: `alpha` if that is a number, else `initial_alpha`. Raises ValueError unless above 0."""
     if isinstance(alpha, str) and alpha != "auto":
-        raise ValueError(f"sac.alpha is {alpha!r}; give a number to fix the temperature, or auto to tune it")
+        raise ValueError(f"sac.alpha={alpha} must be a number, to fix the temperature, or auto, to tune it")
     start = float(initial_alpha if alpha == "auto" else alpha)
     if not start > 0:
         name = "initial_alpha" if alpha == "auto" else "alpha"
-        raise ValueError(f"sac.{name} is {start}; a temperature is above 0, such as 0.1")
+        raise ValueError(f"sac.{name}={start} must be above 0, such as 0.1")
     return start
 
 
 def tuned_entropy(alpha: float | Auto, target_entropy: float | Auto, dim: int) -> float | None:
-    """The entropy of u [dim], in nats, towards which α is tuned (`auto` is -dim); None where α is fixed."""
+    """Return the target entropy of u [dim], in nats, for tuning α (`auto` is -dim); None where α is fixed."""
     if alpha != "auto":
         return None
     return float(-dim if target_entropy == "auto" else target_entropy)
 
 
 def adam(lr: float) -> OptimizerFactory:
-    """Adam in one fused kernel."""
+    """Return the factory of an Adam optimiser that steps in one fused kernel."""
     return TorchOptimizerFactory(torch.optim.Adam, lr=lr, fused=True)

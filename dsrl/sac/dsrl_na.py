@@ -2,9 +2,9 @@
 
     replay (s, executed chunk a, r, s')  ->  Q^A(s, a)  --- a = π_dp(s, w), w ~ N(0, I) --->  Q^W(s, w/b)  ->  actor
 
-After each round of play, in the order of the published code (the paper draws it Q^A, Q^W, π):
+After each round of play, in the order of the published code (the paper's order is Q^A, Q^W, π):
 
-    A, once per update, with û, log π ~ π(s) drawn once and α held fixed:
+    A, once per update, with û, log π ~ π(s) drawn once and α fixed:
         temperature   L = -mean[log α · (log π + H̄)]
         Q^A           y = r + γ (1 - terminated) (min_j Q̄^A_j(s', π_dp(s', b·u')) - α log π(u'|s')),  u' ~ π(s')
                       L = ½ Σ_j MSE(Q^A_j(s, a), y)
@@ -13,7 +13,7 @@ After each round of play, in the order of the published code (the paper draws it
     B, `noise_critic_grad_steps` times on fresh states, one unclipped w ~ N(0, I) for each:
         Q^W           L = ½ Σ_j MSE(Q^W_j(s, w/b), Q^A_j(s, π_dp(s, w))),  online Q^A, head j to head j
 
-Replay need not know any noise: base-policy play, demonstrations and steered play go in alike.
+Replay needs no noise: transitions of the base policy, of demonstrations and of steered play are used alike.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class DistillationStats(TrainingStats):  # type: ignore[misc]  # tianshou is not
 
 
 class DSRLNA(DSRLSAC):
-    """DSRL-SAC whose critics value executed chunks; the actor climbs critics of noise that are distilled from them."""
+    """DSRL-SAC with critics of executed chunks; the actor maximises critics of noise that are distilled from them."""
 
     def __init__(
         self,
@@ -101,12 +101,12 @@ class DSRLNA(DSRLSAC):
         self.noise_critic_grad_steps = noise_critic_grad_steps
 
     def warm_up(self, buffer: ReplayBuffer, batch_size: int) -> list[TrainingStats]:
-        """As in DSRL-SAC, then as many steps of distillation: the actor's first step follows both critics."""
+        """Warm up as DSRL-SAC does, then distil for as many steps: the actor's first step follows both critics."""
         stats = super().warm_up(buffer, batch_size)
         return stats + self._distil(buffer, batch_size, self.critic_warmup_updates)
 
     def learn(self, buffer: ReplayBuffer, batch_size: int, updates: int) -> list[TrainingStats]:
-        """After a round of play: A `updates` times, then B `noise_critic_grad_steps` times; nothing if no A is due."""
+        """Learn after a round of play: A `updates` times, then B `noise_critic_grad_steps` times, if any A is due."""
         stats = super().learn(buffer, batch_size, updates)
         return stats + self._distil(buffer, batch_size, self.noise_critic_grad_steps if updates else 0)
 
@@ -142,14 +142,14 @@ class DSRLNA(DSRLSAC):
         return loss.detach()
 
     def _choice(self, batch: Any) -> Tensor:
-        """The executed chunk, flat and scaled [B, horizon·A]."""
+        """Return the executed chunks, flat and scaled [B, horizon·A]."""
         return self._flat(self._tensor(batch.info.chunk))
 
     @torch.no_grad()
     def _next_value(self, batch: Any) -> Tensor:
-        """Soft value [B] of the next state: target Q^A of the chunk that the current actor's noise decodes to.
+        """Return the soft value [B] of the next state: target Q^A of the chunk from the current actor's noise.
 
-        States after a terminal one are not denoised, which is most of the work: their value counts for nothing.
+        States after a termination are not denoised, which saves work: their value is multiplied by zero.
         """
         features = self._tensor(batch.obs_next)
         scaled = self.policy.standardise(features)
@@ -198,15 +198,15 @@ def build_dsrl_na(
     reward_scale: Positive,
     critic_warmup_updates: Annotated[int, Ge(0)],
 ) -> DSRLNA:
-    """DSRL-NA for features [F], the noise box [dim] and executed chunks of `chunk_shape` (horizon, A); see DSRL-SAC.
+    """Build DSRL-NA for features [F], the noise box [dim] and executed chunks of `chunk_shape` (horizon, A).
 
     `decoder` decodes noise at live and replayed states; `replay` selects the data that is stored of a state (see
-    `dsrl.interfaces.Replay`). Raises ValueError for values out of range.
+    `dsrl.interfaces.Replay`); see `build_dsrl_sac` for the rest. Raises ValueError for values out of range.
     """
     if replay not in REPLAYS:
-        raise ValueError(f"sac.replay is {replay!r}; choose one of {', '.join(REPLAYS)}")
+        raise ValueError(f"sac.replay={replay} must be one of {', '.join(REPLAYS)}")
     if noise_critic_grad_steps < 1:
-        raise ValueError(f"sac.noise_critic_grad_steps is {noise_critic_grad_steps}; the actor needs 1 at least")
+        raise ValueError(f"sac.noise_critic_grad_steps={noise_critic_grad_steps} must be at least 1")
     start = initial_temperature(alpha, initial_alpha)
     features, dim, chunk_dim = observation_space.shape[0], action_space.shape[0], chunk_shape[0] * chunk_shape[1]
     actor = Actor(features, dim, hidden, depth, activation, prior_std(float(action_space.high[0])))

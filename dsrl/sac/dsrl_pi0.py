@@ -8,7 +8,7 @@ One gradient step, in the order of the published code (arXiv 2506.15799, app. on
     temperature   L = α · mean[-log π(û) - H̄],  by the same û
 
 γ is per control step and k the executed horizon. Only `terminated` (success, in the published tasks) cuts the return.
-Entropies are those of u; the published code counts w = b·u: its H̄ is `target_entropy + dim·log b`.
+Entropies are those of u; in the published code, those of w = b·u: its H̄ is `target_entropy + dim·log b`.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class DSRLPi0(DSRLSAC):
     """DSRL-SAC with the mean of its critics, a backup without entropy, and critics that step before the actor."""
 
     def _joined(self, values: Tensor) -> Tensor:
-        """The mean [B] of all critics [E, B]."""
+        """Return the mean [B] of all critics [E, B]."""
         return values.mean(0)
 
     @torch.no_grad()
     def _next_value(self, batch: Any) -> Tensor:
-        """Value [B] of the next state without the entropy of what follows."""
+        """Return the value [B] of the next state, without entropy."""
         features = self.policy.standardise(batch.obs_next)
         noise, _ = self.policy.sample(features)
         return self._joined(self.critic_old(features, noise))
@@ -100,7 +100,7 @@ def build_dsrl_pi0(
     reward_scale: Positive,
     critic_warmup_updates: Annotated[int, Ge(0)],
 ) -> DSRLPi0:
-    """The π0 recipe for features [F], the noise box [dim] and chunks of which `chunk_shape[0]` actions are executed.
+    """Build the π0 recipe for features [F], the noise box [dim] and chunks that execute `chunk_shape[0]` actions.
 
     `gamma` is per control step; see `build_dsrl_sac` for the rest. Raises ValueError for values out of range.
     """

@@ -1,13 +1,13 @@
 """DSRL-SAC: soft actor-critic whose action is the noise of a frozen policy (arXiv 2506.15799).
 
-One gradient step, in the order of the published code, with û, log π ~ π(s) drawn once and α = exp(log α) held fixed:
+One gradient step, in the order of the published code, with û, log π ~ π(s) drawn once and α = exp(log α) fixed:
 
     temperature   L = -mean[log α · (log π + H̄)]
     critics       y = c·r + γ (1 - terminated) (min_j Q̄_j(s', u') - α log π(u'|s')),  L = ½ Σ_j MSE(Q_j(s, u), y)
     actor         L = mean[α log π - min_j Q_j(s, û)]
     polyak        Q̄ <- τ Q + (1 - τ) Q̄
 
-A time-out bootstraps: only `terminated` cuts the return. c is the reward scale: what α weighs entropy against.
+A time-out bootstraps: only `terminated` cuts the return. c is the reward scale, against which α weighs entropy.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SACStats(TrainingStats):  # type: ignore[misc]  # tianshou is not followed
 
 
 class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou is not followed
-    """tianshou's SAC with E stacked critics, exact update order and a critic warm-up. Replay holds u in [-1, 1]."""
+    """tianshou's SAC with E stacked critics, exact update order and a critic warm-up. Replay stores u in [-1, 1]."""
 
     replay: Replay = "noise"
     bounded = True  # whether its noise stays within ±magnitude, that of the warm-up too
@@ -76,7 +76,7 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         reward_scale: float,
         critic_warmup_updates: int,
     ) -> None:
-        """`target_entropy` None keeps the temperature fixed. `optimisers` are those of actor, critics, temperature."""
+        """`target_entropy` None fixes the temperature. `optimisers` are those of actor, critics, temperature."""
         actor_optim, critic_optim, alpha_optim = optimisers
         super().__init__(
             policy=policy, policy_optim=actor_optim, critic=critics, critic_optim=critic_optim, tau=tau, gamma=gamma
@@ -101,13 +101,13 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         return noise
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Restore a `state_dict`, optimisers included. The caller's dict stays whole and shares no tensor with us."""
+        """Restore a `state_dict`, optimisers included. The caller's dict is copied and stays unchanged."""
         return super().load_state_dict(deepcopy(dict(state_dict)), strict=strict, assign=assign)
 
     def warm_up(self, buffer: ReplayBuffer, batch_size: int) -> list[TrainingStats]:
-        """Once, after base-policy play filled `buffer`: fit the feature scaling, then train the critics alone.
+        """Fit the feature scaling to the base policy's play in `buffer`, then train the critics alone. Called once.
 
-        The actor stays the base policy meanwhile, so that its first step follows a critic that knows something.
+        The actor remains the base policy meanwhile, so that its first step follows trained critics.
         """
         self._fit_scaling(buffer, buffer.sample_indices(0))
         stats: list[TrainingStats] = []
@@ -119,14 +119,14 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         return stats
 
     def learn(self, buffer: ReplayBuffer, batch_size: int, updates: int) -> list[TrainingStats]:
-        """What is learnt after each round of play: `updates` gradient steps."""
+        """Learn after a round of play: `updates` gradient steps."""
         return [self.update(buffer, batch_size) for _ in range(updates)]
 
     def _fit_scaling(self, buffer: ReplayBuffer, indices: Any) -> None:
         self.policy.scaler.fit(torch.as_tensor(buffer.obs[indices], dtype=torch.float32))
 
     def _preprocess_batch(self, batch: Any, buffer: ReplayBuffer, indices: Any) -> Any:
-        """Put tensors into the batch: `features`, what the critics value as `choice`, and the target `returns`."""
+        """Add tensors to the batch: `features`, the critics' other input `choice`, and their target `returns`."""
         batch.features = self.policy.standardise(batch.obs)
         batch.choice = self._choice(batch)
         reward, terminated = self._tensor(batch.rew), self._tensor(batch.terminated)
@@ -134,7 +134,7 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         return batch
 
     def _choice(self, batch: Any) -> Tensor:
-        """What was chosen, as the critics take it: u [B, dim]."""
+        """Return the critics' input besides features: u [B, dim]."""
         return self._tensor(batch.act)
 
     def _tensor(self, values: Any) -> Tensor:
@@ -142,7 +142,7 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
 
     @torch.no_grad()
     def _next_value(self, batch: Any) -> Tensor:
-        """Soft value [B] of the next state under target critics and the current actor."""
+        """Return the soft value [B] of the next state under target critics and the current actor."""
         features = self.policy.standardise(batch.obs_next)
         noise, log_prob = self.policy.sample(features)
         value: Tensor = self._joined(self.critic_old(features, noise)) - self.temperature.value * log_prob
@@ -175,19 +175,19 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
 
     def _actor_step(self, features: Tensor, noise: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
         critic = self._actors_critic
-        critic.requires_grad_(False)  # the gradient passes through the critics, it is not theirs
+        critic.requires_grad_(False)  # the gradient passes through the critics to the actor alone
         loss: Tensor = (alpha * log_prob - self._joined(critic(features, noise))).mean()
         self.policy_optim.step(loss)
         critic.requires_grad_(True)
         return loss.detach()
 
     def _joined(self, values: Tensor) -> Tensor:
-        """One value [B] of those of all critics [E, B]: the smallest."""
+        """Return the smallest value [B] of all critics [E, B]."""
         return values.amin(0)
 
     @property
     def _actors_critic(self) -> StackedCritics:
-        """Values noise u for the actor."""
+        """The critics of noise u that the actor maximises."""
         critic: StackedCritics = self.critic
         return critic
 
@@ -211,9 +211,9 @@ def build_dsrl_sac(
     reward_scale: Positive,
     critic_warmup_updates: Annotated[int, Ge(0)],
 ) -> DSRLSAC:
-    """DSRL-SAC for features `observation_space` [F] and the noise box `action_space` [dim]; live spaces give all sizes.
+    """Build DSRL-SAC for features `observation_space` [F] and the noise box `action_space` [dim], which give all sizes.
 
-    `alpha` a number fixes the temperature and `auto` tunes it from `initial_alpha` towards `target_entropy` (of u, in
+    A number `alpha` fixes the temperature and `auto` tunes it from `initial_alpha` towards `target_entropy` (of u, in
     nats; `auto` is -dim). Weights are drawn from torch's global generator. Raises ValueError for values out of range.
     """
     start = initial_temperature(alpha, initial_alpha)

@@ -1,7 +1,7 @@
 """Golden ticket: one constant noise vector for all states, found by play alone (arXiv 2603.15757).
 
 K draws from N(0, I), unclipped, are compared by successive halving. There is no network and no gradient; the result
-shows how much of the head-room lies in the noise itself.
+shows how much of the possible improvement constant noise achieves.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dsrl.interfaces import Replay, StateDict
 
 
 class GoldenTicket:
-    """Candidates [K, dim], and the one that is played."""
+    """Candidate noise vectors [K, dim], and the one that is played."""
 
     replay: Replay = "noise"
     stochastic = False
@@ -34,7 +34,7 @@ class GoldenTicket:
         self.ticket = self.candidates[index]
 
     def act(self, features: Tensor, normal: Tensor | None = None) -> Tensor:
-        """Repeat the ticket for each of the features [n, F]: [n, dim]; there is nothing to draw."""
+        """Repeat the ticket for each of the features [n, F]: [n, dim]; `normal` is ignored."""
         return self.ticket.expand(len(features), -1).clone()
 
     def state_dict(self) -> StateDict:
@@ -54,5 +54,5 @@ def build_golden_ticket(
     Raises ValueError for fewer than two.
     """
     if candidates < 2:
-        raise ValueError(f"sac.candidates={candidates} must be at least 2, so that there is a choice")
+        raise ValueError(f"sac.candidates={candidates} must be at least 2")
     return GoldenTicket(torch.randn(candidates, action_space.shape[0]))

@@ -1,4 +1,4 @@
-"""LP-DS: a shift of the prior's noise that starts at none, within a trust region (arXiv 2606.01151).
+"""LP-DS: a shift of the prior's noise that starts at zero, within a trust region (arXiv 2606.01151).
 
     w = ε + Δ_θ(s),  ε ~ N(0, I)          Δ_θ = 0 before the first step: the base policy, exactly
 
@@ -9,7 +9,7 @@ One gradient step, with λ the multiplier of the constraint E‖Δ‖² <= δ:
     actor         L = mean[λ ‖Δ(s)‖² - min_j Q_j(s, ε + Δ(s))]
     polyak        Q̄ <- τ Q + (1 - τ) Q̄
 
-The noise keeps the prior's variance, so there is no entropy to reward, and no box: critics take u = w/b unclipped.
+The noise has the prior's variance, so that no entropy is rewarded, and no box: critics take u = w/b unclipped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tianshou.algorithm.algorithm_base import TrainingStats
 from tianshou.data import Batch
 from torch import Tensor, nn
 
-from dsrl.sac._networks import FeatureScaler, StackedCritics, Temperature, activation_named
+from dsrl.sac._networks import FeatureScaler, StackedCritics, Temperature, hidden_layers, zero_layer
 from dsrl.sac._noise_policy import Floats, NoisePolicy
 from dsrl.sac._options import (
     Activation,
@@ -55,36 +55,31 @@ class LPDSStats(TrainingStats):  # type: ignore[misc]  # tianshou is not followe
 
 
 class Shift(nn.Module):
-    """Δ of standardised features; the output layer starts at zero, so that Δ does."""
+    """The shift Δ of standardised features; its output layer starts at zero, and so does Δ."""
 
     def __init__(self, inputs: int, dim: int, hidden: int, depth: int, activation: str) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for width in [inputs, *[hidden] * (depth - 1)]:
-            layers += [nn.Linear(width, hidden), nn.LayerNorm(hidden), activation_named(activation)]
-        self.trunk = nn.Sequential(*layers)
-        self.head = nn.Linear(hidden, dim)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.trunk = hidden_layers(inputs, hidden, depth, activation)
+        self.head = zero_layer(hidden, dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Δ [B, dim] in standard deviations of the prior."""
+        """Return Δ [B, dim] in standard deviations of the prior."""
         shift: Tensor = self.head(self.trunk(features))
         return shift
 
 
 class ShiftPolicy(NoisePolicy):
-    """Features to w = ε + Δ. What replay and critics see is u = w/b, without bounds."""
+    """A policy from features to w = ε + Δ; replay and critics take u = w/b, without bounds."""
 
     def forward(self, batch: Any, state: Any = None, **kwargs: Any) -> Batch:
-        """u [n, dim] of `batch.obs` [n, F]: with fresh ε within a training step, ε = 0 otherwise."""
+        """Return u [n, dim] for `batch.obs` [n, F]: with fresh ε within a training step, ε = 0 otherwise."""
         shift = self.actor(self.standardise(batch.obs))
-        still = self.deterministic_eval and not self.is_within_training_step
-        noise = shift if still else shift + torch.randn_like(shift)
+        deterministic = self.deterministic_eval and not self.is_within_training_step
+        noise = shift if deterministic else shift + torch.randn_like(shift)
         return Batch(act=noise / self.magnitude)
 
     def sample(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """u [n, dim] and ‖Δ‖² [n] of standardised features, differentiable; ε from torch's global generator."""
+        """Return u [n, dim] and ‖Δ‖² [n] of standardised features, differentiable; ε from torch's global generator."""
         shift = self.actor(features)
         return (shift + torch.randn_like(shift)) / self.magnitude, shift.square().sum(-1)
 
@@ -95,7 +90,7 @@ class ShiftPolicy(NoisePolicy):
         return (shift if normal is None else shift + normal.to(shift)).cpu()
 
     def map_action(self, act: Any) -> Floats:
-        """w of u, without tianshou's clipping."""
+        """Return w of u, without tianshou's clipping."""
         values = act.detach().cpu().numpy() if isinstance(act, Tensor) else act
         noise: Floats = np.asarray(self.magnitude * values, dtype=np.float32)
         return noise
@@ -105,12 +100,12 @@ class LPDS(DSRLSAC):
     """DSRL-SAC with ‖Δ‖² in the place of log π, λ in that of α and -δ in that of the target entropy."""
 
     policy: ShiftPolicy
-    stochastic = True  # the policy is ε + Δ: Δ alone is not the base policy at the start
-    bounded = False  # nor is clipped noise
+    stochastic = True  # the policy is ε + Δ: Δ alone differs from the base policy at the start
+    bounded = False  # clipped noise differs from the base policy's
 
     @torch.no_grad()
     def _next_value(self, batch: Any) -> Tensor:
-        """Value [B] of the next state: the trust region is no part of the return."""
+        """Return the value [B] of the next state: the return has no term for the trust region."""
         features = self.policy.standardise(batch.obs_next)
         noise, _ = self.policy.sample(features)
         return self._joined(self.critic_old(features, noise))
@@ -150,7 +145,7 @@ def build_lp_ds(
     reward_scale: Positive,
     critic_warmup_updates: Annotated[int, Ge(0)],
 ) -> LPDS:
-    """LP-DS for features [F] and noise of `action_space` [dim], whose bound b only scales what the critics see.
+    """Build LP-DS for features [F] and noise of `action_space` [dim], whose bound b only scales the critics' input.
 
     `delta` bounds the mean of ‖Δ‖², in squared standard deviations; `auto` is dim, the mean of ‖ε‖². Raises ValueError
     for values out of range.
@@ -159,7 +154,7 @@ def build_lp_ds(
     radius = float(dim if delta == "auto" else delta)
     for name, value in (("delta", radius), ("initial_multiplier", initial_multiplier)):
         if not value > 0:
-            raise ValueError(f"sac.{name} is {value}; choose a number above 0")
+            raise ValueError(f"sac.{name}={value} must be above 0")
     shift = Shift(features, dim, hidden, depth, activation)
     return LPDS(
         policy=ShiftPolicy(shift, FeatureScaler(features), observation_space, action_space),

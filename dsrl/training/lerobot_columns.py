@@ -1,4 +1,4 @@
-"""LeRobotDatasets: which one is meant, and the columns in which a task's observations and actions stand."""
+"""LeRobotDatasets: their folder or hub id, and their columns for a task's observations and actions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ SUCCESS, DONE, TRUNCATED, REWARD = "next.success", "next.done", "next.truncated"
 
 
 def dataset_named(dataset: str, key: str) -> dict[str, Any]:
-    """lerobot's arguments for the dataset in a folder, or of a hub id.
+    """Return lerobot's arguments for the dataset in a folder, or of a hub id.
 
-    Raises FileNotFoundError, with one sentence that names `key`, for what is neither.
+    Raises FileNotFoundError, with one sentence that names `key`, for anything else.
     """
     folder = Path(dataset)
     if folder.is_dir():
@@ -29,7 +29,7 @@ def dataset_named(dataset: str, key: str) -> dict[str, Any]:
 
 
 def columns_of(task: Task, *flags: str, reward: bool = False) -> dict[str, dict[str, Any]]:
-    """The features of a dataset with what `task` shows and takes, `flags` of every step and, if asked for, rewards."""
+    """Return the columns of a dataset of `task`, with `flags` of every step and, where `reward` is set, rewards."""
     columns: dict[str, dict[str, Any]] = {
         f"{IMAGES}{camera}": {"dtype": "image", "shape": (h, w, 3), "names": ["height", "width", "channels"]}
         for camera, (_, h, w) in task.cameras.items()

@@ -14,7 +14,7 @@ from dsrl.training.metrics import Counters, Metrics
 
 
 class Monitor(Protocol):
-    """The outside of a training loop: it validates, logs, saves and shows."""
+    """The outputs of a training loop: it validates, logs, saves and shows progress."""
 
     def validate(self, counters: Counters) -> Evaluation:
         """Evaluate the algorithm as it is; may use the environment, whose worlds are reset afterwards."""
@@ -33,7 +33,7 @@ class Monitor(Protocol):
 
 
 class Checkpointer(Protocol):
-    """Saves the state of a loop and offers the one that a previous process saved."""
+    """Saves the state of a loop and returns the one that a previous process saved."""
 
     @property
     def previous(self) -> StateDict | None:
@@ -43,9 +43,9 @@ class Checkpointer(Protocol):
         """Save where all worlds have just been reset: every task can continue exactly from here."""
 
     def save_if_due(self, state: Callable[[], StateDict], decisions: int) -> None:
-        """Save after a round where it is time, or a signal requests it; raises where the run has to stop here.
+        """Save after a round where it is time, or a signal requests it; raises where the run must stop.
 
-        The state's entry `exact` says whether training can continue to the last bit from it.
+        The state's entry `exact` is whether training can continue from it exactly, bit by bit.
         """
 
 

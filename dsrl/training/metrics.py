@@ -104,7 +104,7 @@ class UpdateStats:
 
 
 def checked_means(stats: Sequence[Any], gradient_steps: int) -> Metrics:
-    """Return the mean of each number over some gradient steps: one wait for the device, however many there were.
+    """Return the mean of each number over some gradient steps, with a single wait for the device.
 
     Raises FloatingPointError naming the first that is not finite.
     """

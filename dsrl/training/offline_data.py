@@ -82,8 +82,8 @@ class OfflineData:
         self.env, self._name = env, dataset
         self._data = _opened(dataset)
         _check_fit(dataset, self._data.meta.features, env)
-        known = [name for name in (ACTION, REWARD, SUCCESS, DONE, TRUNCATED) if name in self._data.meta.features]
-        table = self._data.hf_dataset.with_format("numpy").select_columns(known)[:]
+        present = [name for name in (ACTION, REWARD, SUCCESS, DONE, TRUNCATED) if name in self._data.meta.features]
+        table = self._data.hf_dataset.with_format("numpy").select_columns(present)[:]
         columns = {name: np.asarray(values) for name, values in table.items()}
         _check_finite(dataset, columns)
         episodes = self._data.meta.episodes
@@ -158,7 +158,7 @@ def _opened(dataset: str) -> Any:
 
 
 def _check_fit(dataset: str, features: Mapping[str, Any], env: NoiseActionEnv) -> None:
-    """Raises ValueError where the dataset's cameras, state or actions are not those of the task."""
+    """Raise ValueError where the dataset's cameras, state or actions are not those of the task."""
     task = env.task
     cameras = {name.removeprefix(IMAGES): spec for name, spec in features.items() if name.startswith(IMAGES)}
     missing = sorted(set(task.cameras) - set(cameras))

@@ -24,14 +24,14 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         """`size` transitions of the worlds and `offline` others; batches are drawn from `seed`.
 
         `share` of each batch is drawn from the offline part; None draws alike from all transitions. Raises ValueError
-        where some world would hold no transition.
+        where the buffer is smaller than one transition per world.
         """
         if size < num_envs:
             raise ValueError(f"buffer_size={size} must be at least the {num_envs} worlds of num_envs")
         self.num_envs, self.share = num_envs, share
         sizes = [-(-size // num_envs)] * num_envs + [offline] * bool(offline)
         super().__init__([ReplayBuffer(part) for part in sizes])
-        # tianshou hands a seed to none of them: each part, and the choice among parts, would draw from RandomState(42)
+        # tianshou seeds none of them: each part, and the choice among parts, would draw from RandomState(42)
         for i, part in enumerate(self._with_random_state()):
             part._random_state = np.random.RandomState([seed, i])
 

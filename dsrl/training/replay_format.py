@@ -3,7 +3,6 @@
     NoiseActionEnv.decision -> Recorder.write -> info.chunk [n, h, A], info.before.stored_*, info.after.stored_*
     ReplayDecoder.decode_replayed(features, info, "before" | "after", rows, w) -> chunks [n, h, A]
 
-
 A stored state is the policy's context or, with `replay=observation`, the observation, which is encoded again for every
 batch. tianshou takes numpy: torch becomes numpy here, and back, for stored states.
 """
@@ -26,7 +25,7 @@ HALVED_FROM = 1024
 
 LONGEST = 256  # bytes of an instruction in UTF-8
 STATE, IMAGE, INSTRUCTION = "state", "image_", "instruction"
-PREFIX = "stored_"  # tianshou's batches cannot hold an entry that is named like a method, such as `keys`
+PREFIX = "stored_"  # tianshou's batches take no entry that is named like a method, such as `keys`
 
 
 class Recorder:

@@ -15,7 +15,7 @@ GIB = 2**30
 
 
 def buffer_length(buffer_size: int, decisions: int, num_envs: int) -> int:
-    """Return the transitions that replay will hold: `buffer_size`, or all of a shorter run."""
+    """Return the number of transitions that replay will store: `buffer_size`, or all of a shorter run."""
     return min(buffer_size, num_envs * max(1, -(-decisions // num_envs)))
 
 
@@ -59,7 +59,7 @@ def available_memory() -> int:
 
 
 def _smaller(env: NoiseActionEnv, replay: Replay, needed: int, transitions: int) -> str:
-    """Name what takes less memory than `replay`."""
+    """Return the choices that take less memory than `replay`, for a message."""
     least = replay_bytes(env, "observation", transitions)
     if replay in ("context", "exact_context") and least < needed:
         return f"sac.replay=observation ({least / GIB:.1f} GiB), or sac=dsrl_sac, which stores no states"

@@ -2,7 +2,7 @@
 
     K candidates  --- the same new worlds for all --->  scores so far  --- the better half --->  K/2 candidates ...
 
-Every round gets an equal share of the decisions, so that fewer candidates meet more worlds each
+Every round gets an equal share of the decisions, so that fewer candidates play more worlds each
 (successive halving, Karnin et al., ICML 2013).
 """
 
@@ -24,7 +24,7 @@ from dsrl.training.random_state import load_random_state_dict, random_state_dict
 
 
 class SuccessiveHalving:
-    """Finds the best of `searcher.candidates`; the result depends on nothing but `seed`, the parts and their state."""
+    """Finds the best of `searcher.candidates`; the result depends only on `seed`, the parts and their state."""
 
     def __init__(
         self,
@@ -36,9 +36,9 @@ class SuccessiveHalving:
         seed: int,
         checkpointer: Checkpointer | None = None,
     ) -> None:
-        """Search with `decisions` decisions at most; with a `checkpointer`, after the last round of a previous process.
+        """Search with `decisions` decisions at most; with a `checkpointer`, continue after a previous process.
 
-        Raises ValueError where some candidate would meet no world.
+        Raises ValueError where some candidate would play no world.
         """
         self.rounds = plan(len(searcher.candidates), decisions, env.longest_episode)
         self.env, self.searcher, self.monitor = env, searcher, monitor
@@ -53,8 +53,8 @@ class SuccessiveHalving:
     def train(self) -> Counters:
         """Play all rounds, or those that a previous process left.
 
-        After each, the leader is chosen, validated and saved. Play changes no candidate, so that no success can be
-        lost again and training never ends early.
+        After each, the leader is chosen, validated and saved. Play changes no candidate, so that training
+        cannot collapse and never ends early.
         """
         if self._checkpoints.previous is not None:
             self.load_state_dict(self._checkpoints.previous)
@@ -78,7 +78,7 @@ class SuccessiveHalving:
     def state_dict(self) -> StateDict:
         """Return candidates alive, the leader, scores so far and random states."""
         return {
-            "exact": True,  # no world is at play between rounds
+            "exact": True,  # all episodes have ended between rounds
             "searcher": self.searcher.state_dict(),
             "alive": self._alive,
             "ended": self._ended,

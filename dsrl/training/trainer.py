@@ -1,4 +1,4 @@
-"""Trains an algorithm that learns by gradients, in three phases that share one end of each round.
+"""Trains an algorithm that learns by gradients, in three phases whose rounds end in the same way.
 
     warm_up         the base policy plays (noise ~ N(0, I)) -> algorithm.warm_up -> validate
     learn_offline   [ updates on warm-up and offline data ] ...            every eval_every updates: validate
@@ -27,7 +27,7 @@ from dsrl.training.replay_memory import buffer_length
 
 
 class OfflineTransitions(Protocol):
-    """Transitions that were recorded elsewhere."""
+    """Transitions of a dataset."""
 
     def __len__(self) -> int:
         """Return their number."""
@@ -37,7 +37,7 @@ class OfflineTransitions(Protocol):
 
 
 class Trainer:
-    """Trains `algorithm` in `env`; the result depends on nothing but `seed`, the parts and their state."""
+    """Trains `algorithm` in `env`; the result depends only on `seed`, the parts and their state."""
 
     def __init__(
         self,
@@ -61,11 +61,11 @@ class Trainer:
         """Train for `decisions` decisions, the first `warmup_decisions` of them the base policy's.
 
         `utd` gradient steps follow per decision. `monitor` logs every `log_every` decisions; after warm-up, before the
-        actor has moved, every `eval_every` decisions and at the end it validates and saves. `offline` transitions are
-        in replay from the start and for good, and `offline_share` of each batch (None: their share of replay) is drawn
-        from them; `offline_updates` gradient steps come after warm-up, before the actor plays, and play may be left
-        out. With a `checkpointer` training continues where a previous process was, and both together give the result
-        of one; where worlds in mid-episode cannot be saved, it continues in new episodes.
+        actor's first step, every `eval_every` decisions and at the end it validates and saves. `offline` transitions
+        are in replay from the start and never overwritten; `offline_share` of each batch (None: their share of replay)
+        is drawn from them. `offline_updates` gradient steps come after warm-up, before the actor plays; with them,
+        `decisions` may equal `warmup_decisions`. With a `checkpointer` training continues where a previous process
+        stopped, with the result of one process; where worlds in mid-episode cannot be saved, in new episodes.
 
         Raises ValueError where warm-up leaves nothing to learn.
         """
@@ -109,7 +109,7 @@ class Trainer:
         return self.stats.counters
 
     def warm_up(self) -> None:
-        """Play the base policy, let the algorithm learn from it what it needs before the actor moves, and validate."""
+        """Play the base policy, let the algorithm learn from it before the actor's first step, and validate."""
         while self.stats.counters.decisions < self.warmup_decisions:
             self._play(random=True)
             self.monitor.show(self.stats.counters, self.stats.recent())
@@ -160,7 +160,7 @@ class Trainer:
         return False
 
     def _play(self, *, random: bool) -> None:
-        """Take one decision in every world."""
+        """Play one decision in every world."""
         with policy_within_training_step(self.algorithm.policy):
             self._collector.collect(n_step=self._collector.env_num, random=random)
 
@@ -209,7 +209,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: StateDict) -> None:
-        """Continue from a `state_dict`; where its worlds are unknown, in new episodes."""
+        """Continue from a `state_dict`; where it has no worlds, in new episodes."""
         self.algorithm.load_state_dict(state["algorithm"])
         self.buffer.load_state_dict(state["buffer"])
         self.stats.load_state_dict(state["episodes"])

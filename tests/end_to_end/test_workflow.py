@@ -87,5 +87,5 @@ def test_a_run_is_not_evaluated_with_other_weights(tmp_path: Path) -> None:
         folder.summary.write_text(json.dumps({"policy_sha256": {"after": digest}}))
         check_same_policy(parts, folder)
     folder.summary.write_text(json.dumps({"policy_sha256": {"after": "1" * 64}}))
-    with pytest.raises(UserError, match=r"have sha256 0000.* but the run steered 1111.*; bring its checkpoint back"):
+    with pytest.raises(UserError, match=r"have sha256 0000.* but the run steered 1111.*; restore its checkpoint"):
         check_same_policy(parts, folder)

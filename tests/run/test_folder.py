@@ -88,7 +88,7 @@ def test_a_config_that_was_changed_after_training_is_refused(tmp_path: Path) -> 
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with (
-        pytest.raises(UserError, match=r"holds thesis.txt and is not the folder of a run"),
+        pytest.raises(UserError, match=r"contains thesis.txt and is not the folder of a run"),
         RunFolder(tmp_path).claimed(),
     ):
         pytest.fail("must not be claimed")
@@ -123,7 +123,7 @@ def test_links_that_leave_the_folder_are_refused(name: str, tmp_path: Path) -> N
 def test_a_missing_checkpoint_says_what_there_is(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.save("last", STATE)
-    with pytest.raises(FileNotFoundError, match=r"checkpoint=best is not in .*; it holds last"):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint=best is not in .*; it has last"):
         folder.load("best")
 
 

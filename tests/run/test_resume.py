@@ -169,7 +169,7 @@ def test_another_run_is_continued_in_a_folder_of_its_own(
     killed(-1, "after")
     run(tmp_path / "two", short_parts("dsrl_sac"), other=tmp_path / "one")
     assert results(tmp_path / "two") == undisturbed
-    with pytest.raises(FileNotFoundError, match=r"resume=.*three holds no checkpoint"):
+    with pytest.raises(FileNotFoundError, match=r"resume=.*three has no checkpoint"):
         run(tmp_path / "four", short_parts("dsrl_sac"), other=tmp_path / "three")
 
 

@@ -217,11 +217,11 @@ def test_training_continues_bitwise_from_a_state_dict():
 
 
 def test_impossible_options_are_refused_with_what_would_work():
-    with pytest.raises(ValueError, match=r"sac.alpha is 'fixed'; give a number .* or auto"):
+    with pytest.raises(ValueError, match=r"sac.alpha=fixed must be a number, .* or auto"):
         build(alpha="fixed")
-    with pytest.raises(ValueError, match=r"sac.alpha is 0.0; a temperature is above 0"):
+    with pytest.raises(ValueError, match=r"sac.alpha=0.0 must be above 0"):
         build(alpha=0.0)
-    with pytest.raises(ValueError, match=r"sac.initial_alpha is -1.0; a temperature is above 0"):
+    with pytest.raises(ValueError, match=r"sac.initial_alpha=-1.0 must be above 0"):
         build(initial_alpha=-1.0)
-    with pytest.raises(ValueError, match=r"sac.activation is 'Relu'; choose one of ReLU, Tanh"):
+    with pytest.raises(ValueError, match=r"sac.activation=Relu must be one of ReLU, Tanh"):
         build(activation="Relu")

@@ -157,7 +157,7 @@ def test_offline_data_stay_in_replay_and_a_killed_run_ends_like_one_that_is_not(
 
 def test_data_that_do_not_fit_are_refused_with_what_would_work(rollouts: Path, tmp_path: Path) -> None:
     settings = replace(toy_parts().settings, offline_data=str(rollouts))
-    with pytest.raises(UserError, match=r"holds chunks and not the noise that DSRLSAC learns from; choose sac=dsrl_na"):
+    with pytest.raises(UserError, match=r"has chunks and not the noise that DSRLSAC learns from; choose sac=dsrl_na"):
         with_offline_data(replace(toy_parts(), settings=settings), print)
 
     class Larger(Numbers):
