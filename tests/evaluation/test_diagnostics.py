@@ -30,8 +30,8 @@ class Ranking(Prior):
         super().__init__()
         self.sign = sign
 
-    def chunk_values(self, features, context, vectors):
-        return torch.stack([vectors[:, 0] + context["taken"], vectors[:, 0] + 100.0])
+    def chunk_values(self, encoding, vectors):
+        return torch.stack([vectors[:, 0] + encoding.context["taken"], vectors[:, 0] + 100.0])
 
     def noise_values(self, features, vectors):
         return torch.stack([self.sign * vectors[:, 0] + 5.0] * 2)
