@@ -13,7 +13,7 @@ from rich.table import Table
 
 from dsrl.evaluation import report
 from dsrl.evaluation.episodes import Evaluation
-from dsrl.evaluation.summary import paired
+from dsrl.evaluation.summary import paired, summary
 
 
 def _evaluation(successes: int | None, mean_return: float = 1.0, num: int = 400) -> Evaluation:
@@ -59,7 +59,7 @@ def test_runs_are_named_relative_to_the_folder_of_all_of_them(tmp_path: Path) ->
     folders = [tmp_path / "2026-01-31" / "12-00-00", tmp_path / "2026-01-31" / ("a_long_name_of_a_run_" * 3)]
     for folder in folders:
         folder.mkdir(parents=True)
-        written = {"result": steered.summary(), "base": base.summary(), "paired": paired(base, steered)}
+        written = {"result": summary(steered), "base": summary(base), "paired": paired(base, steered)}
         (folder / "eval.json").write_text(json.dumps(written))
     table = report.runs_table(folders)
     assert str(table.title) == f"runs in {tmp_path / '2026-01-31'}"
