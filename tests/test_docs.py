@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -45,7 +46,7 @@ def test_relative_links_resolve(page: Path) -> None:
     text = re.sub(r"^(```|~~~).*?^\1", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     targets = [link for link in LINK.findall(text) if "://" not in link and not link.startswith("#")]
     files = [(page.parent / target.partition("#")[0]).resolve() for target in targets]
-    assert not [str(file) for file in files if not file.exists() and file != PICTURE]
+    assert not [str(file) for file in files if not file.exists()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
@@ -54,7 +55,6 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
     assert not [name for name in names if not (ROOT / name).exists() and not (EXAMPLES / name).exists()]
 
 
-@pytest.mark.skipif(not PICTURE.exists(), reason="no run has been filmed for README yet")
 def test_the_moving_picture_is_at_most_2_mb() -> None:
     assert PICTURE.stat().st_size <= 2 * 2**20
 
@@ -63,6 +63,29 @@ def test_the_moving_picture_is_at_most_2_mb() -> None:
 def test_an_example_is_short_and_shown_on_the_page(example: Path) -> None:
     assert len(example.read_text().splitlines()) <= 60
     assert f'"{example.relative_to(EXAMPLES)}"' in (ROOT / "docs" / "extending.md").read_text()
+
+
+def _texts_of_the_code() -> str:
+    """Return all strings of the code, with `…` for the values in them."""
+    found = []
+    for path in [path for room in ("dsrl", "hydra_plugins", "scripts") for path in (ROOT / room).rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                found.append(
+                    "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+def test_messages_in_troubleshooting_are_those_of_the_code() -> None:
+    rows = [line.split(" | ")[0] for line in (ROOT / "docs" / "troubleshooting.md").read_text().splitlines()]
+    messages = [message for row in rows if row.startswith("| ") for message in re.findall(r"`([^`]+)`", row)]
+    code = _texts_of_the_code()
+    parts = {part.strip(): message for message in messages for part in message.split("…") if len(part.strip()) > 7}
+    assert len(parts) > 40
+    assert not [message for part, message in parts.items() if part not in code]
 
 
 @pytest.fixture(scope="module")

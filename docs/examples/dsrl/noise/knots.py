@@ -5,7 +5,10 @@ w [B, knots·D]  ->  [B, knots, D]  ->  interpolated over the slots  ->  [B, T',
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,7 +18,9 @@ from dsrl.noise._padding import checked_magnitude, checked_vectors, standard_nor
 class KnotNoise:
     """Between `repeat` (one vector) and `full` (one vector per slot): noise that changes slowly along the chunk."""
 
-    def __init__(self, noise_shape: tuple[int, int], magnitude: float, knots: int) -> None:
+    def __init__(
+        self, noise_shape: tuple[int, int], magnitude: Annotated[float, Gt(0)], knots: Annotated[int, Ge(2)]
+    ) -> None:
         """`noise_shape` (T', D) is the policy's; `magnitude` bounds |w|, in standard deviations of the prior.
 
         Raises ValueError unless 2 <= knots <= T' and magnitude > 0.
