@@ -13,6 +13,7 @@ from toys.canary import plant
 from toys.runs import results
 from toys.slurm_sweeps import Sweep, project, slurm, until, why_not
 
+from dsrl.run.checkpoint import read_manifest
 from scripts.compare import __main__ as compare
 
 WHY_NOT = why_not()
@@ -57,7 +58,7 @@ def _edit(project: Path) -> None:
     """Change a default and break the code."""
     main = project / "conf" / "train.yaml"
     main.write_text(main.read_text().replace("\nutd: 1.0", "\nutd: 7.0"))
-    (project / "dsrl" / "workflow.py").write_text("raise RuntimeError('edited after submission')\n")
+    (project / "dsrl" / "run" / "train.py").write_text("raise RuntimeError('edited after submission')\n")
 
 
 def test_a_sweep_ends_with_a_summary_and_a_line_for_every_job(sweeps: Sweeps) -> None:
@@ -77,8 +78,8 @@ def test_a_sweep_ends_with_a_summary_and_a_line_for_every_job(sweeps: Sweeps) ->
 @pytest.mark.parametrize(("job", "how"), [(0, "SIGUSR2"), (1, "scontrol requeue"), (2, "SIGTERM")])
 def test_an_interrupted_job_has_the_results_of_an_uninterrupted_one(job: int, how: str, sweeps: Sweeps) -> None:
     four, _ = sweeps
-    assert "going on after" in four.log(job), how
-    assert "going on after" not in four.log(3)
+    assert "continuing after" in four.log(job), how
+    assert "continuing after" not in four.log(3)
     assert results(four.folder / str(job)) == results(four.folder / "3")
     assert _newest_digest(four.folder / str(job)) == _newest_digest(four.folder / "3")
 
@@ -86,8 +87,8 @@ def test_an_interrupted_job_has_the_results_of_an_uninterrupted_one(job: int, ho
 def _newest_digest(run: Path) -> str:
     """Return the digest of the newest full checkpoint, replay included."""
     newest = max((run / "resume").glob("0*"))
-    digest: str = json.loads((newest / "manifest.json").read_text())["tensors.safetensors"]
-    return digest
+    (digest,) = [sha for name, sha in read_manifest(newest)["files"].items() if name.endswith(".safetensors")]
+    return str(digest)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")

@@ -10,16 +10,16 @@ import pytest
 from dsrl.run.signals import Signals, Stopped
 
 
-def test_a_sigterm_after_sigusr2_does_not_undo_the_request_to_go_on_elsewhere() -> None:
+def test_a_sigterm_after_sigusr2_leaves_the_job_to_be_requeued() -> None:
     with Signals() as signals:
         signal.raise_signal(signal.SIGTERM)
-        assert signals.asked == signal.SIGTERM
+        assert signals.requested == signal.SIGTERM
         signal.raise_signal(signal.SIGUSR2)
         signal.raise_signal(signal.SIGTERM)
-        assert signals.asked == signal.SIGUSR2
+        assert signals.requested == signal.SIGUSR2
 
 
-def test_a_signal_that_comes_again_does_not_disturb_the_handler_that_requeues() -> None:
+def test_a_repeated_signal_does_not_interrupt_the_handler_that_requeues() -> None:
     seen: list[int] = []
 
     def requeue(number: int, frame: FrameType | None) -> None:
@@ -39,4 +39,4 @@ def test_a_signal_that_comes_again_does_not_disturb_the_handler_that_requeues() 
 def _stopped_by_sigusr2() -> None:
     with Signals() as signals:
         signal.raise_signal(signal.SIGUSR2)
-        signals.stop_if_asked()
+        signals.stop_if_requested()
