@@ -95,8 +95,8 @@ def evaluate_run(
 ) -> float:
     """Play the final evaluation of one run with the weights `state`, None for the base policy; returns the score.
 
-    Writes eval.json into `out` (None: the run's folder), or, where `request.video_seeds` names worlds, a video of each. Raises ValueError for a video of a
-    task without cameras, and for weights that do not fit the algorithm.
+    Writes eval.json into `out` (None: the run's folder), or, where `request.video_seeds` names worlds, a video of each.
+    Raises ValueError for a video of a task without cameras, and for weights that do not fit the algorithm.
     """
     out = out or folder.path
     act = _requested_noise(parts, request, state)
