@@ -8,12 +8,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from toys.commands import CONF, SHORT_PENDULUM
+from toys.requests import request_of
 
 from dsrl.run.build import build, check_budget
 from dsrl.run.console import Screen
 from dsrl.run.evaluate import evaluate_run
 from dsrl.run.folder import RunFolder
-from dsrl.run.saved_runs import Request
 from dsrl.run.train import steer
 
 SIZES = {"hidden": 8, "critic_warmup_updates": 2, "candidates": 4}
@@ -30,5 +30,5 @@ def test_an_algorithm_runs_from_its_yaml_and_its_checkpoint_plays_again(choice: 
     parts = build(cfg, print)
     check_budget(parts, print)
     score = steer(parts, folder, [], Screen())
-    request = Request(str(tmp_path), "best", eval_episodes=None, test_seed=None, stochastic=False)
+    request = request_of(tmp_path, base=False)
     assert evaluate_run(build(cfg, print), folder, request, folder.load("best"), Screen()) == score

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from toys.algorithms import build_algorithm
 from toys.guess import Echo, Guess
-from toys.monitor import RecordingMonitor
+from toys.monitor import Recording
+from toys.requests import request_of
 from toys.runs import toy_parts
 
 from dsrl.evaluation.episodes import evaluate
@@ -27,7 +28,6 @@ from dsrl.run.console import Screen
 from dsrl.run.evaluate import evaluate_run
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
-from dsrl.run.saved_runs import Request
 from dsrl.run.train import steer
 from dsrl.training.trainer import Trainer
 
@@ -102,7 +102,7 @@ def test_warm_up_is_the_prior_within_the_bound_that_the_algorithm_has(name: str,
 
     algorithm.warm_up, parts.env.decide = reading, recording  # type: ignore[method-assign]
     sizes: dict[str, Any] = {"batch_size": 8, "buffer_size": 404, "utd": 0.1, "eval_every": 1000}
-    Trainer(parts.env, algorithm, RecordingMonitor(), decisions=404, warmup_decisions=400, seed=0, **sizes).train()
+    Trainer(parts.env, algorithm, Recording(), decisions=404, warmup_decisions=400, seed=0, **sizes).train()
     noise = torch.cat(played[:100]).numpy()
     np.testing.assert_allclose(np.sort(stored[0]), np.sort(noise), rtol=1e-6, atol=1e-6)
     assert (np.abs(noise).max() <= 1.5) == clipped
@@ -115,7 +115,7 @@ def test_evaluations_may_play_the_best_of_base_noises_and_eval_repeats_them(tmp_
     parts = replace(parts, settings=replace(parts.settings, decisions=240, best_of=8))
     score = steer(parts, folder, [], Screen())
     assert score > json.loads(folder.summary.read_text())["base_under_actor_noise"]["success_rate"] + 0.3
-    request = Request(str(tmp_path), "best", eval_episodes=None, test_seed=None, stochastic=False)
+    request = request_of(tmp_path, base=False)
     assert evaluate_run(parts, folder, request, folder.load("best"), Screen()) == score
 
 

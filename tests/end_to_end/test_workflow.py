@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 import pytest
+from toys.requests import request_of
 from toys.runs import toy_parts
 
 from dsrl.logging.csv import CsvLogger
@@ -19,7 +20,6 @@ from dsrl.run.errors import UserError
 from dsrl.run.evaluate import check_same_policy, evaluate_run
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
-from dsrl.run.saved_runs import Request
 from dsrl.run.signals import Signals
 from dsrl.run.train import finished_score, make_checkpointer, steer
 
@@ -42,10 +42,10 @@ def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: P
     with av.open(str(folder.video)) as container:
         assert container.streams.video[0].width == 2 * 424
 
-    request = Request(run=where, checkpoint="best", eval_episodes=None, test_seed=None, stochastic=False)
+    request = request_of(tmp_path, base=False)
     evaluate_run(toy_parts(), folder, request, folder.load("best"), Screen())
     assert json.loads((tmp_path / "eval.json").read_text())["result"] == summary["steered"]
-    request = Request(run=where, checkpoint="none", eval_episodes=None, test_seed=None, stochastic=False)
+    request = request_of(tmp_path, base=False, checkpoint="none")
     evaluate_run(toy_parts(), folder, request, None, Screen())
     assert json.loads((tmp_path / "eval.json").read_text())["result"] == summary["base"]
     again = json.loads((tmp_path / "eval.json").read_text())

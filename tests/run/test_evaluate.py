@@ -9,9 +9,9 @@ from typing import Any
 import av
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 from toys.guess import Echo, Guess
+from toys.requests import options_of, request_of
 
 from dsrl.evaluation import report
 from dsrl.evaluation.episodes import evaluate
@@ -24,7 +24,7 @@ from dsrl.run.console import Screen
 from dsrl.run.evaluate import evaluate_run
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
-from dsrl.run.saved_runs import Request, requests
+from dsrl.run.request import requests
 from dsrl.run.settings import Settings
 
 
@@ -56,11 +56,6 @@ def _parts(task: Guess) -> Parts:
     return Parts(settings, task, Echo(), noise, NoiseActionEnv(task, Echo(), noise, horizon=2), Upwards())
 
 
-def _request(folder: Path, **options: Any) -> Request:
-    plain = {"run": str(folder), "checkpoint": "best", "eval_episodes": None, "test_seed": None, "stochastic": False}
-    return Request(**{**plain, **options})
-
-
 def _saved(path: Path) -> RunFolder:
     folder = RunFolder(path)
     folder.config.parent.mkdir(parents=True)
@@ -73,7 +68,7 @@ def test_eval_pairs_with_the_base_and_says_all_that_repeats_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = _saved(tmp_path)
-    score = evaluate_run(_parts(Instructed(4)), folder, _request(tmp_path, base=True), folder.load("best"), Screen())
+    score = evaluate_run(_parts(Instructed(4)), folder, request_of(tmp_path, base=True), folder.load("best"), Screen())
     written = json.loads((tmp_path / "eval.json").read_text())
     assert score == written["result"]["success_rate"] == 0.5
     assert written["failures"] == [20, 21, 22, 23, 24]
@@ -98,7 +93,7 @@ def test_eval_pairs_with_the_base_and_says_all_that_repeats_it(
 @pytest.mark.parametrize("state", [{"learnt": "up"}, None], ids=["beside the base", "the base alone"])
 def test_a_world_is_recorded_by_its_seed(state: Any, tmp_path: Path) -> None:
     folder = _saved(tmp_path)
-    score = evaluate_run(_parts(Instructed(4)), folder, _request(tmp_path, video_seeds=[23, 28]), state, Screen())
+    score = evaluate_run(_parts(Instructed(4)), folder, request_of(tmp_path, video_seeds=[23, 28]), state, Screen())
     assert not (tmp_path / "eval.json").exists()
     for seed in (23, 28):
         with av.open(str(tmp_path / f"world_{seed}.mp4")) as container:
@@ -111,7 +106,7 @@ def test_a_video_needs_pictures(tmp_path: Path) -> None:
     task = Guess(2)
     task.cameras = {}
     with pytest.raises(ValueError, match="video_seeds needs a task with a camera"):
-        evaluate_run(_parts(task), _saved(tmp_path), _request(tmp_path, video_seeds=[3]), None, Screen())
+        evaluate_run(_parts(task), _saved(tmp_path), request_of(tmp_path, video_seeds=[3]), None, Screen())
 
 
 def test_instructions_follow_their_worlds_through_all_batches() -> None:
@@ -127,25 +122,24 @@ def test_several_runs_are_named_by_a_list_or_a_glob(tmp_path: Path) -> None:
     for name in ("b", "a", "c"):
         _saved(tmp_path / "sweep" / name)
     (tmp_path / "sweep" / "compare").mkdir()
-    common = {"checkpoint": "best", "eval_episodes": None, "test_seed": None, "stochastic": False, "video_seeds": 7}
 
-    def asked(run: Any) -> list[str]:
-        return [Path(request.run).name for request in requests(OmegaConf.create({"run": run, **common}))]
+    def requested(run: Any) -> list[str]:
+        return [Path(request.run).name for request in requests(options_of(run=run))]
 
-    assert asked(f"{tmp_path}/sweep/*") == ["a", "b", "c"]
-    assert asked([f"{tmp_path}/sweep/c", f"{tmp_path}/sweep/*"]) == ["c", "a", "b"]
-    assert requests(OmegaConf.create({"run": "x,y", **common}))[1] == _request(Path("y"), video_seeds=[7])
+    assert requested(f"{tmp_path}/sweep/*") == ["a", "b", "c"]
+    assert requested([f"{tmp_path}/sweep/c", f"{tmp_path}/sweep/*"]) == ["c", "a", "b"]
+    assert requests(options_of(run="x,y", video_seeds=7))[1] == request_of(Path("y"), video_seeds=[7])
     with pytest.raises(FileNotFoundError, match="matches no folder"):
-        asked(f"{tmp_path}/nowhere/*")
-    with pytest.raises(ValueError, match="must be seeds of worlds"):
-        requests(OmegaConf.create({"run": "x", **common, "video_seeds": []}))
+        requested(f"{tmp_path}/nowhere/*")
+    with pytest.raises(ValueError, match="names no world"):
+        requests(options_of(run="x", video_seeds=[]))
 
 
 def test_many_runs_end_in_one_table(tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
     for path in folders:
         folder = _saved(path)
-        request = _request(path, base=True)
+        request = request_of(path, base=True)
         evaluate_run(_parts(Instructed(4)), folder, request, folder.load("best"), Screen())
     table = report.runs_table(folders)
     assert table.row_count == 2

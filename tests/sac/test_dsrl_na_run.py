@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from toys.algorithms import build_algorithm
+from toys.requests import request_of
 from toys.runs import toy_parts
 
 from dsrl.logging.csv import CsvLogger
 from dsrl.run.console import Screen
 from dsrl.run.evaluate import evaluate_run
 from dsrl.run.folder import RunFolder
-from dsrl.run.request import Request
 from dsrl.run.train import steer
 
 
@@ -27,8 +27,7 @@ def test_dsrl_na_is_trained_diagnosed_and_its_chunk_critics_choose_among_base_no
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["decisions"] for row in rows if "diagnostics/rank_correlation" in row] == [80, 160, 240]
 
-    options = {"eval_episodes": None, "test_seed": None, "base": False, "video_seeds": None, "stochastic": False}
-    request = Request(str(tmp_path), "best", **options, best_of=8)
+    request = request_of(tmp_path, base=False, best_of=8)
     score = evaluate_run(parts, folder, request, folder.load("best"), Screen())
     one_draw = json.loads(folder.summary.read_text())["base_under_actor_noise"]["success_rate"]
     assert score > one_draw + 0.3

@@ -20,7 +20,9 @@ from torch import Tensor
 from toys.guess import Echo, Guess
 from toys.runs import toy_parts
 
-from dsrl.evaluation.episodes import base_noise, evaluate, prior_noise, wilson
+from dsrl.evaluation.episodes import evaluate
+from dsrl.evaluation.noise_sources import base_noise, prior_noise
+from dsrl.evaluation.statistics import wilson
 from dsrl.interfaces import Encoding
 from dsrl.noise.full import FullNoise
 from dsrl.noise.repeat import RepeatNoise
@@ -33,7 +35,6 @@ from scripts.preflight.measure import (
     Outcomes,
     Preflight,
     chunk_movement,
-    independent,
     measure,
     noises,
     wilson_of_mean,
@@ -138,13 +139,13 @@ def test_a_task_without_success_counts_returns_above_the_threshold(requested: fl
 
 def test_draw_0_is_the_noise_of_the_base_evaluations_and_later_draws_differ() -> None:
     found, env = _preflight(lambda state, noise: noise), _env(lambda state, noise: noise)
-    for name, act in (("full", base_noise((2, 1))), (found.actor, prior_noise(env.noise))):
+    for name, act in (("full", base_noise((2, 1))), (found.actor, prior_noise(env.noise, env.noise.magnitude))):
         assert (
             tuple(found.outcomes[name].successes[:, 0]) == evaluate(env, act, episodes=WORLDS, first_seed=0).successes
         )
-    features = np.zeros((2, 1), np.float32)
-    draws = [independent((2, 1), draw)(features, [3, 4], 1) for draw in (0, 1, 2)]
-    assert torch.equal(draws[0], base_noise((2, 1))(features, [3, 4], 1))
+    encoding = Encoding(torch.zeros(2, 1), {})
+    draws = [base_noise((2, 1), draw)(encoding, [3, 4], 1) for draw in (0, 1, 2)]
+    assert torch.equal(draws[0], base_noise((2, 1))(encoding, [3, 4], 1))
     assert not torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[1], draws[2])
 
