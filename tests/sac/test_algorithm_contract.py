@@ -22,7 +22,7 @@ from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.metrics import checked_means
 from dsrl.training.replay_memory import replay_bytes
 
-NAMES = sorted(path.stem for path in (CONF / "sac").glob("*.yaml"))
+NAMES = sorted(path.stem for path in (CONF / "sac").glob("[!_]*.yaml"))  # with _ begin the options that several share
 LEARNERS = [name for name in NAMES if name != "golden_ticket"]
 MAGNITUDE, WORLDS, UPDATES, BATCH = 1.5, 5, 3, 8
 FEATURES = torch.randn(WORLDS, 2, generator=torch.Generator().manual_seed(0))

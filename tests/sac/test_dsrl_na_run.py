@@ -27,7 +27,14 @@ def test_dsrl_na_is_trained_diagnosed_and_its_chunk_critics_choose_among_base_no
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["decisions"] for row in rows if "diagnostics/rank_correlation" in row] == [80, 160, 240]
 
-    options = {"eval_episodes": None, "test_seed": None, "base": False, "video_seeds": None, "stochastic": False}
+    options = {
+        "eval_episodes": None,
+        "test_seed": None,
+        "base": False,
+        "video_seeds": None,
+        "stochastic": False,
+        "out": None,
+    }
     request = Request(str(tmp_path), "best", **options, best_of=8)
     score = evaluate_run(parts, folder, request, folder.load("best"), Screen())
     one_draw = json.loads(folder.summary.read_text())["base_under_actor_noise"]["success_rate"]

@@ -56,6 +56,11 @@ def toy_parts() -> Parts:
         validation_seed=2000,
         video_episodes=2,
         plot=False,
+        stop_on_collapse=False,
+        best_of=None,
+        offline_data=None,
+        offline_updates=0,
+        offline_share=None,
     )
     task, policy, noise = Guess(4, max_steps=2), Echo(), RepeatNoise((2, 1), 1.0, None)
     env = NoiseActionEnv(task, policy, noise, horizon=2)
