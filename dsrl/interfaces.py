@@ -129,8 +129,8 @@ class Restorable(Protocol):
 class Filmable(Protocol):
     """A task with a picture of its worlds for people, apart from the policy's cameras (optional)."""
 
-    def picture(self) -> Tensor:
-        """Draw all worlds: uint8 [B, 3, H, W]."""
+    def picture(self, num_worlds: int) -> Tensor:
+        """Draw the first worlds: uint8 [num_worlds, 3, H, W]."""
 
 
 @runtime_checkable
@@ -214,8 +214,7 @@ class Algorithm(Protocol):
         """Restore a `state_dict`."""
 
 
-@runtime_checkable
-class Learner(Protocol):
+class Learner(Algorithm, Protocol):
     """An algorithm that learns by gradients from tianshou's replay buffer."""
 
     policy: Any  # tianshou's, for its collector

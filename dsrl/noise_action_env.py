@@ -208,7 +208,7 @@ class NoiseActionEnv:
         self.encoding = Encoding(worlds["features"].to(device), context)
         numbers, images, sentences = worlds["observed"]
         self.observed = Observation(numbers, images, tuple(sentences))
-        self._fresh = False
+        self.ended, self._fresh = worlds["ended"].clone(), False
         return True
 
     def _worlds_state(self) -> StateDict | None:
@@ -221,6 +221,7 @@ class NoiseActionEnv:
         assert self.observed is not None
         return {
             "seeds": self.seeds.tolist(),
+            "ended": self.ended.clone(),
             "task": task,
             "features": self.encoding.features,
             "context": dict(self.encoding.context),

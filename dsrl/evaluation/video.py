@@ -83,7 +83,7 @@ class VideoRecorder:
     def _pictures(self) -> Tensor:
         """Draw the recorded worlds, uint8 [num_worlds, 3, H, W]."""
         if isinstance(self._task, Filmable):
-            return self._task.picture(self._num_worlds)  # type: ignore[call-arg]  # the protocol lacks num_worlds
+            return self._task.picture(self._num_worlds)
         return next(iter(self._task.observe().images.values()))[: self._num_worlds]
 
 
