@@ -1,6 +1,6 @@
 """Turn videos of a run into one animated GIF, which GitHub plays in a README.
 
-python eval.py run=outputs/2026-01-31/12-00-00 film=[1000000,1000003]
+python eval.py run=outputs/2026-01-31/12-00-00 "video_seeds=[1000000,1000003]"
 python -m scripts.readme_video outputs/2026-01-31/12-00-00/world_*.mp4 --out docs/images/base_vs_steered.gif
 """
 
