@@ -18,7 +18,7 @@ FLOAT_TYPES = ("F32", "F16", "BF16")
 
 
 def file_inside(folder: Path, name: str) -> Path:
-    """Returns the path of a file or folder of a checkpoint, with its links resolved.
+    """Return the path of a file or folder of a checkpoint, with its links resolved.
 
     A snapshot in the cache of the Hugging Face hub consists of links into the folder `blobs` of its repository.
 
@@ -43,7 +43,7 @@ def file_inside(folder: Path, name: str) -> Path:
 
 
 def read_json(file: Path, limit: int = MIB) -> dict[str, Any]:
-    """Reads a JSON object of at most `limit` bytes without NaN, infinities, repeated keys or deep nesting.
+    """Read a JSON object of at most `limit` bytes without NaN, infinities, repeated keys or deep nesting.
 
     Raises:
         ValueError: for any other content.
@@ -51,7 +51,7 @@ def read_json(file: Path, limit: int = MIB) -> dict[str, Any]:
     with file.open("rb") as stream:
         content = stream.read(limit + 1)
     if len(content) > limit:
-        raise ValueError(f"{file} is larger than {limit / MIB:g} MiB, which no honest one is; get the checkpoint anew")
+        raise ValueError(f"{file} is larger than {limit / MIB:g} MiB; get the checkpoint anew")
     try:
         found = json.loads(
             content,
@@ -70,13 +70,15 @@ def read_json(file: Path, limit: int = MIB) -> dict[str, Any]:
 
 
 def read_shapes(file: Path, limit: int) -> dict[str, tuple[int, ...]]:
-    """Reads name and shape of every tensor in the header of a safetensors file of at most `limit` bytes.
+    """Read name and shape of every tensor in the header of a safetensors file of at most `limit` bytes.
 
     Raises:
         ValueError: if the header does not describe the file, or a tensor has a type other than float32, 16 or bfloat16.
     """
     if file.stat().st_size > limit:
-        raise ValueError(f"{file} is larger than {limit / MIB:g} MiB; no policy that dsrl loads has as many weights")
+        raise ValueError(
+            f"{file} is larger than {limit / MIB:g} MiB, the most that dsrl loads; choose a smaller policy"
+        )
     with file.open("rb") as stream:
         if int.from_bytes(stream.read(8), "little") > MAX_HEADER:
             raise ValueError(f"{file} has a header of more than {MAX_HEADER / MIB:g} MiB; get the checkpoint anew")
@@ -100,7 +102,7 @@ def read_shapes(file: Path, limit: int) -> dict[str, tuple[int, ...]]:
 
 
 def check_shapes(file: Path, shapes: dict[str, tuple[int, ...]], module: nn.Module, unused: Iterable[str] = ()) -> None:
-    """Compares stored weights with a module on the meta device, so that no memory is taken for weights that lie.
+    """Compare stored weights with a module on the meta device, so that no memory is taken for weights that lie.
 
     Weights whose name starts with one of `unused` may be missing or left over.
 
@@ -125,7 +127,7 @@ def check_shapes(file: Path, shapes: dict[str, tuple[int, ...]], module: nn.Modu
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's message, at most 200 characters, for use inside a sentence."""
+    """Return the first line of an error's message, at most 200 characters, for use inside a sentence."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:200].rstrip(".;")
 

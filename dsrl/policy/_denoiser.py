@@ -1,8 +1,8 @@
-"""The network of the low-dimensional policies: features, a noisy chunk and a time in; a velocity or a noise out.
+"""The network of the MLP policies: maps features, a noisy chunk and a time to a velocity or a noise.
 
-features [B, F] --from_state--> seen [B, H] ---+      once per look
-time [n] ---------from_time---> timed [n, H] --+      once per policy
-noisy [B, N] -----from_noisy-------------------+--> SiLU -> depth - 1 residual layers -> out [B, N]
+features [B, F] --from_state--> embedded [B, H] --+      once per decision
+time [n] ---------from_time---> timed [n, H] -----+      once per policy
+noisy [B, N] -----from_noisy----------------------+--> SiLU -> residual layers -> out [B, N]
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 _FREQUENCIES = 16
-_FASTEST = 64.0  # radians over the whole of a denoising: levels 1/100 apart still differ clearly
+_FASTEST = 64.0  # radians over a denoising: levels 1/100 apart still differ clearly
 
 
 class Denoiser(nn.Module):
-    """A residual MLP. `N` = T · A numbers of a chunk in [-1, 1] (flat), times in [0, 1]."""
+    """A residual MLP over the N = T · A numbers of a flat chunk in [-1, 1] and times in [0, 1]."""
 
     def __init__(self, num_features: int, chunk: int, hidden: int, depth: int) -> None:
         super().__init__()
@@ -29,15 +29,15 @@ class Denoiser(nn.Module):
         self.out = nn.Linear(hidden, chunk)
 
     def timed(self, time: Tensor) -> Tensor:
-        """What the network makes of times [n] in [0, 1]: [n, H]."""
+        """Embed times [n] in [0, 1]: [n, H]."""
         speeds = torch.logspace(0, math.log10(_FASTEST), _FREQUENCIES, device=time.device)
         angles = time[:, None] * speeds
         embedded: Tensor = self.from_time(torch.cat([angles.sin(), angles.cos()], dim=1))
         return embedded
 
-    def forward(self, seen: Tensor, noisy: Tensor, timed: Tensor) -> Tensor:
-        """seen [B, H] of `from_state`, noisy [B, N], timed [B or 1, H] of `timed`: [B, N]."""
-        hidden = seen + timed + self.from_noisy(noisy)
+    def forward(self, embedded: Tensor, noisy: Tensor, timed: Tensor) -> Tensor:
+        """Predict [B, N] from embedded [B, H] of `from_state`, noisy [B, N] and timed [B or 1, H] of `timed`."""
+        hidden = embedded + timed + self.from_noisy(noisy)
         for layer in self.residual:
             hidden = hidden + F.silu(layer(hidden))
         predicted: Tensor = self.out(hidden)

@@ -1,4 +1,4 @@
-"""What a checkpoint is made for: its cameras, state and action, held against a task and against every observation.
+"""Compares the cameras, state and action of a checkpoint with those of a task and of every observation.
 
     task camera "top" --camera_map--> checkpoint key "observation.images.front" --saved preprocessor--> image feature
 
@@ -23,19 +23,19 @@ from dsrl.policy._lerobot import processor_step
 class Embodiment:
     """The robot that a checkpoint was trained on."""
 
-    path: str  # what the user typed, for messages
+    path: str  # as the user typed it, for messages
     cameras: Mapping[str, str]  # task camera -> key that the saved preprocessor takes
     image_shapes: Mapping[str, tuple[int, ...]]  # task camera -> (3, H, W) of the training images
     state_dim: int
     action_dim: int
 
     def check_fits(self, task: Task) -> None:
-        """Compare with a task before anything is simulated. Raises ValueError naming what differs and what to type."""
+        """Compare with a task before it simulates; raises ValueError with the difference and what to type."""
         missing = sorted(set(self.cameras) - set(task.cameras))
         if missing:
             free = sorted(set(task.cameras) - set(self.cameras)) or ["<task camera>"]
             raise ValueError(
-                f"policy.path={self.path} looks through cameras {sorted(self.cameras)} but the task has "
+                f"policy.path={self.path} has cameras {sorted(self.cameras)} but the task has "
                 f"{sorted(task.cameras)}; where two are the same view, type "
                 f"'policy.camera_map={{{free[0]}: {missing[0]}}}'"
             )
@@ -50,10 +50,10 @@ class Embodiment:
                 )
 
     def as_batch(self, observation: Observation, device: torch.device) -> dict[str, Any]:
-        """An observation under the names and in the ranges that lerobot's preprocessor takes; images in [0, 1].
+        """Convert an observation to the names and ranges of lerobot's preprocessor; images in [0, 1].
 
         Raises:
-            ValueError: for a camera, a state or an image that lerobot would drop, pad or take as it is.
+            ValueError: for a camera, a state or an image that lerobot would silently drop, pad or misread.
         """
         state = observation.state
         if state.ndim != 2 or state.shape[1] != self.state_dim:
@@ -75,7 +75,7 @@ class Embodiment:
 
 
 def read_embodiment(path: str, config: Any, preprocessor: Any, camera_map: Mapping[str, str]) -> Embodiment:
-    """The embodiment of a lerobot checkpoint, from its configuration and its saved preprocessor.
+    """Read the embodiment of a lerobot checkpoint from its configuration and its saved preprocessor.
 
     Raises:
         ValueError: if `camera_map` ({task camera: checkpoint camera}) names no camera of the checkpoint, or one twice.
@@ -94,7 +94,7 @@ def read_embodiment(path: str, config: Any, preprocessor: Any, camera_map: Mappi
 
 
 def check_features(config: Any, checkpoint: Path) -> None:
-    """Checks that a lerobot configuration has a state, an action and cameras of the shapes that a policy pads to.
+    """Check that a lerobot configuration has a state, an action and cameras of the shapes that a policy pads to.
 
     Raises:
         ValueError: if one is missing or has another shape.
@@ -117,12 +117,12 @@ def check_features(config: Any, checkpoint: Path) -> None:
 
 
 def image_keys(config: Any) -> list[str]:
-    """Keys of the images that the model sees; `empty_camera_<i>` stands for a view that is never there."""
+    """Return the keys of the model's images without `empty_camera_<i>`, which lerobot fills with black."""
     return [key for key in config.image_features if ".empty_camera_" not in key]
 
 
 def _name_cameras(path: str, keys: list[str], camera_map: Mapping[str, str]) -> dict[str, str]:
-    """{task camera: key}; a camera is called by the last part of its key unless `camera_map` renames it."""
+    """Map task cameras to keys; a camera has the last part of its key as name unless `camera_map` renames it."""
     renamed: dict[str, str] = {}
     for camera, target in camera_map.items():
         matches = [key for key in keys if target in (key, key.rsplit(".", 1)[-1])]
@@ -135,5 +135,5 @@ def _name_cameras(path: str, keys: list[str], camera_map: Mapping[str, str]) -> 
         renamed[matches[0]] = camera
     cameras = {renamed.get(key, key.rsplit(".", 1)[-1]): key for key in keys}
     if len(cameras) != len(keys):
-        raise ValueError(f"cameras {keys} of {path} share a name; tell them apart with policy.camera_map")
+        raise ValueError(f"cameras {keys} of {path} share a name; rename one with policy.camera_map")
     return cameras

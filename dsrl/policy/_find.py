@@ -24,7 +24,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
 
 
 def find_checkpoint(path: str) -> Path:
-    """Returns the folder of a checkpoint: a bundled name, a folder, or a hub id (downloaded once, then cached).
+    """Return the folder of a checkpoint: a bundled name, a folder, or a hub id (downloaded once, then cached).
 
     A bundled name wins over a folder of that name, for which there is `./name`.
 
@@ -55,7 +55,7 @@ def find_checkpoint(path: str) -> Path:
 
 
 def find_backbone(name: str, checkpoint: Path) -> Path:
-    """Returns the folder of the backbone or tokenizer that a checkpoint names: inside it, or from the hub.
+    """Return the folder of the backbone or tokenizer that a checkpoint names: inside it, or from the hub.
 
     Raises:
         ValueError: if the name leads out of the checkpoint.
@@ -82,6 +82,6 @@ def _from_hub(name: str, patterns: list[str], required: Iterable[str]) -> Path:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:  # the hub client raises a dozen unrelated types: offline, gated, mistyped, ...
         raise FileNotFoundError(
-            f"{name} is not a folder here and could not be had from the Hugging Face hub ({first_line(error)}); "
+            f"{name} is not a folder here and could not be downloaded from the Hugging Face hub ({first_line(error)}); "
             "type the path of an existing folder, or check the id and the network"
         ) from error

@@ -35,7 +35,7 @@ MAX_STATISTICS = 16 * MIB  # bytes of the statistics of one processor step
 
 
 def read_config(checkpoint: Path, policy_type: str, device: torch.device) -> Any:
-    """Reads lerobot's configuration of a checkpoint and sets it to run on `device`.
+    """Read lerobot's configuration of a checkpoint and sets it to run on `device`.
 
     Raises:
         ValueError: if it is of another policy type, or holds a key, type or range that this type does not have.
@@ -44,7 +44,7 @@ def read_config(checkpoint: Path, policy_type: str, device: torch.device) -> Any
     found = read_json(file)
     if found.get("type") != policy_type:
         raise ValueError(
-            f"{checkpoint} is a lerobot checkpoint of type {str(found.get('type'))[:40]!r} but policy={policy_type} "
+            f"{checkpoint} is a lerobot checkpoint of type {repr(found.get('type'))[:40]} but policy={policy_type} "
             f"loads {policy_type!r} only; give policy.path a {policy_type} checkpoint"
         )
     if found.get("use_peft"):
@@ -57,7 +57,7 @@ def read_config(checkpoint: Path, policy_type: str, device: torch.device) -> Any
 
 
 def load_weights(build: Callable[[], nn.Module], checkpoint: Path, policy_type: str) -> Any:
-    """Builds a policy, fills it from `model.safetensors` and freezes it.
+    """Build a policy, fills it from `model.safetensors` and freezes it.
 
     Weights whose name starts with one of the type's `unused_weights` may be missing, and are then zero. The caller's
     random state stays as it was.
@@ -82,7 +82,7 @@ def load_weights(build: Callable[[], nn.Module], checkpoint: Path, policy_type: 
 
 
 def _take_stored_types(policy: nn.Module, file: Path) -> None:
-    """Casts every weight to the type that it is stored in: the one that lerobot trained and saved it in.
+    """Cast every weight to the type that it is stored in: the one that lerobot trained and saved it in.
 
     lerobot builds a backbone in bfloat16 or in float32 depending on two configurations and a download.
     """
@@ -95,7 +95,7 @@ def _take_stored_types(policy: nn.Module, file: Path) -> None:
 
 
 def read_steps(checkpoint: Path, policy_type: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """Reads the saved processor steps of a checkpoint: pipeline file -> registered step -> its arguments.
+    """Read the saved processor steps of a checkpoint: pipeline file -> registered step -> its arguments.
 
     Raises:
         ValueError: for a step, an argument or a statistics file that the policy type does not have, or a step that it
@@ -116,7 +116,7 @@ def read_steps(checkpoint: Path, policy_type: str) -> dict[str, dict[str, dict[s
 
 
 def _read_pipeline(file: Path, allowed: Mapping[str, Check], policy_type: str) -> dict[str, dict[str, Any]]:
-    """The entries of one pipeline by their registered name. Raises ValueError for a step that is not allowed."""
+    """Read the entries of one pipeline by their registered name; raises ValueError for a step that is not allowed."""
     saved = read_json(file)
     record({"name": text(), "steps": sequence(_is_mapping, 0, 64)}, required=("steps",))(str(file), saved)
     found: dict[str, dict[str, Any]] = {}
@@ -141,7 +141,7 @@ def _is_mapping(where: str, value: Any) -> None:
 
 
 def _check_state_file(state: Path, file: Path) -> None:
-    """Checks the statistics of one step. Raises FileNotFoundError or ValueError."""
+    """Check the statistics of one step. Raises FileNotFoundError or ValueError."""
     if not state.is_file():
         raise FileNotFoundError(f"{file} names the statistics {state.name!r}, which are not there; copy them there")
     unnamed = [name for name in read_shapes(state, MAX_STATISTICS) if "." not in name]
@@ -152,7 +152,7 @@ def _check_state_file(state: Path, file: Path) -> None:
 def load_processors(
     config: Any, checkpoint: Path, steps: dict[str, Any], tokenizer: Path, device: torch.device
 ) -> tuple[Any, Any]:
-    """Loads the saved pre- and post-processor of a checkpoint, checked by `read_steps`, to work on `device`.
+    """Load the saved pre- and post-processor of a checkpoint, checked by `read_steps`, to work on `device`.
 
     `tokenizer` is the folder to read the tokenizer from, whatever the checkpoint names.
 
@@ -170,13 +170,13 @@ def load_processors(
 
 
 def processor_step(pipeline: Any, name: str) -> Any:
-    """Returns the step that lerobot registered as `name`, or None."""
+    """Return the step that lerobot registered as `name`, or None."""
     return next((step for step in pipeline.steps if isinstance(step, ProcessorStepRegistry.get(name))), None)
 
 
 @contextlib.contextmanager
 def one_sentence(problem: str) -> Iterator[None]:
-    """Turns the errors of libraries that read a foreign checkpoint into a ValueError that starts with `problem`."""
+    """Turn the errors of libraries that read a foreign checkpoint into a ValueError that starts with `problem`."""
     try:
         yield
     except Exception as error:  # of draccus, transformers, torch, huggingface_hub, tokenizers, ...
@@ -189,7 +189,7 @@ def one_sentence(problem: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hides the prints and warnings that lerobot makes while it builds."""
+    """Hide the prints and warnings that lerobot makes while it builds."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

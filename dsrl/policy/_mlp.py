@@ -1,6 +1,6 @@
-"""What the low-dimensional policies share: states in, chunks in the range of their data out.
+"""Base class of the MLP policies: maps states to chunks within the range of their training data.
 
-state [B, S] -> (state - mean) / std = features      no context: whoever keeps features can decode them again
+state [B, S] -> (state - mean) / std = features      no context: features alone can be decoded again
 noise [B, T, A] + features -> the sampler of a subclass -> [-1, 1] -> chunk [B, T, A] in [low, high] of the data
 """
 
@@ -21,19 +21,19 @@ from dsrl.policy._denoiser import Denoiser
 from dsrl.policy._mlp_checkpoint import MLPConfig, load_checkpoint
 from dsrl.policy._weights import Device, choose_device, weights_sha256
 
-FARTHEST = 10.0  # standard deviations: a state beyond them counts as one at them, the network never saw any
+FARTHEST = 10.0  # standard deviations; states beyond them, which the data lacks, are clipped
 
 
 class MLPPolicy(ABC):
     """A frozen MLP that denoises chunks of actions from state observations.
 
     Args:
-        path: a bundled policy's name, or the folder of a checkpoint that scripts/pretrain.py wrote.
+        path: a bundled policy's name, or the folder of a checkpoint that scripts/pretrain wrote.
         device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
         num_steps: of a denoising; None for the checkpoint's own number.
 
     Raises:
-        FileNotFoundError, ValueError: with one sentence, if the checkpoint is not whole or does not fit the arguments.
+        FileNotFoundError, ValueError: with one sentence, if the checkpoint is damaged or does not fit the arguments.
     """
 
     kind: ClassVar[str]
@@ -54,15 +54,15 @@ class MLPPolicy(ABC):
 
     @abstractmethod
     def _prepare(self, network: Denoiser, config: MLPConfig, num_steps: int) -> None:
-        """Work out once what every denoising of `num_steps` needs. Raises ValueError for a number that cannot be."""
+        """Compute the constants of a denoising of `num_steps` once. Raises ValueError for an impossible number."""
 
     @abstractmethod
-    def _denoise(self, seen: Tensor, noise: Tensor) -> Tensor:
-        """Flat chunks [B, T·A], near [-1, 1], of flat noise; `seen` [B, H] comes from the features."""
+    def _denoise(self, embedded: Tensor, noise: Tensor) -> Tensor:
+        """Denoise flat noise to flat chunks [B, T·A], near [-1, 1]; `embedded` [B, H] comes from the features."""
 
     @torch.no_grad()  # not inference_mode: features and chunks may enter a loss
     def encode(self, observation: Observation) -> Encoding:
-        """The state in standard deviations from the mean of the data [B, S], and no context.
+        """Encode the state [B, S] in standard deviations from the mean of the data, without context.
 
         Raises:
             ValueError: if the state has another size.
@@ -79,7 +79,7 @@ class MLPPolicy(ABC):
     def decode(self, encoding: Encoding, noise: Tensor) -> Tensor:
         """Denoise [B, T, A] noise into a [B, T, A] chunk in the units and within the range of the training data.
 
-        Deterministic and row-wise; leaves its input alone.
+        Deterministic and row-wise; does not change its inputs.
 
         Raises:
             ValueError: if the noise has another shape.
@@ -87,12 +87,12 @@ class MLPPolicy(ABC):
         expected = (len(encoding.features), *self.noise_shape)
         if tuple(noise.shape) != expected:
             raise ValueError(f"noise has shape {tuple(noise.shape)} but this encoding and policy take {expected}")
-        seen = self._network.from_state(encoding.features)
-        flat = self._denoise(seen, noise.to(self.device, torch.float32).flatten(1))
+        embedded = self._network.from_state(encoding.features)
+        flat = self._denoise(embedded, noise.to(self.device, torch.float32).flatten(1))
         return self._middle + self._reach * flat.clamp(-1.0, 1.0).view(expected)
 
     def check_fits(self, task: Task) -> None:
-        """Compare state and action with a task's. Raises ValueError naming what differs and what to type."""
+        """Compare state and action with a task's; raises ValueError with the difference and what to type."""
         for name, ours, theirs in (
             ("state", self.feature_dim, task.state_dim),
             ("action", self.chunk_shape[1], task.action_dim),
@@ -104,7 +104,7 @@ class MLPPolicy(ABC):
                 )
 
     def policy_sha256(self) -> str:
-        """SHA-256 over all weights, sizes and statistics: the proof that steering changed none."""
+        """Return the SHA-256 of all weights, sizes and statistics, to check that they stay frozen."""
         described = json.dumps(asdict(self._config), sort_keys=True) + weights_sha256(self._network)
         return hashlib.sha256(described.encode()).hexdigest()
 

@@ -57,19 +57,19 @@ class MLPConfig:
         return len(self.action_low)
 
     def build(self) -> Denoiser:
-        """Builds the network with untrained weights."""
+        """Build the network with untrained weights."""
         return Denoiser(self.state_dim, self.chunk * self.action_dim, self.hidden, self.depth)
 
 
 def save_checkpoint(folder: Path, config: MLPConfig, network: Denoiser) -> None:
-    """Writes both files into `folder`, which is created."""
+    """Write both files into `folder`, which is created."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(asdict(config), indent=1) + "\n")
 
 
 def load_checkpoint(path: str, policy: str) -> tuple[MLPConfig, Denoiser]:
-    """Loads the frozen policy of kind `policy` at `path`, a bundled one's name or a folder.
+    """Load the frozen policy of kind `policy` at `path`, a bundled one's name or a folder.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
@@ -96,12 +96,12 @@ def _find(path: str, policy: str) -> Path:
         names = [str(one.relative_to(ASSETS)) for one in sorted(ASSETS.glob(f"*/{policy}"))]
         raise FileNotFoundError(
             f"policy.path={path} is not a folder and not a bundled policy; type one of {names}, "
-            "or the folder of a checkpoint that scripts/pretrain.py wrote (scripts/medium_base.py, for a MuJoCo task)"
+            "or the folder of a checkpoint that scripts/pretrain wrote (scripts/medium_base.py, for a MuJoCo task)"
         )
     missing = [name for name in (CONFIG, WEIGHTS) if not file_inside(folder, name).is_file()]
     if missing:
         raise FileNotFoundError(
-            f"policy.path={path} lacks {' and '.join(missing)}; a checkpoint of scripts/pretrain.py has both"
+            f"policy.path={path} lacks {' and '.join(missing)}; a checkpoint of scripts/pretrain has both"
         )
     return folder.resolve()
 
@@ -111,7 +111,7 @@ def _read_config(file: Path, policy: str) -> MLPConfig:
     kind = found.get("policy", found.get("type"))
     if kind != policy:
         raise ValueError(
-            f"{file.parent} is of kind {str(kind)[:40]!r} but policy={policy} loads {policy!r} only; give its own"
+            f"{file.parent} is of kind {repr(kind)[:40]} but policy={policy} loads {policy!r} only; give its own"
         )
     wrong = sorted(set(_FIELDS) ^ set(found))
     if wrong:
@@ -128,7 +128,7 @@ def _read_config(file: Path, policy: str) -> MLPConfig:
 
 
 def _check_statistics(file: Path, config: MLPConfig) -> None:
-    """Checks that means, spreads and ranges are equal in number and no spread is nil. Raises ValueError."""
+    """Check that means, spreads and ranges are equal in number and no spread is nil. Raises ValueError."""
     for name, low, high in (
         ("state", (0.0,) * len(config.state_std), config.state_std),
         ("action", config.action_low, config.action_high),

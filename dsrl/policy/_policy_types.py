@@ -112,7 +112,7 @@ _SMOLVLA: dict[str, Check] = {
     "adapt_to_pi_aloha": flag,
     "use_delta_joint_actions_aloha": flag,
     "tokenizer_max_length": integer(1, 4096),
-    "num_steps": integer(1, 1000),
+    "num_steps": integer(1, 100),
     "use_cache": flag,
     "freeze_vision_encoder": flag,
     "train_expert_only": flag,

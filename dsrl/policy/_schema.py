@@ -17,7 +17,7 @@ Check = Callable[[str, Any], None]
 
 
 def integer(low: int, high: int) -> Check:
-    """Checks for a whole number in [low, high]; true and false are not numbers."""
+    """Check for a whole number in [low, high]; true and false are not numbers."""
 
     def check(where: str, value: Any) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -27,7 +27,7 @@ def integer(low: int, high: int) -> Check:
 
 
 def number(low: float, high: float) -> Check:
-    """Checks for a finite number in [low, high]."""
+    """Check for a finite number in [low, high]."""
 
     def check(where: str, value: Any) -> None:
         if not isinstance(value, int | float) or isinstance(value, bool) or not _finite_within(value, low, high):
@@ -37,13 +37,13 @@ def number(low: float, high: float) -> Check:
 
 
 def flag(where: str, value: Any) -> None:
-    """Checks for true or false."""
+    """Check for true or false."""
     if not isinstance(value, bool):
         refuse(where, value, "true or false")
 
 
 def constant(expected: Any) -> Check:
-    """Checks for one value."""
+    """Check for one value."""
 
     def check(where: str, value: Any) -> None:
         if value != expected or type(value) is not type(expected):
@@ -53,7 +53,7 @@ def constant(expected: Any) -> Check:
 
 
 def choice(*options: str) -> Check:
-    """Checks for one of some strings."""
+    """Check for one of some strings."""
 
     def check(where: str, value: Any) -> None:
         if not isinstance(value, str) or value not in options:
@@ -63,7 +63,7 @@ def choice(*options: str) -> Check:
 
 
 def text(pattern: str = r"[^\x00]*", longest: int = 200, meaning: str = "") -> Check:
-    """Checks for a string that matches a regular expression; `meaning` describes it in the message."""
+    """Check for a string that matches a regular expression; `meaning` describes it in the message."""
     compiled = re.compile(pattern)
 
     def check(where: str, value: Any) -> None:
@@ -74,7 +74,7 @@ def text(pattern: str = r"[^\x00]*", longest: int = 200, meaning: str = "") -> C
 
 
 def optional(inner: Check) -> Check:
-    """Checks for null or for a value that passes `inner`."""
+    """Check for null or for a value that passes `inner`."""
 
     def check(where: str, value: Any) -> None:
         if value is not None:
@@ -84,7 +84,7 @@ def optional(inner: Check) -> Check:
 
 
 def sequence(inner: Check, least: int, most: int) -> Check:
-    """Checks for a list of `least` to `most` entries that pass `inner`."""
+    """Check for a list of `least` to `most` entries that pass `inner`."""
 
     def check(where: str, value: Any) -> None:
         if not isinstance(value, list) or not least <= len(value) <= most:
@@ -96,7 +96,7 @@ def sequence(inner: Check, least: int, most: int) -> Check:
 
 
 def mapping(keys: Check, values: Check, most: int) -> Check:
-    """Checks for a JSON object of at most `most` entries."""
+    """Check for a JSON object of at most `most` entries."""
 
     def check(where: str, value: Any) -> None:
         if not isinstance(value, dict) or len(value) > most:
@@ -109,7 +109,7 @@ def mapping(keys: Check, values: Check, most: int) -> Check:
 
 
 def record(fields: Mapping[str, Check], required: tuple[str, ...] = ()) -> Check:
-    """Checks for a JSON object with no other keys than `fields`; those in `required` must be there."""
+    """Check for a JSON object with no other keys than `fields`; those in `required` must be there."""
 
     def check(where: str, value: Any) -> None:
         if not isinstance(value, dict):
@@ -128,7 +128,7 @@ def record(fields: Mapping[str, Check], required: tuple[str, ...] = ()) -> Check
 
 
 def refuse(where: str, value: Any, expected: str) -> None:
-    """Raises the ValueError of a value that failed its check."""
+    """Raise the ValueError of a value that failed its check."""
     raise ValueError(f"{where}={_short(value)} but it must be {expected}")
 
 

@@ -19,10 +19,10 @@ SPREAD = {
 
 
 def check_statistics(step: Any, keys: Iterable[str], checkpoint: Path, *, inputs: bool) -> None:
-    """Every normalised feature has statistics of its shape, finite, and (inputs) of a spread that is not nil.
+    """Check that normalised features have finite statistics of their shape and, for inputs, a spread above zero.
 
     Raises:
-        ValueError: lerobot would pass such a feature unnormalised, or divide it by 1e-8, without a word.
+        ValueError: for a feature that lerobot would silently pass unnormalised or divide by 1e-8.
     """
     saved: Mapping[str, Tensor] = step.state_dict()
     for key in keys:

@@ -1,4 +1,4 @@
-"""A SmolVLM of any small size, written as a stock transformers folder: what lerobot's SmolVLA builds itself from.
+"""Writes the backbone of a small SmolVLA: configuration, tokenizer and processor of a SmolVLM, without weights.
 
 SmolVLA reads its backbone's configuration, tokenizer and processor from the folder (or hub id) that `vlm_model_name`
 names. This module writes such a folder: `config.json`, a word-level tokenizer and a processor; no weights.

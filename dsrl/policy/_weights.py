@@ -1,4 +1,4 @@
-"""What every policy with weights needs: where bundled ones lie, where it computes, and proof that nothing changed."""
+"""The folder of bundled policies, the device of a policy, and a digest of its weights."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Device = Literal["auto", "cpu", "cuda", "cuda:<n>"]  # as a config names it; <n>
 
 
 def choose_device(device: str) -> torch.device:
-    """`auto` is CUDA where there is one; anything else is taken at its word.
+    """Return the device that a config names; `auto` is CUDA where there is one.
 
     Raises:
-        ValueError: if the device has no meaning or is not in this machine.
+        ValueError: if there is no such device, or not on this machine.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -32,7 +32,7 @@ def choose_device(device: str) -> torch.device:
 
 
 def weights_sha256(module: nn.Module) -> str:
-    """SHA-256 over the name, type, shape and bytes of every parameter and buffer."""
+    """Return the SHA-256 of the name, type, shape and bytes of every parameter and buffer."""
     digest = hashlib.sha256()
     for name, tensor in sorted((*module.named_parameters(), *module.named_buffers())):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

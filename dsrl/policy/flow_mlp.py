@@ -1,4 +1,4 @@
-"""A flow-matching MLP on state observations: noise flows along a learnt velocity into a chunk, by Euler steps.
+"""A flow-matching MLP on state observations: integrates a learnt velocity from noise to a chunk by Euler steps.
 
     training   x_t = t·w + (1 - t)·a,  w ~ N(0, I),  t ~ U(0, 1);   v(s, x_t, t) -> w - a
     denoising  x_1 = w;   x_(t - 1/K) = x_t - v(s, x_t, t) / K,   t = 1, 1 - 1/K, … 1/K
@@ -28,17 +28,20 @@ class FlowMLP(MLPPolicy):
         with torch.no_grad():
             self._timed = network.timed(times)[:, None].unbind(0)  # per step [1, H]
 
-    def _denoise(self, seen: Tensor, noise: Tensor) -> Tensor:
+    def _denoise(self, embedded: Tensor, noise: Tensor) -> Tensor:
         chunk = noise
         for timed in self._timed:
-            chunk = torch.sub(chunk, self._network(seen, chunk, timed), alpha=1 / len(self._timed))
+            chunk = torch.sub(chunk, self._network(embedded, chunk, timed), alpha=1 / len(self._timed))
         return chunk
 
 
 def squared_errors(
     network: Denoiser, config: MLPConfig, features: Tensor, chunk: Tensor, noise: Tensor, level: Tensor
 ) -> Tensor:
-    """Of the velocity, [B, N], for flat chunks in [-1, 1] and noise [B, N] at levels [B] in [0, 1): the time t."""
+    """Return the squared errors [B, N] of the velocity.
+
+    For flat chunks in [-1, 1] and noise [B, N] at levels [B] in [0, 1): the time t.
+    """
     noisy = torch.lerp(chunk, noise, level[:, None])
     velocity: Tensor = network(network.from_state(features), noisy, network.timed(level))
     return (velocity - (noise - chunk)).square()

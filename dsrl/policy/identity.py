@@ -1,31 +1,21 @@
-"""Noise is the action: a policy with nothing to steer, so that the algorithm alone is put to the test.
+"""A policy without weights whose noise is the action, for tests of the algorithm alone.
 
 noise [B, 1, A] in [-1, 1]  ->  chunk [B, 1, A] in the task's action box
 """
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from torch import Tensor
 
-from dsrl.interfaces import Encoding, Observation
-
-
-class BoundedTask(Protocol):
-    """A task whose actions live in a box."""
-
-    state_dim: int  # S
-    action_low: Tensor  # [A]
-    action_high: Tensor  # [A]
+from dsrl.interfaces import BoundedActions, Encoding, Observation, Task
 
 
 class IdentityPolicy:
     """Features are the state; the noise, clipped to [-1, 1], is scaled to the action box. One action per chunk."""
 
-    def __init__(self, task: BoundedTask) -> None:
-        """Takes the action box of `task`; raises ValueError where the task has none."""
-        if not hasattr(task, "action_low") or not hasattr(task, "action_high"):
+    def __init__(self, task: Task) -> None:
+        """Take the action box of `task`; raises ValueError where the task has none."""
+        if not isinstance(task, BoundedActions):
             raise ValueError(
                 f"policy=identity needs a task with an action box but {type(task).__name__} has none; "
                 "choose task=pendulum or task=gym, or a policy for this robot"
@@ -37,9 +27,9 @@ class IdentityPolicy:
         self.chunk_shape = (1, action_dim)
 
     def encode(self, observation: Observation) -> Encoding:
-        """The state [B, S] as features, and no context."""
+        """Return the state [B, S] as features, without context."""
         return Encoding(features=observation.state, context={})
 
     def decode(self, encoding: Encoding, noise: Tensor) -> Tensor:
-        """The chunk [B, 1, A] that noise [B, 1, A] names."""
+        """Scale noise [B, 1, A] to a chunk [B, 1, A]."""
         return self.low + (noise.clamp(-1.0, 1.0) + 1.0) * 0.5 * (self.high - self.low)

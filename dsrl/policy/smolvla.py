@@ -4,7 +4,7 @@
                                                                              +-> context: prefix keys and values
     noise [B, T', D] + context -> Euler steps of the action expert -> saved postprocessor -> chunk [B, T, A]
 
-Every computation is lerobot's own; `sample_actions`, which fuses the two lines, is split where its parts meet, so that
+Every computation is lerobot's own; `sample_actions`, which fuses the two lines, is split between them, so that
 a chunk equals `predict_action_chunk(batch, noise=noise)`. Images become float32 in [0, 1] and all tensors move to the
 policy's device here; chunks come back where the saved postprocessor puts them (lerobot: the CPU).
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -34,6 +34,7 @@ from dsrl.policy._find import PREPROCESSOR, find_backbone, find_checkpoint
 from dsrl.policy._statistics import check_statistics
 from dsrl.policy._weights import Device, choose_device, weights_sha256
 
+Dtype = Literal["checkpoint", "float32", "bfloat16"]
 POLICY_TYPE = "smolvla"
 
 
@@ -49,7 +50,7 @@ class SmolVLA:
         num_steps: Euler steps of a denoising; None for the checkpoint's own number.
 
     Raises:
-        FileNotFoundError, ValueError: with one sentence, if the checkpoint is not whole or does not fit the arguments.
+        FileNotFoundError, ValueError: with one sentence, if the checkpoint is damaged or does not fit the arguments.
 
     Features are the normalised proprioception [S], the mean of the VLM's prefix outputs [H] and its output at the
     state token [H], in the way that DSRL (arXiv 2506.15799) steers a VLA: F = S + 2 H.
@@ -59,10 +60,12 @@ class SmolVLA:
         self,
         path: str,
         device: Device,
-        dtype: Literal["checkpoint", "float32", "bfloat16"],
+        dtype: Dtype,
         camera_map: Mapping[str, str] | None = None,
         num_steps: Annotated[int, Ge(1)] | None = None,
     ) -> None:
+        if dtype not in get_args(Dtype):
+            raise ValueError(f"policy.dtype={dtype} is not supported; type one of {', '.join(get_args(Dtype))}")
         self.path = path
         self.device = choose_device(device)
         self._half = dtype == "bfloat16"
@@ -93,7 +96,7 @@ class SmolVLA:
 
     @torch.no_grad()
     def encode(self, observation: Observation) -> Encoding:
-        """Look once: the only pass over images and language in a decision.
+        """Encode once per decision: the only pass over images and language.
 
         The context is the prefix: `keys` and `values` [B, layers, heads, L, head_dim], `pad_masks` [B, L] bool, with
         the same L for every instruction.
@@ -103,11 +106,11 @@ class SmolVLA:
         """
         batch = self._preprocess(self.embodiment.as_batch(observation, self.device))
         proprioception = batch[OBS_STATE].float().clone()  # the next line may write into the state
-        prefix = self._look(self._policy._prepare_batch(batch))
+        prefix = self._prefill(self._policy._prepare_batch(batch))
         kept = prefix.pad_masks[..., None]
         pooled = (prefix.output * kept).sum(dim=1) / kept.sum(dim=1)
         features = torch.cat([proprioception, pooled, prefix.output[:, prefix.state_token]], dim=1)
-        # lerobot pads to the longest prompt of a batch: fill up to the longest of all, so that rows of two looks mix
+        # lerobot pads to the longest prompt of a batch; padding to the longest of all lets rows of two batches mix
         room = prefix.state_token + 1 + self._longest_prompt - batch[OBS_LANGUAGE_TOKENS].shape[1]
         spare = max(0, room - prefix.pad_masks.shape[1])
         layers = prefix.cache.layers
@@ -122,7 +125,7 @@ class SmolVLA:
     def decode(self, encoding: Encoding, noise: Tensor) -> Tensor:
         """Denoise [B, T', D] noise into a [B, T, A] chunk in the units of the training data.
 
-        Deterministic and row-wise; leaves its input alone, so that one look can be denoised many times.
+        Deterministic and row-wise; does not change its inputs, so that one encoding can be denoised many times.
 
         Raises:
             ValueError: if the noise has another shape.
@@ -145,20 +148,20 @@ class SmolVLA:
         return chunk
 
     def check_fits(self, task: Task) -> None:
-        """Compare the task's cameras, state and action with the checkpoint's. Raises ValueError where they differ."""
+        """Compare the task's cameras, state and action with the checkpoint's; raises ValueError where they differ."""
         self.embodiment.check_fits(task)
 
     def policy_sha256(self) -> str:
-        """SHA-256 over all weights and buffers: the proof that steering changed none."""
+        """Return the SHA-256 of all weights and buffers, to check that they stay frozen."""
         return weights_sha256(self._policy)
 
-    def _look(self, batch: dict[str, Any]) -> Prefix:
-        """One look at a preprocessed batch."""
+    def _prefill(self, batch: dict[str, Any]) -> Prefix:
+        """Run the VLM over a preprocessed batch."""
         policy, model = self._policy, self._policy.model
         with self._autocast():
             images, image_masks = policy.prepare_images(batch)
             tokens, token_masks = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]
-            return look(model, images, image_masks, tokens, token_masks, policy.prepare_state(batch))
+            return prefill(model, images, image_masks, tokens, token_masks, policy.prepare_state(batch))
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half)
@@ -170,7 +173,7 @@ class SmolVLA:
         check_statistics(unnormaliser, [ACTION], checkpoint, inputs=False)
 
     def _measure_steering(self) -> tuple[float, float]:
-        """How far a chunk moves when its noise stays the same, and when the noise is another one."""
+        """Measure how far a chunk moves under the same noise, and under another noise."""
         generator = torch.Generator().manual_seed(0)
         images = {
             camera: torch.randint(256, (1, *shape), generator=generator, dtype=torch.uint8)
@@ -193,10 +196,10 @@ class Prefix:
     cache: Any  # DynamicCache of the prefix
 
 
-def look(
+def prefill(
     model: Any, images: list[Tensor], image_masks: list[Tensor], tokens: Tensor, token_masks: Tensor, state: Tensor
 ) -> Prefix:
-    """Runs the first half of lerobot's `VLAFlowMatching.sample_actions`: embeds the prefix and runs the VLM over it.
+    """Run the first half of lerobot's `VLAFlowMatching.sample_actions`: embed the prefix and run the VLM over it.
 
     images: per camera float [B, 3, H, W] in [-1, 1], their masks [B]; tokens and masks [B, L]; state [B, S], padded.
     """
@@ -213,7 +216,7 @@ def look(
 
 
 def _inference_config(checkpoint: Path, device: torch.device, num_steps: int | None) -> SmolVLAConfig:
-    """The checkpoint's configuration with training and serving switches off; what decides an action stays."""
+    """Read the configuration and switch off what serves training and serving alone."""
     config: SmolVLAConfig = _lerobot.read_config(checkpoint, POLICY_TYPE, device)
     check_features(config, checkpoint)
     if num_steps is not None and num_steps < 1:
@@ -222,12 +225,12 @@ def _inference_config(checkpoint: Path, device: torch.device, num_steps: int | N
     config.load_vlm_weights = False  # the checkpoint holds them all
     config.use_cache = True  # without a cache lerobot cannot sample; with one the numbers are the same
     config.compile_model = False
-    config.rtc_config = None  # real-time chunking looks at the last chunk; a policy here has no memory
+    config.rtc_config = None  # real-time chunking needs the last chunk, but policies here have no memory
     return config
 
 
 def _load_policy(config: SmolVLAConfig, checkpoint: Path) -> Any:
-    """lerobot's policy with the checkpoint's weights, on the configured device."""
+    """Load lerobot's policy with the checkpoint's weights on the configured device."""
     backbone = find_backbone(config.vlm_model_name, checkpoint)
     root = checkpoint if backbone.is_relative_to(checkpoint) else backbone
     _smolvlm.check_lengths(_smolvlm.read_backbone(backbone, root), config, checkpoint)
@@ -239,7 +242,7 @@ def _load_policy(config: SmolVLAConfig, checkpoint: Path) -> Any:
 
 
 def _load_processors(config: SmolVLAConfig, checkpoint: Path, steps: Any, device: torch.device) -> tuple[Any, Any]:
-    """The saved pre- and post-processor, with the tokenizer that the checkpoint names."""
+    """Load the saved pre- and post-processor with the tokenizer that the checkpoint names."""
     name = steps[PREPROCESSOR]["tokenizer_processor"]["config"].get("tokenizer_name", config.vlm_model_name)
     tokenizer = find_backbone(name, checkpoint)
     root = checkpoint if tokenizer.is_relative_to(checkpoint) else tokenizer
@@ -248,7 +251,7 @@ def _load_processors(config: SmolVLAConfig, checkpoint: Path, steps: Any, device
 
 
 def _check_vocabulary(tokenizer: Any, policy: Any, checkpoint: Path) -> None:
-    """Compares the tokenizer with the backbone's embeddings. Raises ValueError for a token that has none."""
+    """Compare the tokenizer with the backbone's embeddings; raises ValueError for a token that has none."""
     known = policy.model.vlm_with_expert.get_vlm_model().text_model.get_input_embeddings().num_embeddings
     largest = max(tokenizer.get_vocab().values(), default=0)
     if largest >= known:
@@ -259,7 +262,7 @@ def _check_vocabulary(tokenizer: Any, policy: Any, checkpoint: Path) -> None:
 
 
 def _rebuild_cache(encoding: Encoding) -> DynamicCache:
-    """A new cache around copies of the prefix: denoising appends to it and crops it, the encoding never changes."""
+    """Build a new cache from copies of the prefix, because denoising appends to it and crops it."""
     cache = DynamicCache()
     keys, values = encoding.context["keys"], encoding.context["values"]
     for layer in range(keys.shape[1]):

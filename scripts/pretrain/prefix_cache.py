@@ -45,11 +45,11 @@ class PrefixCache:
     def _encode(policy: Any, batch: dict[str, Any]) -> tuple[Tensor, ...]:
         from lerobot.utils.constants import OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS
 
-        from dsrl.policy.smolvla import look
+        from dsrl.policy.smolvla import prefill
 
         images, masks = policy.prepare_images(batch)
         tokens, token_masks = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]
-        prefix = look(policy.model, images, masks, tokens, token_masks, policy.prepare_state(batch))
+        prefix = prefill(policy.model, images, masks, tokens, token_masks, policy.prepare_state(batch))
         keys, values = (
             torch.stack([getattr(layer, name) for layer in prefix.cache.layers], 1).half()
             for name in ("keys", "values")

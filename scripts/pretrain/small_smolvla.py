@@ -43,10 +43,10 @@ def state_token_values(policy: Any, images: list[Tensor], tokens: Tensor, masks:
 
     images: per camera float [B, 3, H, W] in [-1, 1]; tokens, masks [B, L]; state [B, S].
     """
-    from dsrl.policy.smolvla import look
+    from dsrl.policy.smolvla import prefill
 
     present = tokens.new_ones(len(tokens)).bool()
-    prefix = look(policy.model, images, [present] * len(images), tokens, masks, state)
+    prefix = prefill(policy.model, images, [present] * len(images), tokens, masks, state)
     values: Tensor = prefix.cache.layers[-1].values[:, :, prefix.state_token]
     return values.flatten(1)
 

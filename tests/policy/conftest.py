@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import resource
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-from dsrl.policy.smolvla import SmolVLA
 
 
 @pytest.fixture(scope="session")
@@ -57,28 +53,9 @@ def planted(tmp_path: Path, canary: Path) -> Path:
     return folder
 
 
-def edit(file: Path, change: Callable[[Any], Any]) -> None:
-    """Rewrites a JSON file; `change` edits its content in place or returns another one."""
-    content = json.loads(file.read_text())
-    file.write_text(json.dumps(change(content) or content))
-
-
-def refusal(folder: Path | str, load: Callable[[str], Any] = lambda path: SmolVLA(path, "cpu", "checkpoint")) -> str:
-    """The one sentence with which a policy is refused, within ten seconds."""
-    start = time.monotonic()
-    with pytest.raises((ValueError, FileNotFoundError)) as caught:
-        load(str(folder))
-    assert time.monotonic() - start < 10
-    sentence = str(caught.value)
-    assert caught.type in (ValueError, FileNotFoundError)
-    assert "\n" not in sentence
-    assert 20 < len(sentence) < 900
-    return sentence
-
-
 @pytest.fixture
 def little_memory() -> Iterator[None]:
-    """Fails a test that takes more than a gibibyte."""
+    """Fail a test that takes more than a gibibyte."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KiB

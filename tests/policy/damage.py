@@ -39,7 +39,7 @@ def header(file: Path, content: bytes, length: int | None = None) -> None:
 
 
 def lie(file: Path, **changes: Any) -> None:
-    """Rewrites what the header says of the first tensor."""
+    """Rewrite the header's entry of the first tensor."""
     content = file.read_bytes()
     end = 8 + struct.unpack("<Q", content[:8])[0]
     described = json.loads(content[8:end])
@@ -49,7 +49,7 @@ def lie(file: Path, **changes: Any) -> None:
 
 
 def tensors(change: Callable[[dict[str, torch.Tensor], str], Any]) -> Callable[[Path], None]:
-    """Rewrites the tensors of a file; `change` gets them and the name of the first."""
+    """Rewrite the tensors of a file; `change` gets them and the name of the first."""
 
     def rewrite(file: Path) -> None:
         stored = load_file(file)

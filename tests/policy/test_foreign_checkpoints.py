@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from policy.conftest import edit, refusal
+from policy.checkpoints import edit, refusal
 from toys.mlp_checkpoints import load as load_mlp
 from toys.mlp_checkpoints import make_mlp_checkpoint
 
@@ -42,7 +42,7 @@ def chunk_of(folder: Path | str) -> torch.Tensor:
 
 
 def step(file: Path, name: str) -> Callable[[dict[str, Any]], None]:
-    """Edits the saved step `name` of a pipeline file."""
+    """Edit the saved step `name` of a pipeline file."""
 
     def change(entry: dict[str, Any]) -> None:
         edit(file, lambda saved: next(one for one in saved["steps"] if one["registry_name"] == name).update(entry))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from policy.conftest import edit, refusal
+from policy.checkpoints import edit, refusal
 from policy.damage import DAMAGED_JSON, HUGE, STORED
 
 from dsrl.policy._policy_types import POLICY_TYPES
@@ -104,6 +104,12 @@ def test_a_damaged_json_file_is_refused(damage: str, file: str, copy: Path, cana
 def test_a_value_that_no_smolvla_has_is_refused(change: str, copy: Path, canary: Path) -> None:
     edit(copy / "config.json", lambda saved: saved.update(CONFIG[change]))
     refusal(copy)
+
+
+def test_attention_that_needs_gibibytes_is_refused(copy: Path, canary: Path) -> None:
+    edit(copy / "config.json", lambda saved: saved.update(resize_imgs_with_padding=[512, 512]))
+    edit(copy / "vlm/config.json", lambda saved: saved["vision_config"].update(num_attention_heads=32))
+    assert "attends over 4096 patches of an image with 32 heads" in refusal(copy)
 
 
 @pytest.mark.parametrize("change", VLM)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from policy.conftest import edit, refusal
+from policy.checkpoints import edit, refusal
 from policy.damage import DAMAGED_JSON, HUGE, STORED
 from toys.mlp_checkpoints import load as load_mlp
 from toys.mlp_checkpoints import make_mlp_checkpoint

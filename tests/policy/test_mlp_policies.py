@@ -1,4 +1,4 @@
-"""The low-dimensional policies: their equations against references by hand, their training, their checkpoints."""
+"""MLP policies: their equations against references in NumPy, their training, their checkpoints."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from toys.mlp_checkpoints import CHUNK, KINDS, load, make_config, make_mlp_check
 
 from dsrl.interfaces import Encoding, Observation
 from dsrl.policy import diffusion_mlp, flow_mlp
+from dsrl.policy._mlp import FARTHEST
 from dsrl.policy._mlp_checkpoint import CONFIG, WEIGHTS, load_checkpoint
 from dsrl.task.simple_pick import SimplePick
 from scripts.pretrain import __main__ as pretrain
@@ -28,7 +29,7 @@ Floats = NDArray[np.float64]
 
 
 def numpy_network(weights: dict[str, torch.Tensor]) -> Callable[[Floats, Floats, float], Floats]:
-    """The network written out again, on the stored weights: (features, noisy, time) -> prediction."""
+    """Rebuild the network in NumPy from the stored weights: (features, noisy, time) -> prediction."""
     w = {name: tensor.double().numpy() for name, tensor in weights.items()}
 
     def silu(x: Floats) -> Floats:
@@ -48,7 +49,7 @@ def numpy_network(weights: dict[str, torch.Tensor]) -> Callable[[Floats, Floats,
 
 
 def reference_flow(predict: Callable[[Floats, Floats, float], Floats], features: Floats, noise: Floats) -> Floats:
-    """Four Euler steps from t = 1 to t = 0."""
+    """Integrate by four Euler steps from t = 1 to t = 0."""
     x = noise
     for time in (1.0, 0.75, 0.5, 0.25):
         x = x - 0.25 * predict(features, x, time)
@@ -56,33 +57,33 @@ def reference_flow(predict: Callable[[Floats, Floats, float], Floats], features:
 
 
 def reference_ddim(predict: Callable[[Floats, Floats, float], Floats], features: Floats, noise: Floats) -> Floats:
-    """Twelve levels of training, four of DDIM: 9, 6, 3, 0; eta = 0, so that no noise is drawn on the way."""
+    """Sample by DDIM with eta = 0 at four of twelve training levels: 9, 6, 3, 0."""
 
-    def kept(k: int) -> float:  # ᾱ of the level, with β clipped at 0.999, which only the last one meets
-        share = 1.0
+    def signal_share(k: int) -> float:  # ᾱ of the level, with β clipped at 0.999, which only the last one reaches
+        product = 1.0
         for i in range(k + 1):
             here, there = (np.cos((t / 12 + 0.008) / 1.008 * np.pi / 2) ** 2 for t in (i + 1, i))
-            share *= 1 - min(1 - here / there, 0.999)
-        return share
+            product *= 1 - min(1 - here / there, 0.999)
+        return product
 
     x = noise
-    for k, following in ((9, kept(6)), (6, kept(3)), (3, kept(0)), (0, 1.0)):
-        told = predict(features, x, k / 12)
-        clean = np.clip((x - np.sqrt(1 - kept(k)) * told) / np.sqrt(kept(k)), -1, 1)
-        told = (x - np.sqrt(kept(k)) * clean) / np.sqrt(1 - kept(k))
-        x = np.sqrt(following) * clean + np.sqrt(1 - following) * told
+    for k, following in ((9, signal_share(6)), (6, signal_share(3)), (3, signal_share(0)), (0, 1.0)):
+        predicted = predict(features, x, k / 12)
+        clean = np.clip((x - np.sqrt(1 - signal_share(k)) * predicted) / np.sqrt(signal_share(k)), -1, 1)
+        predicted = (x - np.sqrt(signal_share(k)) * clean) / np.sqrt(1 - signal_share(k))
+        x = np.sqrt(following) * clean + np.sqrt(1 - following) * predicted
     return np.clip(x, -1, 1)
 
 
 @pytest.mark.parametrize(("kind", "reference"), [("flow_mlp", reference_flow), ("diffusion_mlp", reference_ddim)])
-def test_a_chunk_is_that_of_the_sampler_written_out_in_numpy(kind: str, reference: Any, tmp_path: Path) -> None:
+def test_a_chunk_equals_that_of_the_sampler_in_numpy(kind: str, reference: Any, tmp_path: Path) -> None:
     folder = make_mlp_checkpoint(tmp_path / "policy", kind)
     config = make_config(kind)
     state, noise = 2 * torch.randn(6, config.state_dim), torch.randn(6, CHUNK, config.action_dim)
     policy = load(kind, folder, num_steps=4)
     chunk = policy.decode(policy.encode(Observation(state, {}, ("",) * 6)), noise)
 
-    features = (state.double().numpy() - config.state_mean) / np.array(config.state_std)
+    features = np.clip((state.double().numpy() - config.state_mean) / np.array(config.state_std), -FARTHEST, FARTHEST)
     flat = reference(numpy_network(load_file(folder / WEIGHTS)), features, noise.double().numpy().reshape(6, -1))
     low, high = np.array(config.action_low), np.array(config.action_high)
     expected = low + (flat.reshape(6, CHUNK, -1) + 1) / 2 * (high - low)
@@ -134,7 +135,7 @@ def test_the_error_of_training_is_that_of_the_known_noise_at_the_drawn_level(kin
 
 
 def two_ways(num_episodes: int, length: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """States [E, L, 3] and actions [E, L, 2]: the first goes left or right of an affine map, the second follows it."""
+    """Draw states [E, L, 3] and actions [E, L, 2]: one beside an affine map on either side, one on it."""
     generator = torch.Generator().manual_seed(seed)
     state = torch.rand(num_episodes, length, 3, generator=generator) * 4 + 1
     side = torch.randint(2, (num_episodes, length, 1), generator=generator) * 2.0 - 1
@@ -144,7 +145,7 @@ def two_ways(num_episodes: int, length: int, seed: int) -> tuple[torch.Tensor, t
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`two_ways` as a LeRobotDataset."""
+    """Write `two_ways` as a LeRobotDataset."""
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
     folder = tmp_path_factory.mktemp("data") / "two_ways"
@@ -177,7 +178,7 @@ def test_training_recovers_an_affine_map_and_both_ways_around_it(kind: str, data
     assert (chunk[:, 1] - 10 * affine).abs().median() < 1.5  # of a range of 50
 
 
-def test_what_comes_after_an_episode_is_not_learnt() -> None:
+def test_actions_after_the_end_of_an_episode_are_not_learnt() -> None:
     config = replace(make_config("flow_mlp"), chunk=4)
     actions = torch.rand(12, 2)
     recordings = Recordings(torch.randn(12, 3), actions, np.array([0, 7]), np.array([7, 5]))
@@ -210,7 +211,7 @@ def test_no_noise_and_no_state_drive_an_action_out_of_the_range_of_the_data(kind
     assert (chunk <= torch.tensor(config.action_high) + 1e-6).all()
 
 
-def test_the_hash_knows_weights_and_statistics(tmp_path: Path) -> None:
+def test_the_hash_depends_on_weights_and_statistics(tmp_path: Path) -> None:
     first = load("flow_mlp", make_mlp_checkpoint(tmp_path / "one", "flow_mlp"), None)
     assert load("flow_mlp", tmp_path / "one", num_steps=2).policy_sha256() == first.policy_sha256()
     file = tmp_path / "one" / CONFIG
@@ -233,13 +234,13 @@ def test_a_policy_of_another_task_is_refused_before_anything_is_simulated(tmp_pa
 
 
 @pytest.mark.parametrize(("kind", "number"), [("flow_mlp", 0), ("diffusion_mlp", 0), ("diffusion_mlp", 13)])
-def test_a_number_of_steps_that_cannot_be_is_one_sentence(kind: str, number: int, tmp_path: Path) -> None:
+def test_an_impossible_number_of_steps_is_refused_in_one_sentence(kind: str, number: int, tmp_path: Path) -> None:
     folder = make_mlp_checkpoint(tmp_path, kind)
     with pytest.raises(ValueError, match=rf"policy\.num_steps={number} but "):
         load(kind, folder, num_steps=number)
 
 
-def test_a_name_that_is_no_checkpoint_is_one_sentence(tmp_path: Path) -> None:
+def test_a_name_without_a_checkpoint_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"policy\.path=nowhere is not a folder and not a bundled policy; type"):
         load_checkpoint("nowhere", "flow_mlp")
     with pytest.raises(FileNotFoundError, match=r"lacks config\.json and model\.safetensors; a checkpoint of scripts/"):
@@ -261,7 +262,7 @@ def test_a_name_that_is_no_checkpoint_is_one_sentence(tmp_path: Path) -> None:
         ({"action_high": [1.0, float("nan")]}, r"it holds NaN, which is no finite number"),
     ],
 )
-def test_a_checkpoint_that_is_not_whole_is_one_sentence(change: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused_in_one_sentence(change: dict[str, Any], sentence: str, tmp_path: Path) -> None:
     folder = make_mlp_checkpoint(tmp_path, "flow_mlp")
     plain = {**json.loads((folder / CONFIG).read_text()), **change}
     (folder / CONFIG).write_text(
@@ -271,7 +272,7 @@ def test_a_checkpoint_that_is_not_whole_is_one_sentence(change: dict[str, Any], 
         load_checkpoint(str(folder), "flow_mlp")
 
 
-def test_damaged_weights_are_one_sentence(tmp_path: Path) -> None:
+def test_damaged_weights_are_refused_in_one_sentence(tmp_path: Path) -> None:
     folder = make_mlp_checkpoint(tmp_path, "flow_mlp")
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:100])
     with pytest.raises(ValueError, match=r"is not a whole safetensors file"):

@@ -1,4 +1,4 @@
-"""The contract of every policy. A policy joins by adding a maker to MAKERS."""
+"""The contract of a steerable policy, tested on every implementation."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_the_same_noise_gives_the_same_chunk_to_the_last_bit(world: World, noise
     policy, observation = world
     encoding = policy.encode(observation)
     chunk = policy.decode(encoding, noise)
-    policy.decode(encoding, -noise)  # another call leaves nothing behind
+    policy.decode(encoding, -noise)  # no state may remain from another call
     assert torch.equal(policy.decode(encoding, noise), chunk)
     assert torch.equal(policy.decode(policy.encode(observation), noise), chunk)
 
@@ -94,7 +94,7 @@ def test_every_world_is_steered_by_its_own_noise_and_by_no_other(world: World, n
     assert torch.all(moved[[0, 2, 3]] == 0)
 
 
-def test_rows_of_a_batch_are_what_each_world_alone_would_give(world: World, noise: torch.Tensor) -> None:
+def test_rows_of_a_batch_equal_those_of_each_world_alone(world: World, noise: torch.Tensor) -> None:
     policy, observation = world
     encoding, rows = policy.encode(observation), torch.tensor([2, 0])
     chunk = policy.decode(encoding, noise)
@@ -104,7 +104,7 @@ def test_rows_of_a_batch_are_what_each_world_alone_would_give(world: World, nois
     torch.testing.assert_close(policy.decode(encoding[rows], noise[rows]), chunk[rows], rtol=0, atol=1e-5)
 
 
-def test_nothing_that_is_passed_in_is_written_to(world: World, noise: torch.Tensor) -> None:
+def test_inputs_are_not_modified(world: World, noise: torch.Tensor) -> None:
     policy, observation = world
     state, images = observation.state.clone(), {name: image.clone() for name, image in observation.images.items()}
     encoding = policy.encode(observation)
