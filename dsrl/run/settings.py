@@ -149,12 +149,13 @@ def references(cfg: DictConfig, group: str) -> Iterator[tuple[str, str]]:
 
 def _scalars(cfg: DictConfig, types: Mapping[str, Any]) -> dict[str, Any]:
     """Return the named scalars of a config, each of its declared type and in its range."""
-    defaults = OmegaConf.load(CONF / "train.yaml")
-    assert isinstance(defaults, DictConfig)
+    lacking = [name for name in types if name not in cfg]
+    for name in lacking:
+        if name not in ADDED_LATER:
+            raise ValueError(f"the config lacks {name}; conf/train.yaml says what it means")
+    defaults: Any = OmegaConf.load(CONF / "train.yaml") if lacking else {}
     values = {}
     for name, declared in types.items():
-        if name not in cfg and name not in ADDED_LATER:
-            raise ValueError(f"the config lacks {name}; conf/train.yaml says what it means")
         value = cfg[name] if name in cfg else defaults[name]
         values[name] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
         ranges.check(name, values[name], declared)

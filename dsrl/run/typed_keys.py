@@ -49,6 +49,7 @@ LEARNERS = {  # keys of conf/train.yaml that not all algorithms use -> the optio
     "offline_updates": "replay",
     "offline_share": "replay",
 }
+OFF = (None, False)  # typed values that only confirm that an option has no effect
 WITHOUT = {"gamma": "which learns no networks", "replay": "which does not learn from executed chunks"}
 ONLY_WITH = {  # key -> (another key, the value with which alone it has an effect)
     "sac.initial_alpha": ("sac.alpha", "auto"),
@@ -121,15 +122,18 @@ def check_typed(cfg: DictConfig, typed: Mapping[str, str], chosen: Mapping[str, 
     """
     used = set(_used(cfg))
     for key, text in typed.items():
-        first = key.partition(".")[0]
+        first, _, option = key.partition(".")
+        if option and chosen.get(first) == "none":
+            works = " or ".join(f"{first}={name}" for name in choices.names(first) if name != "none")
+            raise ValueError(f"{text} is not used with {first}=none; type {works} too")
         if first in chosen or "@" in key:
             if key in ONLY_WITH:
                 _check_condition(cfg, key, text)
-        elif key in LEARNERS and LEARNERS[key] not in cfg.sac:
+        elif key in LEARNERS and LEARNERS[key] not in cfg.sac and cfg[key] not in OFF:
             raise ValueError(_other_learner(text, LEARNERS[key], str(chosen.get("sac"))))
         elif first not in used and key in choices.top_level():
             raise ValueError(_own_keys(cfg, key, text, str(chosen.get("sac"))))
-        elif first not in used and first not in chosen and first != "hparams":
+        elif first not in used:
             raise ValueError(f"{text} is not used, there is no such option; leave it out")
 
 

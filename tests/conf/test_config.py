@@ -12,14 +12,17 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from dsrl.run import choices
 from dsrl.run.allow_list import check_targets
-from dsrl.run.build import GROUPS, Settings, checked
+from dsrl.run.settings import CHECKPOINT_TYPES, GROUPS, Settings, checked
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
-BUILT = [path for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+BUILT = [CONF / group / f"{name}.yaml" for group in GROUPS for name in choices.names(group)]
 LIVE = {"task", "announce"}  # given by dsrl.run.build to those that take them
-CHOICES = [path for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name not in ("hydra",) and path.stem != "none"]
+CHOICES = [
+    CONF / group / f"{name}.yaml" for group in choices.groups() for name in choices.names(group) if name != "none"
+]
 
 
 def _compose(*overrides: str, name: str = "train") -> DictConfig:
@@ -70,8 +73,8 @@ def test_every_choice_composes(path: Path) -> None:
     assert set(GROUPS) <= set(cfg)
 
 
-@pytest.mark.parametrize("task", sorted(path.stem for path in (CONF / "task").glob("*.yaml")))
-@pytest.mark.parametrize("sac", sorted(path.stem for path in (CONF / "sac").glob("*.yaml")))
+@pytest.mark.parametrize("task", choices.names("task"))
+@pytest.mark.parametrize("sac", choices.names("sac"))
 def test_every_algorithm_can_be_asked_of_every_task(sac: str, task: str) -> None:
     cfg = _compose(f"task={task}", f"sac={sac}", "logging=none", *(["task.id=Pendulum-v1"] if task == "gym" else []))
     for group in ("task", "policy", "noise", "sac"):
@@ -100,16 +103,17 @@ def test_keys_of_a_choice_are_the_signature_of_its_target(path: Path) -> None:
 
 @pytest.mark.parametrize("group", ["policy", "sac", "noise", "logging"])
 def test_a_choice_is_named_like_the_module_that_it_builds(group: str) -> None:
-    for path in sorted((CONF / group).glob("*.yaml")):
-        if path.stem != "none":
-            assert (ROOT / "dsrl" / group / f"{path.stem}.py").exists()
+    for name in choices.names(group):
+        if name != "none":
+            assert (ROOT / "dsrl" / group / f"{name}.py").exists()
 
 
 def test_every_scalar_of_the_settings_stands_in_train_yaml() -> None:
     cfg = OmegaConf.load(CONF / "train.yaml")
-    of_folders = {"resume", "keep_checkpoints", "checkpoint_minutes"}
     of_algorithms = {"gamma", "reward_scale", "learning_rate", "critic_warmup_updates"}
-    assert set(Settings.__dataclass_fields__) == set(cfg) - {"defaults", "hydra"} - of_folders - of_algorithms
+    assert (
+        set(Settings.__dataclass_fields__) == set(cfg) - {"defaults", "hydra"} - set(CHECKPOINT_TYPES) - of_algorithms
+    )
 
 
 @pytest.mark.parametrize("name", ["train", "eval"])

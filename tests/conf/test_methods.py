@@ -1,0 +1,95 @@
+"""A method chooses an algorithm and its budget; it changes nothing that a task has chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from toys.commands import CONF
+from toys.complaints import composed
+
+from dsrl.run import choices
+
+METHODS = {  # method -> the same, typed
+    "sac_repeat": ("sac=dsrl_sac", "noise=repeat"),
+    "sac_full": ("sac=dsrl_sac", "noise=full"),
+    "na": ("sac=dsrl_na", "noise=repeat", "batch_size=128"),
+    "lp_ds": ("sac=lp_ds", "noise=repeat"),
+    "golden_ticket": ("sac=golden_ticket", "noise=repeat"),
+    "best_of_n": ("sac=dsrl_na", "noise=repeat", "batch_size=64", "best_of=16"),
+}
+
+
+def _plain(*overrides: str) -> dict[str, Any]:
+    """Return a composed config without Hydra's own part."""
+    cfg: Any = OmegaConf.to_container(composed(*overrides), resolve=False)
+    return {key: value for key, value in cfg.items() if key != "hydra"}
+
+
+def _leaves(node: Any, where: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        name = f"{where}{key}"
+        yield from _leaves(value, f"{name}.") if isinstance(value, dict) and value else [name]
+
+
+def _of_files(task: str) -> Iterator[str]:
+    """Yield the keys that the file of a task, and the files that it shares, set."""
+    content = yaml.safe_load((CONF / "task" / f"{task}.yaml").read_text())
+    text = (CONF / "task" / f"{task}.yaml").read_text()
+    own = {key: value for key, value in content.items() if key != "defaults"}
+    yield from _leaves(own if "@package _global_" in text else {"task": own})
+    for base in content.get("defaults", []):
+        if isinstance(base, str) and base != "_self_":
+            yield from _of_files(base)
+
+
+def test_every_method_is_listed() -> None:
+    assert set(METHODS) == set(choices.names("method"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_means_the_choices_and_values_that_it_stands_for(method: str) -> None:
+    for experiment in ([], ["experiment=methods"]):
+        assert _plain(*experiment, f"method={method}") == _plain(*experiment, *METHODS[method])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_methods_on_state_observations_share_one_batch_size(method: str) -> None:
+    typed = [text for text in METHODS[method] if not text.startswith("batch_size")]
+    cfg = _plain("experiment=methods_state", f"method={method}")
+    assert cfg == _plain("experiment=methods_state", *typed)
+    assert cfg["batch_size"] == 256
+    assert cfg["policy"]["_target_"] == "dsrl.policy.flow_mlp.FlowMLP"
+    assert cfg["task"]["observation"] == "state"
+
+
+def test_a_task_keeps_its_noise_and_batch_under_a_method_and_typed_values_win() -> None:
+    cfg = composed("task=hopper", "method=na")
+    assert (cfg.noise._target_, cfg.batch_size) == ("dsrl.noise.full.FullNoise", 256)
+    cfg = composed("task=hopper", "method=na", "noise=repeat", "batch_size=32")
+    assert (cfg.noise._target_, cfg.batch_size) == ("dsrl.noise.repeat.RepeatNoise", 32)
+
+
+@pytest.mark.parametrize("task", choices.names("task"))
+def test_no_key_that_a_task_sets_is_changed_by_a_method(task: str) -> None:
+    also = ["task.id=Pendulum-v1"] if task == "gym" else []
+    alone = composed(f"task={task}", *also)
+    chosen = choices.chosen_by("task", task)
+    for method, sac in product(METHODS, [None, *choices.names("sac")]):
+        typed = [f"sac={sac}"] if sac else []
+        cfg = composed(f"task={task}", f"method={method}", *typed, *also)
+        for key in _of_files(task):
+            assert _value(cfg, key) == _value(alone, key), f"method={method} changes {key} of task={task}"
+        for group, choice in chosen.items():
+            assert cfg.hydra.runtime.choices[group] == choice
+
+
+def _value(cfg: DictConfig, key: str) -> Any:
+    node: Any = OmegaConf.to_container(cfg, resolve=False)
+    for part in key.split("."):
+        node = node[part]
+    return node

@@ -1,0 +1,166 @@
+"""A typed key that the composed run does not use is refused; values that a file chose may stay unused."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+from toys.commands import type_command
+from toys.complaints import complaint, composed
+from toys.requests import request_of
+
+from dsrl.run import choices
+from dsrl.run.request import check_used
+from dsrl.run.settings import CHECKPOINT_TYPES, GROUPS, TYPES, references
+from dsrl.run.typed_keys import LEARNERS, ONLY_WITH, typed_keys
+
+OWN = "is not used by sac=dsrl_pi0, which has its own"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ("sac=dsrl_pi0 gamma=0.9", f"gamma=0.9 {OWN} sac.gamma; type sac.gamma=0.9"),
+        ("sac=dsrl_pi0 reward_scale=2", f"reward_scale=2 {OWN} sac.reward_scale; type sac.reward_scale=2"),
+        (
+            "sac=dsrl_pi0 learning_rate=1e-3",
+            f"learning_rate=1e-3 {OWN} sac.actor_lr, sac.critic_lr and sac.alpha_lr; "
+            "type sac.actor_lr=1e-3 sac.critic_lr=1e-3 sac.alpha_lr=1e-3",
+        ),
+        ("sac=dsrl_pi0 critic_warmup_updates=9", f"critic_warmup_updates=9 {OWN} sac.critic_warmup_updates; type"),
+        ("sac.gamma=0.5 gamma=0.9", "gamma=0.9 is not used by sac=dsrl_sac, which has its own sac.gamma; type"),
+        ("experiment=hopper_official gamma=0.9", "gamma=0.9 is not used by sac=dsrl_na, which has its own"),
+        ("sac=golden_ticket gamma=0.9", "gamma=0.9 is not used by sac=golden_ticket; leave it out"),
+        ("sac=golden_ticket utd=9", "utd=9 is not used by sac=golden_ticket, which learns no networks; leave"),
+        ("sac=golden_ticket batch_size=9", "batch_size=9 is not used by sac=golden_ticket"),
+        ("sac=golden_ticket buffer_size=9", "buffer_size=9 is not used by sac=golden_ticket"),
+        ("sac=golden_ticket warmup_decisions=9", "warmup_decisions=9 is not used by sac=golden_ticket"),
+        ("sac=golden_ticket eval_every=9", "eval_every=9 is not used by sac=golden_ticket"),
+        ("sac=golden_ticket stop_on_collapse=true", "stop_on_collapse=true is not used by sac=golden_ticket"),
+        ("method=golden_ticket utd=9", "utd=9 is not used by sac=golden_ticket"),
+        ("best_of=8", "best_of=8 is not used by sac=dsrl_sac, which does not learn from executed chunks; leave it out"),
+        ("sac=lp_ds offline_data=x", "offline_data=x is not used by sac=lp_ds"),
+        ("sac=lp_ds offline_share=.5", "offline_share=.5 is not used by sac=lp_ds"),
+        ("sac=dsrl_na offline_share=.5", "offline_share=0.5 needs data; type offline_data=<folder"),
+        ("sac=dsrl_na offline_updates=5", "offline_updates=5 needs data; type offline_data=<folder"),
+        ("sac.alpha=0.1 sac.alpha_lr=1e-3", "sac.alpha_lr=1e-3 is not used with sac.alpha=0.1; type sac.alpha=auto"),
+        ("sac.alpha=0.1 sac.initial_alpha=1", "sac.initial_alpha=1 is not used with sac.alpha=0.1"),
+        ("sac.alpha=0.1 sac.target_entropy=1", "sac.target_entropy=1 is not used with sac.alpha=0.1"),
+        ("task.observation=state task.image_size=64", "task.image_size=64 is not used with task.observation=state"),
+        ("+speed=9", "speed=9 is not used, there is no such option; leave it out"),
+        ("+hparams.n_trials=9", "hparams.n_trials=9 is not used with hparams=none; type hparams=optuna"),
+        (
+            "+cluster.parallel=9",
+            "cluster.parallel=9 is not used with cluster=none; type cluster=local or cluster=slurm",
+        ),
+        ("hparams.n_trials=9", "hparams.n_trials needs hparams=optuna; type that too"),
+        ("cluster.parallel=9", "cluster.… needs cluster=local or cluster=slurm; type that too"),
+        ("logging.wandb.mode=offline", "logging.wandb needs logging=wandb; type that too"),
+        ("sac.replay=context", "sac.replay needs sac=dsrl_na; type that too"),
+        ("task=pendulum task.control=joint", "task.control needs task=pick_place or task=simple_pick"),
+        ("device=cpu", "device is no option; did you mean policy.device?"),
+        ("magnitude=2", "magnitude is no option; did you mean noise.magnitude?"),
+        ("n_envs=2", "n_envs is not the name of this option; type num_envs=…"),
+        ("sac=_actor_critic", "sac=_actor_critic is not known; choose one of dsrl_na, dsrl_pi0, dsrl_sac"),
+        ("sac=ppo", "sac=ppo is not known; choose one of dsrl_na, dsrl_pi0, dsrl_sac, golden_ticket, lp_ds"),
+        ("task=_mujoco", "task=_mujoco is not known; choose one of gym, halfcheetah"),
+        ("task=hopper method=sac_repeat", "method=sac_repeat means noise=repeat but task=hopper chooses noise=full"),
+        ("task=hopper experiment=simple_pick_state", "experiment=simple_pick_state is of task=simple_pick; leave"),
+        ("task=hopper experiment=methods_state", "experiment=methods_state is of task=simple_pick; leave out"),
+    ],
+)
+def test_a_typed_key_without_effect_is_one_sentence(overrides: str, sentence: str) -> None:
+    message = complaint(*overrides.split())
+    assert message is not None
+    assert message.removeprefix("error: ").startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "gamma=0.9 learning_rate=1e-3 reward_scale=2 critic_warmup_updates=3",
+        "sac=dsrl_pi0 sac.gamma=0.9 utd=2",
+        "sac.actor_lr=1e-3 sac.critic_lr=1e-3 learning_rate=1e-2",  # of the temperature
+        "sac=golden_ticket validation_episodes=9 validation_seed=7 decisions=900",
+        "sac=golden_ticket best_of=null",
+        "sac=dsrl_na best_of=4",
+        "sac=dsrl_na offline_data=x offline_share=.5 offline_updates=3",
+        "task=hopper sac=golden_ticket",  # the task's warm-up stays unused
+        "experiment=methods_state method=golden_ticket",  # and the experiment's batch
+        "task=pendulum video_episodes=3",
+        "task=hopper method=sac_repeat noise=repeat",
+        "+policy.camera_map.front=side",
+        "hydra.run.dir=x seed=3",
+        "resume=null",
+        "cluster=local cluster.parallel=3",
+        "hparams=optuna hparams.n_trials=3",
+        "++noise.action_dims=2",
+    ],
+)
+def test_a_typed_key_with_an_effect_is_accepted(overrides: str) -> None:
+    assert complaint(*overrides.split()) is None
+
+
+def test_keys_without_a_group_are_those_of_the_loops_and_those_that_algorithms_refer_to() -> None:
+    referred = {name for sac in choices.names("sac") for _, name in references(composed(f"sac={sac}"), "sac")}
+    assert choices.top_level() == set(TYPES) | set(CHECKPOINT_TYPES) | referred
+
+
+def test_the_tables_name_keys_that_exist() -> None:
+    assert set(LEARNERS) <= choices.top_level()
+    for key, (other, _) in ONLY_WITH.items():
+        for name in (key, other):
+            group, _, option = name.partition(".")
+            assert choices.with_option(group, option), name
+
+
+def test_typed_keys_are_read_in_the_grammar_of_hydra() -> None:
+    typed = typed_keys(["a.b=1", "+c={x: 1}", "++d=[1,2]", "~e", "hydra.run.dir=x", "task=hopper"])
+    assert typed == {"a.b": "a.b=1", "c": "c={x: 1}", "d": "d=[1,2]", "task": "task=hopper"}
+
+
+def test_all_tasks_take_all_methods_or_say_why_not() -> None:
+    for task, method in product(choices.names("task"), choices.names("method")):
+        also = ["task.id=Pendulum-v1"] if task == "gym" else []
+        message = complaint(f"task={task}", f"method={method}", *also)
+        assert message is None or (method == "sac_repeat" and "chooses noise=full; type noise=repeat too" in message)
+
+
+@pytest.mark.parametrize(
+    ("options", "typed", "words"),
+    [
+        ({"checkpoint": "none"}, "stochastic", "checkpoint=none"),
+        ({"checkpoint": "none"}, "best_of", "checkpoint=none"),
+        ({"checkpoint": "none"}, "base", "checkpoint=none"),
+        ({"video_seeds": [3]}, "eval_episodes", "video_seeds"),
+        ({"video_seeds": [3]}, "test_seed", "video_seeds"),
+        ({"best_of": 4, "stochastic": True}, "stochastic", "best_of=4"),
+    ],
+)
+def test_an_option_of_an_evaluation_without_effect_is_refused(
+    options: dict[str, object], typed: str, words: str, tmp_path: Path
+) -> None:
+    request = request_of(tmp_path, **options)
+    check_used(request, {"run": "run=x"})
+    with pytest.raises(ValueError, match=f"{typed}=1 is not used with {words}"):
+        check_used(request, {typed: f"{typed}=1"})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("episodes=3", "eval_episodes"), ("seed=3", "test_seed"), ("film=3", "video_seeds")]
+)
+def test_an_earlier_spelling_is_answered_with_the_name_of_today(old: str, new: str, tmp_path: Path) -> None:
+    done = type_command("eval.py", "run=nowhere", old, cwd=tmp_path)
+    assert done.stderr == f"error: {old.partition('=')[0]} is not the name of this option; type {new}=…\n"
+
+
+def test_a_sweep_names_the_key_that_one_of_its_runs_does_not_use(tmp_path: Path) -> None:
+    sweep = ("-m", "sac=dsrl_pi0,golden_ticket", "gamma=0.9", "hydra.sweep.dir=sweep")
+    done = type_command("train.py", *sweep, cwd=tmp_path)
+    assert done.returncode != 0
+    assert "gamma=0.9 is not used by sac=dsrl_pi0, which has its own sac.gamma; type sac.gamma=0.9" in done.stderr
+
+
+def test_the_parts_of_a_run_are_groups_with_choices() -> None:
+    assert set(GROUPS) <= set(choices.groups())

@@ -1,0 +1,200 @@
+"""Every value of every YAML has a type and a range, and a wrong one is refused by name before anything heavy loads."""
+
+from __future__ import annotations
+
+import re
+import resource
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import pytest
+from annotated_types import Ge, Gt, Le
+from toys.commands import ROOT, type_command
+from toys.complaints import complaint, complaint_about
+
+from dsrl.run import choices, signatures
+from dsrl.run.ranges import check, fits
+from dsrl.run.settings import CHECKPOINT_TYPES, GROUPS, TYPES
+
+ALSO = {"gym": ("task.id=Pendulum-v1",)}  # what else a choice needs
+OPEN = {"logging.csv.folder", "logging.tensorboard.folder", "logging.wandb.folder"}  # Hydra's run folder
+
+
+def _wrong(declared: Any) -> Iterator[str]:
+    """Yield texts that are no value of the declared type and range."""
+    alternatives = get_args(declared) if get_origin(declared) in (Union, types.UnionType) else (declared,)
+    kinds = {get_args(one)[0] if get_origin(one) is Annotated else one for one in alternatives}
+    if kinds <= {int, float, type(None)} or any(get_origin(one) is Literal for one in alternatives):
+        yield "nonsense"
+    if kinds & {int, float, bool} or any(get_origin(one) is Literal for one in alternatives):
+        yield from ("[1,2]", "'\"\"'")
+    if float in kinds:
+        yield from ("nan", "inf", "-.inf")
+    if int in kinds:
+        yield "1.5"
+    if kinds & {int, float}:
+        yield "true"
+    if bool in kinds:
+        yield from ("1", "perhaps")
+    if type(None) not in kinds and not any("Mapping" in str(one) for one in alternatives):
+        yield "null"
+    for one in alternatives:
+        for bound in one.__metadata__ if get_origin(one) is Annotated else ():
+            match bound:
+                case Ge(ge=low):
+                    yield str(low - 1)
+                case Gt(gt=low):
+                    yield from (str(low), str(low - 1))
+                case Le(le=high):
+                    yield str(high + 1)
+
+
+def _options() -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """Yield every key that can be typed, the choices that it needs, and its declared type."""
+    for key, declared in {**TYPES, **CHECKPOINT_TYPES}.items():
+        yield key, (), declared
+    seen: list[tuple[str, Any]] = []
+    for group in GROUPS:
+        for choice in choices.names(group):
+            needs = (f"{group}={choice}", *ALSO.get(choice, ()))
+            node = choices.options(group, choice)
+            components = {f"{group}.{name}": node[name] for name in node} if group == "logging" else {group: node}
+            for where, component in components.items():
+                for name, option in signatures.options(component["_target_"]).items():
+                    key = f"{where}.{name}"
+                    if name in component and key not in OPEN and (key, option.type()) not in seen:
+                        seen.append((key, option.type()))
+                        yield key, needs, option.type()
+
+
+WRONG = [(key, needs, text) for key, needs, declared in _options() for text in _wrong(declared)]
+BY_REFERENCE = [(key, (), text) for key in ("gamma", "reward_scale", "learning_rate") for text in ("-1", "nan", "abc")]
+BY_REFERENCE += [("critic_warmup_updates", (), text) for text in ("-1", "1.5", "true", "abc")]
+
+
+def test_there_are_many_wrong_inputs() -> None:
+    assert len(WRONG) >= 300
+
+
+@pytest.mark.parametrize(
+    ("key", "needs", "text"), WRONG + BY_REFERENCE, ids=lambda part: " ".join(part) if isinstance(part, tuple) else part
+)
+def test_a_wrong_value_is_one_sentence_that_names_the_key(key: str, needs: tuple[str, ...], text: str) -> None:
+    message = complaint_about(f"{key}={text}", *needs)
+    assert message is not None
+    assert message.startswith(f"error: {key}=")
+    assert " must be " in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["sac.gamma=1.5"], "sac.gamma=1.5 must be between 0 and 1"),
+        (["gamma=1.5"], "gamma=1.5 must be between 0 and 1"),
+        (["task=pendulum", "gamma=-1"], "gamma=-1 must be between 0 and 1"),
+        (["sac.tau=0"], "sac.tau=0 must be above 0 and at most 1"),
+        (["sac.hidden=wide"], "sac.hidden=wide must be a whole number between 1 and 65536"),
+        (["sac.hidden=64.5"], "sac.hidden=64.5 must be a whole number between 1 and 65536"),
+        (["sac.alpha=high"], "sac.alpha=high must be a number above 0, or auto"),
+        (["sac.alpha=0"], "sac.alpha=0 must be above 0"),
+        (["sac.target_entropy=nan"], "sac.target_entropy=nan must be a number, or auto"),
+        (["sac.activation=Relu"], "sac.activation=Relu must be ReLU, Tanh, SiLU, GELU or ELU"),
+        (["batch_size=true"], "batch_size=true must be a whole number between 1 and 1000000"),
+        (["decisions='\"10\"'"], 'decisions="10" must be a whole number of at least 0'),
+        (["threads=0"], "threads=0 must be between 1 and 4096"),
+        (["threads=many"], "threads=many must be a whole number between 1 and 4096, or null"),
+        (["task.image_size=abc"], "task.image_size=abc must be a whole number between 8 and 4096"),
+        (["task.num_envs=8"], "task.num_envs=8 must equal num_envs=16; type num_envs=8"),
+        (["num_envs=0"], "num_envs=0 must be between 1 and 100000"),
+        (["seed=-1"], "seed=-1 must be between 0 and 4294967295"),
+        (["policy.device=tpu"], "policy.device=tpu must be auto, cpu, cuda or cuda:<n>"),
+        (["policy.path=7"], "policy.path=7 must be text; in quotes it is: 'policy.path=\"7\"'"),
+        (["policy.camera_map=front"], "policy.camera_map=front must be {name: value}, or null"),
+        (["logging=wandb", "logging.wandb.mode=maybe"], "logging.wandb.mode=maybe must be online, offline or disabled"),
+        (["sac=dsrl_na", "offline_share=2"], "offline_share=2 must be between 0 and 1"),
+        (["checkpoint_minutes=-1"], "checkpoint_minutes=-1 must be at least 0"),
+        (["stop_on_collapse=1"], "stop_on_collapse=1 must be true or false"),
+        (["decisions=0"], "decisions=0 must be at least 1"),
+        (["decisions=100"], "warmup_decisions=384 leaves nothing of decisions=100"),
+        (["resume=nope"], "resume=nope has no .hydra/config.yaml"),
+    ],
+)
+def test_the_sentence_says_what_would_work(overrides: list[str], sentence: str) -> None:
+    message = complaint(*overrides)
+    assert message is not None
+    assert message.removeprefix("error: ").startswith(sentence)
+
+
+def test_every_choice_of_every_group_is_accepted_as_it_stands() -> None:
+    for group in (*GROUPS, "method"):
+        for choice in choices.names(group):
+            fitting = {"diffusion_mlp": ("task=hopper",), "identity": ("task=pendulum",)}.get(choice, ())
+            assert complaint(f"{group}={choice}", *ALSO.get(choice, ()), *fitting) is None, f"{group}={choice}"
+
+
+def test_every_option_of_every_component_has_a_type_that_can_be_worded() -> None:
+    for key, _, declared in _options():
+        with pytest.raises(ValueError, match=re.escape(key)):
+            check(key, {"no": {"value": object()}} if "Mapping" not in str(declared) else 3, declared)
+
+
+@pytest.mark.parametrize(
+    ("value", "declared", "expected"),
+    [
+        (1, float, True),
+        (True, float, False),
+        (True, int, False),
+        (1.0, int, False),
+        (float("inf"), float, False),
+        (" ", str, False),
+        ("cuda:3", Literal["cuda:<n>"], True),
+        ("cuda:x", Literal["cuda:<n>"], False),
+        ([1, 2], list[Annotated[int, Ge(0)]], True),
+        ([1, -2], list[Annotated[int, Ge(0)]], False),
+        (None, int | None, True),
+    ],
+)
+def test_what_fits_a_declared_type(value: Any, declared: Any, expected: bool) -> None:
+    assert fits(value, declared) is expected
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train.py", "sac.gamma=1.5"),
+        ("train.py", "task.image_size=abc"),
+        ("train.py", "sac=dsrl_pi0", "gamma=0.9"),
+        ("train.py", "policy.device=tpu"),
+        ("eval.py", "run=nowhere"),
+        ("eval.py", "run=nowhere", "eval_episodes=0"),
+    ],
+    ids=" ".join,
+)
+def test_the_command_line_refuses_within_three_seconds_and_loads_nothing_heavy(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = type_command(*command, cwd=tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3  # other tests share the cores
+    assert done.returncode != 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    done = type_command(*command, cwd=tmp_path, python=("-X", "importtime"))
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "import time" in line}
+    assert not loaded & {"torch", "genesis", "lerobot", "tianshou", "wandb", "matplotlib"}
+
+
+def test_types_are_read_without_importing_a_component() -> None:
+    code = (
+        "import sys; from dsrl.run import signatures; "
+        "print(signatures.options('dsrl.sac.dsrl_sac.build_dsrl_sac')['gamma'].type()); "
+        "print('torch' in sys.modules, 'dsrl.sac' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["typing.Annotated[float, Ge(ge=0), Le(le=1)]", "False False"]

@@ -1,0 +1,62 @@
+"""The sentence that refuses a command of train.py, found in this process: composing and checking, nothing built."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from dsrl.run.errors import UserError, explain
+from dsrl.run.typed_keys import check_train
+from toys.commands import CONF
+
+
+def composed(*overrides: str) -> DictConfig:
+    """Return the config of train.py as a job receives it, with Hydra's own part."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", list(overrides), return_hydra_config=True)
+    with open_dict(cfg):
+        cfg.hydra.runtime.output_dir = "outputs/test"
+    return cfg
+
+
+def complaint(*overrides: str) -> str | None:
+    """Return the sentence with which train.py refuses overrides, None where it accepts them."""
+    try:
+        cfg = composed(*overrides)
+    except HydraException as error:
+        return f"error: {explain(error)}"
+    return _checked(cfg)
+
+
+def complaint_about(value: str, *needs: str) -> str | None:
+    """Return the same for one key=value of an existing key beside overrides, which are composed only once."""
+    cfg = _composed_once(needs).copy()
+    (override,) = OverridesParser.create().parse_overrides([value])
+    OmegaConf.update(cfg, override.key_or_group, override.value(), merge=False)
+    cfg.hydra.overrides.task.append(value)
+    return _checked(cfg)
+
+
+@cache
+def _composed_once(needs: tuple[str, ...]) -> DictConfig:
+    return composed(*needs)
+
+
+def _checked(cfg: DictConfig) -> str | None:
+    HydraConfig.instance().set_config(cfg)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    try:
+        check_train(cfg)
+    except SystemExit as refused:
+        return str(refused)
+    except UserError as refused:  # in a sweep, whose launcher receives it
+        return f"error: {refused}"
+    return None
