@@ -33,7 +33,7 @@ def test_local_processes_run_without_further_flags_and_the_failed_one_is_shown(t
     done = type_command(*TWO, "cluster=local", "cluster.parallel=1", cwd=tmp_path)
     assert done.returncode == 1
     assert "── job 0 failed" in done.stdout
-    assert "    dsrl.run.errors.UserError: batch_size=0 is too small; type a number of at least 1" in done.stdout
+    assert "    dsrl.run.errors.UserError: batch_size=0 must be between 1 and 1000000" in done.stdout
     assert "job 1 done: sweep/1" in done.stdout
     assert "error: 1 of 2 jobs failed (0); the log of the first is" in done.stderr
     assert done.stdout.splitlines()[-4:] == [
@@ -51,8 +51,8 @@ def test_a_multirun_in_this_process_ends_with_the_table_of_a_sweep(tmp_path: Pat
     assert done.returncode == 1
     assert "── job 0 failed" in done.stdout
     assert "  log         sweep/0/failure.txt" in done.stdout
-    assert "    dsrl.run.errors.UserError: batch_size=0 is too small; type a number of at least 1" in done.stdout
-    assert "error: batch_size=0 is too small; type a number of at least 1" in done.stderr
+    assert "    dsrl.run.errors.UserError: batch_size=0 must be between 1 and 1000000" in done.stdout
+    assert "error: batch_size=0 must be between 1 and 1000000" in done.stderr
     assert done.stdout.splitlines()[-4:] == [
         "results in sweep",
         "job  result  score   folder  overrides",

@@ -172,7 +172,7 @@ def test_without_a_cluster_runs_stay_in_the_process_that_was_started() -> None:
     ],
 )
 def test_a_config_cannot_call_what_is_not_a_component(target: Any) -> None:
-    with pytest.raises(ValueError, match=r"task\.inner\._target_ .* (may build|not defined)"):
+    with pytest.raises(ValueError, match=r"task\.inner\._target_ .* (may build|is not there)"):
         check_targets({"inner": {"_target_": target}}, "task", "task")
 
 
