@@ -23,29 +23,17 @@ WORDS = r"\w+|[^\w\s]|\n"  # words, punctuation marks, and the newline that Smol
 def write_tiny_vlm(
     folder: str | Path,
     *,
-    vocabulary: Sequence[str],
-    hidden_size: int,
-    head_dim: int,
-    num_layers: int,
-    image_size: int,
-    patch_size: int,
-    vision_hidden_size: int,
-    vision_layers: int,
-    scale_factor: int,
+    vocabulary: Sequence[str],  # lower-case words of instructions; any other word becomes `<unk>`
+    hidden_size: int,  # width of the language model, a multiple of `head_dim`; MLPs are four times as wide
+    head_dim: int,  # width of one attention head, in the language model and in the vision tower
+    num_layers: int,  # layers of the language model
+    image_size: int,  # side of the square image in pixels, a multiple of `patch_size * scale_factor`
+    patch_size: int,  # side of one image patch in pixels
+    vision_hidden_size: int,  # width of the vision tower, a multiple of `head_dim`
+    vision_layers: int,  # layers of the vision tower
+    scale_factor: int,  # side of the block of patches that becomes one image token (pixel shuffle)
 ) -> Path:
-    """Write the folder that `vlm_model_name` may name and return it.
-
-    Args:
-        folder: created if missing.
-        vocabulary: lower-case words that instructions use; any other word becomes `<unk>`.
-        hidden_size: width of the language model, a multiple of `head_dim`; MLPs are four times as wide.
-        head_dim: width of one attention head, in the language model and in the vision tower.
-        num_layers: layers of the language model.
-        image_size: side of the square image in pixels; a multiple of `patch_size * scale_factor`.
-        patch_size: side of one image patch in pixels.
-        vision_hidden_size: width of the vision tower, a multiple of `head_dim`.
-        vision_layers: layers of the vision tower.
-        scale_factor: side of the block of patches that becomes one image token (pixel shuffle).
+    """Write the backbone to `folder`, which is created if missing, and return it.
 
     Raises:
         ValueError: if the sizes do not divide each other.
@@ -60,41 +48,32 @@ def write_tiny_vlm(
         raise ValueError(
             f"image_size={image_size} must be a multiple of patch_size*scale_factor={patch_size}*{scale_factor}"
         )
-    folder = Path(folder)
-    image_tokens = (image_size // patch_size // scale_factor) ** 2
-    processor = _processor(vocabulary, image_size, image_tokens)
+    processor = _processor(vocabulary, image_size, (image_size // patch_size // scale_factor) ** 2)
     processor.save_pretrained(folder)
-    tokenizer = processor.tokenizer
-    heads = hidden_size // head_dim
+    tokens = processor.tokenizer
+    text = _transformer(hidden_size, num_layers, hidden_size // head_dim)
+    vision = _transformer(vision_hidden_size, vision_layers, vision_hidden_size // head_dim)
+    text |= {"num_key_value_heads": hidden_size // head_dim, "head_dim": head_dim, "vocab_size": len(tokens)}
     SmolVLMConfig(
-        text_config={
-            "model_type": "llama",
-            "hidden_size": hidden_size,
-            "intermediate_size": 4 * hidden_size,
-            "num_hidden_layers": num_layers,
-            "num_attention_heads": heads,
-            "num_key_value_heads": heads,
-            "head_dim": head_dim,
-            "vocab_size": len(tokenizer),
-            "pad_token_id": tokenizer.pad_token_id,
-        },
-        vision_config={
-            "hidden_size": vision_hidden_size,
-            "intermediate_size": 4 * vision_hidden_size,
-            "num_hidden_layers": vision_layers,
-            "num_attention_heads": vision_hidden_size // head_dim,
-            "image_size": image_size,
-            "patch_size": patch_size,
-        },
-        scale_factor=scale_factor,
-        image_token_id=tokenizer.image_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    ).save_pretrained(folder)
-    return folder
+        text_config={"model_type": "llama", **text, "pad_token_id": tokens.pad_token_id},
+        vision_config={**vision, "image_size": image_size, "patch_size": patch_size},
+        scale_factor=scale_factor, image_token_id=tokens.image_token_id, pad_token_id=tokens.pad_token_id,
+    ).save_pretrained(folder)  # fmt: skip
+    return Path(folder)
+
+
+def _transformer(hidden_size: int, num_layers: int, num_heads: int) -> dict[str, int]:
+    """The sizes that both towers have."""
+    return {
+        "hidden_size": hidden_size,
+        "intermediate_size": 4 * hidden_size,
+        "num_hidden_layers": num_layers,
+        "num_attention_heads": num_heads,
+    }
 
 
 def _processor(vocabulary: Sequence[str], image_size: int, image_tokens: int) -> Any:
-    """SmolVLMProcessor around a word-level tokenizer; SmolVLA uses its tokenizer's special tokens only."""
+    """Build a SmolVLMProcessor with a word-level tokenizer, of which SmolVLA uses the special tokens alone."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, SmolVLMImageProcessor, SmolVLMProcessor, SmolVLMVideoProcessor
 
