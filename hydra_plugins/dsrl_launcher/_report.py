@@ -51,7 +51,7 @@ def failure_block(outcome: Outcome, width: int) -> str:
         wrapped(f"  {outcome.problem}", width, indent="  "),
         wrapped(f"  overrides   {overrides}", width, indent=" " * 14),
         f"  run folder  {run.folder}",
-        f"  log         {shown(outcome.log)}",
+        *([f"  log         {shown(outcome.log)}"] if outcome.log.is_file() else []),
     ]
     tail = [f"    {line}" for line in _lines(outcome.log)[-_TAIL:]]
     return "\n".join([*head, *(["  last lines of the log:", *tail] if tail else []), "─" * _RULE])
