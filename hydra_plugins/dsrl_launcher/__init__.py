@@ -70,21 +70,22 @@ class JobLauncher(BaseSubmititLauncher):  # type: ignore[misc]
         sweep = Path(str(self.config.hydra.sweep.dir))
         private = make_private_folder(sweep)
         snapshot = self._copy_code(sweep)
-        report.say(f"submitting {len(job_overrides)} jobs, logs in {report.shown(private)}")
+        count = f"{len(job_overrides)} jobs" if len(job_overrides) > 1 else "1 job"
+        report.say(f"submitting {count}, logs in {report.whole(report.shown(private))}")
         calls = [self._arguments(initial_job_idx + i, overrides) for i, overrides in enumerate(job_overrides)]
         jobs, queue = self._submit(calls, folder=private / "%j", snapshot=snapshot)
 
         def on_outcome(outcome: Outcome) -> None:
             if outcome.problem is None:
-                report.say(f"job {outcome.run.number} done: {outcome.run.folder}")
+                report.say(f"job {outcome.run.number} done: {report.whole(outcome.run.folder)}")
             else:
                 print(report.failure_block(outcome, report.width()), flush=True)
 
         try:
             outcomes = watch(jobs, queue, self._at_once, on_outcome, report.say)
         except KeyboardInterrupt:
-            report.say(self._interrupt_note(report.typed("hydra.sweep.dir", sweep)))
-            raise
+            report.say(self._interrupt_note(report.whole(report.typed("hydra.sweep.dir", sweep))))
+            raise SystemExit(128 + signal.SIGINT) from None
         print(report.table(outcomes, sweep, report.width()), flush=True)
         return [_job_return(outcome, outcomes) for outcome in outcomes]
 

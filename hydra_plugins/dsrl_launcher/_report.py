@@ -33,7 +33,13 @@ def say(sentence: str) -> None:
 
 def wrapped(sentence: str, width: int, indent: str = "") -> str:
     """Break a sentence between words; the lines after the first begin with `indent`."""
-    return textwrap.fill(sentence, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    text = textwrap.fill(sentence, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return text.replace("\0", " ")
+
+
+def whole(text: object) -> str:
+    """Return a path or a command for a sentence that is wrapped later, which then does not break its spaces."""
+    return str(text).replace(" ", "\0")
 
 
 def failure_block(outcome: Outcome, width: int) -> str:
@@ -45,7 +51,7 @@ def failure_block(outcome: Outcome, width: int) -> str:
         wrapped(f"  {outcome.problem}", width, indent="  "),
         wrapped(f"  overrides   {overrides}", width, indent=" " * 14),
         f"  run folder  {run.folder}",
-        f"  log         {shown(outcome.log)}",
+        *([f"  log         {shown(outcome.log)}"] if outcome.log.is_file() else []),
     ]
     tail = [f"    {line}" for line in _lines(outcome.log)[-_TAIL:]]
     return "\n".join([*head, *(["  last lines of the log:", *tail] if tail else []), "─" * _RULE])

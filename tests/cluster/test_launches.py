@@ -33,7 +33,7 @@ def test_local_processes_run_without_further_flags_and_the_failed_one_is_shown(t
     done = type_command(*TWO, "cluster=local", "cluster.parallel=1", cwd=tmp_path)
     assert done.returncode == 1
     assert "── job 0 failed" in done.stdout
-    assert "    dsrl.run.errors.UserError: batch_size=0 must be between 1 and 1000000" in done.stdout
+    assert "    dsrl.run.errors.UserError: batch_size=0 must be between 1 and" in done.stdout
     assert "job 1 done: sweep/1" in done.stdout
     assert "error: 1 of 2 jobs failed (0); the log of the first is" in done.stderr
     assert done.stdout.splitlines()[-4:] == [
@@ -50,9 +50,9 @@ def test_a_multirun_in_this_process_ends_with_the_table_of_a_sweep(tmp_path: Pat
     done = type_command(*TWO, "-m", cwd=tmp_path)
     assert done.returncode == 1
     assert "── job 0 failed" in done.stdout
-    assert "  log         sweep/0/failure.txt" in done.stdout
-    assert "    dsrl.run.errors.UserError: batch_size=0 must be between 1 and 1000000" in done.stdout
-    assert "error: batch_size=0 must be between 1 and 1000000" in done.stderr
+    assert "\n  dsrl.run.errors.UserError: batch_size=0 must be between 1 and" in done.stdout
+    assert "\n  log " not in done.stdout  # the run was refused before it wrote anything
+    assert "error: batch_size=0 must be between 1 and" in done.stderr
     assert done.stdout.splitlines()[-4:] == [
         "results in sweep",
         "job  result  score   folder  overrides",
@@ -67,7 +67,7 @@ def test_a_multirun_in_this_process_ends_with_the_table_of_a_sweep(tmp_path: Pat
         (["cluster=slurm", "cluster.parallel=0"], "cluster.parallel=0 is too small; type a number of at least 1"),
         (["cluster=slurm", "cluster.hours=0.05"], "cluster.signal_delay=300 s must be shorter than cluster.hours=0.05"),
         (["cluster=local", "hydra.sweep.dir=x%j"], "hydra.sweep.dir=x%j must not contain %, which SLURM replaces"),
-        (["cluster.partition=gpu"], "cluster.… is no option without a cluster; type cluster=slurm or"),
+        (["cluster.partition=gpu"], "cluster.… needs cluster=local or cluster=slurm; type that too"),
     ],
 )
 def test_an_option_that_no_cluster_accepts_is_one_sentence(overrides: list[str], sentence: str, tmp_path: Path) -> None:

@@ -79,3 +79,9 @@ def test_a_suggested_sweep_folder_can_be_typed_as_it_is_printed(name: str) -> No
     (override,) = OverridesParser.create().parse_overrides([argument])
     assert (override.key_or_group, override.value()) == ("hydra.sweep.dir", name)
     assert not override.is_sweep_override()
+
+
+def test_a_path_with_spaces_is_not_broken_between_lines() -> None:
+    path = "a folder with many words in its name"
+    for words in range(20):
+        assert path in report.wrapped(f"{'word ' * words} {report.whole(path)} is the folder", 80)
