@@ -35,7 +35,7 @@ class Table:
 def scores(comparison: Comparison) -> Table:
     """One row per method, best first: number of runs, IQM and mean with their intervals, base policy and gain."""
     measure = comparison.measure
-    head = ("method", "runs", "IQM", "95 % interval", "mean", "95 % interval", "base", "mean - base")
+    head = ("method", "runs", "IQM", "95 % interval", "mean", "95 % interval", "base", "gain")
     rows = []
     for method in ranked(comparison):
         centre, average = iqm(method.scores(measure)), mean(method.scores(measure))
@@ -114,7 +114,10 @@ def missing(comparison: Comparison) -> Table | None:
     """One row per run that is not counted, with the reason; None where all are finished."""
     left_out = [run for run in comparison.runs if run.state != "finished"]
     head = ("run", "method", "task", "seed", "state", "why")
-    rows = [(str(run.path), *comparison.names[run.path], str(run.seed), run.state, run.reason) for run in left_out]
+    rows = []
+    for run in left_out:
+        reason = run.reason.replace(f"{run.path}/", "")  # the first column has the path
+        rows.append((str(run.path), *comparison.names[run.path], str(run.seed), run.state, reason))
     return Table("Not counted", head, tuple(rows)) if rows else None
 
 
@@ -217,7 +220,7 @@ def rich_table(table: Table) -> Any:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
     for head in table.head:
         shown.add_column(head, overflow="fold")
     for row in table.rows:
