@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(kills: int, seed: int) -> bool:
-    """Whether a result was lost."""
+    """Return whether a result was lost."""
     from rich.console import Console
     from rich.table import Table
 
