@@ -68,6 +68,11 @@ class Run:
         resume = RunFolder(self.folder).resume
         return sorted(path.name for path in resume.iterdir() if path.name.isdigit()) if resume.is_dir() else []
 
+    def newest_tensors(self) -> Path:
+        """Return the file of the newest checkpoint's tensors."""
+        (tensors,) = (RunFolder(self.folder).resume / self.checkpoints()[-1]).glob("*.safetensors")
+        return tensors
+
     def is_writing(self) -> bool:
         """Return whether a checkpoint is being written, or was when the run died."""
         return (RunFolder(self.folder).resume / ".unfinished").exists()
@@ -91,13 +96,12 @@ class Run:
             for clock in CLOCKS:
                 numbers.pop(clock, None)
         run = RunFolder(self.folder)
-        newest = json.loads((run.resume / self.checkpoints()[-1] / "manifest.json").read_text())
         return {
             "summary": summary,
             "metrics": rows,
             "TensorBoard's points": _points(self.folder / "tensorboard"),
             "weights": {name: run.checkpoint_sha256(name) for name in ("best", "last")},
-            "newest checkpoint": newest["tensors.safetensors"],
+            "newest checkpoint": self.newest_tensors().name,  # its digest
         }
 
 

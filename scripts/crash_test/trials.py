@@ -91,7 +91,7 @@ def _started_until(run: Run, moment: str, interval: float, rng: random.Random) -
 
 def damage(run: Run, change: Callable[[bytes], bytes]) -> str:
     """Kill the run and change the newest checkpoint's tensors: it must go on from the checkpoint before."""
-    newest = _killed_after(run, checkpoints=2) / "tensors.safetensors"
+    newest = _killed_after(run, checkpoints=2)
     newest.write_bytes(change(newest.read_bytes()))
     if run.finish():
         raise LostError(f"the run does not go on; see {run.output}")
@@ -141,12 +141,12 @@ def lose_wandb(run: Run) -> str:
 
 
 def _killed_after(run: Run, checkpoints: int) -> Path:
-    """Return the newest checkpoint of a run that is killed as soon as it has so many."""
+    """Return the newest checkpoint's tensors of a run that is killed as soon as it has so many checkpoints."""
     process = run.start()
     _wait(process, lambda: len(run.checkpoints()) >= checkpoints)
     process.kill()
     process.join()
-    return run.folder / "resume" / run.checkpoints()[-1]
+    return run.newest_tensors()
 
 
 def _wait(process: ForkProcess, reached: Callable[[], bool], pause: float = 0.01) -> None:
