@@ -98,11 +98,11 @@ class RecordingTask:
         self.frames = []
 
     def observe(self) -> Observation:
-        """The observation of the wrapped task."""
+        """Return the observation of the wrapped task."""
         return self._task.observe()
 
     def hold(self) -> Tensor:
-        """The holding action of the wrapped task."""
+        """Return the holding action of the wrapped task."""
         return self._task.hold()
 
     def step(self, action: Tensor) -> Step:
@@ -114,7 +114,7 @@ class RecordingTask:
 
 
 def rows_of(frames: Sequence[Frame], world: int) -> Iterator[dict[str, Any]]:
-    """The frames of one world up to its end, in lerobot's format."""
+    """Return the frames of one world up to its end, in lerobot's format."""
     from dsrl.training.lerobot_columns import ACTION, DONE, IMAGES, REWARD, STATE, SUCCESS, TRUNCATED
 
     for observation, action, step in frames:

@@ -12,7 +12,7 @@ DECODER = "pyav"  # has FFmpeg inside; lerobot's default needs an installed one 
 
 
 def create_dataset(out: Path, task: Task, hz: int, episodes: int, *flags: str, reward: bool = False) -> Any:
-    """An empty LeRobotDataset in `out` for the observations and actions of `task`, `hz` frames a second.
+    """Return an empty LeRobotDataset in `out` for the observations and actions of `task`, `hz` frames a second.
 
     `flags` are its boolean columns; `reward` adds next.reward. It is one part for up to `episodes` episodes: lerobot
     gives the statistics of flags another type in a part whose episodes all have a single frame.
@@ -34,7 +34,7 @@ def create_dataset(out: Path, task: Task, hz: int, episodes: int, *flags: str, r
 
 
 def open_dataset(dataset: str, **options: Any) -> Any:
-    """The LeRobotDataset in a folder or of a hub id; `options` are lerobot's.
+    """Return the LeRobotDataset in a folder or of a hub id; `options` are lerobot's.
 
     Raises FileNotFoundError for a `dataset` that is neither, ValueError for damaged metadata.
     """
@@ -44,7 +44,7 @@ def open_dataset(dataset: str, **options: Any) -> Any:
 
 
 def numbers(columns: Any) -> Any:
-    """A numeric column [N] or [N, D] as float32 [N, D]: lerobot stores vectors of one number as plain numbers."""
+    """Return a column [N] or [N, D] as float32 [N, D]: lerobot stores vectors of one number as plain numbers."""
     import numpy as np
 
     stacked = np.stack(columns).astype(np.float32)

@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def whole(low: int, high: int = LARGEST_SEED) -> Callable[[str], int]:
-    """The type of whole numbers from `low` to `high`."""
+    """Return the type of whole numbers from `low` to `high`."""
 
     def parse(text: str) -> int:
         try:
@@ -53,7 +53,7 @@ def whole(low: int, high: int = LARGEST_SEED) -> Callable[[str], int]:
 
 
 def real(low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> Callable[[str], float]:
-    """The type of finite numbers from `low` to `high`; an open end is excluded."""
+    """Return the type of finite numbers from `low` to `high`; an open end is excluded."""
     bounds = f"{'above' if open_low else 'from'} {low:g} {'and below' if open_high else 'to'} {high:g}"
 
     def parse(text: str) -> float:
@@ -78,7 +78,7 @@ finite = real(-1e12, 1e12)
 
 
 def new_folder(text: str) -> Path:
-    """The type of a folder that does not exist yet."""
+    """Parse the path of a folder that does not exist yet."""
     path = Path(text)
     if path.exists() or path.is_symlink():
         raise argparse.ArgumentTypeError(f"{text} exists already; name a new folder or delete it")
@@ -86,7 +86,7 @@ def new_folder(text: str) -> Path:
 
 
 def out_folder(text: str) -> Path:
-    """The type of a folder to write into, which may exist."""
+    """Parse the path of a folder to write into, which may exist."""
     path = Path(text)
     if path.exists() and not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a file; name a folder")
@@ -94,7 +94,7 @@ def out_folder(text: str) -> Path:
 
 
 def out_file(text: str) -> Path:
-    """The type of a file to write, in a folder that exists."""
+    """Parse the path of a file to write, in a folder that exists."""
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a folder; name a file in it")
@@ -104,7 +104,7 @@ def out_file(text: str) -> Path:
 
 
 def folder(text: str) -> Path:
-    """The type of a folder that exists."""
+    """Parse the path of a folder that exists."""
     path = Path(text)
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is no folder; type the path of an existing one")
@@ -112,7 +112,7 @@ def folder(text: str) -> Path:
 
 
 def _below_folders(path: Path) -> Path:
-    """The same path. Raises ArgumentTypeError where a file stands in its way."""
+    """Return the same path. Raises ArgumentTypeError where a file stands in its way."""
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
         raise argparse.ArgumentTypeError(f"{path} cannot be made because {above} is a file; name another folder")

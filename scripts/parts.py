@@ -10,7 +10,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 def build_parts(overrides: Sequence[str], announce: Callable[[str], None] = print) -> Any:
-    """The `Parts` of `python train.py` with `overrides`; starts no simulation.
+    """Return the `Parts` of `python train.py` with `overrides`; starts no simulation.
 
     Raises UserError for overrides that cannot work.
     """

@@ -1,4 +1,4 @@
-"""Turn videos of a run into one animated GIF, which GitHub plays in a README.
+"""Writes videos of a run as one animated GIF, which GitHub plays in a README.
 
 python eval.py run=outputs/2026-01-31/12-00-00 "video_seeds=[1000000,1000003]"
 python -m scripts.readme_video outputs/2026-01-31/12-00-00/world_*.mp4 --out docs/images/base_vs_steered.gif
@@ -6,19 +6,24 @@ python -m scripts.readme_video outputs/2026-01-31/12-00-00/world_*.mp4 --out doc
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
-from PIL import Image
+from scripts.options import Parser, one_sentence, out_file, whole
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 LIMIT = 2_000_000  # bytes: more is slow to load on a page
-COLOURS = 64  # of the one palette that all pictures share
+COLOURS = 64  # of the palette, which all frames share
 
 
-def pictures_of(video: Path, width: int) -> Iterator[Image.Image]:
-    """The frames of a video, `width` pixels wide."""
+def frames_of(video: Path, width: int) -> Iterator[Image.Image]:
+    """Return the frames of a video, `width` pixels wide."""
+    import av
+    from PIL import Image
+
     with av.open(str(video)) as container:
         for frame in container.decode(video=0):
             image: Image.Image = frame.to_image()
@@ -26,14 +31,17 @@ def pictures_of(video: Path, width: int) -> Iterator[Image.Image]:
 
 
 def write_gif(path: Path, videos: Sequence[Path], width: int) -> None:
-    """Write all videos, one after the other and at their own speed, as a GIF that repeats for ever.
+    """Write all videos, one after the other and at their own speed, as a GIF that repeats endlessly.
 
     Raises ValueError where the file would exceed LIMIT.
     """
+    import av
+    from PIL import Image
+
     with av.open(str(videos[0])) as container:
         fps = container.streams.video[0].average_rate
-    pictures = [picture for video in videos for picture in pictures_of(video, width)]
-    # An octree finds the colours of small things such as cubes; the default, median cut, goes by area and loses them.
+    pictures = [picture for video in videos for picture in frames_of(video, width)]
+    # An octree finds the colours of small objects such as cubes; the default, median cut, omits them.
     palette = _sheet(pictures).quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     first, *rest = (picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +52,9 @@ def write_gif(path: Path, videos: Sequence[Path], width: int) -> None:
 
 
 def _sheet(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Some pictures over the whole time, the last among them, below each other: the colours to choose from."""
+    """Return some frames of the whole time, with the last, below each other: the source of the palette."""
+    from PIL import Image
+
     chosen = pictures[:: -max(1, len(pictures) // 8)]
     sheet = Image.new("RGB", (chosen[0].width, sum(picture.height for picture in chosen)))
     for index, picture in enumerate(chosen):
@@ -52,13 +62,18 @@ def _sheet(pictures: Sequence[Image.Image]) -> Image.Image:
     return sheet
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the GIF and print its size."""
+    parser = Parser(prog="python -m scripts.readme_video", description=__doc__)
     parser.add_argument("videos", nargs="+", type=Path, help="videos of equal size, shown in this order")
-    parser.add_argument("--out", type=Path, default=Path("docs/images/base_vs_steered.gif"))
-    parser.add_argument("--width", type=int, default=720, help="pixels")
-    options = parser.parse_args()
-    write_gif(options.out, options.videos, options.width)
+    parser.add_argument("--out", type=out_file, required=True, help="the GIF")
+    parser.add_argument("--width", type=whole(16, 4096), default=720, help="pixels (default 720)")
+    options = parser.parse_args(arguments)
+    missing = [path for path in options.videos if not path.is_file()]
+    if missing:
+        parser.error(f"{missing[0]} is no file; type the path of a video")
+    with one_sentence(ValueError):  # also for a file that is no video
+        write_gif(options.out, options.videos, options.width)
     print(f"written to {options.out} ({options.out.stat().st_size:,} bytes)")
 
 

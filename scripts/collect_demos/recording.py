@@ -29,7 +29,7 @@ def make_task(
     image_size: int,
     observation: Literal["images", "state"],
 ) -> Tabletop:
-    """The Genesis task `name`; its simulation starts at the first reset."""
+    """Return the Genesis task `name`; its simulation starts at the first reset."""
     from dsrl.task.pick_place import PickPlace
     from dsrl.task.simple_pick import SimplePick
 
@@ -57,7 +57,7 @@ def collect(task: Tabletop, out: Path, episodes: int, seed: int, mean: float, sp
 
 
 def play(task: Tabletop, seeds: list[int], generator: np.random.Generator, mean: float, spread: float) -> Frames:
-    """One demonstration in every world, to the end of the script whether it succeeds or not."""
+    """Return one demonstration in every world, to the end of the script whether it succeeds or not."""
     task.reset(torch.arange(task.num_envs), seeds)
     cube, gripper = task.named_cube().numpy(), task.gripper().numpy()
     reach = cube[:, :2] + sloppiness(cube, generator, mean, spread)

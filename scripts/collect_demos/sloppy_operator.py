@@ -20,7 +20,7 @@ _PHASE = 8  # control steps: one phase fills one chunk of the bundled policy
 def sloppiness(
     cube: NDArray[np.float64], generator: np.random.Generator, mean: float, spread: float
 ) -> NDArray[np.float64]:
-    """The operator's errors on the table [B, 2] (m); cube [B, 3]; mean and spread of the regression (m)."""
+    """Return the operator's errors on the table [B, 2] (m); cube [B, 3]; mean and spread of the regression (m)."""
     side = np.clip((cube[:, 0] - _MIDDLE) / 0.06, -1.0, 1.0)
     along = -side * generator.normal(mean, spread, len(cube))
     across = generator.normal(0.0, 0.008, len(cube))
@@ -28,7 +28,7 @@ def sloppiness(
 
 
 def pick(gripper: NDArray[np.float64], reach: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gripper targets [B, 24, 4] (x, y, z, opening; m): approach, descend and close, lift.
+    """Return gripper targets [B, 24, 4] (x, y, z, opening; m): approach, descend and close, lift.
 
     gripper: [B, 3] at the start; reach: [B, 2] the goal on the table.
     """
@@ -47,7 +47,7 @@ def pick(gripper: NDArray[np.float64], reach: NDArray[np.float64]) -> NDArray[np
 def pick_and_place(
     gripper: NDArray[np.float64], reach: NDArray[np.float64], box: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Gripper targets [B, 40, 4]: `pick`, then carry over the box [B, 2] and open."""
+    """Return gripper targets [B, 40, 4]: `pick`, then carry over the box [B, 2] and open."""
     high, over = _at(reach, _CARRY), _at(box, _CARRY)
     return np.concatenate(
         [
@@ -66,7 +66,7 @@ def _at(place: NDArray[np.float64], height: float) -> NDArray[np.float64]:
 def _phase(
     start: NDArray[np.float64], end: NDArray[np.float64], steps: int, openings: list[float]
 ) -> NDArray[np.float64]:
-    """Targets [B, _PHASE, 4]: straight from start to end [B, 3] in `steps` control steps, then waiting there."""
+    """Return targets [B, _PHASE, 4]: straight from start to end [B, 3] in `steps` control steps, then waiting there."""
     share = np.minimum(np.arange(1, _PHASE + 1) / steps, 1.0)[None, :, None]
     path = start[:, None] + share * (end - start)[:, None]
     return np.concatenate([path, np.broadcast_to(np.array(openings)[None, :, None], (*path.shape[:2], 1))], axis=2)

@@ -30,11 +30,11 @@ class Method:
     runs: Mapping[str, tuple[Run, ...]]  # task -> its finished runs
 
     def scores(self, measure: str) -> dict[str, list[float]]:
-        """Task -> one final score per seed; `measure` is success_rate or mean_return."""
+        """Return task -> one final score per seed; `measure` is success_rate or mean_return."""
         return {task: [run.summary["steered"][measure] for run in runs] for task, runs in self.runs.items()}
 
     def base(self, measure: str) -> float | None:
-        """The base policy's score on the same worlds, averaged as the method's mean; None without a base policy."""
+        """Return the base policy's score on the same worlds, averaged over tasks; None without a base policy."""
         scores = {
             task: [run.summary["base"][measure] for run in runs if run.summary.get("base")]
             for task, runs in self.runs.items()
@@ -95,7 +95,7 @@ def _methods(finished: Sequence[Run], names: Mapping[Any, tuple[str, str]]) -> I
 
 
 def _task_names(runs: Sequence[Run]) -> dict[Any, str]:
-    """The word for each run's task, with the gymnasium id where one word stands for several."""
+    """Return the word for each run's task, with the gymnasium id where one word stands for several."""
     ids: dict[str, set[str]] = {}
     for run in runs:
         ids.setdefault(run.choices.get("task", "task"), set()).add(repr(run.config.get("task.id")))
@@ -107,7 +107,7 @@ def _task_names(runs: Sequence[Run]) -> dict[Any, str]:
 
 
 def _method_keys(runs: Sequence[Run], tasks: Mapping[Any, str]) -> set[tuple[_Choices, str]]:
-    """(choice, key) of all keys that vary among runs of the same task, method and choice of the key's group."""
+    """Return (choice, key) of all keys that vary among runs of the same task, method and choice of the key's group."""
     return {(choice, key) for choice, key in _varying(runs, tasks) if not _ignored(key) and key != "task.id"}
 
 
@@ -123,7 +123,7 @@ def _varying(runs: Sequence[Run], tasks: Mapping[Any, str]) -> set[tuple[_Choice
 
 
 def _choices(run: Run, key: str) -> _Choices:
-    """The method and the choice of the key's group: values of a key are compared among runs that share both."""
+    """Return the method and the choice of the key's group: values of a key are compared among runs that share both."""
     group_name, dot, _ = key.partition(".")
     return run.choices.get("method"), run.choices.get(group_name) if dot else None
 
@@ -149,7 +149,7 @@ def _shown(value: Any) -> str:
 
 
 def _latest(runs: Sequence[Run], names: Mapping[Any, tuple[str, str]]) -> list[Run]:
-    """The same runs; a finished one that a later one repeats is superseded: both are one sample, not two."""
+    """Return the same runs; a finished one that a later one repeats is superseded: both are one sample, not two."""
     latest: dict[tuple[tuple[str, str], str], Run] = {}
     finished = [run for run in runs if run.state == "finished"]
     for run in sorted(finished, key=lambda run: (run.path / "summary.json").stat().st_mtime_ns):

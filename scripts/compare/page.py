@@ -149,7 +149,7 @@ def _note(text: str) -> str:
 
 
 def _videos(comparison: Comparison, here: Path) -> str:
-    """The videos of base and steered policy."""
+    """Return the videos of base and steered policy."""
     found = [(run, video) for run in comparison.runs if (video := run.video) is not None]
     if not found:
         return ""

@@ -40,7 +40,7 @@ def _styled[**P, R](draw: Callable[P, R]) -> Callable[P, R]:
 
 @_styled
 def plot_scores(comparison: Comparison) -> Any:
-    """A figure with one line per method: IQM, its interval, every seed as a dot, the base policy as a tick."""
+    """Return a figure with one line per method: IQM, its interval, every seed as a dot, the base policy as a tick."""
     methods = sorted(comparison.methods, key=lambda method: middle(method.scores(comparison.measure)))
     figure = _figure(8.0, 1.1 + 0.55 * len(methods))
     axes = figure.add_subplot(xlabel=f"{LABELS[comparison.measure]} on the test worlds")
@@ -65,7 +65,7 @@ def plot_scores(comparison: Comparison) -> Any:
 
 @_styled
 def plot_curves(comparison: Comparison) -> Any | None:
-    """A figure with a row per task: validation score over environment steps and over time; None without validations."""
+    """Return a figure with a row per task: validations over environment steps and over time; None without any."""
     tasks = [task for task in comparison.tasks if _drawable(comparison, task)]
     if not tasks:
         return None
@@ -84,7 +84,7 @@ def plot_curves(comparison: Comparison) -> Any | None:
 
 
 def svg(figure: Any, name: str) -> str:
-    """The figure as an `<svg>` element; `name` makes its ids unique in a page."""
+    """Return the figure as an `<svg>` element; `name` makes its ids unique in a page."""
     import matplotlib
 
     text = io.StringIO()
@@ -111,7 +111,7 @@ def png(comparison: Comparison, path: Path) -> None:
 
 
 def _literal(text: str) -> str:
-    """The text for matplotlib, which would read $…$ as a formula."""
+    """Return the text for matplotlib, which would read $…$ as a formula."""
     return text.replace("$", r"\$")
 
 

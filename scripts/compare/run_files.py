@@ -31,7 +31,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
 
 
 def read_yaml[T](path: Path, kind: type[T]) -> T | None:
-    """The content of a YAML file; None without a file. Raises DamagedError for content that is not of `kind`."""
+    """Return the content of a YAML file; None without a file. Raises DamagedError for content that is not of `kind`."""
     text = _text(path, LARGEST_YAML)
     if text is None:
         return None
@@ -40,13 +40,13 @@ def read_yaml[T](path: Path, kind: type[T]) -> T | None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty without a file. Raises DamagedError for other content."""
+    """Return the object in a JSON file; empty without a file. Raises DamagedError for other content."""
     text = _text(path, LARGEST_JSON)
     return {} if text is None else _checked(path, _parsed(path, lambda: json.loads(text)), dict)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The objects in a file of JSON lines, without an incomplete last line, which a kill leaves.
+    """Return the objects in a file of JSON lines, without an incomplete last line, which a kill leaves.
 
     Raises DamagedError for any other line that is no JSON object.
     """
@@ -66,19 +66,19 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def is_finite(value: Any) -> bool:
-    """Whether `value` is a finite number."""
+    """Return whether `value` is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def printable(text: str, length: int = 300) -> str:
-    """The text on one line, without control characters and lone surrogates, cut after `length` characters."""
+    """Return the text on one line, without control characters and lone surrogates, cut after `length` characters."""
     clean = text.encode("utf-8", "replace").decode()
     clean = " ".join("".join(letter if letter.isprintable() else " " for letter in clean).split())
     return clean if len(clean) <= length else f"{clean[:length]}…"
 
 
 def _text(path: Path, largest: int) -> str | None:
-    """The text of a file; None without one."""
+    """Return the text of a file; None without one."""
     try:
         if not path.exists():
             return None

@@ -54,19 +54,19 @@ class Run:
 
 
 def point_at(point: Point, over: str) -> float | None:
-    """The x of a validation: `env_steps`, or minutes for `wall_time_s`; None where it is unknown."""
+    """Return the x of a validation: `env_steps`, or minutes for `wall_time_s`; None where it is unknown."""
     if over == "env_steps":
         return point.env_steps
     return None if point.wall_time_s is None else point.wall_time_s / 60
 
 
 def score(point: Point, measure: str) -> float | None:
-    """The success_rate or mean_return of a validation."""
+    """Return the success_rate or mean_return of a validation."""
     return point.success if measure == "success_rate" else point.mean_return
 
 
 def gather(patterns: Sequence[str]) -> list[Run]:
-    """The runs in and below all matching folders, in the order of their paths.
+    """Return the runs in and below all matching folders, in the order of their paths.
 
     Raises ValueError for a pattern that matches no run.
     """
@@ -83,7 +83,7 @@ def gather(patterns: Sequence[str]) -> list[Run]:
 
 
 def read(folder: Path) -> Run:
-    """The run in `folder`; any damaged file makes its state "damaged", with the file named in `reason`."""
+    """Return the run in `folder`; any damaged file makes its state "damaged", with the file named in `reason`."""
     run = Run(folder, "damaged")
     try:
         config = _flat(read_yaml(folder / ".hydra" / "config.yaml", dict) or {})
@@ -110,7 +110,7 @@ def _folders(match: Path) -> Iterator[Path]:
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """A key that sorts job 10 after job 9."""
+    """Return a key that sorts job 10 after job 9."""
     return [(0, int(part), "") if part.isdecimal() and len(part) < 20 else (1, 0, part) for part in path.parts]
 
 
@@ -133,7 +133,7 @@ def _ago(minutes: float) -> str:
 
 
 def _curve(path: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[Point, ...]:
-    """The validations among the rows of a metrics.jsonl."""
+    """Return the validations among the rows of a metrics.jsonl."""
     points = []
     for row in rows:
         if "eval/mean_return" not in row:
@@ -172,7 +172,7 @@ def _check_finite(path: Path, numbers: Mapping[str, Any]) -> None:
 
 
 def _choices(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
-    """The choice of each group from hydra.yaml; where it is missing there, the module that was built."""
+    """Return the choice of each group from hydra.yaml; where it is missing there, the module that was built."""
     groups = {key.partition(".")[0] for key in config if "." in key}
     built = {group: str(config.get(f"{group}._target_", group)).split(".")[-2:][0] for group in groups}
     path = folder / ".hydra" / "hydra.yaml"
@@ -187,7 +187,7 @@ def _choices(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _flat(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested config as one level of dotted keys; lists stay values."""
+    """Return a nested config as one level of dotted keys; lists stay values."""
     flat: dict[str, Any] = {}
     for key, value in node.items():
         name = f"{prefix}{key}"

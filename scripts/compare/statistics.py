@@ -41,22 +41,22 @@ class Improvement:
 
 
 def middle(scores: Scores) -> float:
-    """The interquartile mean without its interval."""
+    """Return the interquartile mean without its interval."""
     return float(_trimmed_mean(*map(np.asarray, scores.values())))
 
 
 def iqm(scores: Scores) -> Estimate:
-    """The interquartile mean: of the middle half of all runs, robust to outliers."""
+    """Return the interquartile mean: of the middle half of all runs, robust to outliers."""
     return _estimate(list(scores.values()), _trimmed_mean)
 
 
 def mean(scores: Scores) -> Estimate:
-    """The mean over tasks of the mean over seeds."""
+    """Return the mean over tasks of the mean over seeds."""
     return _estimate(list(scores.values()), _mean_of_means)
 
 
 def improvement(ours: Scores, theirs: Scores) -> Improvement | None:
-    """P(a run of ours > a run of theirs), averaged over the tasks of both; None without a common task."""
+    """Return P(a run of ours > a run of theirs), averaged over the tasks of both; None without a common task."""
     from scipy.stats import mannwhitneyu
 
     shared = sorted(ours.keys() & theirs.keys())
@@ -74,7 +74,7 @@ def improvement(ours: Scores, theirs: Scores) -> Improvement | None:
 
 
 def curve(xs: Sequence[Sequence[float]], ys: Sequence[Sequence[float]]) -> tuple[Floats, list[Estimate]]:
-    """One curve for several runs: the IQM of their curves, each linear between its points.
+    """Return one curve for several runs: the IQM of their curves, each linear between its points.
 
     The grid is every x of any run within the range that all runs cover; empty where there is none.
     """
@@ -90,7 +90,7 @@ def _estimate(samples: Sequence[Sequence[float]], statistic: Statistic, resample
 
 
 def _interval(samples: Sequence[Sequence[float]], statistic: Statistic, resamples: int = RESAMPLES) -> Interval | None:
-    """95 % percentile bootstrap: seeds are drawn anew within each stratum, which never mix."""
+    """Return the 95 % percentile bootstrap: seeds are drawn anew within each stratum, which never mix."""
     from scipy.stats import bootstrap
 
     if min(map(len, samples)) < 2:
@@ -113,7 +113,7 @@ def _mean_of_means(*samples: Floats, axis: int = -1) -> Floats:
 
 
 def _mean_probability(*samples: Floats, axis: int = -1) -> Floats:
-    """P(x > y) + P(x = y) / 2 per task, averaged; the first half of the samples is x, task by task, the second y."""
+    """Return P(x > y) + P(x = y) / 2, averaged over tasks; the first half of the samples is x, task by task."""
     half = len(samples) // 2
     per_task = []
     for x, y in zip(samples[:half], samples[half:], strict=True):

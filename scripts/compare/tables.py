@@ -27,15 +27,15 @@ class Table:
         object.__setattr__(self, "rows", tuple(tuple(map(printable, row)) for row in self.rows))
 
     def markdown(self) -> str:
-        """A Markdown table with its title as heading."""
+        """Return a Markdown table with its title as heading."""
         lines = [self.head, tuple("---" for _ in self.head), *self.rows]
         return f"## {self.title}\n\n" + "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines) + "\n"
 
 
 def scores(comparison: Comparison) -> Table:
-    """One row per method, best first: number of runs, IQM and mean with their intervals, base policy and gain."""
+    """Return one row per method, best first: runs, IQM and mean with their intervals, base policy and gain."""
     measure = comparison.measure
-    head = ("method", "runs", "IQM", "95 % interval", "mean", "95 % interval", "base", "mean - base")
+    head = ("method", "runs", "IQM", "95 % interval", "mean", "95 % interval", "base", "gain")
     rows = []
     for method in ranked(comparison):
         centre, average = iqm(method.scores(measure)), mean(method.scores(measure))
@@ -49,7 +49,7 @@ def scores(comparison: Comparison) -> Table:
 
 
 def learning(comparison: Comparison, over: Literal["env_steps", "wall_time_s"]) -> Table | None:
-    """Validation scores during training, at quarters of the longest run; None without any validation.
+    """Return validation scores during training, at quarters of the longest run; None without any validation.
 
     A run counts with its latest validation up to a mark, a method with the mean of its runs over all tasks.
     """
@@ -82,7 +82,7 @@ def _mean_until(runs: Sequence[Run], mark: float, over: str, measure: str) -> st
 
 
 def improvements(comparison: Comparison) -> Table | None:
-    """For every pair, the better-ranked method first; None for a single method."""
+    """Return one row per pair of methods, the better-ranked first; None for a single method."""
     methods = ranked(comparison)
     rows = []
     for place, ours in enumerate(methods):
@@ -95,7 +95,7 @@ def improvements(comparison: Comparison) -> Table | None:
 
 
 def all_runs(comparison: Comparison) -> Table:
-    """One row per run: folder, method, task, seed, state and results."""
+    """Return one row per run: folder, method, task, seed, state and results."""
     head = ("run", "method", "task", "seed", "state", "steered", "base", "paired p", "env steps", "minutes")
     rows = []
     for run in comparison.runs:
@@ -111,15 +111,18 @@ def all_runs(comparison: Comparison) -> Table:
 
 
 def missing(comparison: Comparison) -> Table | None:
-    """One row per run that is not counted, with the reason; None where all are finished."""
+    """Return one row per run that is not counted, with the reason; None where all are finished."""
     left_out = [run for run in comparison.runs if run.state != "finished"]
     head = ("run", "method", "task", "seed", "state", "why")
-    rows = [(str(run.path), *comparison.names[run.path], str(run.seed), run.state, run.reason) for run in left_out]
+    rows = []
+    for run in left_out:
+        reason = run.reason.replace(f"{run.path}/", "")  # the first column has the path
+        rows.append((str(run.path), *comparison.names[run.path], str(run.seed), run.state, reason))
     return Table("Not counted", head, tuple(rows)) if rows else None
 
 
 def config_differences(comparison: Comparison) -> Table | None:
-    """One row per config key that differs, with the number of runs of each value; None where none differs."""
+    """Return one row per config key that differs, with the number of runs of each value; None where none differs."""
     rows = []
     for key in comparison.differences:
         values: dict[str, list[str]] = {}
@@ -131,7 +134,7 @@ def config_differences(comparison: Comparison) -> Table | None:
 
 
 def environments(comparison: Comparison) -> Table | None:
-    """One row per distinct machine, code and package versions; None where no run recorded them."""
+    """Return one row per distinct machine, code and package versions; None where no run recorded them."""
     seen: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for run in comparison.runs:
         facts: dict[str, Any] = {**run.environment, "packages": run.summary.get("packages")}
@@ -145,7 +148,7 @@ def environments(comparison: Comparison) -> Table | None:
 
 
 def warnings(comparison: Comparison) -> list[str]:
-    """Reasons to doubt the numbers, as sentences."""
+    """Return reasons to doubt the numbers, as sentences."""
     found = []
     few = [method.name for method in comparison.methods if min(map(len, method.runs.values())) < FEW]
     if few:
@@ -167,7 +170,7 @@ def warnings(comparison: Comparison) -> list[str]:
 
 
 def ranked(comparison: Comparison) -> list[Method]:
-    """The methods, best IQM first."""
+    """Return the methods, best IQM first."""
     return sorted(comparison.methods, key=lambda method: -middle(method.scores(comparison.measure)))
 
 
@@ -212,12 +215,12 @@ def _cell(word: str) -> str:
 
 
 def rich_table(table: Table) -> Any:
-    """The table for a terminal; its words are literal, without rich's markup."""
+    """Return the table for a terminal; its words are literal, without rich's markup."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
     for head in table.head:
         shown.add_column(head, overflow="fold")
     for row in table.rows:

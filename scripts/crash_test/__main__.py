@@ -6,7 +6,7 @@
 
 One run is undisturbed. The others, of the same command, are killed (SIGKILL) repeatedly: while they start, at a random
 moment, and while they write a checkpoint; their newest checkpoint is truncated, or one bit of it flipped; their disk is
-full (a small tmpfs, which only root may mount), or their wandb server does not answer. Each goes on by the same command
+full (a small tmpfs, which only root may mount), or their wandb server does not answer. Each resumes by the same command
 and is compared: summary, all metrics besides times, weights, and the newest checkpoint, which contains replay,
 optimisers and random states. The exit code is 1 if anything differs or is not reported in one line.
 """
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(kills: int, seed: int) -> bool:
-    """Whether a result was lost."""
+    """Return whether a result was lost."""
     from rich.console import Console
     from rich.table import Table
 

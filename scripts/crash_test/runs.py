@@ -46,7 +46,7 @@ class Run:
         self._results: dict[str, Any] | None = None
 
     def start(self) -> ForkProcess:
-        """A new process that runs it, forked from this one, which has loaded the libraries."""
+        """Return a new process that runs it, forked from this one, which has loaded the libraries."""
         process = get_context("fork").Process(target=_train, args=(self._arguments(), self.output))
         with warnings.catch_warnings():  # Python warns of NumPy's threads, which a fork does not harm
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -54,7 +54,7 @@ class Run:
         return process
 
     def finish(self, *options: str, environment: Mapping[str, str] | None = None) -> int:
-        """The exit code of the command that a person types, run to its end."""
+        """Return the exit code of the command that a person types, run to its end."""
         with self.output.open("ab") as output:
             command = [sys.executable, *self._arguments(), *options]
             own = {**os.environ, **(environment or {})}
@@ -64,16 +64,21 @@ class Run:
         return [str(ROOT / "train.py"), *OPTIONS, f"hydra.run.dir={self.folder}"]
 
     def checkpoints(self) -> list[str]:
-        """The names of the complete checkpoints, also of damaged ones, oldest first."""
+        """Return the names of the complete checkpoints, also of damaged ones, oldest first."""
         resume = RunFolder(self.folder).resume
         return sorted(path.name for path in resume.iterdir() if path.name.isdigit()) if resume.is_dir() else []
 
+    def newest_tensors(self) -> Path:
+        """Return the file of the newest checkpoint's tensors."""
+        (tensors,) = (RunFolder(self.folder).resume / self.checkpoints()[-1]).glob("*.safetensors")
+        return tensors
+
     def is_writing(self) -> bool:
-        """Whether a checkpoint is being written, or was when the run died."""
+        """Return whether a checkpoint is being written, or was when the run died."""
         return (RunFolder(self.folder).resume / ".unfinished").exists()
 
     def interval(self) -> float:
-        """Seconds per validation and the training before it."""
+        """Return seconds per validation and the training before it."""
         seconds: float = json.loads((self.folder / "summary.json").read_text())["wall_time_s"]
         return seconds * EVAL_EVERY / DECISIONS
 
@@ -82,7 +87,7 @@ class Run:
         self._results = self.results()
 
     def results(self) -> dict[str, Any]:
-        """All results besides times: summary, metrics, and digests of the weights and of the newest checkpoint."""
+        """Return all results besides times: summary, metrics, digests of the weights and of the newest checkpoint."""
         if self._results is not None:
             return self._results
         summary = json.loads((self.folder / "summary.json").read_text())
@@ -91,13 +96,12 @@ class Run:
             for clock in CLOCKS:
                 numbers.pop(clock, None)
         run = RunFolder(self.folder)
-        newest = json.loads((run.resume / self.checkpoints()[-1] / "manifest.json").read_text())
         return {
             "summary": summary,
             "metrics": rows,
             "TensorBoard's points": _points(self.folder / "tensorboard"),
             "weights": {name: run.checkpoint_sha256(name) for name in ("best", "last")},
-            "newest checkpoint": newest["tensors.safetensors"],
+            "newest checkpoint": self.newest_tensors().name,  # its digest
         }
 
 
@@ -119,13 +123,13 @@ def _train(arguments: list[str], output: Path) -> None:
 
 
 def differences(one: Run, other: Run) -> list[str]:
-    """The names of the results that differ."""
+    """Return the names of the results that differ."""
     first, second = one.results(), other.results()
     return [name for name in first if first[name] != second[name]]
 
 
 def _points(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Every TensorBoard curve besides times, over all parts of the run."""
+    """Return every TensorBoard curve besides times, over all parts of the run."""
     logging.getLogger("tensorboard").setLevel(
         logging.ERROR
     )  # it warns of every part that replaces points of an earlier one

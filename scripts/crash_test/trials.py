@@ -28,7 +28,7 @@ class NotTriedError(Exception):
 
 
 def trials(kills: int, interval: float, rng: random.Random) -> dict[str, Trial]:
-    """The trials by name; `interval` is the time between two validations (s)."""
+    """Return the trials by name; `interval` is the time between two validations (s)."""
     by_kill: dict[str, Trial] = {f"{kills} × SIGKILL": lambda run: kill(run, kills, interval, rng)} if kills else {}
     return {
         **by_kill,
@@ -40,7 +40,7 @@ def trials(kills: int, interval: float, rng: random.Random) -> dict[str, Trial]:
 
 
 def attempt(trial: Trial, run: Run, undisturbed: Run) -> tuple[str, str]:
-    """What was observed in a trial, and its result: identical, DIFFERENT, FAILED or not tried."""
+    """Return what was observed in a trial, and its result: identical, DIFFERENT, FAILED or not tried."""
     try:
         observed = trial(run)
         differing = differences(undisturbed, run)
@@ -73,7 +73,7 @@ def kill(run: Run, kills: int, interval: float, rng: random.Random) -> str:
 
 
 def _started_until(run: Run, moment: str, interval: float, rng: random.Random) -> ForkProcess:
-    """A process that has reached such a moment; after its start, each gets further than the one before.
+    """Return a process that has reached such a moment; after its start, each gets further than the one before.
 
     A start is over when the first checkpoint is written.
     """
@@ -91,7 +91,7 @@ def _started_until(run: Run, moment: str, interval: float, rng: random.Random) -
 
 def damage(run: Run, change: Callable[[bytes], bytes]) -> str:
     """Kill the run and change the newest checkpoint's tensors: it must go on from the checkpoint before."""
-    newest = _killed_after(run, checkpoints=2) / "tensors.safetensors"
+    newest = _killed_after(run, checkpoints=2)
     newest.write_bytes(change(newest.read_bytes()))
     if run.finish():
         raise LostError(f"the run does not go on; see {run.output}")
@@ -99,7 +99,7 @@ def damage(run: Run, change: Callable[[bytes], bytes]) -> str:
 
 
 def flipped(content: bytes) -> bytes:
-    """The content with one bit flipped in the middle."""
+    """Return the content with one bit flipped in the middle."""
     middle = len(content) // 2
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
@@ -141,12 +141,12 @@ def lose_wandb(run: Run) -> str:
 
 
 def _killed_after(run: Run, checkpoints: int) -> Path:
-    """The newest checkpoint of a run that is killed as soon as it has so many."""
+    """Return the newest checkpoint's tensors of a run that is killed as soon as it has so many checkpoints."""
     process = run.start()
     _wait(process, lambda: len(run.checkpoints()) >= checkpoints)
     process.kill()
     process.join()
-    return run.folder / "resume" / run.checkpoints()[-1]
+    return run.newest_tensors()
 
 
 def _wait(process: ForkProcess, reached: Callable[[], bool], pause: float = 0.01) -> None:
@@ -165,7 +165,7 @@ def _fill(ballast: Path) -> None:
 
 
 def _the_line(run: Run, words: str) -> str:
-    """The one output line with these words. Raises LostError for none, several, or a traceback."""
+    """Return the one output line with these words. Raises LostError for none, several, or a traceback."""
     text = run.output.read_text()
     lines = [line for line in text.splitlines() if words in line]
     if len(lines) != 1 or "Traceback" in text:

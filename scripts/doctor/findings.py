@@ -38,7 +38,7 @@ def examine(check: Check) -> Finding:
 
 
 def line(name: str, finding: Finding, seconds: float) -> str:
-    """One line: state, name, text and remedy."""
+    """Return one line: state, name, text and remedy."""
     took = f" ({seconds:.0f} s)" if seconds >= 2 else ""
     remedy = f"; {finding.remedy}" if finding.remedy else ""
     return f"{finding.state:<5} {name:<14} {finding.text}{took}{remedy}"

@@ -20,7 +20,7 @@ GL_PACKAGES = "type: sudo apt-get install libegl1 libgl1-mesa-dri"
 
 
 def rendering() -> Finding:
-    """Whether a frame can be rendered without a display, tried in a process of its own, which a driver may crash."""
+    """Render a frame without a display, in a process of its own, which a driver may crash."""
     if sys.platform != "linux":
         return Finding("note", f"is not checked on {sys.platform}", "type: python train.py experiment=smoke")
     command = [sys.executable, "-m", "scripts.doctor.render"]
@@ -36,7 +36,7 @@ def rendering() -> Finding:
 
 
 def gpu() -> Finding:
-    """The GPU that torch can use; the main job runs on the CPU without one."""
+    """Return the GPU that torch can use; the main job runs on the CPU without one."""
     import torch
 
     if torch.cuda.is_available():
@@ -50,7 +50,7 @@ def gpu() -> Finding:
 
 
 def kernel_cache() -> Finding:
-    """Whether Genesis has compiled its kernels on this machine, and where they are."""
+    """Return whether Genesis has compiled its kernels on this machine, and where they are."""
     folder = Path(os.environ.get("QD_OFFLINE_CACHE_FILE_PATH") or Path.home() / ".cache" / "quadrants")
     files = [path for path in folder.rglob("*.*") if path.is_file()] if folder.is_dir() else []
     if files:
@@ -64,7 +64,7 @@ def kernel_cache() -> Finding:
 
 
 def memory() -> Finding:
-    """The memory that is free, within the limit of the container."""
+    """Return the memory that is free, within the limit of the container."""
     free = _free_memory()
     if free is None:
         return Finding("note", "free memory cannot be read on this system; the main job needs 2 GiB")
@@ -74,7 +74,7 @@ def memory() -> Finding:
 
 
 def disk() -> Finding:
-    """The free space of the disk of outputs/."""
+    """Return the free space of the disk of outputs/."""
     folder = _existing(OUTPUTS.absolute())
     free = shutil.disk_usage(folder).free
     text, remedy = f"{free / GIB:.1f} GiB free below {folder}", "make room, or type: hydra.run.dir=<another disk>"
@@ -84,7 +84,7 @@ def disk() -> Finding:
 
 
 def outputs() -> Finding:
-    """Whether a file can be written into outputs/."""
+    """Return whether a file can be written into outputs/."""
     folder = _existing(OUTPUTS.absolute())
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -96,12 +96,12 @@ def outputs() -> Finding:
 
 
 def _existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that exists."""
+    """Return the path, or the nearest folder above it that exists."""
     return path if path.exists() else next(parent for parent in path.parents if parent.exists())
 
 
 def _free_memory() -> int | None:
-    """Bytes of memory that this process can still take; None without /proc."""
+    """Return bytes of memory that this process can still take; None without /proc."""
     meminfo = Path("/proc/meminfo")
     if not meminfo.is_file():
         return None

@@ -20,7 +20,7 @@ SMALLEST_WEIGHTS = 100_000  # bytes; the pointer file of Git LFS has 130
 
 
 def python() -> Finding:
-    """The version of Python, which must be 3.12."""
+    """Return the version of Python, which must be 3.12."""
     found = platform.python_version()
     if sys.version_info[:2] == (3, 12):
         return Finding("ok", f"{found}, {sys.executable}")
@@ -28,14 +28,14 @@ def python() -> Finding:
 
 
 def pins() -> dict[str, str]:
-    """The pinned version of every dependency in pyproject.toml."""
+    """Return the pinned version of every dependency in pyproject.toml."""
     lines = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     matches = [re.fullmatch(r"([\w.-]+)(?:\[[^]]*\])?==(\S+)", line) for line in lines]
     return {match[1]: match[2] for match in matches if match}
 
 
 def package(name: str) -> Finding:
-    """The installed version of a package against its pin."""
+    """Return the installed version of a package against its pin."""
     pin = pins().get(name)
     try:
         found = importlib.metadata.version(name)
@@ -47,7 +47,7 @@ def package(name: str) -> Finding:
 
 
 def other_packages() -> Finding:
-    """All other pinned packages in one finding."""
+    """Return all other pinned packages in one finding."""
     found = {name: package(name) for name in pins() if name not in NAMED}
     wrong = {name: finding for name, finding in found.items() if finding.state != "ok"}
     if not wrong:
@@ -57,7 +57,7 @@ def other_packages() -> Finding:
 
 
 def policy() -> Finding:
-    """The weights of the bundled policy."""
+    """Return the weights of the bundled policy."""
     weights = ROOT / "dsrl" / "assets" / "simple_pick" / "model.safetensors"
     if not weights.is_file():
         return Finding("FAIL", f"{weights} is missing", "type: git checkout -- dsrl/assets")

@@ -48,7 +48,7 @@ def _make_context() -> None:
 
 
 def _displays(egl: Any) -> list[Any]:
-    """The displays of all EGL devices; the default display without the extension that lists them."""
+    """Return the displays of all EGL devices; the default display without the extension that lists them."""
     count, devices = egl.EGLint(), (ctypes.c_void_p * 16)()
     query = _function(egl, b"eglQueryDevicesEXT", egl.EGLBoolean)
     get_display = _function(egl, b"eglGetPlatformDisplayEXT", egl.EGLDisplay)

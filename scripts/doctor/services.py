@@ -16,7 +16,7 @@ WANDB_URL = "https://api.wandb.ai"  # wandb's own default
 
 
 def slurm() -> Finding:
-    """Whether SLURM's commands are installed and its controller answers."""
+    """Return whether SLURM's commands are installed and its controller answers."""
     missing = [name for name in ("sbatch", "sinfo") if shutil.which(name) is None]
     if len(missing) == 2:
         return Finding("note", "sbatch and sinfo are not installed", "cluster=local works without them")
@@ -34,7 +34,7 @@ def slurm() -> Finding:
 
 
 def wandb() -> Finding:
-    """Whether wandb has an API key for its server, in the environment or in .netrc."""
+    """Return whether wandb has an API key for its server, in the environment or in .netrc."""
     if os.environ.get("WANDB_API_KEY"):
         return Finding("ok", "logged in by WANDB_API_KEY")
     host = urlparse(os.environ.get("WANDB_BASE_URL") or WANDB_URL).hostname or ""

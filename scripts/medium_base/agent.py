@@ -45,18 +45,18 @@ class Agent(nn.Module):
         self.log_std = nn.Parameter(torch.full((actions,), -0.5))
 
     def forward(self, obs: Any, state: Any = None, info: Any = None) -> tuple[tuple[Tensor, Tensor], Any]:
-        """Mean [B, A] and standard deviation [B, A] for states [B, S], in tianshou's signature."""
+        """Return mean [B, A] and standard deviation [B, A] for states [B, S], in tianshou's signature."""
         mean = self.actor(self.standardise(obs))
         return (mean, self.log_std.exp().expand_as(mean)), state
 
     def standardise(self, obs: Any) -> Tensor:
-        """Standardised states [B, S], clipped to ±10."""
+        """Return standardised states [B, S], clipped to ±10."""
         states = torch.as_tensor(obs, dtype=torch.float32)
         return ((states - self.mean) / self.std).clamp(-10.0, 10.0)
 
     @torch.no_grad()
     def act(self, states: NDArray[np.float32], generator: torch.Generator) -> Tensor:
-        """Drawn actions [n, A], clipped to [-1, 1]."""
+        """Return drawn actions [n, A], clipped to [-1, 1]."""
         (mean, std), _ = self(states)
         return torch.normal(mean, std, generator=generator).clamp(-1.0, 1.0)
 

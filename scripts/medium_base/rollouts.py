@@ -30,7 +30,7 @@ class Episode:
 
 
 def play(env: NoiseActionEnv, agent: Agent, frames: int, seed: int) -> Iterator[Episode]:
-    """Whole episodes of `agent`, as they end; none begins once those begun have `frames` steps or more.
+    """Return whole episodes of `agent`, as they end; none begins once those begun have `frames` steps or more.
 
     `env` is one whose noise is the action. Every world goes on with the next seed as soon as it has ended.
     """

@@ -117,6 +117,6 @@ def _clear(partial: Path, complete: Path) -> None:
 
 
 def _agent_env(task: str) -> NoiseActionEnv:
-    """The environment of the task with noise as its action."""
+    """Return the environment of the task with noise as its action."""
     env: NoiseActionEnv = build_parts(["task=gym", f"task.id={RECIPES[task].id}", f"num_envs={AGENT_WORLDS}"]).env
     return env

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def base_returns(runs: Sequence[Run]) -> list[float]:
-    """Returns of the unsteered policy, one per test world, from the first run that has a base.json.
+    """Return returns of the unsteered policy, one per test world, from the first run that has a base.json.
 
     Raises DamagedError for a base.json without finite returns.
     """
@@ -78,7 +78,7 @@ def base_returns(runs: Sequence[Run]) -> list[float]:
 
 
 def table(curves: Curves, marks: Sequence[float]) -> list[str]:
-    """A Markdown table of the mean, least and greatest return over seeds at each mark.
+    """Return a Markdown table of the mean, least and greatest return over seeds at each mark.
 
     Curves are linear between their points; a cell is empty where no curve covers the mark.
     """
@@ -134,7 +134,7 @@ def _cell(found: Sequence[Curve], mark: float) -> str:
 
 
 def _final(label: str, runs: Sequence[Run]) -> str:
-    """A line with the scores of the finished runs on the test worlds: mean, bootstrap interval, and every seed."""
+    """Return a line with the test scores of the finished runs: mean, bootstrap interval, and every seed."""
     scores = [float(run.summary["steered"]["mean_return"]) for run in runs if run.state == "finished"]
     if not scores:
         return f"{label}: none of {len(runs)} runs has finished"
@@ -145,7 +145,7 @@ def _final(label: str, runs: Sequence[Run]) -> str:
 
 
 def _marks(curves: Curves) -> list[float]:
-    """Five marks up to the end of the longest curve, rounded down to two digits."""
+    """Return five marks up to the end of the longest curve, rounded down to two digits."""
     end = max(one.xs[-1] for found in curves.values() for one in found)
     unit = 10.0 ** (math.floor(math.log10(max(end, 1.0))) - 1)
     return [end * i / 5 // unit * unit for i in range(1, 6)]
@@ -156,7 +156,7 @@ def _curve(run: Run) -> Curve:
 
 
 def _labelled(argument: str) -> tuple[str, str]:
-    """Label and pattern of `LABEL=PATTERN`; a pattern alone is its own label."""
+    """Return label and pattern of `LABEL=PATTERN`; a pattern alone is its own label."""
     label, equals, pattern = argument.partition("=")
     return (label, pattern) if equals and "/" not in label else (argument, argument)
 

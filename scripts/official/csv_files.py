@@ -31,7 +31,7 @@ class Curve:
 
 
 def known_columns(chunk: int) -> tuple[Columns, ...]:
-    """The columns of the published code, evaluations first; a step of Stable-Baselines3 is `chunk` control steps."""
+    """Return the columns of the published code, evaluations first; Stable-Baselines3 counts `chunk` steps as one."""
     return (
         Columns("eval/timesteps", "eval/reward", 1.0),
         Columns("time/total_timesteps", "eval/mean_reward", float(chunk)),
@@ -41,7 +41,7 @@ def known_columns(chunk: int) -> tuple[Columns, ...]:
 
 
 def read_curves(path: Path, chunk: int, columns: Columns | None = None) -> list[Curve]:
-    """The curves of one file: one, or one per run where a chart was exported with a column `<run> - <y>` for each.
+    """Return the curves of one file: one, or one per column `<run> - <y>` of an exported chart.
 
     `columns` None takes the first of `known_columns` that the file has. Rows without both numbers are left out.
 
@@ -74,7 +74,7 @@ def _curve(rows: Sequence[Mapping[str, str]], x: str, y: str, scale: float) -> C
 
 
 def _number(text: str | None) -> float:
-    """The number in a cell; NaN for other text: wandb leaves cells empty, or writes NaN."""
+    """Return the number in a cell; NaN for other text: wandb leaves cells empty, or writes NaN."""
     try:
         return float(text or "nan")
     except ValueError:

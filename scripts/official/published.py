@@ -74,7 +74,7 @@ class BasePolicy:
 
 
 def make_learner(fork: Any, world: Any, policy: Any, options: argparse.Namespace) -> Any:
-    """The published algorithm with the published settings, except for `train_freq` (see README.md)."""
+    """Return the published algorithm with the published settings, except for `train_freq` (see README.md)."""
     sizes = [WIDTH] * DEPTH
     return fork.DSRL(
         "MlpPolicy",
@@ -117,7 +117,7 @@ def warm_up(model: Any, world: Any, chunk_shape: tuple[int, int], chunks: int) -
 
 
 def returns(model: Any, env: Any, episodes: int, first_seed: int, deterministic: bool) -> float:
-    """The mean return of the published actor in the worlds of train.py."""
+    """Return the mean return of the published actor in the worlds of train.py."""
     from dsrl.evaluation.episodes import evaluate
 
     def act(encoding: Encoding, seeds: Sequence[int], decision: int) -> Tensor:
@@ -152,7 +152,7 @@ def train(fork: Any, options: argparse.Namespace) -> None:
 
 
 def _evaluations(model: Any, parts: Any, file: TextIO, options: argparse.Namespace) -> Any:
-    """The callback that evaluates every `--eval-every` chunks and writes a row into the CSV file."""
+    """Return the callback that evaluates every `--eval-every` chunks and writes a row into the CSV file."""
     from stable_baselines3.common.callbacks import BaseCallback
 
     rows, begin = csv.writer(file), time.monotonic()

@@ -78,7 +78,7 @@ def _preflight(options: argparse.Namespace) -> None:
 
 
 def _screen() -> Any:
-    """The console of train.py, 80 columns wide off a terminal."""
+    """Return the console of train.py, 80 columns wide off a terminal."""
     from rich.console import Console
 
     from dsrl.run.console import Screen
@@ -87,7 +87,7 @@ def _screen() -> Any:
 
 
 def _parts(overrides: Sequence[str], screen: Any) -> Any:
-    """The parts of train.py with these overrides. Raises UserError for overrides that cannot work."""
+    """Return the parts of train.py with these overrides. Raises UserError for overrides that cannot work."""
     from dsrl.run.errors import UserError
     from scripts.parts import build_parts
 

@@ -54,7 +54,7 @@ class Outcomes:
         return int((self.successes.any(1) & ~self.successes.all(1)).sum())
 
     def pass_at(self, k: int) -> float:
-        """The share of worlds that the best of `k` draws solves: 1 - C(n-c, k) / C(n, k), averaged over worlds.
+        """Return the share of worlds that the best of `k` draws solves: 1 - C(n-c, k) / C(n, k), averaged over worlds.
 
         Unbiased for any k up to n (Chen et al., arXiv 2107.03374, eq. 1). Raises ValueError beyond.
         """
@@ -68,7 +68,7 @@ class Outcomes:
         return float(1 - missed.mean())
 
     def pass_interval(self, k: int) -> tuple[float, float]:
-        """A 95 % Wilson interval of `pass_at(k)` over worlds; conservative: numbers in [0, 1] vary less than hits."""
+        """Return a 95 % Wilson interval of `pass_at(k)`; conservative: numbers in [0, 1] vary less than hits."""
         return wilson_of_mean(self.pass_at(k), len(self.successes))
 
 
@@ -104,12 +104,12 @@ class Preflight:
 
 
 def clipped_name(noise: str, magnitude: float) -> str:
-    """The name of the row of `noise` clipped to ±magnitude."""
+    """Return the name of the row of `noise` clipped to ±magnitude."""
     return f"{noise} ±{magnitude:g}"
 
 
 def noises(chosen: Noise, noise_shape: tuple[int, int]) -> dict[str, Noise]:
-    """The parametrisations to compare: full, repeat, and `chosen` under its own name.
+    """Return the parametrisations to compare: full, repeat, and `chosen` under its own name.
 
     Those besides `chosen` get its magnitude, in all dimensions.
     """
@@ -163,13 +163,13 @@ def measure(
 
 
 def _outcomes(played: Sequence[Evaluation], threshold: float | None) -> Outcomes:
-    """Success of each world (rows) and draw (columns)."""
+    """Return success of each world (rows) and draw (columns)."""
     columns = [np.array(one.returns) >= threshold if one.successes is None else one.successes for one in played]
     return Outcomes(np.array(columns, dtype=bool).T)
 
 
 def chunk_movement(env: NoiseActionEnv, seeds: Sequence[int], draws: int = MOVEMENT_DRAWS) -> Movement:
-    """Standard deviations of the worlds' first chunks over `draws` draws of the actor's noise and between worlds.
+    """Return standard deviations of the first chunks over `draws` draws of the actor's noise and between worlds.
 
     Variances are averaged over the chunk's steps (and worlds) before the root is taken.
     """
@@ -188,7 +188,7 @@ def chunk_movement(env: NoiseActionEnv, seeds: Sequence[int], draws: int = MOVEM
 
 
 def wilson_of_mean(mean: float, num: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of a rate `mean` over `num` trials; `mean * num` may be fractional."""
+    """Return the 95 % Wilson interval of a rate `mean` over `num` trials; `mean * num` may be fractional."""
     z2 = 1.959963984540054**2
     centre = (mean + z2 / (2 * num)) / (1 + z2 / num)
     half = np.sqrt(z2 * (mean * (1 - mean) / num + z2 / (4 * num**2))) / (1 + z2 / num)

@@ -16,7 +16,7 @@ POWERS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def tables(found: Preflight) -> tuple[Table, Table]:
-    """One row per noise: success with 95 % interval and its difference to the base policy; and pass@k."""
+    """Return one row per noise: success with 95 % interval and its difference to the base policy; and pass@k."""
     powers = _powers(found.outcomes[found.actor])[1:]
     success = _table("noise", "success", "95 % interval", "- base", "p", "episodes")
     best = _table("noise", *(f"pass@{k}" for k in powers))
@@ -42,7 +42,7 @@ def _table(*heads: str) -> Table:
 
 
 def movement_lines(found: Preflight) -> tuple[str, str]:
-    """Standard deviations of chunks over the actor's noise, per action dimension: absolute, and relative to worlds."""
+    """Return lines with the deviation of chunks over noise, per action dimension: absolute, and relative to worlds."""
     noise = " ".join(f"{value:.3g}" for value in found.movement.over_noise)
     relative = " ".join(f"{value:.2g}" for value in found.movement.relative)
     return (
@@ -52,7 +52,7 @@ def movement_lines(found: Preflight) -> tuple[str, str]:
 
 
 def content(found: Preflight, verdict: Verdict) -> dict[str, Any]:
-    """Measurements and verdict as JSON; `solved_draws` has one count per world."""
+    """Return measurements and verdict as JSON; `solved_draws` has one count per world."""
     rows = {
         name: {
             "successes": int(outcomes.successes.sum()),
@@ -104,5 +104,5 @@ def plot(path: Path, found: Preflight, verdict: Verdict) -> None:
 
 
 def _powers(outcomes: Outcomes) -> Sequence[int]:
-    """1, 2, 4 … below the number of draws, then that number."""
+    """Return 1, 2, 4 … below the number of draws, then that number."""
     return [k for k in POWERS if k < outcomes.draws] + [outcomes.draws]

@@ -37,7 +37,7 @@ class Verdict:
 
 
 def judge(found: Preflight) -> Verdict:
-    """The verdict on a preflight."""
+    """Return the verdict on a preflight."""
     base, actor = found.outcomes[BASE], found.outcomes[found.actor]
     best = max(actor.pass_at(actor.draws), actor.rate)
     if worse(actor, base):
@@ -57,12 +57,12 @@ def judge(found: Preflight) -> Verdict:
 
 
 def worse(outcomes: Outcomes, base: Outcomes) -> bool:
-    """Whether `outcomes` are below `base` on the same worlds by BROKEN or more, and significantly."""
+    """Return whether `outcomes` are below `base` on the same worlds by BROKEN or more, and significantly."""
     return bool(base.rate - outcomes.rate >= BROKEN) and _differ(outcomes, base)
 
 
 def p_value(first: Outcomes, second: Outcomes) -> float:
-    """The p-value of equal success on the same worlds: a two-sided sign-flip test of the worlds' mean differences."""
+    """Return the p-value of equal success: a two-sided sign-flip test of the worlds' mean differences."""
     differences = first.successes.mean(1) - second.successes.mean(1)
     differences = differences[differences != 0]
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (FLIPS, len(differences)))
@@ -75,7 +75,7 @@ def _differ(first: Outcomes, second: Outcomes) -> bool:
 
 
 def _broken(found: Preflight) -> str:
-    """The sentence that names the cause of the loss: the parametrisation or the clipping."""
+    """Return the sentence that names the cause of the loss: the parametrisation or the clipping."""
     base, actor = found.outcomes[BASE], found.outcomes[found.actor]
     unclipped = found.outcomes[found.noise]
     rates = f"({actor.rate:.0%} against {base.rate:.0%})"

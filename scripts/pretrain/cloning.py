@@ -20,7 +20,7 @@ HeldOut = Callable[[Any], float]
 def choose_frames(
     lengths: NDArray[np.int64], starts: NDArray[np.int64], chunk: int, extra: int | None, generator: np.random.Generator
 ) -> list[NDArray[np.int64]]:
-    """Per episode, the frames at which a policy that executes whole chunks decides, and `extra` random others.
+    """Return per episode, the frames at which a policy that executes whole chunks decides, and `extra` random others.
 
     `extra` None takes all.
     """
@@ -67,7 +67,7 @@ def learn(policy: Any, loss_of: LossOf, num_clips: int, held_out: HeldOut, optio
 
 
 def held_out_loss(policy: Any, loss_of: LossOf, num_clips: int, batch: int) -> float:
-    """The loss on held-out frames, always under the same noise and times."""
+    """Return the loss on held-out frames, always under the same noise and times."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         losses = [loss_of(policy, rows).item() for rows in torch.split(torch.arange(num_clips), batch)]

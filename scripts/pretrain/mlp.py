@@ -55,7 +55,7 @@ class Clips:
         return len(self.features)
 
     def loss(self, kind: str, config: MLPConfig, network: Any, rows: Tensor) -> Tensor:
-        """Mean squared error over the actions besides padding, under newly drawn noise and levels."""
+        """Return mean squared error over the actions besides padding, under newly drawn noise and levels."""
         chunk = self.chunks[rows].flatten(1)
         noise, level = torch.randn_like(chunk), torch.rand(len(rows))
         errors = SQUARED_ERRORS[kind](network, config, self.features[rows], chunk, noise, level)
@@ -84,7 +84,7 @@ def read_recordings(dataset: str) -> Recordings:
 
 
 def describe(kind: str, recordings: Recordings, options: argparse.Namespace) -> MLPConfig:
-    """The configuration of a policy for these data; a constant dimension gets a spread of 1."""
+    """Return the configuration of a policy for these data; a constant dimension gets a spread of 1."""
     mean, std = recordings.states.mean(0), recordings.states.std(0)
     low, high = recordings.actions.amin(0), recordings.actions.amax(0)
     fixed = high - low < CONSTANT

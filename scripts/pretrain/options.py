@@ -9,7 +9,7 @@ from scripts.options import Parser, count, out_folder, rate, real, seed, whole
 
 
 def smolvla_options(description: str | None, arguments: Sequence[str]) -> argparse.Namespace:
-    """The options of --policy smolvla."""
+    """Return the options of --policy smolvla."""
     parser = _parser("smolvla", description, steps=6000, batch=64)
     parser.add_argument("--init", required=True, help="folder or hub id of the SmolVLA to start from")
     parser.add_argument("--train", choices=["expert", "all"], default="expert",
@@ -26,7 +26,7 @@ def smolvla_options(description: str | None, arguments: Sequence[str]) -> argpar
 
 
 def mlp_options(kind: str, description: str | None, arguments: Sequence[str]) -> argparse.Namespace:
-    """The options of --policy flow_mlp and diffusion_mlp."""
+    """Return the options of --policy flow_mlp and diffusion_mlp."""
     parser = _parser(kind, description, steps=5000, batch=256)
     parser.add_argument("--chunk", type=whole(1, 1024), default=8, help="actions per chunk (default 8)")
     parser.add_argument("--hidden", type=whole(1, 8192), default=256, help="width of the network (default 256)")

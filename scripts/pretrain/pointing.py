@@ -19,7 +19,7 @@ _EVALUATE_EVERY = 250  # steps
 
 
 def render_worlds(scenes: int, num_envs: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Images uint8 [N, cameras, 3, H, W] of reset worlds and cube coordinates [N, 3, 2], scaled to ±1."""
+    """Return images uint8 [N, cameras, 3, H, W] of reset worlds and cube coordinates [N, 3, 2], scaled to ±1."""
     task = SimplePick(num_envs, "hand", "sparse", 24, IMAGE_SIZE, "cpu")
     images, cubes = [], []
     for start in range(0, scenes, num_envs):
@@ -42,7 +42,7 @@ class Pointing:
         self._tokens, self._masks = encoded["input_ids"], encoded["attention_mask"].bool()
 
     def errors(self, images: Tensor, cubes: Tensor, named: Tensor) -> tuple[Tensor, Tensor]:
-        """Errors [B, 2] of the named cubes and [B, 6] of all, scaled to ±1; named: int [B] index of the colour."""
+        """Return errors [B, 2] of the named cubes and [B, 6] of all, scaled to ±1; named: int [B], the colour."""
         views = [images[:, i].float() / 127.5 - 1 for i in range(images.shape[1])]
         state = torch.randn(len(images), 4)  # a cube's place must not depend on the arm
         values = state_token_values(self.policy, views, self._tokens[named], self._masks[named], state)
@@ -51,7 +51,7 @@ class Pointing:
 
     @torch.no_grad()
     def distances(self, images: Tensor, cubes: Tensor) -> Tensor:
-        """Distances [B] (m) between predicted and true places, for colours in turn."""
+        """Return distances [B] (m) between predicted and true places, for colours in turn."""
         error, _ = self.errors(images, cubes, torch.arange(len(images)) % len(COLOURS))
         distances: Tensor = (error * _HALF).norm(dim=1)
         return distances

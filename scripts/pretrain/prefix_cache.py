@@ -25,7 +25,7 @@ class PrefixCache:
         )
 
     def loss(self, policy: Any, rows: Tensor, noise: Tensor | None = None, time: Tensor | None = None) -> Tensor:
-        """`policy.forward(batch, noise, time)[0]` for the frames in `rows` [B]."""
+        """Return `policy.forward(batch, noise, time)[0]` for the frames in `rows` [B]."""
         from transformers import DynamicCache
 
         model, actions = policy.model, self.actions[rows]

@@ -13,7 +13,7 @@ VOCABULARY = "pick up put place the red green blue cube into box and in it a"
 
 
 def make_small_smolvla(folder: Path, cameras: tuple[str, ...], state_dim: int, action_dim: int) -> Any:
-    """A randomly initialised, trainable SmolVLAPolicy; its VLM's configuration is written to `folder`/vlm."""
+    """Return a randomly initialised, trainable SmolVLAPolicy; its VLM's configuration is written to `folder`/vlm."""
     from lerobot.configs import FeatureType, PolicyFeature
     from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
     from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
@@ -39,7 +39,7 @@ def make_small_smolvla(folder: Path, cameras: tuple[str, ...], state_dim: int, a
 
 
 def state_token_values(policy: Any, images: list[Tensor], tokens: Tensor, masks: Tensor, state: Tensor) -> Tensor:
-    """The cached values of the state token in the last VLM layer [B, hidden], which the action expert reads.
+    """Return the cached values of the state token in the last VLM layer [B, hidden], which the action expert reads.
 
     images: per camera float [B, 3, H, W] in [-1, 1]; tokens, masks [B, L]; state [B, S].
     """

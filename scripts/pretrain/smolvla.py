@@ -44,7 +44,7 @@ class Clips:
         return len(self.instructions)
 
     def batch(self, rows: Tensor) -> Batch:
-        """The frames in `rows` [B] as lerobot's collated batch."""
+        """Return the frames in `rows` [B] as lerobot's collated batch."""
         images = {key: image[rows].float() / 255 for key, image in self.images.items()}
         tensors = {key: tensor[rows] for key, tensor in self.tensors.items()}
         return {**images, **tensors, "task": [self.instructions[int(row)] for row in rows]}
@@ -76,7 +76,7 @@ def pretrain(options: argparse.Namespace) -> None:
 
 
 def load_config(init: str) -> Any:
-    """The configuration of the SmolVLA at `init`. Raises ValueError for another policy or none."""
+    """Return the configuration of the SmolVLA at `init`. Raises ValueError for another policy or none."""
     from draccus.utils import ParsingError
     from lerobot.configs import PreTrainedConfig
 
@@ -90,7 +90,7 @@ def load_config(init: str) -> Any:
 
 
 def load_all(options: argparse.Namespace, meta: Any) -> tuple[Any, Any, Any]:
-    """Policy, preprocessor and postprocessor for the features and statistics of a dataset."""
+    """Return policy, preprocessor and postprocessor for the features and statistics of a dataset."""
     from lerobot.policies.factory import make_pre_post_processors
     from lerobot.utils.feature_utils import dataset_to_policy_features
 
@@ -100,7 +100,7 @@ def load_all(options: argparse.Namespace, meta: Any) -> tuple[Any, Any, Any]:
 
 
 def load_policy(init: str, features: dict[str, Any], train: str) -> Any:
-    """The SmolVLA at `init` with a dataset's features; `train` is "expert" (the VLM is frozen) or "all"."""
+    """Return the SmolVLA at `init` with a dataset's features; `train` is "expert" (the VLM is frozen) or "all"."""
     from lerobot.configs import FeatureType
     from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 
@@ -115,7 +115,7 @@ def load_policy(init: str, features: dict[str, Any], train: str) -> Any:
 
 
 def split(dataset: Any, chunk: int, cameras: list[str], options: argparse.Namespace) -> tuple[Clips, Clips]:
-    """The held-out frames (of the first episodes) and those to learn from. Raises ValueError if none are left."""
+    """Return the held-out frames (of the first episodes) and all others. Raises ValueError if none are left."""
     lengths = np.array(dataset.meta.episodes["length"])
     starts = np.array(dataset.meta.episodes["dataset_from_index"])
     if options.held_out >= len(lengths):
@@ -127,7 +127,7 @@ def split(dataset: Any, chunk: int, cameras: list[str], options: argparse.Namesp
 
 
 def make_loss(policy: Any, preprocess: Any, clips: Clips, cached: bool) -> LossOf:
-    """lerobot's loss on rows of `clips`; `cached` encodes each frame once (for a frozen VLM only)."""
+    """Return lerobot's loss on rows of `clips`; `cached` encodes each frame once (for a frozen VLM only)."""
     if not cached:
         return lambda model, rows: model.forward(preprocess(clips.batch(rows)))[0]
     rows = torch.split(torch.arange(len(clips)), 64)

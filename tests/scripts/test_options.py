@@ -23,9 +23,10 @@ SCRIPTS = (
     "preflight",
     "pretrain",
     "pretrain.ground",
+    "readme_video",
     "startup",
 )
-HEAVY = ("torch", "lerobot", "genesis", "tianshou", "wandb", "matplotlib", "hydra")
+HEAVY = ("torch", "lerobot", "genesis", "tianshou", "wandb", "matplotlib", "hydra", "av", "PIL")
 RUN = """
 import runpy, sys
 sys.argv = ["x", *sys.argv[2:]]
@@ -93,6 +94,10 @@ WRONG = [
     ("pretrain", ["--policy", "diffusion_mlp", *MLP[2:], "--num-steps", "30"]),
     ("pretrain.ground", ["--out", "new", "--init", "FOLDER"]),
     ("pretrain.ground", ["--out", "new", "--scenes", "3"]),
+    ("readme_video", ["nowhere.mp4", "--out", "new.gif"]),
+    ("readme_video", ["FILE", "--out", "new.gif"]),
+    ("readme_video", ["FILE", "--out", "FOLDER"]),
+    ("readme_video", ["FILE", "--out", "new.gif", "--width", "0"]),
     ("startup", ["--pairs", "0"]),
     ("startup", ["pairs=7"]),
 ]
