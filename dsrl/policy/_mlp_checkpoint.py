@@ -96,7 +96,7 @@ def _find(path: str, policy: str) -> Path:
         names = [str(one.relative_to(ASSETS)) for one in sorted(ASSETS.glob(f"*/{policy}"))]
         raise FileNotFoundError(
             f"policy.path={path} is not a folder and not a bundled policy; type one of {names}, "
-            "or the folder of a checkpoint that python -m scripts.pretrain wrote (python -m scripts.medium_base, for a MuJoCo task)"
+            "or the folder of a checkpoint that `python -m scripts.pretrain` wrote (`scripts.medium_base` for MuJoCo)"
         )
     missing = [name for name in (CONFIG, WEIGHTS) if not file_inside(folder, name).is_file()]
     if missing:
