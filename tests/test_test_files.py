@@ -21,3 +21,8 @@ def test_no_file_imports_a_test_file_or_conftest(path: Path) -> None:
         elif isinstance(node, ast.ImportFrom):
             imported |= set((node.module or "").split("."))
     assert not imported & test_files
+
+
+def test_no_two_test_files_have_the_same_name() -> None:
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
