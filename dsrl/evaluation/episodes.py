@@ -65,7 +65,7 @@ def evaluate(
     done: Evaluation | None = None
     for start in range(first_seed, first_seed + episodes, len(env)):
         played = play_worlds(env, act, range(start, min(start + len(env), first_seed + episodes)))
-        done = played if done is None else _concatenated(done, played)
+        done = concatenated(done, played)
         if on_progress is not None:
             on_progress(done)
     assert done is not None, "episodes is at least 1"
@@ -94,7 +94,10 @@ def play_worlds(env: NoiseActionEnv, act: Act, seeds: Sequence[int]) -> Evaluati
     return Evaluation(tuple(seeds), known, tuple(returns.tolist()), tuple(lengths.tolist()), instructions)
 
 
-def _concatenated(first: Evaluation, second: Evaluation) -> Evaluation:
+def concatenated(first: Evaluation | None, second: Evaluation) -> Evaluation:
+    """Join the evaluations of two sets of worlds; `first` None is the empty one."""
+    if first is None:
+        return second
     successes = None if second.successes is None else (first.successes or ()) + second.successes
     return replace(
         first,

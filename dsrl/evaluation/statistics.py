@@ -35,3 +35,19 @@ def mcnemar(base: Sequence[bool], steered: Sequence[bool]) -> dict[str, Any]:
     p_value = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     both, neither = pairs.count((True, True)), pairs.count((False, False))
     return {"both": both, "only_steered": gained, "only_base": lost, "neither": neither, "p_value": p_value}
+
+
+def sign_test(gained: int, lost: int) -> float:
+    """Return the one-sided p-value of `gained` or more wins among `gained + lost` fair coins; 1 without any."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(gained, gained + lost, alternative="greater").pvalue) if gained + lost else 1.0
+
+
+def signed_rank_test(differences: Sequence[float]) -> float:
+    """Return the one-sided p-value of Wilcoxon's signed-rank test for differences above 0; 1 where all are 0."""
+    from scipy.stats import wilcoxon
+
+    if not any(differences):
+        return 1.0
+    return float(wilcoxon(list(differences), alternative="greater").pvalue)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def evaluate(cfg: DictConfig) -> float:
         screen = Screen()
         with user_errors():
             requested = requests_of(cfg)
-            runs = [(request, *_loaded(request)) for request in requested]
+            runs = [_loaded(request) for request in requested]
             places = [_destination(request, several=len(runs) > 1) for request, *_ in runs]
         scores: list[float] = []
         parts: Parts | None = None
@@ -51,12 +51,18 @@ def evaluate(cfg: DictConfig) -> float:
         return sum(scores) / len(scores)
 
 
-def _loaded(request: Request) -> tuple[RunFolder, DictConfig, StateDict | None]:
-    """Load the folder, config and checkpoint (None for the base policy) of a request."""
+def _loaded(request: Request) -> tuple[Request, RunFolder, DictConfig, StateDict | None]:
+    """Load the folder, config and checkpoint (None for the base policy) of a request.
+
+    The request names the checkpoint that `returned` stands for.
+    """
     folder = RunFolder(Path(request.run))
     folder.check_links()
     saved = saved_config(folder.path, "run")
-    return folder, saved, None if request.checkpoint == "none" else folder.load(request.checkpoint)
+    if request.checkpoint == "returned":
+        base = read_json(folder.summary).get("returned") == "base"
+        request = replace(request, checkpoint="none" if base else "best")
+    return request, folder, saved, None if request.checkpoint == "none" else folder.load(request.checkpoint)
 
 
 def _destination(request: Request, *, several: bool) -> Path:

@@ -23,7 +23,7 @@ class Request:
     """The evaluation of one run; None stands for the run's own value. conf/eval.yaml says what the options mean."""
 
     run: str
-    checkpoint: Literal["best", "last", "none"]
+    checkpoint: Literal["returned", "best", "last", "none"]
     eval_episodes: Annotated[int, Ge(1)] | None
     test_seed: Annotated[int, Ge(0)] | None
     base: bool

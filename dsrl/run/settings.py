@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -21,7 +22,16 @@ from dsrl.run.choices import CONF
 from dsrl.run.request import Request, config_of, requests
 
 GROUPS = ("task", "policy", "noise", "sac", "logging")  # conf/<group>/ builds only from dsrl/<group>/
-ADDED_LATER = ("plot", "stop_on_collapse", "best_of", "offline_data", "offline_updates", "offline_share")
+ADDED_LATER = (
+    "confirm_episodes",
+    "confirm_seed",
+    "plot",
+    "stop_on_collapse",
+    "best_of",
+    "offline_data",
+    "offline_updates",
+    "offline_share",
+)
 """What configs of earlier runs lack: they mean the values of conf/train.yaml."""
 
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
@@ -48,6 +58,8 @@ class Settings:
     eval_every: Positive
     validation_episodes: Episodes
     validation_seed: Seed
+    confirm_episodes: Budget
+    confirm_seed: Seed
     video_episodes: Budget
     plot: bool
     stop_on_collapse: bool
@@ -187,12 +199,14 @@ def _check_worlds(settings: Settings) -> None:
 
     test = range(settings.test_seed, settings.test_seed + settings.eval_episodes)
     validation = range(settings.validation_seed, settings.validation_seed + settings.validation_episodes)
-    if max(test.start, validation.start) < min(test.stop, validation.stop):
-        raise ValueError(
-            f"test_seed={test.start} and validation_seed={validation.start} share worlds; move them further apart"
-        )
-    if max(test.stop, validation.stop) > FIRST_DRAWN_SEED:
-        raise ValueError(
-            f"test_seed={test.start} and validation_seed={validation.start} reach into the training worlds, "
-            f"which start at {FIRST_DRAWN_SEED}; choose smaller ones"
-        )
+    confirm = range(settings.confirm_seed, settings.confirm_seed + settings.confirm_episodes)
+    named = {"test_seed": test, "validation_seed": validation, "confirm_seed": confirm}
+    for (one, first), (other, second) in combinations(named.items(), 2):
+        if max(first.start, second.start) < min(first.stop, second.stop):
+            raise ValueError(f"{one}={first.start} and {other}={second.start} share worlds; move them further apart")
+    for name, worlds in named.items():
+        if worlds.stop > FIRST_DRAWN_SEED:
+            raise ValueError(
+                f"{name}={worlds.start} reaches into the training worlds, which start at {FIRST_DRAWN_SEED}; "
+                "choose a smaller one"
+            )

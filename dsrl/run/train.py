@@ -26,6 +26,8 @@ from dsrl.run.folder import RunFolder
 from dsrl.run.monitor import Monitor
 from dsrl.run.parts import Parts
 from dsrl.run.resume import Checkpointer
+from dsrl.run.returned import confirm_steered, returned_score
+from dsrl.run.returned import content as returned_content
 from dsrl.run.settings import resume_options
 from dsrl.run.signals import Signals, Stopped
 from dsrl.training.metrics import Counters
@@ -58,7 +60,7 @@ def finished_score(parts: Parts, folder: RunFolder, checkpointer: Checkpointer, 
     if stored is None:
         return None
     screen.phase(f"finished before ({folder.summary}); to run it again, name another hydra.run.dir")
-    return report.score_of(stored["steered"])
+    return report.score_of(stored[stored.get("returned", "steered")])
 
 
 def steer(
@@ -66,7 +68,8 @@ def steer(
 ) -> float:
     """Evaluate, train and evaluate again, from the beginning or from `checkpointer`'s previous state.
 
-    Leaves summary, checkpoints, plot and video in `folder` and returns the steered score. Raises `Stopped` on a signal.
+    Leaves summary, checkpoints, plot and video in `folder` and returns the score of the policy that the run returns.
+    Raises `Stopped` on a signal.
     """
     checkpointer = checkpointer or make_checkpointer(parts, folder, screen, Signals(), keep=1, minutes=None, other=None)
     try:
@@ -100,14 +103,16 @@ def _steer(
     steered = evaluation_noise(parts.algorithm, parts.noise, best_of=settings.best_of)
     worlds: dict[str, int] = {"episodes": settings.eval_episodes, "first_seed": settings.test_seed}
     results["steered"] = play(parts, steered, screen, **worlds, signals=signals)
+    confirmation = confirm_steered(parts, steered, screen, signals)
 
     if settings.plot:
         report.draw_learning_curve(folder.learning_curve, monitor.curve, monitor.base, results["steered"])
     recorded = monitor.base is not None and _record_videos(parts, folder, steered, screen)
     _log_results(folder, loggers, results, counters, recorded=recorded)
-    write_json(folder.summary, _summary(parts, monitor, checkpointer, results, counters))
+    content = _summary(parts, monitor, checkpointer, results, counters)
+    write_json(folder.summary, {**content, **returned_content(confirmation)})
     _conclude(folder, results, monitor.seconds, screen)
-    return results["steered"].score
+    return returned_score(results, confirmation)
 
 
 def _loop(parts: Parts, monitor: Monitor, checkpointer: Checkpointer) -> Trainer | SuccessiveHalving:

@@ -1,0 +1,67 @@
+"""Confirms that a steered policy is better than its base, in worlds that chose nothing, before a run returns it.
+
+    batches of new worlds, base and steered in the same ones -> one-sided paired test -> better | not better
+
+The best of many checkpoints is partly luck, and validations chose it; these worlds did not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dsrl.evaluation.episodes import Evaluation, concatenated
+from dsrl.evaluation.statistics import sign_test, signed_rank_test
+
+SIGNIFICANCE = 0.05  # of the whole confirmation: each of its looks gets an equal share (Bonferroni)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The result of a confirmation."""
+
+    better: bool  # significantly
+    p_value: float  # of the last look: how likely an equal policy is to win as clearly
+    threshold: float  # that p_value had to fall below
+    base: float  # score in these worlds
+    steered: float
+    worlds: int
+
+
+def confirm(
+    play_base: Callable[[int, int], Evaluation],
+    play_steered: Callable[[int, int], Evaluation],
+    *,
+    first_seed: int,
+    episodes: int,
+    batch: int,
+) -> Confirmation:
+    """Play both policies in the same worlds from `first_seed` until one is significantly better, `episodes` at most.
+
+    `play_base(first_seed, num)` and `play_steered` evaluate in `num` worlds; a look at the result follows each `batch`.
+    """
+    looks = -(-episodes // batch)
+    threshold = SIGNIFICANCE / looks
+    base: Evaluation | None = None
+    steered: Evaluation | None = None
+    for start in range(0, episodes, batch):
+        num = min(batch, episodes - start)
+        base = concatenated(base, play_base(first_seed + start, num))
+        steered = concatenated(steered, play_steered(first_seed + start, num))
+        p_value, worse = p_better(base, steered), p_better(steered, base)
+        if min(p_value, worse) < threshold:
+            break
+    assert base is not None
+    assert steered is not None
+    return Confirmation(p_value < threshold, p_value, threshold, base.score, steered.score, len(base.seeds))
+
+
+def p_better(one: Evaluation, other: Evaluation) -> float:
+    """Return the one-sided p-value of `other` being better than `one` in the same worlds.
+
+    Successes are compared by the exact sign test (one-sided McNemar), returns by Wilcoxon's signed-rank test.
+    """
+    if one.successes is not None and other.successes is not None:
+        pairs = list(zip(one.successes, other.successes, strict=True))
+        return sign_test(pairs.count((False, True)), pairs.count((True, False)))
+    return signed_rank_test([after - before for before, after in zip(one.returns, other.returns, strict=True)])

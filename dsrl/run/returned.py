@@ -1,0 +1,65 @@
+"""Decides which policy a run returns: the best checkpoint where it is confirmed to beat the base policy, else the base.
+
+Steering never leaves a user worse off: a run whose training failed returns the policy that it began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from dsrl.evaluation.confirmation import Confirmation, confirm
+from dsrl.evaluation.episodes import Evaluation
+from dsrl.evaluation.noise_sources import Act, base_noise
+from dsrl.run.console import Screen
+from dsrl.run.final_evaluation import play
+from dsrl.run.parts import Parts
+from dsrl.run.signals import Signals
+
+LOOK = 32  # worlds between two looks at the result, rounded up to full rounds of all worlds
+
+
+def confirm_steered(parts: Parts, steered: Act, screen: Screen, signals: Signals) -> Confirmation | None:
+    """Compare the steered policy with the base in new worlds; None where there is no base or nothing to confirm."""
+    settings, num_envs = parts.settings, len(parts.env)
+    if parts.policy_sha256() is None or not settings.confirm_episodes:
+        return None
+    base = base_noise(parts.policy.noise_shape)
+    screen.phase(f"confirming that it beats the base policy, on {settings.confirm_episodes} new worlds at most …")
+    found = confirm(
+        lambda first, num: play(parts, base, screen, episodes=num, first_seed=first, signals=signals),
+        lambda first, num: play(parts, steered, screen, episodes=num, first_seed=first, signals=signals),
+        first_seed=settings.confirm_seed,
+        episodes=settings.confirm_episodes,
+        batch=num_envs * -(-LOOK // num_envs),
+    )
+    screen.phase(sentence(found, has_success=parts.env.has_success))
+    return found
+
+
+def returned_name(confirmation: Confirmation | None) -> str:
+    """Return `steered` or `base`: the policy that a run returns."""
+    return "steered" if confirmation is None or confirmation.better else "base"
+
+
+def returned_score(results: Mapping[str, Evaluation], confirmation: Confirmation | None) -> float:
+    """Return the score, on the test worlds, of the policy that a run returns."""
+    return results[returned_name(confirmation)].score
+
+
+def sentence(found: Confirmation, *, has_success: bool) -> str:
+    """Word the result for the user."""
+    base, steered = (f"{score:.1%}" if has_success else f"{score:.1f}" for score in (found.base, found.steered))
+    numbers = f"{steered} against {base} in {found.worlds} new worlds, p = {found.p_value:.2g}"
+    if found.better:
+        return f"confirmed: the steered policy is better than the base policy ({numbers})"
+    return (
+        f"not confirmed: the steered policy is not significantly better than the base policy ({numbers}); "
+        "this run returns the base policy (checkpoint=best evaluates the steered one all the same)"
+    )
+
+
+def content(confirmation: Confirmation | None) -> dict[str, Any]:
+    """Return the entries of summary.json about the returned policy."""
+    return {"returned": returned_name(confirmation), "confirmation": confirmation and asdict(confirmation)}
