@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_type_hints
 from annotated_types import Ge, Gt, Le
 from omegaconf import DictConfig, OmegaConf
 
-from dsrl.run import ranges
+from dsrl.run import ranges, signatures
 from dsrl.run.allow_list import check_targets
 from dsrl.run.choices import CONF
 from dsrl.run.request import Request, config_of, requests
@@ -183,16 +183,15 @@ def _check_offline(settings: Settings) -> None:
 
 def _check_worlds(settings: Settings) -> None:
     """Raise ValueError where worlds of final evaluation, validation and training overlap."""
-    from dsrl.noise_action_env import FIRST_DRAWN_SEED  # not above: it loads torch
-
     test = range(settings.test_seed, settings.test_seed + settings.eval_episodes)
     validation = range(settings.validation_seed, settings.validation_seed + settings.validation_episodes)
     if max(test.start, validation.start) < min(test.stop, validation.stop):
         raise ValueError(
             f"test_seed={test.start} and validation_seed={validation.start} share worlds; move them further apart"
         )
-    if max(test.stop, validation.stop) > FIRST_DRAWN_SEED:
+    first_drawn = signatures.constant("dsrl.noise_action_env", "FIRST_DRAWN_SEED")  # importing it loads torch
+    if max(test.stop, validation.stop) > first_drawn:
         raise ValueError(
             f"test_seed={test.start} and validation_seed={validation.start} reach into the training worlds, "
-            f"which start at {FIRST_DRAWN_SEED}; choose smaller ones"
+            f"which start at {first_drawn}; choose smaller ones"
         )
