@@ -49,12 +49,12 @@ def run(main: Callable[[], Any]) -> None:
     except (HydraException, OmegaConfBaseException, UserError) as error:
         raise SystemExit(f"error: {explain(error)}") from None
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        no_temporary_folder = "usable temporary directory" in str(error)  # Python writes a file into each to try it
+        if error.errno not in NO_ROOM and not no_temporary_folder:
             raise
-        what = error.filename or "what Hydra writes first"
-        raise SystemExit(
-            f"error: no room for {what} ({error.strerror}); make room and type the command again"
-        ) from None
+        what = "temporary files" if no_temporary_folder else error.filename or "the first file"
+        reason = str(error.strerror).partition(" in [")[0]
+        raise SystemExit(f"error: no room for {what} ({reason}); make room and type the command again") from None
 
 
 def explain(error: Exception) -> str:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_type_hints
 from annotated_types import Ge, Gt, Le
 from omegaconf import DictConfig, OmegaConf
 
-from dsrl.run import ranges
+from dsrl.run import ranges, signatures
 from dsrl.run.allow_list import check_targets
 from dsrl.run.choices import CONF
 from dsrl.run.request import Request, config_of, requests
@@ -195,18 +195,17 @@ def _check_offline(settings: Settings) -> None:
 
 def _check_worlds(settings: Settings) -> None:
     """Raise ValueError where worlds of final evaluation, validation and training overlap."""
-    from dsrl.noise_action_env import FIRST_DRAWN_SEED  # not above: it loads torch
-
     test = range(settings.test_seed, settings.test_seed + settings.eval_episodes)
     validation = range(settings.validation_seed, settings.validation_seed + settings.validation_episodes)
+    first_drawn = signatures.constant("dsrl.noise_action_env", "FIRST_DRAWN_SEED")  # importing it loads torch
     confirm = range(settings.confirm_seed, settings.confirm_seed + settings.confirm_episodes)
     named = {"test_seed": test, "validation_seed": validation, "confirm_seed": confirm}
     for (one, first), (other, second) in combinations(named.items(), 2):
         if max(first.start, second.start) < min(first.stop, second.stop):
             raise ValueError(f"{one}={first.start} and {other}={second.start} share worlds; move them further apart")
     for name, worlds in named.items():
-        if worlds.stop > FIRST_DRAWN_SEED:
+        if worlds.stop > first_drawn:
             raise ValueError(
-                f"{name}={worlds.start} reaches into the training worlds, which start at {FIRST_DRAWN_SEED}; "
+                f"{name}={worlds.start} reaches into the training worlds, which start at {first_drawn}; "
                 "choose a smaller one"
             )

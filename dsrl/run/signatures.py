@@ -59,6 +59,13 @@ def options(target: str) -> dict[str, Option]:
     return {}
 
 
+def constant(module: str, name: str) -> Any:
+    """Read the value of a constant of a module of ours."""
+    definition = _definitions(module)[name]
+    assert isinstance(definition, ast.Assign)
+    return _evaluate(definition.value, module)
+
+
 def _arguments(function: ast.FunctionDef, module: str) -> dict[str, Option]:
     given = function.args
     optional = len(given.args) - len(given.defaults)

@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 from omegaconf import OmegaConf
-from toys.commands import ROOT, SHORT_PENDULUM
+from toys.commands import ROOT, SHORT_PENDULUM, type_command
 
 ASKED = (*SHORT_PENDULUM, "sac.hidden=8", "logging=none", "sac.gamma=0.9", "sac.tau=interval(0.01,0.1)")
 
@@ -35,3 +35,18 @@ def test_a_second_launch_continues_a_search_that_maximises_what_runs_return(tmp_
     assert study.best_value == pytest.approx(max(scores.values()))
     for trial in study.trials:  # typed: a value leaves the space, a range joins it
         assert set(trial.params) == {"noise.magnitude", "sac.reward_scale", "sac.actor_lr", "sac.tau"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ("hparams.n_trials=abc", "hparams.n_trials=abc must be a whole number of at least 1"),
+        ("hparams.n_jobs=0", "hparams.n_jobs=0 must be at least 1"),
+        ("hparams.n_startup_trials=-1", "hparams.n_startup_trials=-1 must be at least 0"),
+        ("hparams.seed=-1", "hparams.seed=-1 must be at least 0"),
+    ],
+)
+def test_a_wrong_option_of_a_search_is_one_sentence_before_any_run(typed: str, sentence: str, tmp_path: Path) -> None:
+    done = type_command("train.py", "hparams=optuna", typed, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, f"error: {sentence}\n")
+    assert not list(tmp_path.glob("multirun/*"))

@@ -13,12 +13,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
 from annotated_types import Ge, Gt, Le
+from omegaconf import open_dict
 from toys.commands import ROOT, type_command
-from toys.complaints import complaint, complaint_about
+from toys.complaints import complaint, complaint_about, composed
 
 from dsrl.run import choices, signatures
 from dsrl.run.ranges import check, fits
-from dsrl.run.settings import CHECKPOINT_TYPES, GROUPS, TYPES
+from dsrl.run.settings import ADDED_LATER, CHECKPOINT_TYPES, GROUPS, TYPES, settings_of
 
 ALSO = {"gym": ("task.id=Pendulum-v1",)}  # what else a choice needs
 OPEN = {"logging.csv.folder", "logging.tensorboard.folder", "logging.wandb.folder"}  # Hydra's run folder
@@ -135,6 +136,19 @@ def test_every_choice_of_every_group_is_accepted_as_it_stands() -> None:
         for choice in choices.names(group):
             fitting = {"diffusion_mlp": ("task=hopper",), "identity": ("task=pendulum",)}.get(choice, ())
             assert complaint(f"{group}={choice}", *ALSO.get(choice, ()), *fitting) is None, f"{group}={choice}"
+
+
+def test_what_the_config_of_an_earlier_run_lacks_means_the_values_of_train_yaml() -> None:
+    cfg = composed("task=pendulum")
+    whole = settings_of(cfg)
+    with open_dict(cfg):
+        for name in ADDED_LATER:
+            del cfg[name]
+    assert settings_of(cfg) == whole
+    with open_dict(cfg):
+        del cfg["seed"]
+    with pytest.raises(ValueError, match=r"the config lacks seed; conf/train\.yaml says what it means"):
+        settings_of(cfg)
 
 
 def test_every_option_of_every_component_has_a_type_that_can_be_worded() -> None:

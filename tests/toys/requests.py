@@ -19,4 +19,4 @@ def options_of(**options: Any) -> dict[str, Any]:
 
 def request_of(folder: Path, **options: Any) -> Request:
     """Return the request for one run folder."""
-    return Request(**options_of(run=str(folder), **options))
+    return Request(**options_of(**{"run": str(folder), "checkpoint": "best", **options}))

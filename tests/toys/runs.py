@@ -54,6 +54,8 @@ def toy_parts() -> Parts:
         eval_every=200,
         validation_episodes=10,
         validation_seed=2000,
+        confirm_episodes=0,
+        confirm_seed=3000,
         video_episodes=2,
         plot=False,
         stop_on_collapse=False,

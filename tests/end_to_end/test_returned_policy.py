@@ -1,0 +1,71 @@
+"""A run returns the base policy where steering is not confirmed to be better, and eval.py plays what was returned."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+from toys.algorithms import build_algorithm
+from toys.guess import Guess
+from toys.requests import request_of
+from toys.runs import toy_parts
+
+from dsrl.interfaces import Step
+from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.run.console import Screen
+from dsrl.run.evaluate import _loaded
+from dsrl.run.folder import RunFolder
+from dsrl.run.parts import Parts
+from dsrl.run.train import steer
+
+
+class Coin(Guess):
+    """A task that no noise can influence: a world's seed alone decides."""
+
+    def step(self, action: Tensor) -> Step:
+        return super().step(self.target.sign() * ((self.target * 10).round().long() % 3 - 0.5))
+
+
+def _parts(task: type[Guess]) -> Parts:
+    parts = toy_parts()
+    env = NoiseActionEnv(task(4, max_steps=2), parts.policy, parts.noise, horizon=2)
+    settings = replace(parts.settings, confirm_episodes=64, video_episodes=0)
+    return replace(parts, settings=settings, task=env.task, env=env, algorithm=build_algorithm("dsrl_sac", env))
+
+
+def test_a_policy_that_was_lifted_is_returned_steered(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    score = steer(_parts(Guess), folder, [], Screen())
+    summary = json.loads(folder.summary.read_text())
+    assert summary["returned"] == "steered"
+    assert summary["confirmation"]["better"]
+    assert score == summary["steered"]["success_rate"] > summary["base"]["success_rate"]
+
+
+def test_a_policy_that_noise_cannot_lift_is_returned_as_it_was(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    score = steer(_parts(Coin), folder, [], Screen())
+    summary = json.loads(folder.summary.read_text())
+    assert summary["returned"] == "base"
+    assert not summary["confirmation"]["better"]
+    assert summary["confirmation"]["worlds"] == 64
+    assert score == summary["base"]["success_rate"]
+
+
+def test_eval_plays_the_returned_policy_unless_another_is_typed(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_configs(
+        {"config.yaml": OmegaConf.to_yaml(dict.fromkeys(("task", "policy", "noise", "sac", "logging"), {}))}
+    )
+    folder.save("best", {"weights": torch.zeros(1)})
+    for returned, checkpoint in (("base", "none"), ("steered", "best"), (None, "best")):
+        folder.summary.write_text(json.dumps({} if returned is None else {"returned": returned}))
+        request, *_, state = _loaded(request_of(tmp_path, checkpoint="returned"))
+        assert request.checkpoint == checkpoint
+        assert (state is None) == (checkpoint == "none")
+    folder.summary.write_text(json.dumps({"returned": "base"}))
+    assert _loaded(request_of(tmp_path, checkpoint="best"))[0].checkpoint == "best"
