@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -141,10 +142,11 @@ def test_every_choice_of_every_group_is_accepted_as_it_stands() -> None:
 def test_what_the_config_of_an_earlier_run_lacks_means_the_values_of_train_yaml() -> None:
     cfg = composed("task=pendulum")
     whole = settings_of(cfg)
+    defaults = composed("task=simple_pick")
     with open_dict(cfg):
         for name in ADDED_LATER:
             del cfg[name]
-    assert settings_of(cfg) == whole
+    assert settings_of(cfg) == replace(whole, **{name: defaults[name] for name in ADDED_LATER})
     with open_dict(cfg):
         del cfg["seed"]
     with pytest.raises(ValueError, match=r"the config lacks seed; conf/train\.yaml says what it means"):

@@ -128,7 +128,9 @@ def test_several_runs_are_named_by_a_list_or_a_glob(tmp_path: Path) -> None:
 
     assert requested(f"{tmp_path}/sweep/*") == ["a", "b", "c"]
     assert requested([f"{tmp_path}/sweep/c", f"{tmp_path}/sweep/*"]) == ["c", "a", "b"]
-    assert requests(options_of(run="x,y", video_seeds=7))[1] == request_of(Path("y"), video_seeds=[7])
+    assert requests(options_of(run="x,y", video_seeds=7))[1] == request_of(
+        Path("y"), video_seeds=[7], checkpoint="returned"
+    )
     with pytest.raises(FileNotFoundError, match="matches no folder"):
         requested(f"{tmp_path}/nowhere/*")
     with pytest.raises(ValueError, match="names no world"):
