@@ -20,6 +20,7 @@ from dsrl.run.console import Screen
 from dsrl.run.evaluate import _loaded
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
+from dsrl.run.settings import GROUPS
 from dsrl.run.train import steer
 
 
@@ -58,9 +59,8 @@ def test_a_policy_that_noise_cannot_lift_is_returned_as_it_was(tmp_path: Path) -
 
 def test_eval_plays_the_returned_policy_unless_another_is_typed(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.write_configs(
-        {"config.yaml": OmegaConf.to_yaml(dict.fromkeys(("task", "policy", "noise", "sac", "logging"), {}))}
-    )
+    config = OmegaConf.to_yaml({group: {} for group in GROUPS})
+    folder.write_configs({"config.yaml": config})
     folder.save("best", {"weights": torch.zeros(1)})
     for returned, checkpoint in (("base", "none"), ("steered", "best"), (None, "best")):
         folder.summary.write_text(json.dumps({} if returned is None else {"returned": returned}))
