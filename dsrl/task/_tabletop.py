@@ -209,8 +209,8 @@ class Tabletop(ABC):
     # -- building and control -------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        cold = "" if kernels_are_compiled() else "; the first time on a machine it also compiles kernels, 2-4 minutes"
-        self._announce(f"building {self.num_envs} worlds in Genesis (about 20 s{cold})")
+        first = "" if kernels_are_compiled() else "; the first build on a machine also compiles kernels, for minutes"
+        self._announce(f"building {self.num_envs} worlds in Genesis{first}")
         gs = start_genesis(self.backend)
         scene = make_scene(gs, _PHYSICS_DT)
         scene.add_entity(gs.morphs.Plane(), surface=gs.surfaces.Default(color=(0.55, 0.5, 0.45)))
