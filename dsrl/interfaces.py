@@ -190,6 +190,19 @@ class Noise(Protocol):
         """Draw N(0, I) vectors [num, dim], unclipped."""
 
 
+@runtime_checkable
+class DrawsUnsteered(Protocol):
+    """A parametrisation that can draw noise which the actor's vector does not determine (optional).
+
+    Its `expand` draws from torch's global stream, which a run seeds and its checkpoints contain.
+    """
+
+    draws: bool  # whether it draws any
+
+    def expand_drawn(self, vectors: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the noise of `expand` with its draws from `generator`, for evaluations."""
+
+
 # ---- algorithm
 
 Replay = Literal["noise", "context", "exact_context", "observation"]

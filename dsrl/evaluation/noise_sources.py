@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsrl.interfaces import Algorithm, ChunkCritic, Encoding, Noise
+from dsrl.interfaces import Algorithm, ChunkCritic, DrawsUnsteered, Encoding, Noise
 
 Act = Callable[[Encoding, Sequence[int], int], Tensor]
 """(encoding of n worlds, their seeds, index of the decision) -> the sampler's initial noise [n, T', D]"""
@@ -31,7 +31,8 @@ def prior_noise(noise: Noise, bound: float = float("inf"), draw: int = 0) -> Act
     """Return N(0, I) through a parametrisation, each number clipped to ±bound."""
 
     def act(encoding: Encoding, seeds: Sequence[int], decision: int) -> Tensor:
-        return noise.expand(_prior(noise, seeds, decision, draw=draw).clamp(-bound, bound))
+        vectors = _prior(noise, seeds, decision, draw=draw).clamp(-bound, bound)
+        return _expanded(noise, vectors, seeds, decision, draw)
 
     return act
 
@@ -41,7 +42,7 @@ def steered_noise(algorithm: Algorithm, noise: Noise, *, stochastic: bool) -> Ac
 
     def act(encoding: Encoding, seeds: Sequence[int], decision: int) -> Tensor:
         normal = _prior(noise, seeds, decision) if stochastic else None
-        return noise.expand(algorithm.act(encoding.features.float().cpu(), normal))
+        return _expanded(noise, algorithm.act(encoding.features.float().cpu(), normal), seeds, decision)
 
     return act
 
@@ -63,25 +64,30 @@ def evaluation_noise(algorithm: Algorithm, noise: Noise, *, best_of: int | None,
 
     `stochastic` None leaves it to the algorithm. Raises ValueError for an algorithm without values of chunks.
     """
-    check_best_of(algorithm, best_of)
+    check_best_of(algorithm, best_of, noise)
     if best_of is not None:
         assert isinstance(algorithm, ChunkCritic)
         return best_of_noise(algorithm, noise, best_of)
     return steered_noise(algorithm, noise, stochastic=algorithm.stochastic if stochastic is None else stochastic)
 
 
-def check_best_of(algorithm: Any, best_of: int | None) -> None:
-    """Raise ValueError where `best_of` is set and `algorithm` learns no values of chunks."""
+def check_best_of(algorithm: Any, best_of: int | None, noise: Noise | None = None) -> None:
+    """Raise ValueError where `best_of` is set and `algorithm` learns no values of chunks, or `noise` draws besides."""
     if best_of is not None and not isinstance(algorithm, ChunkCritic):
         raise ValueError(
             f"best_of={best_of} needs values of chunks to choose by, which {type(algorithm).__name__} does not learn; "
             "choose sac=dsrl_na, or best_of=null"
         )
+    if best_of is not None and _draws(noise):
+        raise ValueError(
+            f"best_of={best_of} values chunks by their noise vectors, but noise.unsteered=fresh draws other numbers "
+            "besides; type noise.unsteered=zero, or best_of=null"
+        )
 
 
-def generator(seed: int, decision: int, draw: int = 0) -> torch.Generator:
-    """Return the random stream of one (world, decision, draw)."""
-    key = (seed, decision, draw) if draw else (seed, decision)
+def generator(seed: int, decision: int, draw: int = 0, *, unsteered: bool = False) -> torch.Generator:
+    """Return the random stream of one (world, decision, draw); another one for the numbers that are not steered."""
+    key = (seed, decision, draw, 1) if unsteered else (seed, decision, draw) if draw else (seed, decision)
     state = np.random.SeedSequence(key).generate_state(1, dtype=np.uint64)[0]
     return torch.Generator().manual_seed(int(state) & 0x7FFF_FFFF_FFFF_FFFF)
 
@@ -89,3 +95,15 @@ def generator(seed: int, decision: int, draw: int = 0) -> torch.Generator:
 def _prior(noise: Noise, seeds: Sequence[int], decision: int, num: int = 1, draw: int = 0) -> Tensor:
     """N(0, I) vectors [len(seeds)·num, dim], the `num` of a world in a row."""
     return torch.cat([noise.sample_prior(num, generator(seed, decision, draw)) for seed in seeds])
+
+
+def _expanded(noise: Noise, vectors: Tensor, seeds: Sequence[int], decision: int, draw: int = 0) -> Tensor:
+    """Return the sampler's noise [n, T', D] of vectors [n, dim], with draws from the worlds' own streams."""
+    if not (isinstance(noise, DrawsUnsteered) and noise.draws):
+        return noise.expand(vectors)
+    streams = [generator(seed, decision, draw, unsteered=True) for seed in seeds]
+    return torch.cat([noise.expand_drawn(vectors[i : i + 1], stream) for i, stream in enumerate(streams)])
+
+
+def _draws(noise: Noise | None) -> bool:
+    return isinstance(noise, DrawsUnsteered) and noise.draws

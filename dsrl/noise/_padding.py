@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 
 def steered_dims(noise_shape: tuple[int, int], action_dims: int | None) -> int:
@@ -37,11 +36,6 @@ def checked_vectors(vectors: Tensor, dim: int) -> Tensor:
     if vectors.ndim != 2 or vectors.shape[1] != dim:
         raise ValueError(f"noise vectors have shape {tuple(vectors.shape)} but this parametrisation takes [B, {dim}]")
     return vectors
-
-
-def pad_with_zeros(noise: Tensor, dims: int) -> Tensor:
-    """Return a new [..., D] tensor: `noise`, then zeros (the prior's mean) in the dimensions that are not steered."""
-    return functional.pad(noise, (0, dims - noise.shape[-1])).clone()
 
 
 def standard_normal(num: int, dim: int, generator: torch.Generator | None) -> Tensor:

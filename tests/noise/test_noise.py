@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,17 @@ from hypothesis import strategies as st
 
 from dsrl.interfaces import Noise
 from dsrl.noise.full import FullNoise
+from dsrl.noise.per_step import PerStepNoise
 from dsrl.noise.repeat import RepeatNoise
+from dsrl.noise.smooth import SmoothNoise
 from dsrl.noise.space import NoiseSpace
+
+KINDS = {
+    "repeat": RepeatNoise,
+    "full": FullNoise,
+    "smooth": partial(SmoothNoise, rank=2, unsteered="zero"),
+    "per_step": partial(PerStepNoise, horizon=2, unsteered="zero"),
+}
 
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 5))
 
@@ -48,7 +59,7 @@ def test_full_noise_fills_slot_after_slot_and_does_not_change_its_input(shape, b
     assert torch.equal(vectors, before)
 
 
-@pytest.mark.parametrize("kind", [RepeatNoise, FullNoise])
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_the_prior_is_standard_normal_and_repeats_with_its_generator(kind):
     noise = kind((3, 4), magnitude=0.5, action_dims=2)
     first = noise.sample_prior(20000, torch.Generator().manual_seed(1))
@@ -59,7 +70,7 @@ def test_the_prior_is_standard_normal_and_repeats_with_its_generator(kind):
     assert (first.std() - 1.0).abs() < 0.02
 
 
-@pytest.mark.parametrize("kind", [RepeatNoise, FullNoise])
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_impossible_noise_raises_a_sentence_with_values_that_work(kind):
     with pytest.raises(ValueError, match=r"noise.action_dims=5 but .* has 4 dimensions; type 1 to 4, or null"):
         kind((3, 4), magnitude=1.0, action_dims=5)
@@ -69,13 +80,14 @@ def test_impossible_noise_raises_a_sentence_with_values_that_work(kind):
         kind((3, 4), magnitude=1.0, action_dims=None).expand(torch.zeros(1, 1))
 
 
-@pytest.mark.parametrize("kind", [RepeatNoise, FullNoise])
-def test_a_parametrisation_has_the_dimension_and_magnitude_of_its_contract(kind):
-    noise: Noise = kind((3, 4), magnitude=1.5, action_dims=2)
-    assert (noise.dim, noise.magnitude) == ({RepeatNoise: 2, FullNoise: 6}[kind], 1.5)
+@pytest.mark.parametrize(("kind", "dim"), [("repeat", 2), ("full", 6), ("smooth", 4), ("per_step", 4)])
+def test_a_parametrisation_has_the_dimension_and_magnitude_of_its_contract(kind, dim):
+    noise: Noise = KINDS[kind]((3, 4), magnitude=1.5, action_dims=2)
+    assert (noise.dim, noise.magnitude) == (dim, 1.5)
     expanded = noise.expand(torch.ones(5, noise.dim))
     assert expanded.shape == (5, 3, 4)
-    assert expanded.sum().item() == 5 * 3 * 2  # zeros in the dimensions beyond
+    assert (expanded[:, :2, :2] != 0).all()
+    assert (expanded[:, :, 2:] == 0).all()  # in the dimensions beyond
 
 
 def test_the_noise_space_is_the_box_of_the_magnitude_and_samples_the_prior_clipped_or_not():
