@@ -21,6 +21,7 @@ from dsrl.evaluation.episodes import Evaluation, evaluate
 from dsrl.evaluation.noise_sources import Act, base_noise, prior_noise
 from dsrl.evaluation.statistics import wilson
 from dsrl.interfaces import Noise
+from dsrl.noise._steered import SteeredNoise
 from dsrl.noise_action_env import NoiseActionEnv
 
 BASE, STILL = "full", "w = 0"  # independent N(0, I) in every slot, as in the policy's training; its mean
@@ -95,6 +96,8 @@ class Preflight:
     magnitude: float
     outcomes: Mapping[str, Outcomes]  # by noise, BASE first
     movement: Movement
+    dims: Mapping[str, int]  # by noise, how many numbers the actor chooses
+    restricted: bool  # whether `noise` steers a part of the dimensions, unlike the others
     threshold: float | None = None  # the return that counts as success where the task defines none
 
     @property
@@ -109,19 +112,34 @@ def clipped_name(noise: str, magnitude: float) -> str:
 
 
 def noises(chosen: Noise, noise_shape: tuple[int, int]) -> dict[str, Noise]:
-    """Return the parametrisations to compare: full, repeat, and `chosen` under its own name.
+    """Return the parametrisations to compare: full, repeat, smooth ones between, and `chosen` under its own name.
 
     Those besides `chosen` get its magnitude, in all dimensions.
     """
     from dsrl.noise.full import FullNoise
     from dsrl.noise.repeat import RepeatNoise
+    from dsrl.noise.smooth import SmoothNoise
 
     name = type(chosen).__module__.rpartition(".")[2]  # the choice, its YAML and its module have the same name
+    if isinstance(chosen, SmoothNoise):
+        name = smooth_name(chosen.rank)
     others: dict[str, Noise] = {
-        "full": FullNoise(noise_shape, chosen.magnitude, None),
+        BASE: FullNoise(noise_shape, chosen.magnitude, None),
         "repeat": RepeatNoise(noise_shape, chosen.magnitude, None),
     }
+    for rank in smooth_ranks(noise_shape[0]):
+        others[smooth_name(rank)] = SmoothNoise(noise_shape, chosen.magnitude, None, rank, "zero")
     return {**others, name: chosen}
+
+
+def smooth_ranks(slots: int) -> list[int]:
+    """Return 2, 4, 8 … below the number of slots; rank 1 is repeated noise, and all slots are full noise rotated."""
+    return [2**i for i in range(1, slots.bit_length()) if 2**i < slots]
+
+
+def smooth_name(rank: int) -> str:
+    """Return the name of the row of smooth noise."""
+    return f"smooth {rank}"
 
 
 def measure(
@@ -135,8 +153,9 @@ def measure(
     on_row: Callable[[str, Outcomes], None],
     threshold: float | None = None,
 ) -> Preflight:
-    """Play worlds `first_seed …` under N(0, I) through each of `noises`, unclipped and clipped, and at w = 0.
+    """Play worlds `first_seed …` under N(0, I), under each of `noises` clipped to its magnitude, and at w = 0.
 
+    Repeated noise and `env.noise` are played unclipped too: the cost of a parametrisation without that of clipping.
     `env.noise` is one of `noises`; clipped, it gets `draws` draws per world, w = 0 gets one, all other rows
     `other_draws`. The base policy's row is its own noise, whatever `noises["full"]` restricts. `on_row` is called after
     each row. Where the task defines no success, a return of `threshold` or more counts as one; None takes the median
@@ -144,13 +163,8 @@ def measure(
     """
     chosen = next(name for name, noise in noises.items() if noise is env.noise)
     actor = clipped_name(chosen, env.noise.magnitude)
-    rows: dict[str, Callable[[int], Act]] = {BASE: partial(base_noise, env.policy.noise_shape)}
-    rows |= {name: partial(prior_noise, noise, math.inf) for name, noise in noises.items() if name != BASE}
-    for name, noise in noises.items():
-        rows[clipped_name(name, noise.magnitude)] = partial(prior_noise, noise, noise.magnitude)
-    rows[STILL] = partial(prior_noise, env.noise, 0.0)
     outcomes: dict[str, Outcomes] = {}
-    for name, act in rows.items():
+    for name, act in _rows(env, noises, chosen).items():
         num = draws if name == actor else 1 if name == STILL else other_draws
         played = [evaluate(env, act(draw), episodes=worlds, first_seed=first_seed) for draw in range(num)]
         if threshold is None and not env.has_success:
@@ -158,8 +172,21 @@ def measure(
         outcomes[name] = _outcomes(played, threshold)
         on_row(name, outcomes[name])
     movement = chunk_movement(env, range(first_seed, first_seed + worlds))
+    dims = {name: noise.dim for name, noise in noises.items()}
     counted = None if env.has_success else threshold
-    return Preflight(first_seed, chosen, env.noise.magnitude, outcomes, movement, counted)
+    restricted = isinstance(env.noise, SteeredNoise) and env.noise.steered[1] < env.policy.noise_shape[1]
+    return Preflight(first_seed, chosen, env.noise.magnitude, outcomes, movement, dims, restricted, counted)
+
+
+def _rows(env: NoiseActionEnv, noises: Mapping[str, Noise], chosen: str) -> dict[str, Callable[[int], Act]]:
+    """Return by row a function from the index of a draw to its noise."""
+    rows: dict[str, Callable[[int], Act]] = {BASE: partial(base_noise, env.policy.noise_shape)}
+    unclipped = [name for name in noises if name != BASE and name in ("repeat", chosen)]
+    rows |= {name: partial(prior_noise, noises[name], math.inf) for name in unclipped}
+    for name, noise in noises.items():
+        rows[clipped_name(name, noise.magnitude)] = partial(prior_noise, noise, noise.magnitude)
+    rows[STILL] = partial(prior_noise, env.noise, 0.0)
+    return rows
 
 
 def _outcomes(played: Sequence[Evaluation], threshold: float | None) -> Outcomes:

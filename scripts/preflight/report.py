@@ -16,22 +16,29 @@ POWERS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def tables(found: Preflight) -> tuple[Table, Table]:
-    """Return one row per noise: success with 95 % interval and its difference to the base policy; and pass@k."""
+    """Return a row per noise: its numbers, success with 95 % interval, difference to the base policy; and pass@k."""
     powers = _powers(found.outcomes[found.actor])[1:]
-    success = _table("noise", "success", "95 % interval", "- base", "p", "episodes")
+    success = _table("noise", "numbers", "success", "95 % interval", "- base", "p", "episodes")
     best = _table("noise", *(f"pass@{k}" for k in powers))
     base = found.outcomes[BASE]
     for name, outcomes in found.outcomes.items():
         interval = "{:.0%} … {:.0%}".format(*outcomes.interval)
         to_base = f"{outcomes.rate - base.rate:+.0%}", f"{p_value(outcomes, base):.2g}"
         against = ("-", "-") if name == BASE else to_base
-        row = (name, f"{outcomes.rate:.0%}", interval, *against, str(outcomes.successes.size))
+        row = (name, _numbers(found, name), f"{outcomes.rate:.0%}", interval, *against, str(outcomes.successes.size))
         style = "bold" if name == found.actor else None
         success.add_row(*row, style=style)
         if outcomes.draws > 1:
             passed = (f"{outcomes.pass_at(k):.0%}" if k <= outcomes.draws else "-" for k in powers)
             best.add_row(name, *passed, style=style)
     return success, best
+
+
+def _numbers(found: Preflight, name: str) -> str:
+    """Return how many numbers the actor chooses in a row; none where the policy draws all."""
+    if name == BASE:
+        return "-"
+    return "0" if name == STILL else str(found.dims[name.partition(" ±")[0]])
 
 
 def _table(*heads: str) -> Table:
@@ -73,6 +80,7 @@ def content(found: Preflight, verdict: Verdict) -> dict[str, Any]:
         "success_return": found.threshold,
         "noise": found.noise,
         "magnitude": found.magnitude,
+        "dims": dict(found.dims),
         "actor_row": found.actor,
         "first_seed": found.first_seed,
         "worlds": len(found.outcomes[BASE].successes),

@@ -1,24 +1,26 @@
 """Judges a preflight by rules that are applied in this order; the first that applies gives its sentence.
 
 1. broken     the actor's noise (parametrised and clipped) succeeds less often than the base policy's own noise, by
-              BROKEN or more, p < SIGNIFICANCE; the larger part of the loss is reported as the cause
+              BROKEN or more, p < SIGNIFICANCE; the larger part of the loss is reported as the cause, with the smallest
+              other noise that loses less than BROKEN
 2. unsolved   no draw of any noise solved any world: no success to learn from
 3. solved     the base policy succeeds in SOLVED of all episodes or more
 4. powerless  no world's outcome differs between draws
 5. little     the best of all draws gains less than LITTLE over the base policy
 6. lift       otherwise: from the base policy's success towards that of the best of all draws
 
+Where w = 0 differs from the base policy, p < SIGNIFICANCE, the sentence ends with its success.
 The best of n draws is chosen in hindsight: it shows that noise which succeeds exists, not that an actor will find it.
 Tests are paired by world and two-sided: signs of the worlds' differences are flipped at random.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scripts.preflight.measure import BASE, STILL, Outcomes, Preflight
+from scripts.preflight.measure import BASE, STILL, Outcomes, Preflight, clipped_name
 
 SIGNIFICANCE = 0.01
 BROKEN = 0.10  # success
@@ -41,19 +43,19 @@ def judge(found: Preflight) -> Verdict:
     base, actor = found.outcomes[BASE], found.outcomes[found.actor]
     best = max(actor.pass_at(actor.draws), actor.rate)
     if worse(actor, base):
-        return Verdict("broken", f"{_broken(found)}; the best of {actor.draws} draws solves {best:.0%}")
-    if not any(outcomes.successes.any() for outcomes in found.outcomes.values()):
-        return Verdict("unsolved", _unsolved(found))
-    if base.rate >= SOLVED:
-        return Verdict("solved", f"the base policy already succeeds in {base.rate:.0%}: steering has little to add")
-    if actor.mixed == 0:
-        return Verdict("powerless", _powerless(found))
-    still = found.outcomes[STILL]
-    aside = f"; w = 0 alone gives {still.rate:.0%}" if still.rate > base.rate and _differ(still, base) else ""
-    if best - base.rate < LITTLE:
+        verdict = Verdict("broken", f"{_broken(found)}; the best of {actor.draws} draws solves {best:.0%}")
+    elif not any(outcomes.successes.any() for outcomes in found.outcomes.values()):
+        verdict = Verdict("unsolved", _unsolved(found))
+    elif base.rate >= SOLVED:
+        verdict = Verdict("solved", f"the base policy already succeeds in {base.rate:.0%}: steering has little to add")
+    elif actor.mixed == 0:
+        verdict = Verdict("powerless", _powerless(found))
+    elif best - base.rate < LITTLE:
         text = f"the best of {actor.draws} draws solves {best:.0%} against {base.rate:.0%}: steering can add little"
-        return Verdict("little", text + aside)
-    return Verdict("lift", f"steering can lift this policy from {base.rate:.0%} towards {best:.0%}{aside}")
+        verdict = Verdict("little", text)
+    else:
+        verdict = Verdict("lift", f"steering can lift this policy from {base.rate:.0%} towards {best:.0%}")
+    return replace(verdict, sentence=verdict.sentence + _aside(found))
 
 
 def worse(outcomes: Outcomes, base: Outcomes) -> bool:
@@ -74,17 +76,41 @@ def _differ(first: Outcomes, second: Outcomes) -> bool:
     return p_value(first, second) < SIGNIFICANCE
 
 
+def _aside(found: Preflight) -> str:
+    """Return the end of the sentence: the success of w = 0 where it differs from the base policy's."""
+    still, base = found.outcomes[STILL], found.outcomes[BASE]
+    if not _differ(still, base):
+        return ""
+    return f"; w = 0 {'alone' if still.rate > base.rate else 'only'} gives {still.rate:.0%}"
+
+
 def _broken(found: Preflight) -> str:
-    """Return the sentence that names the cause of the loss: the parametrisation or the clipping."""
+    """Return the sentence that names the cause of the loss, the parametrisation or the clipping, and a remedy."""
     base, actor = found.outcomes[BASE], found.outcomes[found.actor]
     unclipped = found.outcomes[found.noise]
     rates = f"({actor.rate:.0%} against {base.rate:.0%})"
+    if found.noise == BASE and found.restricted:  # its unclipped row is the base policy's
+        return f"steering a part of the dimensions breaks this checkpoint {rates}: use noise.action_dims=null"
     if base.rate - unclipped.rate < unclipped.rate - actor.rate or found.noise == BASE:
         return f"clipping noise at ±{found.magnitude:g} breaks this checkpoint {rates}: raise noise.magnitude"
-    kind = "repeated noise" if found.noise == "repeat" else f"noise={found.noise}"
-    full = next(row for name, row in found.outcomes.items() if name.startswith(f"{BASE} ±"))
-    larger = " with a larger noise.magnitude" if worse(full, base) else ""
-    return f"{kind} breaks this checkpoint {rates}: use noise={BASE}{larger}"
+    kind = "repeated noise" if found.noise == "repeat" else _typed(found.noise)
+    return f"{kind} breaks this checkpoint {rates}: use {_remedy(found)}"
+
+
+def _remedy(found: Preflight) -> str:
+    """Return, as it is typed, the smallest other noise that loses less than BROKEN; else full noise, less clipped."""
+    all_dims = " noise.action_dims=null" if found.restricted else ""
+    for name in sorted(found.dims, key=found.dims.__getitem__):
+        rate = found.outcomes[clipped_name(name, found.magnitude)].rate
+        if name != found.noise and found.outcomes[BASE].rate - rate < BROKEN:
+            return f"{_typed(name)}{all_dims} ({rate:.0%})"
+    return f"noise={BASE}{all_dims} with a larger noise.magnitude"
+
+
+def _typed(name: str) -> str:
+    """Return the keys that choose the noise of a row."""
+    kind, _, rank = name.partition(" ")
+    return f"noise={kind} noise.rank={rank}" if rank else f"noise={kind}"
 
 
 def _unsolved(found: Preflight) -> str:

@@ -23,9 +23,10 @@ from toys.runs import toy_parts
 from dsrl.evaluation.episodes import evaluate
 from dsrl.evaluation.noise_sources import base_noise, prior_noise
 from dsrl.evaluation.statistics import wilson
-from dsrl.interfaces import Encoding
+from dsrl.interfaces import Encoding, Noise
 from dsrl.noise.full import FullNoise
 from dsrl.noise.repeat import RepeatNoise
+from dsrl.noise.smooth import SmoothNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from scripts.preflight import __main__ as preflight
 from scripts.preflight import report
@@ -37,6 +38,7 @@ from scripts.preflight.measure import (
     chunk_movement,
     measure,
     noises,
+    smooth_ranks,
     wilson_of_mean,
 )
 from scripts.preflight.verdict import judge, p_value
@@ -53,6 +55,15 @@ class Through(Echo):
 
     def decode(self, encoding: Encoding, noise: Tensor) -> Tensor:
         return self.formula(encoding.features[:, None], noise) + torch.zeros_like(noise)
+
+
+class Ends(Echo):
+    """A policy of two actions, given by the first and the last of eight slots of noise."""
+
+    noise_shape = (8, 1)
+
+    def decode(self, encoding: Encoding, noise: Tensor) -> Tensor:
+        return noise[:, [0, 7]].clone()
 
 
 def _env(formula: Decode, kind: type = RepeatNoise, magnitude: float = 1.5, num_envs: int = 8) -> NoiseActionEnv:
@@ -77,10 +88,22 @@ def _beyond(state: Tensor, noise: Tensor) -> Tensor:
 
 TOYS: list[tuple[str, Decode, type, float, str]] = [
     # 1/2 under any noise; the best draw solves all
-    ("lift", _first, RepeatNoise, 1.5, r"^steering can lift this policy from (4|5)\d% towards (99|100)%$"),
+    (
+        "lift",
+        _first,
+        RepeatNoise,
+        1.5,
+        r"^steering can lift this policy from (4|5)\d% towards (99|100)%; w = 0 only gives 0%$",
+    ),
     # two independent guesses solve 3/4, the same guess twice 1/2
-    ("broken", lambda state, noise: noise, RepeatNoise, 1.5, r"^repeated noise breaks .*: use noise=full; the best of"),
-    ("lift", lambda state, noise: noise, FullNoise, 1.5, r"from (7|8)\d% towards 100%$"),
+    (
+        "broken",
+        lambda state, noise: noise,
+        RepeatNoise,
+        1.5,
+        r"^repeated noise breaks .*: use noise=full \(7\d%\); the",
+    ),
+    ("lift", lambda state, noise: noise, FullNoise, 1.5, r"from (7|8)\d% towards 100%; w = 0 only gives 0%$"),
     # only noise beyond 0.6 acts: 55 %, nothing within ±0.5
     ("broken", _beyond, RepeatNoise, 0.5, r"^clipping noise at ±0.5 breaks .* \(0% against \d\d%\): raise noise.magni"),
     ("broken", _beyond, FullNoise, 0.5, r"^clipping noise at ±0.5 breaks this checkpoint"),
@@ -174,6 +197,84 @@ def test_the_paired_test_agrees_with_exact_counts() -> None:
     assert p_value(one, other) == pytest.approx(2 / 2**5, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("noise", "rates", "words"),
+    [
+        (
+            RepeatNoise((8, 1), 1.5, None),
+            {"repeat": 0.5, "smooth 2": 0.8, "full": 0.75},
+            r"use noise=smooth noise.rank=2 ",
+        ),
+        (SmoothNoise((8, 1), 1.5, None, 1, "zero"), {"smooth 1": 0.5}, r"^noise=smooth noise.rank=1 breaks .*rank=2 "),
+    ],
+    ids=["repeat", "smooth"],
+)
+def test_the_remedy_is_the_smallest_noise_that_has_the_success_of_the_base(
+    noise: Noise, rates: dict[str, float], words: str
+) -> None:
+    """The first and last slot are equal under `repeat`, and their correlation is -0.32 under two smooth functions."""
+    env = NoiseActionEnv(Guess(25, max_steps=2), Ends(), noise, 2)
+    compared = noises(noise, (8, 1))
+    quiet = {"worlds": WORLDS, "first_seed": 0, "draws": 8, "other_draws": 4, "on_row": lambda name, outcomes: None}
+    found = measure(env, compared, **quiet)
+    assert {name: found.outcomes[f"{name} ±1.5"].rate for name in rates} == pytest.approx(rates, abs=0.07)
+    verdict = judge(found)
+    assert verdict.rule == "broken"
+    assert re.search(words, verdict.sentence), verdict.sentence
+
+
+def test_smooth_ranks_are_the_powers_of_two_between_repeat_and_full() -> None:
+    assert [smooth_ranks(slots) for slots in (1, 2, 3, 8, 50)] == [[], [], [2], [2, 4], [2, 4, 8, 16, 32]]
+    chosen = SmoothNoise((8, 3), 1.5, None, 3, "zero")
+    found = noises(chosen, (8, 3))
+    assert {name: noise.dim for name, noise in found.items()} == {
+        "full": 24, "repeat": 3, "smooth 2": 6, "smooth 4": 12, "smooth 3": 9
+    }  # fmt: skip
+    assert found["smooth 3"] is chosen
+
+
+def _broken(noise: str, clipped: dict[str, int], *, restricted: bool) -> str:
+    """Return the verdict on 100 worlds: 80 solved by the base policy, 20 by repeated noise, and so many when clipped."""
+    solved = {"full": 80, "repeat": 20, "w = 0": 80} | {f"{name} ±1.5": count for name, count in clipped.items()}
+    outcomes = {name: Outcomes(np.arange(100)[:, None] < count) for name, count in solved.items()}
+    dims = {"full": 8, "repeat": 1, "smooth 2": 2, "smooth 4": 4}
+    return judge(Preflight(0, noise, 1.5, outcomes, Movement((1.0,), (1.0,)), dims, restricted)).sentence
+
+
+@pytest.mark.parametrize(
+    ("others", "restricted", "remedy"),
+    [
+        ({"smooth 2": 75, "smooth 4": 80, "full": 80}, False, "noise=smooth noise.rank=2 (75%)"),
+        ({"smooth 2": 65, "smooth 4": 80, "full": 80}, False, "noise=smooth noise.rank=4 (80%)"),
+        ({"smooth 2": 30, "smooth 4": 30, "full": 80}, False, "noise=full (80%)"),
+        ({"smooth 2": 30, "smooth 4": 30, "full": 30}, False, "noise=full with a larger noise.magnitude"),
+        ({"smooth 2": 30, "smooth 4": 80, "full": 80}, True, "noise=smooth noise.rank=4 noise.action_dims=null (80%)"),
+    ],
+)
+def test_the_remedy_of_a_broken_parametrisation_is_as_it_is_typed(
+    others: dict[str, int], restricted: bool, remedy: str
+) -> None:
+    sentence = _broken("repeat", {"repeat": 20, **others}, restricted=restricted)
+    assert (
+        sentence
+        == f"repeated noise breaks this checkpoint (20% against 80%): use {remedy}; the best of 1 draws solves 20%"
+    )
+
+
+def test_full_noise_in_a_part_of_the_dimensions_is_mended_by_steering_all() -> None:
+    clipped = {"full": 20, "repeat": 20, "smooth 2": 20, "smooth 4": 20}
+    expected = "steering a part of the dimensions breaks this checkpoint (20% against 80%): use noise.action_dims=null"
+    assert _broken("full", clipped, restricted=True).startswith(expected)
+
+
+def test_the_verdict_gives_the_success_of_w_0_where_it_is_better_or_worse() -> None:
+    better = judge(_preflight(lambda state, noise: state * (1 - noise[:, :1].square())))
+    assert better.rule == "lift"
+    assert re.search(r"from (6|7)\d% towards 100%; w = 0 alone gives 100%$", better.sentence), better.sentence
+    assert judge(_handmade(still=49)).sentence.endswith("steering can add little")
+    assert judge(_handmade(still=10)).sentence.endswith("steering can add little; w = 0 only gives 10%")
+
+
 def _handmade(still: int, moves: float = 1.0, mixed: int = 2) -> Preflight:
     """100 worlds: 50 always solved, `mixed` solved by one draw of eight, `still` solved by w = 0."""
     rows = np.zeros((100, 8), dtype=bool)
@@ -182,11 +283,11 @@ def _handmade(still: int, moves: float = 1.0, mixed: int = 2) -> Preflight:
     calm = np.arange(100)[:, None] < still
     outcomes = {"full": Outcomes(rows[:, :2]), "repeat": Outcomes(rows[:, :2])}
     outcomes |= {"full ±1.5": Outcomes(rows[:, :2]), "repeat ±1.5": Outcomes(rows), "w = 0": Outcomes(calm)}
-    return Preflight(0, "repeat", 1.5, outcomes, Movement((moves,), (1.0,)))
+    return Preflight(0, "repeat", 1.5, outcomes, Movement((moves,), (1.0,)), {"full": 2, "repeat": 1}, False)
 
 
 def test_a_small_gain_of_the_best_draw_is_little_and_a_better_mean_is_reported() -> None:
-    verdict = judge(_handmade(still=40))
+    verdict = judge(_handmade(still=50))
     assert verdict.rule == "little"
     assert verdict.sentence == "the best of 8 draws solves 52% against 50%: steering can add little"
     assert judge(_handmade(still=80)).sentence.endswith("; w = 0 alone gives 80%")
