@@ -234,7 +234,7 @@ def test_smooth_ranks_are_the_powers_of_two_between_repeat_and_full() -> None:
 
 
 def _broken(noise: str, clipped: dict[str, int], *, restricted: bool) -> str:
-    """Return the verdict on 100 worlds: 80 solved by the base policy, 20 by repeated noise, and so many when clipped."""
+    """Return the verdict on 100 worlds: 80 solved by the base policy, 20 by repeated noise, so many when clipped."""
     solved = {"full": 80, "repeat": 20, "w = 0": 80} | {f"{name} ±1.5": count for name, count in clipped.items()}
     outcomes = {name: Outcomes(np.arange(100)[:, None] < count) for name, count in solved.items()}
     dims = {"full": 8, "repeat": 1, "smooth 2": 2, "smooth 4": 4}
