@@ -42,7 +42,7 @@ def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None =
         noise = _instantiate(nodes["noise"])(noise_shape=policy.noise_shape)
         env = NoiseActionEnv(task, policy, noise, horizon)
         algorithm = _algorithm(nodes["sac"], env, settings.seed)
-        check_best_of(algorithm, settings.best_of)
+        check_best_of(algorithm, settings.best_of, noise)
     return Parts(settings, task, policy, noise, env, algorithm, identity(cfg, nodes))
 
 

@@ -38,12 +38,13 @@ class SequentialLauncher(BasicLauncher):
         from hydra_plugins.dsrl_launcher import _report as report
 
         assert self.config is not None
+        sweep = Path(str(self.config.hydra.sweep.dir))  # now: jobs cut hydra's part of the config off from the rest
         returns = super().launch(job_overrides, initial_job_idx)
         outcomes = [_in_process_outcome(initial_job_idx + i, done) for i, done in enumerate(returns)]
         for outcome in outcomes:
             if outcome.problem is not None:
                 print(report.failure_block(outcome, report.width()), flush=True)
-        print(report.table(outcomes, Path(str(self.config.hydra.sweep.dir)), report.width()), flush=True)
+        print(report.table(outcomes, sweep, report.width()), flush=True)
         return returns
 
 
@@ -258,10 +259,12 @@ def _run(number: int, config: DictConfig) -> Run:
 
 def _in_process_outcome(number: int, done: JobReturn) -> Outcome:
     """Return the outcome of a run in this process, whose log is the file that a failed run writes."""
-    from hydra_plugins.dsrl_launcher._outcome import Outcome
+    from hydra_plugins.dsrl_launcher._outcome import Outcome, Run
 
     assert done.hydra_cfg is not None
-    run, problem = _run(number, done.hydra_cfg), None
+    hydra = done.hydra_cfg.hydra  # alone, without the keys that sweep.dir may refer to
+    overrides = tuple(filter_overrides(list(hydra.overrides.task)))
+    run, problem = Run(number, overrides, Path(str(hydra.runtime.output_dir))), None
     if done.status == JobStatus.FAILED:
         problem = traceback.format_exception_only(done._return_value)[-1].strip()  # `return_value` would raise it
     return Outcome(run, done, problem, run.folder / "failure.txt")
