@@ -40,7 +40,7 @@ class SequentialLauncher(BasicLauncher):
         assert self.config is not None
         sweep = Path(str(self.config.hydra.sweep.dir))  # now: jobs cut hydra's part of the config off from the rest
         returns = super().launch(job_overrides, initial_job_idx)
-        outcomes = [_in_process_outcome(initial_job_idx + i, done) for i, done in enumerate(returns)]
+        outcomes = [_in_process_outcome(initial_job_idx + i, done, sweep) for i, done in enumerate(returns)]
         for outcome in outcomes:
             if outcome.problem is not None:
                 print(report.failure_block(outcome, report.width()), flush=True)
@@ -257,14 +257,15 @@ def _run(number: int, config: DictConfig) -> Run:
     return Run(number, tuple(filter_overrides(list(hydra.overrides.task))), folder)
 
 
-def _in_process_outcome(number: int, done: JobReturn) -> Outcome:
+def _in_process_outcome(number: int, done: JobReturn, sweep: Path) -> Outcome:
     """Return the outcome of a run in this process, whose log is the file that a failed run writes."""
     from hydra_plugins.dsrl_launcher._outcome import Outcome, Run
 
     assert done.hydra_cfg is not None
     hydra = done.hydra_cfg.hydra  # alone, without the keys that sweep.dir may refer to
     overrides = tuple(filter_overrides(list(hydra.overrides.task)))
-    run, problem = Run(number, overrides, Path(str(hydra.runtime.output_dir))), None
+    folder = sweep / Path(str(hydra.runtime.output_dir)).relative_to(sweep.absolute())
+    run, problem = Run(number, overrides, folder), None
     if done.status == JobStatus.FAILED:
         problem = traceback.format_exception_only(done._return_value)[-1].strip()  # `return_value` would raise it
     return Outcome(run, done, problem, run.folder / "failure.txt")
