@@ -123,6 +123,9 @@ class _RoundClock:
     def show(self, counters: Any, recent: Mapping[str, float]) -> None:
         self.ticks.append({**self.watch.seconds, "all": time.perf_counter()})
 
+    def show_updates(self, done: int, recent: Mapping[str, float]) -> None:
+        pass
+
     def should_stop(self) -> bool:
         return False
 

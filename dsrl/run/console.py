@@ -61,7 +61,8 @@ class LiveLine:
 
     def __init__(self, console: Console, name: str, total: int, unit: str) -> None:
         """`unit` is the noun that `total` counts, e.g. decisions."""
-        self._console, self._name, self._total, self._unit = console, name, total, unit
+        self._console, self._name, self._total, self.unit = console, name, total, unit
+        self._first = 0  # of the units; those before were not counted since `_start`
         self._start = self._printed = time.monotonic()
         self._bar: Progress | None = None
         self._task = TaskID(0)
@@ -80,11 +81,18 @@ class LiveLine:
         if self._bar is not None:
             self._bar.stop()
 
+    def count(self, total: int, unit: str, done: int) -> None:
+        """Count another unit from now on, of which `done` are reached."""
+        self._total, self.unit, self._first = total, unit, done
+        self._start = self._printed = time.monotonic()
+        if self._bar is not None:
+            self._bar.reset(self._task, total=total, completed=done)
+
     def update(self, done: int, shown: str) -> None:
         """Show that `done` of the total is reached; `shown` is the number to watch, e.g. success 61 %."""
         now = time.monotonic()
-        rate = done / max(now - self._start, 1e-9)
-        text = f"{done}/{self._total} {self._unit} · {shown} · {rate:.0f} {self._unit}/s"
+        rate = (done - self._first) / max(now - self._start, 1e-9)
+        text = f"{done}/{self._total} {self.unit} · {shown} · {rate:.0f} {self.unit}/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=done, shown=text)
         elif now - self._printed >= PLAIN_INTERVAL:

@@ -79,15 +79,25 @@ class Monitor:
             self._best = deepcopy(state)
 
     def show(self, counters: Counters, recent: Metrics) -> None:
-        """Update the live line."""
+        """Show the decisions of training on the live line."""
         self._counters = counters
+        self._show(counters.decisions, self.parts.settings.decisions, "decisions", recent)
+
+    def show_updates(self, done: int, recent: Metrics) -> None:
+        """Show the updates without play on the live line."""
+        self._show(done, self.parts.settings.offline_updates, "updates", recent)
+
+    def _show(self, done: int, total: int, unit: str, recent: Metrics) -> None:
+        if self._line is None:
+            return
         number = "no episode has ended yet"
         if "train/success_rate" in recent:
             number = f"success {recent['train/success_rate']:.0%}"
         elif "train/return" in recent:
             number = f"return {recent['train/return']:.1f}"
-        if self._line is not None:
-            self._line.update(counters.decisions, number)
+        if self._line.unit != unit:
+            self._line.count(total, unit, done)
+        self._line.update(done, number)
 
     def should_stop(self) -> bool:
         """Report a collapse of training once; returns whether training ends for it."""

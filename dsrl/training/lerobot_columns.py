@@ -10,6 +10,10 @@ from dsrl.interfaces import Task
 IMAGES, STATE, ACTION = "observation.images.", "observation.state", "action"
 SUCCESS, DONE, TRUNCATED, REWARD = "next.success", "next.done", "next.truncated", "next.reward"
 
+DECODER = "pyav"  # has FFmpeg inside; lerobot's default needs an installed one and prints 100 lines without it
+# lerobot looks for missing parts of a folder on the hub, under this name; as it is no hub id, that ends in an error
+NO_HUB_ID = "a folder, nothing of the hub"
+
 
 def dataset_named(dataset: str, key: str) -> dict[str, Any]:
     """Return lerobot's arguments for the dataset in a folder, or of a hub id.
@@ -20,12 +24,43 @@ def dataset_named(dataset: str, key: str) -> dict[str, Any]:
     if folder.is_dir():
         if not (folder / "meta" / "info.json").is_file():
             raise FileNotFoundError(f"{key}{dataset} has no meta/info.json; type the folder of a LeRobotDataset")
-        return {"repo_id": f"local/{folder.name}", "root": folder}
+        return {"repo_id": NO_HUB_ID, "root": folder}
     if folder.is_absolute() or dataset.count("/") != 1:
         raise FileNotFoundError(
             f"{key}{dataset} is neither a folder nor a hub id (owner/name); type that of a LeRobotDataset"
         )
     return {"repo_id": dataset}
+
+
+def downloaded(repo_id: str, key: str) -> Path:
+    """Return the folder of a dataset of the hub, where lerobot has it or would download it to.
+
+    Raises FileNotFoundError, with one sentence that names `key`, where it cannot be had.
+    """
+    import httpx
+    from huggingface_hub import snapshot_download
+    from lerobot.datasets.dataset_metadata import CODEBASE_VERSION
+    from lerobot.datasets.utils import CompatibilityError, get_safe_version, has_legacy_hub_download_metadata
+    from lerobot.utils.constants import HF_LEROBOT_HOME, HF_LEROBOT_HUB_CACHE
+
+    present = Path(HF_LEROBOT_HOME) / repo_id
+    if (present / "meta" / "info.json").is_file() and not has_legacy_hub_download_metadata(present):
+        return present
+    try:
+        return Path(
+            snapshot_download(
+                repo_id,
+                repo_type="dataset",
+                revision=get_safe_version(repo_id, CODEBASE_VERSION),
+                cache_dir=HF_LEROBOT_HUB_CACHE,
+                allow_patterns=["meta/*", "data/*", "videos/*"],
+            )
+        )
+    except (httpx.HTTPError, OSError, ValueError, RuntimeError, CompatibilityError) as error:
+        reason = str(error).strip().partition("\n")[0][:120].rstrip(".")
+        raise FileNotFoundError(
+            f"{key}{repo_id} is no folder and cannot be downloaded ({reason}); type the folder of a LeRobotDataset"
+        ) from error
 
 
 def columns_of(task: Task, *flags: str, reward: bool = False) -> dict[str, dict[str, Any]]:

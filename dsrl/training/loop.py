@@ -28,6 +28,9 @@ class Monitor(Protocol):
     def show(self, counters: Counters, recent: Metrics) -> None:
         """Show progress after a round of all worlds."""
 
+    def show_updates(self, done: int, recent: Metrics) -> None:
+        """Show progress of learning without play, after `done` gradient steps of it."""
+
     def should_stop(self) -> bool:
         """Return whether training ends early; called after each validation of a moving actor."""
 

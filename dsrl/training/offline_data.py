@@ -10,7 +10,8 @@ truncation bootstraps from the last frame.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +21,26 @@ from numpy.typing import NDArray
 
 from dsrl.interfaces import Observation, Replay
 from dsrl.noise_action_env import Decision, NoiseActionEnv
-from dsrl.training.lerobot_columns import ACTION, DONE, IMAGES, REWARD, STATE, SUCCESS, TRUNCATED, dataset_named
+from dsrl.training.dataset_formats import first_line
+from dsrl.training.dataset_process import check_apart
+from dsrl.training.lerobot_columns import (
+    ACTION,
+    DECODER,
+    DONE,
+    IMAGES,
+    NO_HUB_ID,
+    REWARD,
+    STATE,
+    SUCCESS,
+    TRUNCATED,
+    dataset_named,
+    downloaded,
+)
 from dsrl.training.replay_buffer import Replay as ReplayBuffer
 from dsrl.training.replay_format import write_decision
+from dsrl.training.replay_memory import available_memory
 
+KEY = "offline_data="
 AT_ONCE = 64  # transitions whose states are encoded together
 Columns = Mapping[str, NDArray[Any]]
 
@@ -75,15 +92,19 @@ class OfflineData:
     """The transitions of a dataset, for replay."""
 
     def __init__(self, dataset: str, env: NoiseActionEnv) -> None:
-        """Read all but images of the LeRobotDataset `dataset`, a folder or a hub id.
+        """Check the LeRobotDataset `dataset`, a folder or a hub id, and read all but its pictures.
 
-        Raises ValueError or FileNotFoundError, with one sentence, where it does not fit the task of `env`.
+        Raises ValueError or FileNotFoundError, with one sentence, where it is damaged, reaches beyond its folder or
+        does not fit the task of `env`.
         """
         self.env, self._name = env, dataset
         self._data = _opened(dataset)
         _check_fit(dataset, self._data.meta.features, env)
+        if not all(isinstance(instruction, str) for instruction in self._data.meta.tasks.index):
+            raise ValueError(f"{KEY}{dataset} has no texts as index of meta/tasks.parquet; get the dataset anew")
         present = [name for name in (ACTION, REWARD, SUCCESS, DONE, TRUNCATED) if name in self._data.meta.features]
-        table = self._data.hf_dataset.with_format("numpy").select_columns(present)[:]
+        with _foreign(dataset):
+            table = self._data.hf_dataset.with_format("numpy").select_columns(present)[:]
         columns = {name: np.asarray(values) for name, values in table.items()}
         _check_finite(dataset, columns)
         episodes = self._data.meta.episodes
@@ -91,6 +112,7 @@ class OfflineData:
         parts = [({name: values[a:b] for name, values in columns.items()}, int(a)) for a, b in bounds]
         self.transitions = [one for part, first in parts for one in cut_episode(part, env.horizon, first)]
         self.num_episodes = len(parts)
+        self._check_pictures()
 
     def __len__(self) -> int:
         """Return the number of transitions."""
@@ -141,8 +163,19 @@ class OfflineData:
             policy=Batch(),
         )
 
+    def _check_pictures(self) -> None:
+        """Decode the pictures that transitions need, so that a damaged one ends the program before it plays."""
+        if self.env.task.cameras:
+            for frame in sorted({frame for one in self.transitions for frame in (one.before, one.after)}):
+                self._frame(frame)
+
+    def _frame(self, frame: int) -> dict[str, Any]:
+        with _foreign(self._name):
+            item: dict[str, Any] = self._data[frame]
+        return item
+
     def _observation(self, frames: Sequence[int]) -> Observation:
-        items = [self._data[frame] for frame in frames]
+        items = [self._frame(frame) for frame in frames]
         images = {
             camera: torch.stack([(item[IMAGES + camera] * 255).round().to(torch.uint8) for item in items])
             for camera in self.env.task.cameras
@@ -151,10 +184,37 @@ class OfflineData:
         return Observation(state, images, tuple(item["task"] for item in items))
 
 
+@contextmanager
+def _foreign(dataset: str) -> Iterator[None]:
+    """Turn errors of lerobot and the libraries below it into one sentence; nothing of ours runs in the block."""
+    from datasets.exceptions import DatasetsError
+
+    try:
+        yield
+    except (
+        DatasetsError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        SyntaxError,
+    ) as error:
+        raise ValueError(
+            f"{KEY}{dataset} cannot be read ({type(error).__name__}: {first_line(error)}); get the dataset anew"
+        ) from error
+
+
 def _opened(dataset: str) -> Any:
+    folder = dataset_named(dataset, KEY).get("root") or downloaded(dataset, KEY)
+    check_apart(folder, f"{KEY}{dataset}", available_memory())
+    from datasets import disable_progress_bars
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-    return LeRobotDataset(**dataset_named(dataset, "offline_data="))
+    disable_progress_bars()
+    with _foreign(dataset):
+        return LeRobotDataset(NO_HUB_ID, folder.resolve(), video_backend=DECODER)
 
 
 def _check_fit(dataset: str, features: Mapping[str, Any], env: NoiseActionEnv) -> None:

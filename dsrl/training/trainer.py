@@ -37,7 +37,16 @@ class OfflineTransitions(Protocol):
 
 
 class Trainer:
-    """Trains `algorithm` in `env`; the result depends only on `seed`, the parts and their state."""
+    """Trains `algorithm` in `env`; the result depends only on `seed`, the parts and their state.
+
+    It trains for `decisions` decisions, the first `warmup_decisions` of them the base policy's, with `utd` gradient
+    steps per decision. `monitor` logs every `log_every` decisions; after warm-up, before the actor's first step, every
+    `eval_every` decisions and at the end it validates and saves. `offline` transitions are in replay from the start and
+    never overwritten; `offline_share` of each batch (None: their share of replay) is drawn from them. `offline_updates`
+    gradient steps come after warm-up, before the actor plays; with them, `decisions` may equal `warmup_decisions`.
+    With a `checkpointer` training continues where a previous process stopped, with the result of one process; where
+    worlds in mid-episode cannot be saved, in new episodes.
+    """
 
     def __init__(
         self,
@@ -58,17 +67,7 @@ class Trainer:
         offline_share: float | None = None,
         checkpointer: Checkpointer | None = None,
     ) -> None:
-        """Train for `decisions` decisions, the first `warmup_decisions` of them the base policy's.
-
-        `utd` gradient steps follow per decision. `monitor` logs every `log_every` decisions; after warm-up, before the
-        actor's first step, every `eval_every` decisions and at the end it validates and saves. `offline` transitions
-        are in replay from the start and never overwritten; `offline_share` of each batch (None: their share of replay)
-        is drawn from them. `offline_updates` gradient steps come after warm-up, before the actor plays; with them,
-        `decisions` may equal `warmup_decisions`. With a `checkpointer` training continues where a previous process
-        stopped, with the result of one process; where worlds in mid-episode cannot be saved, in new episodes.
-
-        Raises ValueError where warm-up leaves nothing to learn.
-        """
+        """Seed everything and fill replay with `offline`; raises ValueError where warm-up leaves nothing to learn."""
         if not 0 <= warmup_decisions < decisions + (offline_updates > 0):
             raise ValueError(f"warmup_decisions={warmup_decisions} must be below decisions={decisions}")
         self.env, self.algorithm, self.monitor, self.checkpointer = env, algorithm, monitor, checkpointer
@@ -80,11 +79,7 @@ class Trainer:
         seed_everything(seed)
         env.seed(seed)
         env.action_space.clips = algorithm.bounded
-        length = buffer_length(buffer_size, decisions, len(env))
-        num_offline = 0 if offline is None else len(offline)
-        self.buffer = Replay(length, len(env), seed, offline=num_offline, share=offline_share)
-        if offline is not None:
-            offline.write(algorithm.replay, self.buffer)
+        self.buffer = self._replay(buffer_length(buffer_size, decisions, len(env)), seed, offline, offline_share)
         self.stats, self._updates = EpisodeStats(len(env), env.has_success), UpdateStats()
         self._validator = Validator(env, algorithm, monitor)
         self._recorder = Recorder(env, algorithm.replay)
@@ -92,6 +87,13 @@ class Trainer:
         self._warmed_up_at: int | None = None  # decisions
         self._offline_done = 0  # gradient steps between warm-up and play
         self._learned = 0  # gradient steps after warm-up
+
+    def _replay(self, length: int, seed: int, offline: OfflineTransitions | None, share: float | None) -> Replay:
+        """Return replay for `length` transitions of play, with those of `offline` in it."""
+        buffer = Replay(length, len(self.env), seed, offline=0 if offline is None else len(offline), share=share)
+        if offline is not None:
+            offline.write(self.algorithm.replay, buffer)
+        return buffer
 
     def train(self) -> Counters:
         """Run all phases, or those that a previous process left.
@@ -130,6 +132,7 @@ class Trainer:
             before = self._offline_done
             self._offline_done = min(before + max(1, int(len(self.env) * self.utd)), self.offline_updates)
             self._learn()
+            self.monitor.show_updates(self._offline_done, self.stats.recent())
             finished = self._offline_done >= self.offline_updates
             if self._end_round(before, self._offline_done, finished=finished):
                 return True
@@ -141,14 +144,14 @@ class Trainer:
             before = self.stats.counters.decisions
             self._play(random=False)
             self._learn()
+            self.monitor.show(self.stats.counters, self.stats.recent())
             now = self.stats.counters.decisions
             if self._end_round(before, now, finished=now >= self.decisions):
                 return True
         return False
 
     def _end_round(self, before: int, now: int, *, finished: bool) -> bool:
-        """Show, log, validate and save, each where it is time; returns whether training ends early."""
-        self.monitor.show(self.stats.counters, self.stats.recent())
+        """Log, validate and save, each where it is time; returns whether training ends early."""
         if finished or _crossed(before, now, self.log_every):
             self._log()
         if finished or _crossed(before, now, self.eval_every):

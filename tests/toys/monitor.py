@@ -24,6 +24,7 @@ class Recording:
         self.logged: list[tuple[dict[str, float], Counters]] = []
         self.saved: list[str] = []
         self.rounds: list[Counters] = []
+        self.updates: list[int] = []
 
     def validate(self, counters: Counters) -> Evaluation:
         self.validated.append(counters)
@@ -38,6 +39,9 @@ class Recording:
 
     def show(self, counters: Counters, recent: Metrics) -> None:
         self.rounds.append(counters)
+
+    def show_updates(self, done: int, recent: Metrics) -> None:
+        self.updates.append(done)
 
     def should_stop(self) -> bool:
         return self._should_stop

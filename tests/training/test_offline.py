@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from toys.runs import Killed, results, run, toy_parts
 
 from dsrl.interfaces import Observation
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.run import console
 from dsrl.run.build import with_offline_data
 from dsrl.run.errors import UserError
 from dsrl.run.parts import Parts
@@ -132,6 +134,20 @@ def test_dsrl_na_learns_from_offline_data_alone(rollouts: Path, tmp_path: Path) 
     assert summary["steered"]["success_rate"] > summary["base"]["success_rate"] + 0.15
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert len([row for row in rows if "eval/success_rate" in row]) == 3  # before, and after 100 and 150 updates
+
+
+def test_the_live_line_counts_updates_while_nothing_is_played(
+    rollouts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console, "PLAIN_INTERVAL", 0.0)
+    changes = {"offline_data": str(rollouts), "offline_updates": 8, "decisions": 16, "warmup_decisions": 8}
+    run(tmp_path, with_offline_data(parts_of(Numbers(4, max_steps=2), **changes, eval_every=100), print))
+    counted = re.findall(r"training: (\d+)/(\d+) (\w+)", capsys.readouterr().out)
+    assert counted == [
+        *[(str(done), "16", "decisions") for done in (4, 8)],
+        *[(str(done), "8", "updates") for done in (4, 8)],
+        *[(str(done), "16", "decisions") for done in (12, 16)],
+    ]
 
 
 def test_offline_data_stay_in_replay_and_a_killed_run_ends_like_one_that_is_not(

@@ -1,0 +1,191 @@
+"""Reads JSON and parquet files that somebody else wrote, in bounded time and memory, and no other file for them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+MIB = 1 << 20
+MAX_DEPTH = 32  # nested lists and mappings; honest files have at most 8
+MAX_COLUMNS = 10_000  # of a parquet file; lerobot writes one per feature, and ten for its statistics
+MAX_CHUNKS = 500_000  # columns times row groups of a parquet file; lerobot writes one row group per episode
+PART = 1 << 29  # bytes that are unpacked at once
+# codec -> the most that it unpacks from one byte, None where that is more than 1000
+CODECS = {"UNCOMPRESSED": 1, "SNAPPY": 24, "LZ4": 256, "GZIP": None, "ZSTD": None, "BROTLI": None}
+ARRAYS = "datasets.features.features.Array"  # type of a column of matrices; the only one that is not arrow's own
+
+
+class DamageError(ValueError):
+    """Describes damage of a dataset, as the end of a sentence that begins with its name."""
+
+
+def read_json(file: Path, shown: str, limit: int) -> dict[str, Any]:
+    """Read a JSON object of at most `limit` bytes; raises DamageError for any other content.
+
+    `shown` is the name of the file in messages, here and below.
+    """
+    with _open_errors(shown), file.open("rb") as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise DamageError(f"has a {shown} of more than {limit // MIB} MiB")
+    return parse_json(content, shown)
+
+
+def parse_json(content: bytes, shown: str) -> dict[str, Any]:
+    """Parse a JSON object; raises DamageError where it has another form, repeated keys or deep nesting."""
+    try:
+        found = json.loads(content, object_pairs_hook=_unique_keys)
+        _check_depth(found)
+    except RecursionError:
+        raise DamageError(f"has a {shown} that nests lists or mappings too deeply") from None
+    except ValueError as error:  # of JSON, UTF-8, the length of a number, or the hook
+        raise DamageError(f"has a {shown} that is not readable JSON ({first_line(error)})") from error
+    if not isinstance(found, dict):
+        raise DamageError(f"has a {shown} with a {type(found).__name__} but it must be a JSON object")
+    return found
+
+
+def check_whole(value: Any, where: str, low: int, high: int) -> None:
+    """Raise DamageError unless `value` is a whole number in [low, high]; true and false are not numbers."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise DamageError(f"has {where}={short(value)} but it must be a whole number of {low} to {high}")
+
+
+def check_number(value: Any, where: str) -> None:
+    """Raise DamageError unless `value` is a finite number above 0."""
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not 0 < value <= 1e6
+        or not math.isfinite(value)
+    ):
+        raise DamageError(f"has {where}={short(value)} but it must be a number above 0 and up to 1000000")
+
+
+def short(value: Any) -> str:
+    """Return a value on one line of at most 60 characters."""
+    if isinstance(value, dict | list):
+        return f"a {'mapping' if isinstance(value, dict) else 'list'} of {len(value)} entries"
+    if isinstance(value, int) and abs(value) >= 10**50:
+        return "a number of more than 50 digits"
+    shown = repr(value[:55] if isinstance(value, str) else value)
+    return shown if len(shown) <= 60 else f"{shown[:59]}…"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, at most 120 characters, for use inside a sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:120].rstrip(".;:")
+
+
+class Parquet:
+    """A parquet file whose description is sound: known codecs, plain types, no columns in other files."""
+
+    def __init__(self, file: Path, shown: str) -> None:
+        """Read the description in the footer; raises DamageError where it cannot be used."""
+        import pyarrow.parquet as pq
+
+        self.shown, self.bytes = shown, file.stat().st_size
+        with _open_errors(shown):
+            self._file = pq.ParquetFile(file)
+            self.schema, metadata = self._file.schema_arrow, self._file.metadata
+            self.num_rows, self.names = metadata.num_rows, list(self.schema.names)
+        if len(set(self.names)) < len(self.names) or metadata.num_columns > MAX_COLUMNS:
+            raise DamageError(f"has a {shown} with a column twice, or more than {MAX_COLUMNS} columns")
+        if metadata.num_row_groups * metadata.num_columns > MAX_CHUNKS:
+            raise DamageError(f"has a {shown} in more than {MAX_CHUNKS} pieces")
+        for field in self.schema:
+            _check_extension(field, shown)
+        with _open_errors(shown):
+            self.numbers, self._rows = self._checked_chunks(metadata)
+
+    def _checked_chunks(self, metadata: Any) -> tuple[int, int]:
+        """Return the number of values outside texts and pictures, and the rows that are unpacked at once."""
+        numbers, rows = 0, 4096
+        for group in (metadata.row_group(i) for i in range(metadata.num_row_groups)):
+            for chunk in (group.column(i) for i in range(metadata.num_columns)):
+                if chunk.compression not in CODECS or chunk.file_path:
+                    raise DamageError(
+                        f"has a {self.shown} with a column in another file or the codec {chunk.compression}"
+                    )
+                if chunk.physical_type != "BYTE_ARRAY":
+                    numbers += chunk.num_values
+                    continue
+                # rows may repeat a value that is stored once, so that few bytes unpack to more than the memory
+                factor = CODECS[chunk.compression]
+                stored = max(chunk.total_uncompressed_size, chunk.total_compressed_size * (factor or 1), 1)
+                rows = max(1, min(rows, PART // stored)) if factor or stored < MIB else 1
+        return numbers, rows
+
+    def batches(self, names: Sequence[str] | None = None) -> Iterator[Any]:
+        """Yield record batches of columns (None: of all); raises DamageError where they unpack to implausibly much."""
+        most, unpacked = 256 * MIB + 16 * self.bytes + 16 * self.numbers, 0
+        parts = self._file.iter_batches(self._rows, columns=names)
+        while True:
+            with _open_errors(self.shown):
+                part = next(parts, None)
+            if part is None:
+                return
+            unpacked += part.nbytes
+            if unpacked > most:
+                raise DamageError(f"has a {self.shown} that unpacks to more than {most // MIB} MiB")
+            yield part
+
+    def column_types(self) -> Iterator[str]:
+        """Yield the types with which the library `datasets` would decode columns, besides numbers and texts."""
+        described = (self.schema.metadata or {}).get(b"huggingface")
+        if described is not None:
+            yield from _types(parse_json(described, f"description in {self.shown}"))
+
+
+@contextmanager
+def _open_errors(shown: str) -> Iterator[None]:
+    """Turn the errors of the system and of pyarrow while it reads a file into DamageError."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DamageError(f"has a {shown} that cannot be read ({first_line(error)})") from error
+
+
+def _check_extension(field: Any, shown: str) -> None:
+    """Raise DamageError for a column whose type is built by other code than arrow's: such types were pickled once."""
+    import pyarrow as pa
+
+    name = (field.metadata or {}).get(b"ARROW:extension:name", b"").decode(errors="replace")
+    if isinstance(field.type, pa.BaseExtensionType):
+        name = field.type.extension_name
+    if name and not name.startswith(ARRAYS):
+        raise DamageError(
+            f"has a {shown} with the column {short(field.name)} of the type {short(name)}, which is not plain"
+        )
+
+
+def _types(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("_type"), str) and node["_type"] not in ("Value", "List", "Sequence", "LargeList"):
+            yield node["_type"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for entry in node:
+            yield from _types(entry)
+
+
+def _check_depth(value: Any, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise RecursionError
+    if isinstance(value, dict | list):
+        for entry in value.values() if isinstance(value, dict) else value:
+            _check_depth(entry, depth + 1)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        raise ValueError("it names a key twice")
+    return unique
