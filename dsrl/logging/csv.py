@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 
@@ -13,18 +13,19 @@ class CsvLogger:
     """Files with one row per call of `log`. A new metric adds a column to the CSV; empty cells were not measured."""
 
     def __init__(self, folder: str) -> None:
-        """Write into `folder`, continuing the files found there."""
+        """Write into `folder`, continuing the files found there. Raises ValueError where they are damaged."""
         self._csv = Path(folder) / "metrics.csv"
         self._jsonl = Path(folder) / "metrics.jsonl"
-        self._rows = _whole_rows(self._jsonl)
-        self._columns = _columns(self._rows)
+        self._lines = _whole_lines(self._jsonl)  # text: a tenth of the memory that dicts of numbers take
+        self._columns = list(dict.fromkeys(name for row in self._rows() for name in row))
 
     def log(self, metrics: Mapping[str, float], env_steps: int) -> None:
         """Append a row to both files."""
         row = {"env_steps": float(env_steps), **{name: float(value) for name, value in metrics.items()}}
-        self._rows.append(row)
+        line = json.dumps(row) + "\n"
+        self._lines.append(line)
         with self._jsonl.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(line)
         new = [name for name in row if name not in self._columns]
         self._columns += new
         if new or not self._csv.exists():
@@ -36,17 +37,17 @@ class CsvLogger:
     def video(self, name: str, path: Path, env_steps: int) -> None:
         """Do nothing: the video is in the run folder already."""
 
-    def state_dict(self) -> list[dict[str, float]]:
-        """Return all rows: they are few, and a checkpoint with them needs no files."""
-        return list(self._rows)
+    def state_dict(self) -> list[str]:
+        """Return all rows as lines of JSON: they are few, and a checkpoint with them needs no files."""
+        return list(self._lines)
 
-    def load_state_dict(self, state: list[dict[str, float]] | None) -> None:
+    def load_state_dict(self, state: list[str] | None) -> None:
         """Replace the rows of both files by those of `state`."""
-        self._rows = list(state or ())
-        self._columns = _columns(self._rows)
-        if self._rows:
+        self._lines = [line if isinstance(line, str) else json.dumps(line) + "\n" for line in state or ()]
+        self._columns = list(dict.fromkeys(name for row in self._rows() for name in row))
+        if self._lines:
             partial = self._jsonl.with_suffix(".jsonl.partial")
-            partial.write_text("".join(json.dumps(row) + "\n" for row in self._rows))
+            partial.write_text("".join(self._lines))
             os.replace(partial, self._jsonl)
             self._rewrite()
         else:
@@ -56,20 +57,26 @@ class CsvLogger:
     def close(self) -> None:
         """Do nothing: every row is on disk already."""
 
+    def _rows(self) -> Iterator[dict[str, float]]:
+        return map(json.loads, self._lines)
+
     def _rewrite(self) -> None:
         partial = self._csv.with_suffix(".csv.partial")
         with partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
-            writer.writerows(self._rows)
+            writer.writerows(self._rows())
         os.replace(partial, self._csv)
 
 
-def _columns(rows: list[dict[str, float]]) -> list[str]:
-    return list(dict.fromkeys(key for row in rows for key in row))
-
-
-def _whole_rows(jsonl: Path) -> list[dict[str, float]]:
-    """Return the rows of a file, without a last line that a kill cut short."""
-    lines = jsonl.read_text().splitlines(keepends=True) if jsonl.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+def _whole_lines(jsonl: Path) -> list[str]:
+    """Return the lines of a file, without a last one that a kill cut short. Raises ValueError for a damaged one."""
+    try:
+        lines = jsonl.read_text().splitlines(keepends=True) if jsonl.exists() else []
+        whole = [line for line in lines if line.endswith("\n")]
+        damaged = not all(isinstance(json.loads(line), dict) for line in whole)
+    except (ValueError, RecursionError):
+        damaged = True
+    if damaged:
+        raise ValueError(f"{jsonl} is damaged: a line is no JSON object; remove it")
+    return whole

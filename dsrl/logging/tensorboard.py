@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -57,9 +58,18 @@ class TensorBoardLogger:
         now = time.time()
         if self._file is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            begun = sum(1 for _ in self._folder.glob("events*"))  # TensorBoard reads the files of a folder by name
-            self._file = self._folder / f"events.out.tfevents.{now:017.6f}.{socket.gethostname()}.{os.getpid()}.{begun}"
+            begun, latest = _earlier(self._folder)
+            named = max(now, latest + 1e-3)  # TensorBoard reads the files of a folder by name; clocks are set back
+            name = f"events.out.tfevents.{named:017.6f}.{socket.gethostname()}.{os.getpid()}.{begun}"
+            self._file = self._folder / name
             writer.write(self._event(wall_time=now, file_version="brain.Event:2").SerializeToString())
         writer.write(self._event(wall_time=now, **event).SerializeToString())
         with self._file.open("ab") as file:
             file.write(records.getvalue())
+
+
+def _earlier(folder: Path) -> tuple[int, float]:
+    """Return the number of event files in a folder, and the latest time in their names."""
+    names = [path.name for path in folder.glob("events*")]
+    times = [float(match[1]) for name in names if (match := re.match(r"events\.out\.tfevents\.(\d+(?:\.\d+)?)", name))]
+    return len(names), max(times, default=0.0)

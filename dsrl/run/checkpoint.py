@@ -8,10 +8,12 @@ and last weights are read as well.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from dsrl.run.files import atomic_write, parse_json, sha256_of, sync_folder, wri
 VERSION = 2
 MANIFEST = "manifest.json"
 _FILE = re.compile(r"[0-9a-f]{16}\.(safetensors|json)")
+_PARTIAL = ("safetensors.partial", "json.partial", f"{MANIFEST}.partial", "json.partial.partial")
 _UNFINISHED = ".unfinished"
 
 
@@ -59,6 +62,12 @@ def write_checkpoint(folder: Path, state: StateDict, notes: Mapping[str, Any] | 
             stale.unlink()
 
 
+def add_notes(folder: Path, notes: Mapping[str, Any]) -> None:
+    """Replace notes of a complete checkpoint."""
+    manifest = read_manifest(folder)
+    write_json(folder / MANIFEST, {**manifest, "notes": {**manifest["notes"], **notes}})
+
+
 def read_checkpoint(folder: Path) -> StateDict:
     """Return the state that `write_checkpoint` wrote.
 
@@ -73,8 +82,9 @@ def read_checkpoint(folder: Path) -> StateDict:
     try:
         tensors = load_file(parts[".safetensors"])
         return unflatten(parse_json(parts[".json"]), tensors)  # type: ignore[no-any-return]
-    except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{folder} is damaged: {type(error).__name__} {error}; use another checkpoint") from error
+    except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        raise ValueError(f"{folder} is damaged: {reason}; use another checkpoint") from error
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -83,10 +93,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = parse_json(folder / MANIFEST)
     except OSError as error:
         raise ValueError(f"{folder} is no checkpoint: {MANIFEST} is missing") from error
+    except ValueError as error:
+        raise ValueError(f"{error}; use another checkpoint") from error
     if isinstance(manifest, dict) and "version" not in manifest:
         manifest = {"version": 1, "files": manifest, "notes": {}}
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise ValueError(f"{folder / MANIFEST} is damaged: it lists no files")
+    if not isinstance(manifest.setdefault("notes", {}), dict):
+        raise ValueError(f"{folder / MANIFEST} is damaged: its notes are no names with values")
     if manifest["version"] not in (1, VERSION):
         found = str(manifest["version"])[:20]
         raise WrongVersionError(
@@ -114,16 +128,16 @@ class Checkpoints:
 
     def save(self, number: int, state: StateDict) -> None:
         """Add checkpoint `number`, or replace it. Raises OSError, and leaves all others complete, where that fails."""
-        unfinished = self.folder / _UNFINISHED
-        _remove(unfinished)  # of a run that was killed while it wrote
+        unfinished, target = self._unfinished(), self.folder / f"{number:09d}"
         try:
             write_checkpoint(unfinished, state)
+            _remove(target)  # damaged, or of a run that went further than the one that is continued
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, "files that are not of a checkpoint are in the way", str(target))
+            os.rename(unfinished, target)
         except OSError:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
-        target = self.folder / f"{number:09d}"
-        _remove(target)  # damaged, or of a run that went further than the one that is continued
-        os.rename(unfinished, target)
         sync_folder(self.folder)
         for stale in self._numbered()[self.keep :]:
             _remove(stale)
@@ -150,6 +164,14 @@ class Checkpoints:
             if int(folder.name) > number:
                 _remove(folder)
 
+    def _unfinished(self) -> Path:
+        """Return a free place to write to, without the rest of a run that was killed while it wrote."""
+        unfinished = self.folder / _UNFINISHED
+        _remove(unfinished)
+        if os.path.lexists(unfinished):  # of somebody else
+            return Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.folder))
+        return unfinished
+
     def _numbered(self) -> list[Path]:
         """List the checkpoints, newest first: only folders with a manifest of ours."""
         found = self.folder.iterdir() if self.folder.is_dir() and not self.folder.is_symlink() else ()
@@ -162,17 +184,17 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _remove(folder: Path) -> None:
-    """Remove the files of a checkpoint and the folder; raises FileExistsError where other files are in it."""
-    if folder.is_symlink():
-        folder.unlink()
-    if not folder.is_dir():
+    """Remove a checkpoint, whole or in part; files of somebody else stay, and the folder with them."""
+    if folder.is_symlink() or not folder.is_dir():
         return
-    for path in folder.iterdir():
-        if _FILE.fullmatch(path.name) or path.name == MANIFEST or path.suffix == ".partial":
-            path.unlink()
-    if any(folder.iterdir()):
-        raise FileExistsError(17, "files that are not of a checkpoint are in the way", str(folder))
-    folder.rmdir()
+    entries = list(folder.iterdir())
+    own = [path for path in entries if _FILE.fullmatch(path.name) or path.name in (MANIFEST, *_PARTIAL)]
+    if len(own) < len(entries) and not _is_ours(folder):
+        return
+    for path in own:
+        path.unlink()
+    if len(own) == len(entries):
+        folder.rmdir()
 
 
 def flatten(node: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -180,6 +202,8 @@ def flatten(node: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
     Tensors are copied only where they share memory. Raises TypeError for anything but tensors and plain values.
     """
+    if _is_json(node):
+        return {"value": node}
     if isinstance(node, Tensor):
         tensors[name] = _alone(node, tensors)
         return {"tensor": name}
@@ -188,11 +212,18 @@ def flatten(node: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(node, list | tuple):
         kind = "list" if isinstance(node, list) else "tuple"
         return {kind: [flatten(value, f"{name}/{i}", tensors) for i, value in enumerate(node)]}
-    if node is None or isinstance(node, bool | int | float | str):
-        return {"value": node}
     raise TypeError(
         f"a checkpoint takes tensors and plain values only, not {type(node).__name__} (at {name or 'root'})"
     )
+
+
+def _is_json(node: Any) -> bool:
+    """Return whether JSON gives a value back as it is; wrapping each number would take a hundred times its memory."""
+    if isinstance(node, list):
+        return all(map(_is_json, node))
+    if isinstance(node, dict):
+        return all(isinstance(key, str) and _is_json(value) for key, value in node.items())
+    return node is None or isinstance(node, bool | int | float | str)
 
 
 def unflatten(node: Any, tensors: Mapping[str, Tensor]) -> Any:
@@ -223,6 +254,8 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         with safe_open(path, "pt"):  # its header must fit the length: no file that a full disk has cut short
             pass
     except SafetensorError as error:
-        raise OSError(f"{path} could not be written ({error})") from error
+        found = re.search(r"os error (\d+)", str(error))
+        number = int(found[1]) if found else errno.ENOSPC  # a file that was cut short
+        raise OSError(number, os.strerror(number), str(path)) from error
     with path.open("rb") as file:
         os.fsync(file.fileno())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 PLAIN_INTERVAL = 15.0  # seconds between lines where no terminal can redraw one
@@ -22,33 +24,47 @@ class Screen:
         """`console` is standard output unless given."""
         self.console = console or Console(highlight=False, soft_wrap=True)
         self._log: Console | None = None
+        self._unlogged: list[Any] = []  # printed before the log can be opened
         self._start = time.monotonic()
 
     @contextmanager
     def logging_to(self, path: Path) -> Iterator[None]:
-        """Append everything that is printed in the block to a file, too."""
-        with path.open("a") as file:
+        """Append everything that is printed in the block, and what was printed before it, to a file, too."""
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644), "a") as file:
             self._log = Console(file=file, highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
+            for content in self._unlogged:
+                self._log.print(content)
+            self._unlogged = []
             try:
                 yield
             finally:
                 self._log = None
 
+    def log_only(self, sentence: str) -> None:
+        """Add a sentence that the terminal shows by other means to the log."""
+        if self._log is not None:
+            self._log.print(escape(sentence))
+
     def phase(self, sentence: str) -> None:
         """Print the beginning of a phase, or its result."""
-        self.print(f"[dim]{time.monotonic() - self._start:6.0f} s[/dim]  {sentence}")
+        self._print(f"[dim]{time.monotonic() - self._start:6.0f} s[/dim]  {escape(sentence)}")
 
     def print(self, content: Any) -> None:
-        """Print a sentence or a table."""
+        """Print a sentence, to the letter, or a table."""
+        self._print(escape(content) if isinstance(content, str) else content)
+
+    def _print(self, content: Any) -> None:
         self.console.print(content)
-        if self._log is not None:
+        if self._log is None:
+            self._unlogged.append(content)
+        else:
             self._log.print(content)
             self._log.file.flush()
 
     @contextmanager
     def live(self, name: str, total: int, unit: str) -> Iterator[LiveLine]:
         """Show progress towards `total` units until the block ends."""
-        line = LiveLine(self.console, name, total, unit)
+        line = LiveLine(self.console, self.print, name, total, unit)
         line.start()
         try:
             yield line
@@ -59,9 +75,9 @@ class Screen:
 class LiveLine:
     """Progress of one phase: a bar on a terminal, an occasional plain line elsewhere."""
 
-    def __init__(self, console: Console, name: str, total: int, unit: str) -> None:
-        """`unit` is the noun that `total` counts, e.g. decisions."""
-        self._console, self._name, self._total, self.unit = console, name, total, unit
+    def __init__(self, console: Console, plain: Callable[[str], None], name: str, total: int, unit: str) -> None:
+        """`unit` is the noun that `total` counts, e.g. decisions; `plain` prints a line where no bar can be drawn."""
+        self._console, self._plain, self._name, self._total, self.unit = console, plain, name, total, unit
         self._first = 0  # of the units; those before were not counted since `_start`
         self._start = self._printed = time.monotonic()
         self._bar: Progress | None = None
@@ -97,9 +113,7 @@ class LiveLine:
             self._bar.update(self._task, completed=done, shown=text)
         elif now - self._printed >= PLAIN_INTERVAL:
             self._printed = now
-            self._console.print(
-                f"          {self._name}: {text} · {clock((self._total - done) / max(rate, 1e-9))} left"
-            )
+            self._plain(f"          {self._name}: {text} · {clock((self._total - done) / max(rate, 1e-9))} left")
 
 
 def clock(seconds: float) -> str:

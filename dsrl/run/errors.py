@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -18,6 +20,14 @@ from dsrl.run import choices
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of the system where a file cannot become longer."""
+
+MENDED_BY = {  # error number of the system -> the first thing to do
+    **dict.fromkeys(NO_ROOM, "make room"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make it writable"),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ESTALE), "put it back"),
+    **dict.fromkeys((errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP), "remove what is in its place"),
+}
 
 RENAMED = {  # spellings of earlier versions and of other code -> ours, where the config has that
     "episodes": "eval_episodes",
@@ -49,12 +59,22 @@ def run(main: Callable[[], Any]) -> None:
     except (HydraException, OmegaConfBaseException, UserError) as error:
         raise SystemExit(f"error: {explain(error)}") from None
     except OSError as error:
-        no_temporary_folder = "usable temporary directory" in str(error)  # Python writes a file into each to try it
-        if error.errno not in NO_ROOM and not no_temporary_folder:
+        if "usable temporary directory" in str(error):  # Python writes a file into each to try it
+            raise SystemExit(
+                "error: no room for temporary files in any folder; make room and type the command again"
+            ) from None
+        if error.errno is None:
             raise
-        what = "temporary files" if no_temporary_folder else error.filename or "the first file"
-        reason = str(error.strerror).partition(" in [")[0]
-        raise SystemExit(f"error: no room for {what} ({reason}); make room and type the command again") from None
+        raise SystemExit(f"error: {system_error(error, 'what Hydra writes first', 'type the command again')}") from None
+    except KeyboardInterrupt:
+        print("stopped at once", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
+
+
+def system_error(error: OSError, place: Any, again: str) -> str:
+    """Word an error of the system in one sentence: the file, or `place` without one, and how the run continues."""
+    first = MENDED_BY.get(error.errno or 0, "mend that")
+    return f"{error.filename or place} cannot be read or written ({error.strerror}); {first}, then {again}"
 
 
 def explain(error: Exception) -> str:

@@ -19,7 +19,7 @@ from dsrl.run import provenance
 from dsrl.run.build import build
 from dsrl.run.console import Screen
 from dsrl.run.errors import UserError, one_sentence, user_errors
-from dsrl.run.files import read_json, write_json
+from dsrl.run.files import write_json
 from dsrl.run.final_evaluation import build_simulation, play, record_video
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
@@ -57,10 +57,11 @@ def _loaded(request: Request) -> tuple[Request, RunFolder, DictConfig, StateDict
     The request names the checkpoint that `returned` stands for.
     """
     folder = RunFolder(Path(request.run))
-    folder.check_links()
+    folder.check()
     saved = saved_config(folder.path, "run")
+    summary = folder.read_summary()
     if request.checkpoint == "returned":
-        base = read_json(folder.summary).get("returned") == "base"
+        base = summary.get("returned") == "base"
         request = replace(request, checkpoint="none" if base else "best")
     return request, folder, saved, None if request.checkpoint == "none" else folder.load(request.checkpoint)
 
@@ -71,7 +72,7 @@ def _destination(request: Request, *, several: bool) -> Path:
     if request.out is not None:
         path = Path(request.out) / path.resolve().name if several else Path(request.out)
         path.mkdir(parents=True, exist_ok=True)
-    if not os.access(path, os.W_OK):
+    if not os.access(path, os.W_OK, effective_ids=True):
         raise ValueError(f"{path} cannot be written by you; type out=<a folder of yours> for eval.json and videos")
     return path
 
@@ -83,7 +84,7 @@ def _same_worlds(one: DictConfig, other: DictConfig) -> bool:
 
 def check_same_policy(parts: Parts, folder: RunFolder) -> None:
     """Raise UserError where the policy has other weights than the run steered; an unfinished run has no digest yet."""
-    noted = read_json(folder.summary).get("policy_sha256")
+    noted = folder.read_summary().get("policy_sha256")
     expected, found = noted.get("after") if isinstance(noted, dict) else None, parts.policy_sha256()
     if expected is not None and expected != found:
         raise UserError(
@@ -132,7 +133,14 @@ def _requested_noise(parts: Parts, request: Request, state: StateDict | None) ->
         return base_noise(parts.policy.noise_shape)
     try:
         parts.algorithm.load_state_dict(state)
-    except (RuntimeError, KeyError, TypeError, AttributeError) as error:  # the file may come from anybody
+    except (
+        RuntimeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        ValueError,
+    ) as error:  # the file may come from anybody
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
             f"checkpoint={request.checkpoint} of {request.run} does not fit the run's algorithm ({reason})"

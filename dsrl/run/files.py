@@ -1,4 +1,4 @@
-"""Files that are complete or absent, inside folders that links cannot leave."""
+"""Writes files that are complete or absent, and reads those that somebody else may have written."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ def atomic_write(path: Path, content: bytes) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)  # of a process that was killed while it wrote
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -51,6 +55,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def parse_json(path: Path) -> Any:
     """Return the content of a JSON file. Raises ValueError for one that is damaged, too large or nested too deeply."""
+    if not path.is_file():  # a pipe would be waited for
+        raise FileNotFoundError(2, "no such file", str(path))
     if path.stat().st_size > LARGEST_JSON:
         raise ValueError(f"{path} is larger than the {LARGEST_JSON // 2**20} MiB that a file of a run can have")
     try:
@@ -65,11 +71,3 @@ def sha256_of(path: Path) -> str:
     """Return the digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def refuse_links(folder: Path) -> None:
-    """Raise ValueError where a link below `folder` leads out of it: nothing is read or written through it."""
-    root = folder.resolve()
-    for path in folder.rglob("*"):
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
-            raise ValueError(f"{path} is a link that leads out of the run's folder; remove it")

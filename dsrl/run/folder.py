@@ -7,37 +7,36 @@ outputs/<date>/<time>/   .hydra/config.yaml   summary.json   metrics.csv   metri
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import shlex
 import socket
+import stat
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from dsrl.interfaces import StateDict
-from dsrl.run.checkpoint import MANIFEST, read_checkpoint, read_manifest, write_checkpoint
-from dsrl.run.errors import NO_ROOM, UserError
-from dsrl.run.files import atomic_write, read_json, refuse_links, sha256_of
+from dsrl.run.checkpoint import MANIFEST, add_notes, read_checkpoint, read_manifest, write_checkpoint
+from dsrl.run.errors import UserError, system_error
+from dsrl.run.files import atomic_write, parse_json, read_json, sha256_of
+from dsrl.run.folder_checks import check_entries, foreign_entry
 from dsrl.run.request import config_of
-
-BEFORE_A_RUN = {".lock", "train.log", "failure.txt", "environment.json"}
-"""Entries that a run which was refused or has just begun leaves, so that its folder can still be used."""
-
-
-class NoRoomError(UserError):
-    """The disk is full; the message is one sentence with the command that continues."""
+from dsrl.run.signals import Stopped
 
 
 class RunFolder:
     """The paths of one run, and its best and last checkpoints."""
 
-    def __init__(self, path: Path) -> None:
-        """`path` is the folder that Hydra names for the run."""
-        self.path = path
+    def __init__(self, path: Path, sweep: Path | None = None) -> None:
+        """`path` is the folder that Hydra names for the run, `sweep` that of its sweep, where it is a run of one."""
+        self.path, self.sweep = path, sweep
+        self.continuing: Callable[[], str] | None = None  # the command that continues, once the run has begun
+        self._claimed: os.stat_result | None = None
         self.hydra = path / ".hydra"
         self.config = path / "checkpoints" / "config.yaml"  # with which the checkpoints were trained
         self.log = path / "train.log"
@@ -50,9 +49,14 @@ class RunFolder:
         self.video = path / "base_vs_steered.mp4"
 
     @property
+    def key(self) -> str:
+        """The key that names this folder on the command line."""
+        return "hydra.run.dir" if self.sweep is None else "hydra.sweep.dir"
+
+    @property
     def option(self) -> str:
-        """The option that names this folder, quoted for a shell."""
-        return shlex.quote(f"hydra.run.dir={self.path}")
+        """The option that names this folder, or its sweep's, quoted for a shell."""
+        return shlex.quote(f"{self.key}={self.path if self.sweep is None else self.sweep}")
 
     @property
     def eval_option(self) -> str:
@@ -68,55 +72,95 @@ class RunFolder:
     def claimed(self) -> Iterator[None]:
         """Lock the folder for this process; the system unlocks it when the process ends, also after a kill.
 
-        Raises UserError for a folder of something else, with links that lead out of it, or locked by another process.
+        Raises UserError for a folder of something else, with entries that lead out of it, or locked by another process.
         """
         self._check_own()
         self.path.mkdir(parents=True, exist_ok=True)
-        with open(os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+") as file:
+        with open(self._lock_file(), "r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                owner = file.read().strip() or "another process"
-                raise UserError(
-                    f"{self.path} is in use by {owner}; wait for it, or name another hydra.run.dir"
-                ) from error
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
+                owner = file.read(200).strip() or "another process"
+                raise UserError(f"{self.path} is in use by {owner}; wait for it, or name another {self.key}") from error
+            with suppress(OSError):  # a full disk: the lock holds without the name of its owner
+                os.ftruncate(file.fileno(), 0)
+                os.pwrite(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            self._claimed = self.path.stat()
             yield
 
-    def check_links(self) -> None:
-        """Raise UserError where a link leads out of the folder: nothing is read or written through it."""
+    def check_in_place(self) -> None:
+        """Raise FileNotFoundError where the folder was moved or removed since it was claimed: a new one is not made."""
+        if self._claimed is None:
+            return
+        now = self.path.stat() if self.path.is_dir() else None
+        if now is None or not os.path.samestat(now, self._claimed):
+            raise FileNotFoundError(errno.ENOENT, "it was moved or removed", str(self.path))
+
+    def check(self) -> None:
+        """Raise UserError where a link leads out of the folder, or a pipe or the like is in it: see `check_entries`."""
         try:
-            refuse_links(self.path)
+            check_entries(self.path)
         except ValueError as error:
             raise UserError(str(error)) from error
 
     def _check_own(self) -> None:
         if not self.path.is_dir():
             return
-        if not self.any_config.is_file():
-            others = sorted(entry.name for entry in self.path.iterdir() if entry.name not in BEFORE_A_RUN)
-            if others:
-                raise UserError(
-                    f"hydra.run.dir={self.path} contains {others[0]} and is not the folder of a run; "
-                    "name a new folder, or leave hydra.run.dir out"
-                )
-        self.check_links()
+        foreign = None if self.any_config.is_file() else foreign_entry(self.path)
+        if foreign:
+            raise UserError(
+                f"{self.option} contains {foreign} and is not the folder of a run; "
+                f"name a new folder, or leave {self.key} out"
+            )
+        self.check()
+
+    def _lock_file(self) -> int:
+        """Open the lock file and return its descriptor."""
+        path = self.path / ".lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be written ({error.strerror}); name a folder of yours as {self.key}"
+            ) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise UserError(f"{path} is not a file; remove it")
+        return descriptor
 
     def write_configs(self, files: Mapping[str, str]) -> None:
         """Write the configs of a run that has passed its checks: name -> YAML; `config.yaml` beside checkpoints too."""
+        previous = self.config_sha256()
         self.failure.unlink(missing_ok=True)
         self.hydra.mkdir(exist_ok=True)
-        self.config.parent.mkdir(exist_ok=True)
         for name, text in files.items():
             atomic_write(self.hydra / name, text.encode())
+        self.config.parent.mkdir(exist_ok=True)  # last: a folder with a config is that of a run
         atomic_write(self.config, files["config.yaml"].encode())
+        for name in ("best", "last"):  # of a run that is continued, perhaps with a larger budget
+            with suppress(ValueError):  # a damaged one is written again when the run continues
+                if previous is not None and self._config_of_weights(name) == previous:
+                    add_notes(self.checkpoint(name), {"config_sha256": self.config_sha256()})
+
+    def _config_of_weights(self, name: str) -> Any:
+        """Return the digest of the config that a checkpoint was trained with; None where it is not noted."""
+        return read_manifest(self.checkpoint(name))["notes"].get("config_sha256") if self.has(name) else None
 
     def finished(self, requested: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the summary of a finished run of the same `requested` values; None otherwise."""
         summary = read_json(self.summary)
-        return summary if summary.get("requested") == json.loads(json.dumps(requested)) else None
+        complete = isinstance(summary.get(str(summary.get("returned", "steered"))), dict)
+        return summary if complete and summary.get("requested") == json.loads(json.dumps(requested)) else None
+
+    def read_summary(self) -> dict[str, Any]:
+        """Return the content of summary.json; empty for a run without it. Raises ValueError for a damaged one."""
+        try:
+            summary = parse_json(self.summary) if os.path.lexists(self.summary) else {}
+        except ValueError as error:
+            raise ValueError(f"{error}; restore it, or remove it") from error
+        if not isinstance(summary, dict):
+            raise ValueError(f"{self.summary} is damaged: it is no JSON object; restore it, or remove it")
+        return summary
 
     def config_sha256(self) -> str | None:
         """Return the digest of the run's config; None where there is none."""
@@ -124,20 +168,33 @@ class RunFolder:
 
     @contextmanager
     def noting_failure(self) -> Iterator[None]:
-        """Write `failure.txt` when an exception leaves the block, unless the folder has a finished run."""
+        """Write `failure.txt` when an exception leaves the block; one before the run began leaves a run's folder alone.
+
+        Once it has begun, raises UserError: one sentence with the command that continues.
+        """
         try:
             yield
-        except (Exception, KeyboardInterrupt) as error:
-            sentence = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            with suppress(OSError):  # a full disk must not hide the error
-                if not self.summary.is_file():
-                    atomic_write(self.failure, f"{sentence}\n\n{traceback.format_exc()}".encode())
-            if isinstance(error, OSError) and error.errno in NO_ROOM:
-                raise NoRoomError(
-                    f"{error.filename or self.path} could not be written ({error.strerror}); make room, then the same "
-                    f"command with {self.option} continues from its last checkpoint"
-                ) from error
+        except Stopped:
             raise
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
+            sentence = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            noted = self._note(f"{sentence}\n\n{traceback.format_exc()}")
+            if isinstance(error, OSError) and error.errno is not None and error.errno != errno.EPIPE:
+                raise UserError(system_error(error, self.path, self._again())) from error
+            if isinstance(error, UserError | KeyboardInterrupt) or not noted or self.continuing is None:
+                raise
+            raise UserError(f"{sentence} (where: {self.failure}); {self._again()}") from error
+
+    def _note(self, text: str) -> bool:
+        if self.continuing is None and self.any_config.is_file():
+            return False
+        with suppress(OSError):  # a full disk must not hide the error
+            atomic_write(self.failure, text.encode())
+            return True
+        return False
+
+    def _again(self) -> str:
+        return f"the same command with {self.option} tries again" if self.continuing is None else self.continuing()
 
     def checkpoint(self, name: str) -> Path:
         """Return the folder of a checkpoint (`best` or `last`)."""
@@ -145,13 +202,18 @@ class RunFolder:
 
     def checkpoint_sha256(self, name: str) -> dict[str, str] | None:
         """Return file -> digest of a checkpoint; None where there is none."""
-        if not (self.checkpoint(name) / MANIFEST).is_file():
+        if not self.has(name):
             return None
         files: dict[str, str] = read_manifest(self.checkpoint(name))["files"]
         return files
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a checkpoint of that name."""
+        return (self.checkpoint(name) / MANIFEST).is_file()
+
     def save(self, name: str, state: StateDict) -> None:
         """Replace a checkpoint by `state`; whenever this is cut short, the previous one is still complete."""
+        self.check_in_place()
         write_checkpoint(self.checkpoint(name), state, {"config_sha256": self.config_sha256()})
 
     def load(self, name: str) -> StateDict:
@@ -160,13 +222,16 @@ class RunFolder:
         Raises FileNotFoundError without one, ValueError for damaged files or another config than that of the weights.
         """
         folder = self.checkpoint(name)
-        if not (folder / MANIFEST).is_file():
+        if not self.has(name):
             there = " and ".join(sorted(path.parent.name for path in self.path.glob(f"checkpoints/*/{MANIFEST}")))
             raise FileNotFoundError(
                 f"checkpoint={name} is not in {self.path}; it has {there or 'none at all'}"
                 f" (none, for the base policy, always works)"
             )
-        expected = read_manifest(folder)["notes"].get("config_sha256")
+        expected = self._config_of_weights(name)
         if expected is not None and self.config.is_file() and expected != self.config_sha256():
             raise ValueError(f"{self.config} was changed after checkpoint={name} was trained with it; restore it")
-        return read_checkpoint(folder)
+        state = read_checkpoint(folder)
+        if not isinstance(state, dict):
+            raise ValueError(f"{folder} is damaged: it has no weights by name; use another checkpoint")
+        return state

@@ -1,4 +1,7 @@
-"""A Hydra callback for searches of hyperparameters with Optuna."""
+"""Hydra callbacks that check a sweep before anything is written to its folder.
+
+Hydra calls them before it builds the sweeper, and only logs their exceptions: each ends the program with one sentence.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from dsrl.run import ranges
+from dsrl.run.folder_checks import check_entries
 
 HPARAMS: Mapping[str, Any] = {
     "study": str,
@@ -22,13 +26,32 @@ HPARAMS: Mapping[str, Any] = {
 
 
 class SweepFolder(Callback):
+    """Refuses a sweep's folder that leads elsewhere: Hydra follows a link at `multirun.yaml`."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check the folder where it exists."""
+        sweep = Path(str(config.hydra.sweep.dir))
+        try:
+            if sweep.exists() and not sweep.is_dir():
+                raise ValueError(f"hydra.sweep.dir={sweep} is a file; name a folder")
+            check_entries(sweep)
+            if (sweep / "multirun.yaml").is_dir():
+                raise ValueError(f"{sweep / 'multirun.yaml'} is a folder where a sweep has a file; remove it")
+        except ValueError as error:
+            raise SystemExit(f"error: {error}") from None
+
+
+class SearchFolder(Callback):
     """Checks the options of a search and creates its folder, in which the sweeper opens its database."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check and create; Hydra calls this before it builds the sweeper. Ends the program for a wrong value."""
+        """Check and create."""
+        sweep = Path(str(config.hydra.sweep.dir))
         try:
             for name, declared in HPARAMS.items():
                 ranges.check(f"hparams.{name}", config.hparams[name], declared)
+            sweep.mkdir(parents=True, exist_ok=True)
         except ValueError as error:
-            raise SystemExit(f"error: {error}") from None  # Hydra only warns of other exceptions of a callback
-        Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+            raise SystemExit(f"error: {error}") from None
+        except OSError as error:
+            raise SystemExit(f"error: hydra.sweep.dir={sweep} cannot be used ({error.strerror})") from None

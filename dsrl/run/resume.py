@@ -12,6 +12,7 @@ from typing import Any
 
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.interfaces import StateDict
+from dsrl.run import provenance
 from dsrl.run.checkpoint import Checkpoints
 from dsrl.run.files import read_json, write_json
 from dsrl.run.folder import RunFolder
@@ -50,6 +51,7 @@ class Checkpointer:
         self._run_state: Callable[[], StateDict] = dict
         self._newest: int | None = None  # decisions
         self._other = None if other is None else RunFolder(other)
+        self._code = provenance.git_state()
         self._previous = self._find()
 
     @property
@@ -58,9 +60,18 @@ class Checkpointer:
         return None if self._previous is None else self._previous["loop"]
 
     @property
+    def taken(self) -> int | None:
+        """The decisions that the previous state has taken; None at the start of a run."""
+        return None if self._previous is None else int(self._previous["decisions"])
+
+    @property
     def previous_run(self) -> StateDict | None:
         """The state of the rest of the run; None at the start of a run."""
         return None if self._previous is None else self._previous["run"]
+
+    def begin(self) -> None:
+        """Remove checkpoints beyond the previous state: they are damaged, or of a continuation that was abandoned."""
+        self._store.drop_after(-1 if self._newest is None else self._newest)
 
     def include(self, run_state: Callable[[], StateDict]) -> None:
         """Add the state of the rest of the run to checkpoints from now on."""
@@ -91,7 +102,9 @@ class Checkpointer:
         return time.monotonic() >= self._due
 
     def _write(self, loop: StateDict, decisions: int) -> None:
+        self.folder.check_in_place()
         state = {"identity": self.identity, "decisions": decisions, "loop": loop, "run": self._run_state()}
+        state["code"] = self._code
         begin = time.monotonic()
         try:
             self._store.save(decisions, state)
@@ -105,12 +118,15 @@ class Checkpointer:
             end = time.monotonic()
             self._due = end + max(60 * self._minutes, (end - begin) / LARGEST_SHARE)
 
+    def continuation(self) -> str:
+        """Return the command that continues the run, and its last good checkpoint."""
+        point = "the beginning" if self._newest is None else f"{self._newest} decisions"
+        return f"the same command with {self.folder.option} continues from {point}"
+
     def stop_message(self) -> str:
         """Return the sentence that names the signal, and the command that continues the run."""
         assert self.signals.requested is not None
-        point = "the beginning" if self._newest is None else f"{self._newest} decisions"
-        again = f"the same command with {self.folder.option} continues from {point}"
-        return f"stopped by {self.signals.requested.name}; {again}"
+        return f"stopped by {self.signals.requested.name}; {self.continuation()}"
 
     def base_results(
         self, key: Mapping[str, Any], play: Callable[[], Mapping[str, Evaluation]]
@@ -132,14 +148,27 @@ class Checkpointer:
             if found is None:
                 raise FileNotFoundError(f"resume={where.path} has no checkpoint; type the folder of a run that has one")
         if found is None:
-            self._store.drop_after(-1)
             return None
+        _check_kind(found, where.resume)
         _check_identity(found["identity"], self.identity, where.path)
         if where is self.folder:
             self._newest = int(found["decisions"])
-            self._store.drop_after(self._newest)
         self._announce(f"continuing after {found['decisions']} decisions from {where.resume}")
+        self._announce_other_code(found.get("code"))
         return found
+
+    def _announce_other_code(self, previous: Mapping[str, Any] | None) -> None:
+        before, now = ((code or {}).get("git_commit") for code in (previous, self._code))
+        if before and now and before != now:
+            self._announce(f"the code has changed: that checkpoint is of git commit {before[:10]}, this is {now[:10]}")
+        elif previous is not None and previous != self._code:
+            self._announce("the code has changed: other files differ from its git commit than at that checkpoint")
+
+
+def _check_kind(found: Any, where: Path) -> None:
+    kinds = {"identity": dict, "decisions": int, "loop": dict, "run": dict}
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in kinds.items()):
+        raise ValueError(f"the newest checkpoint in {where} is not one that a run of train.py writes; remove it")
 
 
 def _check_identity(previous: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> None:

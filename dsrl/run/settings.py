@@ -13,12 +13,16 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
+import yaml  # type: ignore[import-untyped]
 from annotated_types import Ge, Gt, Le
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.run import ranges, signatures
 from dsrl.run.allow_list import check_targets
 from dsrl.run.choices import CONF
+from dsrl.run.folder_checks import check_entries
+from dsrl.run.plain_yaml import check_references, damaged, read_checked
 from dsrl.run.request import Request, config_of, requests
 
 GROUPS = ("task", "policy", "noise", "sac", "logging")  # conf/<group>/ builds only from dsrl/<group>/
@@ -107,12 +111,19 @@ def resume_options(cfg: DictConfig) -> dict[str, Any]:
 
 def saved_config(folder: Path, key: str) -> DictConfig:
     """Load the config of a run folder, which `key` named on the command line."""
+    check_entries(folder)
     path = config_of(folder)
     if path is None:
         raise FileNotFoundError(f"{key}={folder} has no .hydra/config.yaml; type the folder of a run of train.py")
-    saved = OmegaConf.load(path)
+    text = read_checked(path)
+    try:
+        saved = OmegaConf.create(text)
+        plain: Any = OmegaConf.to_container(saved, resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, RecursionError) as error:
+        raise damaged(path, error) from error
     if not isinstance(saved, DictConfig) or any(group not in saved for group in GROUPS):
-        raise ValueError(f"{path} is not a config of train.py: it lacks one of {', '.join(GROUPS)}")
+        raise ValueError(f"{path} is not a config of train.py: it lacks one of {', '.join(GROUPS)}; name another run")
+    check_references(path, plain)
     return saved
 
 

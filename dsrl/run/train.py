@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from dsrl.evaluation import report, summary, video
@@ -20,6 +21,7 @@ from dsrl.run import provenance
 from dsrl.run.build import build, build_loggers, check_budget, with_offline_data
 from dsrl.run.console import Screen, clock
 from dsrl.run.errors import one_sentence, user_errors
+from dsrl.run.extension import check_extension
 from dsrl.run.files import write_json
 from dsrl.run.final_evaluation import build_simulation, play, record_video
 from dsrl.run.folder import RunFolder
@@ -38,7 +40,7 @@ from dsrl.training.trainer import Trainer
 def train(cfg: DictConfig) -> float:
     """Run one experiment in Hydra's run folder; returns the steered success rate (or mean return)."""
     with one_sentence(), Signals() as signals:
-        screen, folder = Screen(), RunFolder(Path(HydraConfig.get().runtime.output_dir))
+        screen, folder = Screen(), _folder()
         with folder.claimed(), folder.noting_failure():
             screen.phase(f"run folder {folder.path}; loading task and policy …")
             parts = with_offline_data(build(cfg, screen.phase), screen.phase)
@@ -48,10 +50,20 @@ def train(cfg: DictConfig) -> float:
             score = finished_score(parts, folder, checkpointer, screen)
             if score is not None:
                 return score
+            with user_errors():
+                check_extension(parts, checkpointer)
             loggers = build_loggers(cfg)
+            folder.continuing = checkpointer.continuation
             folder.write_configs(_configs(cfg))
             with screen.logging_to(folder.log):
                 return steer(parts, folder, loggers, screen, checkpointer)
+
+
+def _folder() -> RunFolder:
+    """Return the folder that Hydra names for the run."""
+    hydra = HydraConfig.get()
+    sweep = Path(str(hydra.sweep.dir)) if hydra.mode == RunMode.MULTIRUN else None
+    return RunFolder(Path(hydra.runtime.output_dir), sweep)
 
 
 def finished_score(parts: Parts, folder: RunFolder, checkpointer: Checkpointer, screen: Screen) -> float | None:
@@ -59,7 +71,7 @@ def finished_score(parts: Parts, folder: RunFolder, checkpointer: Checkpointer, 
     stored = folder.finished(requested(parts, checkpointer))
     if stored is None:
         return None
-    screen.phase(f"finished before ({folder.summary}); to run it again, name another hydra.run.dir")
+    screen.phase(f"finished before ({folder.summary}); to run it again, name another {folder.key}")
     return report.score_of(stored[stored.get("returned", "steered")])
 
 
@@ -77,6 +89,9 @@ def steer(
     except Stopped:
         screen.phase(checkpointer.stop_message())
         raise
+    except Exception as error:
+        screen.log_only(f"{type(error).__name__}: {error}")  # the terminal gets one sentence on the way out
+        raise
     finally:
         for logger in loggers:
             logger.close()
@@ -86,6 +101,7 @@ def _steer(
     parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, checkpointer: Checkpointer
 ) -> float:
     settings, signals = parts.settings, checkpointer.signals
+    checkpointer.begin()
     write_json(folder.environment, provenance.environment())
     monitor = Monitor(parts, folder, loggers, screen)
     monitor.load_state_dict(checkpointer.previous_run)
@@ -244,6 +260,8 @@ def make_checkpointer(
 ) -> Checkpointer:
     """Build the run's `Checkpointer`; checkpoints belong to one policy's weights."""
     identity = {**parts.identity, "policy_sha256": parts.policy_sha256()}
+    if isinstance(parts.algorithm, Searcher):
+        identity["decisions"] = parts.settings.decisions  # which its rounds are planned for
     return Checkpointer(folder, identity, signals, screen.phase, keep=keep, minutes=minutes, other=other)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsrl.run.checkpoint import Checkpoints, WrongVersionError
+from dsrl.run.checkpoint import Checkpoints, WrongVersionError, flatten
 
 STATE = {"weights": torch.arange(6.0), "half": torch.ones(2, dtype=torch.bfloat16), 3: [None, (1.5, "x")], "big": 2**99}
 
@@ -41,6 +41,14 @@ def test_tensors_that_share_memory_are_kept_apart(tmp_path: Path) -> None:
     state = Checkpoints(tmp_path, 1).newest(print)
     assert torch.equal(state["again"], whole)
     assert torch.equal(state["part"], whole[1:3])
+
+
+def test_plain_values_are_written_as_they_are_and_come_back_with_their_types(tmp_path: Path) -> None:
+    plain = {"curve": [[1, 2.5, {"seeds": [3, 4], "won": [True, None]}]], "pairs": [(1, 2)], "number": {1: "x"}}
+    structure = flatten(plain, "", {})
+    assert structure["dict"][0] == ["curve", {"value": plain["curve"]}]  # not wrapped number by number
+    Checkpoints(tmp_path, 1).save(0, plain)
+    assert Checkpoints(tmp_path, 1).newest(print) == plain
 
 
 def test_the_newest_stay(tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+"""Checks that a run can be continued with the budgets that were typed now: larger ones, but not smaller ones."""
+
+from __future__ import annotations
+
+from dsrl.run.parts import Parts
+from dsrl.run.resume import Checkpointer
+from dsrl.training.replay_memory import buffer_length
+
+
+def check_extension(parts: Parts, checkpointer: Checkpointer) -> None:
+    """Raise ValueError, naming the key, where a budget is smaller than what the checkpoint has taken or stored."""
+    settings, worlds, key = parts.settings, len(parts.env), checkpointer.folder.key
+    if checkpointer.previous is None or checkpointer.taken is None:
+        return
+    budget = -(-settings.decisions // worlds) * worlds
+    if checkpointer.taken > budget:
+        raise ValueError(
+            f"decisions={settings.decisions} is less than the {checkpointer.taken} that the checkpoint has taken; "
+            f"type decisions={checkpointer.taken} or more, or start a new run in another {key}"
+        )
+    replay = checkpointer.previous.get("buffer")
+    stored = 0 if replay is None else worlds * int(replay["part_size"])
+    if stored > worlds * -(-buffer_length(settings.buffer_size, settings.decisions, worlds) // worlds):
+        name = "buffer_size" if settings.buffer_size < budget else "decisions"
+        raise ValueError(
+            f"{name}={getattr(settings, name)} makes replay smaller than the checkpoint's {stored} transitions; "
+            f"type {name}={stored} or more, or start a new run in another {key}"
+        )

@@ -1,0 +1,79 @@
+"""Checks a run folder, which may come from anybody, before anything in it is read or written.
+
+a link that leads out | a pipe, socket or device | a folder in place of a file, or the reverse  ->  one sentence
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+FILES = (
+    ".hydra/config.yaml",
+    ".hydra/hydra.yaml",
+    ".hydra/overrides.yaml",
+    ".lock",
+    "base.json",
+    "base_vs_steered.mp4",
+    "environment.json",
+    "eval.json",
+    "failure.txt",
+    "learning_curve.png",
+    "metrics.csv",
+    "metrics.jsonl",
+    "summary.json",
+    "train.log",
+    "wandb_run_id.txt",
+    "checkpoints/config.yaml",
+    "checkpoints/best/manifest.json",
+    "checkpoints/last/manifest.json",
+)
+FOLDERS = (".hydra", "checkpoints", "checkpoints/best", "checkpoints/last", "resume", "tensorboard", "wandb")
+LEFT_BY_A_REFUSAL = (".lock", "failure.txt", "failure.txt.partial", "wandb", "wandb_run_id.txt")
+"""Entries that a run leaves which was refused or killed before its config was written; its folder can be used again."""
+
+
+def check_entries(folder: Path) -> None:
+    """Raise ValueError for an entry through which a run would read or write elsewhere, or wait for ever."""
+    for entry in _entries(folder):
+        mode = entry.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            _check_link(entry, folder)
+        elif not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+            raise ValueError(f"{entry} is neither a file nor a folder; remove it")
+    for name in FILES:
+        for path in (folder / name, folder / f"{name}.partial"):
+            if path.is_dir():
+                raise ValueError(f"{path} is a folder where a run has a file; remove it")
+    for name in FOLDERS:
+        if (folder / name).exists() and not (folder / name).is_dir():
+            raise ValueError(f"{folder / name} is a file where a run has a folder; remove it")
+
+
+def foreign_entry(folder: Path) -> str | None:
+    """Return the name of an entry that no run leaves before it writes its config; None without any."""
+    foreign = [path for path in sorted(folder.iterdir()) if path.name not in LEFT_BY_A_REFUSAL and not _begun(path)]
+    return foreign[0].name if foreign else None
+
+
+def _begun(path: Path) -> bool:
+    """Return whether this is `.hydra` of a run that was killed while it wrote its config."""
+    if path.name != ".hydra" or path.is_symlink() or not path.is_dir():
+        return False
+    return {one.name for one in path.iterdir()} <= {"config.yaml.partial"}
+
+
+def _check_link(link: Path, folder: Path) -> None:
+    target = os.path.realpath(link)
+    if not Path(target).is_relative_to(os.path.realpath(folder)):
+        raise ValueError(f"{link} is a link that leads out of the run's folder; remove it")
+    if os.path.islink(target):
+        raise ValueError(f"{link} is a link that leads to itself; remove it")
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    """Yield all entries below a folder, also broken links; links are not followed."""
+    for parent, folders, files in os.walk(folder):
+        yield from (Path(parent, name) for name in sorted([*folders, *files]))

@@ -1,0 +1,72 @@
+"""Checks the text of a saved config, which may come from anybody, before it is loaded.
+
+text -> bounded size and depth, no aliases, no tags -> loaded -> `${key}` names keys of its own only
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+LARGEST = 2**18  # bytes; a config has a few thousand
+DEEPEST = 30  # levels; a config has 3
+_REFERENCE = re.compile(r"\$\{(\w+)\}")
+_OUTPUT = "${hydra:runtime.output_dir}"  # the folder of loggers, which no evaluation builds
+
+
+def read_checked(path: Path) -> str:
+    """Return the text of a YAML file. Raises ValueError where loading it would not be safe, fast and small."""
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path} is larger than the {LARGEST // 1024} KiB that a config can have")
+    try:
+        text = path.read_text(encoding="utf-8")
+        _check_events(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise damaged(path, error) from error
+    return text
+
+
+def check_references(path: Path, content: Mapping[Any, Any]) -> None:
+    """Raise ValueError for an interpolation that is not a top-level value of the config itself: none is resolved."""
+    for value in _texts(content):
+        match = _REFERENCE.fullmatch(value)
+        referred = content.get(match[1], {}) if match else {}
+        plain = not isinstance(referred, dict | list) and "${" not in str(referred)
+        if "${" in value and value != _OUTPUT and not plain:
+            raise ValueError(f"{path} refers to {value[:80]!r}; a config refers to values of its own only: remove that")
+
+
+def damaged(path: Path, error: Exception) -> ValueError:
+    """Word in one sentence why a file cannot be loaded."""
+    mark = getattr(error, "problem_mark", None)
+    reason = f"line {mark.line + 1}: {getattr(error, 'problem', None)}" if mark else f"{error}"
+    return ValueError(f"{path} is damaged ({' '.join(reason.split())[:200]}); restore it, or name another run")
+
+
+def _check_events(text: str) -> None:
+    depth, events = 0, list(islice(yaml.parse(text, yaml.SafeLoader), 3))
+    if not isinstance(events[-1], yaml.events.MappingStartEvent):
+        raise ValueError("it has no keys")
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.events.AliasEvent):
+            raise ValueError("it has aliases, which can stand for gigabytes")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise ValueError(f"it has the tag {tag[:60]}, and a config has none")
+        depth += isinstance(event, yaml.events.CollectionStartEvent) - isinstance(event, yaml.events.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError("it is nested too deeply")
+
+
+def _texts(node: Any) -> Iterator[str]:
+    """Yield all texts in nested dicts and lists."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, Mapping | list):
+        for value in node.values() if isinstance(node, Mapping) else node:
+            yield from _texts(value)

@@ -1,0 +1,88 @@
+"""A run is extended by a larger budget; evaluations and checkpoints may change, the rest is one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toys.typed import digests, type_eval, type_train
+
+from dsrl.run import provenance
+from dsrl.run.folder import RunFolder
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return content
+
+
+LARGER = ("decisions=240", "decisions=121", "decisions=240 eval_every=40 eval_episodes=7 checkpoint_minutes=0.001")
+
+
+@pytest.mark.parametrize("typed", LARGER)
+def test_a_finished_run_is_extended_in_its_folder(typed: str, run: Path) -> None:
+    assert type_train(run, *typed.split()) is None
+    assert _summary(run)["decisions"] == {"decisions=121": 122}.get(typed, 240)
+    for checkpoint in ("best", "last"):
+        RunFolder(run).load(checkpoint)
+    assert type_eval(f"run={run}") is None
+    assert json.loads((run / "eval.json").read_text())["result"] == _summary(run)["steered"]
+
+
+@pytest.mark.parametrize("typed", LARGER)
+def test_a_finished_run_is_extended_in_another_folder(typed: str, run: Path, tmp_path: Path) -> None:
+    before = digests(run)
+    assert type_train(tmp_path / "other", f"resume={run}", *typed.split()) is None
+    assert _summary(tmp_path / "other")["decisions"] == {"decisions=121": 122}.get(typed, 240)
+    assert digests(run) == before
+    assert type_train(run, *typed.split()) is None
+    assert _summary(tmp_path / "other")["steered"] == _summary(run)["steered"]
+
+
+@pytest.mark.parametrize(
+    "typed", ["eval_every=30", "eval_episodes=7", "keep_checkpoints=1", "test_seed=1000", "plot=true"]
+)
+def test_evaluations_and_checkpoints_of_a_finished_run_may_change(typed: str, run: Path) -> None:
+    assert type_train(run, typed) is None
+    assert _summary(run)["decisions"] == 120
+    assert type_eval(f"run={run}") is None
+
+
+@pytest.mark.parametrize(
+    "typed", ["seed=1", "utd=0.5", "batch_size=8", "noise.magnitude=1", "warmup_decisions=60", "gamma=0.9"]
+)
+def test_a_value_that_must_not_change_is_named(typed: str, run: Path, tmp_path: Path) -> None:
+    key = {"gamma": "sac.gamma"}.get(typed.partition("=")[0], typed.partition("=")[0])
+    for where in ((run,), (tmp_path / "other", f"resume={run}")):
+        ending = str(type_train(*where, "decisions=240", typed))
+        assert f"{key}=" in ending
+        assert "but the checkpoint in" in ending
+        assert "\n" not in ending
+
+
+def test_the_weights_of_a_run_that_is_being_extended_can_be_evaluated(run: Path) -> None:
+    (run / "summary.json").unlink()
+    folder = RunFolder(run)
+    config = folder.config.read_text().replace("decisions: 120", "decisions: 240")
+    folder.write_configs({"config.yaml": config})  # and the process is killed
+    for checkpoint in ("best", "last"):
+        assert type_eval(f"run={run}", f"checkpoint={checkpoint}") is None
+
+
+def test_a_search_is_not_extended(tmp_path: Path) -> None:
+    search = ("sac=golden_ticket", "sac.candidates=2")
+    assert type_train(tmp_path / "run", *search) is None
+    ending = str(type_train(tmp_path / "run", *search, "decisions=240"))
+    assert "decisions=240 but the checkpoint in" in ending
+
+
+def test_other_code_is_reported_in_one_line(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(provenance, "git_state", lambda: {"git_commit": "f" * 40, "git_changed": []})
+    assert type_train(run, "decisions=240") is None
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "the code has changed" in line]
+    assert "this is ffffffffff" in line
+    assert "the code has changed" in (run / "train.log").read_text()

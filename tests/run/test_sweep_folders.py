@@ -1,0 +1,79 @@
+"""Folders of sweeps and messages in them: no link is followed, and the command that continues names the sweep."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from toys.commands import ROOT, SHORT_PENDULUM, type_command
+
+from dsrl.run.folder import RunFolder
+from dsrl.run.hydra_callbacks import SweepFolder
+
+
+@pytest.mark.parametrize("name", ["multirun.yaml", "0", "0/.hydra", "optimization_results.yaml", "study.db"])
+def test_a_link_out_of_the_folder_of_a_sweep_is_refused(name: str, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    (sweep / name).parent.mkdir(parents=True)
+    (sweep / name).symlink_to(tmp_path / "canary")
+    with pytest.raises(SystemExit, match="is a link that leads out of the run's folder; remove it"):
+        SweepFolder().on_multirun_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep)}}}))
+
+
+def test_hydra_writes_through_no_link_in_the_folder_of_a_sweep(tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "canary").write_text("mine")
+    (tmp_path / "sweep" / "multirun.yaml").symlink_to(tmp_path / "canary")
+    done = type_command("train.py", "-m", "seed=0,1", *SHORT_PENDULUM, f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert (tmp_path / "canary").read_text() == "mine"
+
+
+@pytest.mark.parametrize("key", ["hydra.run.dir", "hydra.sweep.dir"])
+def test_a_file_in_place_of_a_folder_is_one_sentence(key: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    flags = ["-m", "seed=0,1"] if key == "hydra.sweep.dir" else []
+    done = type_command("train.py", *flags, *SHORT_PENDULUM, f"{key}={tmp_path / 'file'}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_messages_of_a_run_of_a_sweep_name_the_sweep(tmp_path: Path) -> None:
+    assert RunFolder(tmp_path / "sweep" / "0", tmp_path / "sweep").option == f"hydra.sweep.dir={tmp_path / 'sweep'}"
+    assert RunFolder(tmp_path / "a run").option == f"'hydra.run.dir={tmp_path / 'a run'}'"
+
+
+def test_a_sweep_that_is_stopped_names_its_own_folder(tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    command = [sys.executable, str(ROOT / "train.py"), "-m", "seed=0,1", *SHORT_PENDULUM, "decisions=20000"]
+    process = subprocess.Popen(
+        [*command, f"hydra.sweep.dir={sweep}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (sweep / "0" / "resume").exists():
+        time.sleep(0.05)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGINT
+    assert f"the same command with hydra.sweep.dir={sweep} continues from" in out
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_before_the_run_has_begun_has_no_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "train.py"), *SHORT_PENDULUM, f"hydra.run.dir={tmp_path / 'run'}"]
+    for seconds in (1.0, 3.0):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+        assert process.returncode in (128 + signal.SIGINT, 0)
+        assert "Traceback" not in err
