@@ -18,8 +18,8 @@ from rich.table import Column, Table
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.summary import by_instruction, summary
 
-LABELS = {"base_actor_noise": "base (actor's noise)"}
-"""Result of a run, as metrics and files name it -> the name of its row, where that differs."""
+LABELS = {"base_actor_noise": "base (actor's noise)", "best": "steered", "last": "steered (last)", "none": "base"}
+"""Result of a run, or checkpoint of eval.py -> the name of its row, where that differs."""
 
 
 @dataclass(frozen=True)

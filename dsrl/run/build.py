@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -23,6 +23,11 @@ from dsrl.run.parts import Parts
 from dsrl.run.settings import checked, identity, settings_of
 from dsrl.training.offline_data import OfflineData
 from dsrl.training.replay_memory import GIB, buffer_length, checked_replay_bytes
+
+if TYPE_CHECKING:
+    from dsrl.training.loop import Checkpointer, Monitor
+    from dsrl.training.successive_halving import SuccessiveHalving
+    from dsrl.training.trainer import Trainer
 
 
 def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None = None) -> Parts:
@@ -111,6 +116,39 @@ def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
         taken = checked_replay_bytes(parts.env, algorithm.replay, transitions)
     if algorithm.replay != "noise":
         announce(f"replay stores states: up to {taken / GIB:.2f} GiB for {transitions} transitions")
+
+
+def build_loop(parts: Parts, monitor: Monitor, checkpointer: Checkpointer) -> Trainer | SuccessiveHalving:
+    """Build the training loop of the algorithm's kind."""
+    from dsrl.training.successive_halving import SuccessiveHalving
+    from dsrl.training.trainer import Trainer
+
+    settings = parts.settings
+    if isinstance(parts.algorithm, Searcher):
+        return SuccessiveHalving(
+            parts.env,
+            parts.algorithm,
+            monitor,
+            decisions=settings.decisions,
+            seed=settings.seed,
+            checkpointer=checkpointer,
+        )
+    return Trainer(
+        parts.env,
+        parts.algorithm,
+        monitor,
+        decisions=settings.decisions,
+        warmup_decisions=settings.warmup_decisions,
+        utd=settings.utd,
+        batch_size=settings.batch_size,
+        buffer_size=settings.buffer_size,
+        eval_every=settings.eval_every,
+        seed=settings.seed,
+        offline=parts.offline,
+        offline_updates=settings.offline_updates,
+        offline_share=settings.offline_share,
+        checkpointer=checkpointer,
+    )
 
 
 def _instantiate(node: DictConfig, **live: Any) -> Any:

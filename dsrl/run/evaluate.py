@@ -34,6 +34,7 @@ def evaluate(cfg: DictConfig) -> float:
         with user_errors():
             requested = requests_of(cfg)
             runs = [_loaded(request) for request in requested]
+            requested_names = {request.run: request.checkpoint for request in requested}
             places = [_destination(request, several=len(runs) > 1) for request, *_ in runs]
         scores: list[float] = []
         parts: Parts | None = None
@@ -41,6 +42,8 @@ def evaluate(cfg: DictConfig) -> float:
         for (request, folder, saved, state), out in zip(runs, places, strict=True):
             if len(runs) > 1:
                 screen.phase(f"run {folder.path}")
+            if request.checkpoint == "none" and requested_names[request.run] == "returned":
+                screen.phase("this run returned its base policy; checkpoint=best evaluates the steered policy")
             same = previous is not None and _same_worlds(previous, saved)
             parts, previous = build(saved, screen.phase, parts if same else None), saved
             check_same_policy(parts, folder)
@@ -118,7 +121,8 @@ def evaluate_run(
     if request.base and has_base:
         screen.phase(f"base policy on {episodes} worlds from seed {first_seed} …")
         base = play(parts, base_noise(parts.policy.noise_shape), screen, **worlds)
-    screen.phase(f"checkpoint {request.checkpoint} on {episodes} worlds from seed {first_seed} …")
+    name = "base policy" if state is None else f"steered policy ({request.checkpoint} checkpoint)"
+    screen.phase(f"{name} on {episodes} worlds from seed {first_seed} …")
     result = play(parts, act, screen, **worlds)
     _show(request, base, result, screen, can_record=video.can_record(parts.task))
     played = {**asdict(request), "eval_episodes": episodes, "test_seed": first_seed}

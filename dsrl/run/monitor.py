@@ -12,7 +12,7 @@ from dsrl.evaluation import report
 from dsrl.evaluation.collapse import collapse
 from dsrl.evaluation.episodes import Evaluation, evaluate
 from dsrl.evaluation.noise_sources import evaluation_noise
-from dsrl.interfaces import StateDict
+from dsrl.interfaces import Searcher, StateDict
 from dsrl.logging import Logger
 from dsrl.run.console import LiveLine, Screen
 from dsrl.run.folder import RunFolder
@@ -46,9 +46,12 @@ class Monitor:
         settings = self.parts.settings
         self._training_begin = time.monotonic() - self._trained
         offline = f"{settings.offline_updates} updates without play, then " if settings.offline_updates else ""
+        when = f"validation after warm-up and then every {settings.eval_every}"
+        if isinstance(self.parts.algorithm, Searcher):
+            when = "validation after each round"
         self.screen.phase(
-            f"training for {offline}{settings.decisions} decisions, validated first and every {settings.eval_every} "
-            f"on {settings.validation_episodes} other worlds …"
+            f"training for {offline}{settings.decisions} decisions; {when}, "
+            f"on {settings.validation_episodes} validation worlds …"
         )
         with self.screen.live("training", settings.decisions, "decisions") as self._line:
             yield
@@ -92,9 +95,9 @@ class Monitor:
             return
         number = "no episode has ended yet"
         if "train/success_rate" in recent:
-            number = f"success {recent['train/success_rate']:.0%}"
+            number = f"training success {recent['train/success_rate']:.0%}"
         elif "train/return" in recent:
-            number = f"return {recent['train/return']:.1f}"
+            number = f"training return {recent['train/return']:.1f}"
         if self._line.unit != unit:
             self._line.count(total, unit, done)
         self._line.update(done, number)

@@ -13,12 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from dsrl.evaluation import report, summary, video
 from dsrl.evaluation.collapse import naming_checkpoints
+from dsrl.evaluation.confirmation import Confirmation
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.noise_sources import Act, base_noise, evaluation_noise, prior_noise
 from dsrl.interfaces import Searcher
 from dsrl.logging import Logger
 from dsrl.run import provenance
-from dsrl.run.build import build, build_loggers, check_budget, with_offline_data
+from dsrl.run.build import build, build_loggers, build_loop, check_budget, with_offline_data
 from dsrl.run.console import Screen, clock
 from dsrl.run.errors import one_sentence, user_errors
 from dsrl.run.extension import check_extension
@@ -28,13 +29,11 @@ from dsrl.run.folder import RunFolder
 from dsrl.run.monitor import Monitor
 from dsrl.run.parts import Parts
 from dsrl.run.resume import Checkpointer
-from dsrl.run.returned import confirm_steered, returned_score
+from dsrl.run.returned import confirm_steered, returned_name, returned_score
 from dsrl.run.returned import content as returned_content
 from dsrl.run.settings import resume_options
 from dsrl.run.signals import Signals, Stopped
 from dsrl.training.metrics import Counters
-from dsrl.training.successive_halving import SuccessiveHalving
-from dsrl.training.trainer import Trainer
 
 
 def train(cfg: DictConfig) -> float:
@@ -71,8 +70,13 @@ def finished_score(parts: Parts, folder: RunFolder, checkpointer: Checkpointer, 
     stored = folder.finished(requested(parts, checkpointer))
     if stored is None:
         return None
-    screen.phase(f"finished before ({folder.summary}); to run it again, name another {folder.key}")
-    return report.score_of(stored[stored.get("returned", "steered")])
+    returned = stored.get("returned", "steered")
+    score = report.score_of(stored[returned])
+    screen.phase(
+        f"finished before ({folder.summary}): it returned the {returned} policy, score {score:.4g}; "
+        f"to run it again, name another {folder.key}"
+    )
+    return score
 
 
 def steer(
@@ -109,10 +113,14 @@ def _steer(
     monitor.setup_seconds = build_simulation(parts, screen)
     signals.stop_if_requested()
 
-    results = _evaluate_base(parts, screen, checkpointer) if parts.policy_sha256() else {}
+    results: dict[str, Evaluation] = {}
+    if parts.policy_sha256() is None:
+        screen.phase("this policy has no weights: there is no base policy to compare with")
+    else:
+        results = _evaluate_base(parts, screen, checkpointer)
     monitor.base = results.get("base")
     with naming_checkpoints(folder.checkpoint("best").parent), monitor.training():
-        counters = _loop(parts, monitor, checkpointer).train()
+        counters = build_loop(parts, monitor, checkpointer).train()
 
     screen.phase(f"steered policy (best checkpoint) on {settings.eval_episodes} test worlds …")
     parts.algorithm.load_state_dict(folder.load("best"))
@@ -127,38 +135,8 @@ def _steer(
     _log_results(folder, loggers, results, counters, recorded=recorded)
     content = _summary(parts, monitor, checkpointer, results, counters)
     write_json(folder.summary, {**content, **returned_content(confirmation)})
-    _conclude(folder, results, monitor.seconds, screen)
+    _conclude(folder, results, monitor.seconds, screen, confirmation)
     return returned_score(results, confirmation)
-
-
-def _loop(parts: Parts, monitor: Monitor, checkpointer: Checkpointer) -> Trainer | SuccessiveHalving:
-    """Build the training loop of the algorithm's kind."""
-    settings = parts.settings
-    if isinstance(parts.algorithm, Searcher):
-        return SuccessiveHalving(
-            parts.env,
-            parts.algorithm,
-            monitor,
-            decisions=settings.decisions,
-            seed=settings.seed,
-            checkpointer=checkpointer,
-        )
-    return Trainer(
-        parts.env,
-        parts.algorithm,
-        monitor,
-        decisions=settings.decisions,
-        warmup_decisions=settings.warmup_decisions,
-        utd=settings.utd,
-        batch_size=settings.batch_size,
-        buffer_size=settings.buffer_size,
-        eval_every=settings.eval_every,
-        seed=settings.seed,
-        offline=parts.offline,
-        offline_updates=settings.offline_updates,
-        offline_share=settings.offline_share,
-        checkpointer=checkpointer,
-    )
 
 
 def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> dict[str, Evaluation]:
@@ -172,7 +150,7 @@ def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> 
         signals = checkpointer.signals
         screen.phase(f"base policy on {settings.eval_episodes} test worlds, independent N(0, I) noise …")
         base = play(parts, base_noise(parts.policy.noise_shape), screen, **worlds, signals=signals)
-        screen.phase(f"base policy on the same worlds, N(0, I) through the actor's noise ({within}) …")
+        screen.phase(f"base policy in the same worlds, N(0, I) in the noise that the actor can choose ({within}) …")
         prior = play(parts, prior_noise(parts.noise, bound), screen, **worlds, signals=signals)
         return {"base": base, "base_actor_noise": prior}
 
@@ -187,7 +165,10 @@ def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> 
 def _record_videos(parts: Parts, folder: RunFolder, steered: Act, screen: Screen) -> bool:
     """Record the first test worlds under both policies; returns False for a task without pictures."""
     num = min(parts.settings.video_episodes, len(parts.env), parts.settings.eval_episodes)
-    if not num or not video.can_record(parts.task):
+    if not num:
+        return False
+    if not video.can_record(parts.task):
+        screen.phase("no video: this task has no camera and draws no picture")
         return False
     screen.phase(f"recording a video of {num} of these worlds …")
     seeds = range(parts.settings.test_seed, parts.settings.test_seed + num)
@@ -238,12 +219,21 @@ def _summary(
     }
 
 
-def _conclude(folder: RunFolder, results: Mapping[str, Evaluation], seconds: float, screen: Screen) -> None:
-    """Print the table, the paths of all files, and the next command."""
+def _conclude(
+    folder: RunFolder,
+    results: Mapping[str, Evaluation],
+    seconds: float,
+    screen: Screen,
+    confirmation: Confirmation | None,
+) -> None:
+    """Print the table, the policy that the run returns, the paths of all files, and the next command."""
     screen.print(report.summary_table(results))
-    screen.phase(f"done after {clock(seconds)} of work besides building the simulation")
+    screen.phase(f"done after {clock(seconds)} of work, without loading and building the simulation")
+    if confirmation is not None:
+        screen.print(f"returned:       the {returned_name(confirmation)} policy")
     pictures = [path for path in (folder.learning_curve, folder.video) if path.is_file()]
-    screen.print(f"pictures:       {'  '.join(map(str, pictures))}")
+    if pictures:
+        screen.print(f"pictures:       {'  '.join(map(str, pictures))}")
     screen.print(f"numbers:        {folder.summary}")
     screen.print(f"evaluate again: python eval.py {folder.eval_option}")
 
