@@ -24,9 +24,9 @@ def type_train(folder: Path, *overrides: str) -> str | int | None:
     """Run a short pendulum in `folder`; returns the sentence or exit code of a run that ends early, else None."""
     searches = "sac=golden_ticket" in overrides
     short = [one for one in SHORT_PENDULUM if not (searches and one.startswith(("warmup_", "batch_", "eval_every")))]
-    cfg = _composed("train", folder, *short, "plot=false", *overrides)
 
     def main() -> None:
+        cfg = _composed("train", folder, *short, "plot=false", *overrides)
         check_train(cfg)
         train(cfg)
 
@@ -35,9 +35,9 @@ def type_train(folder: Path, *overrides: str) -> str | int | None:
 
 def type_eval(*overrides: str) -> str | int | None:
     """Run eval.py; returns the sentence or exit code of one that ends early, else None."""
-    cfg = _composed("eval", Path(), *overrides)
 
     def main() -> None:
+        cfg = _composed("eval", Path(), *overrides)
         check_eval(cfg)
         evaluate(cfg)
 
