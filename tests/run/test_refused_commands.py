@@ -16,7 +16,7 @@ from dsrl.training import replay_memory
 REFUSED = {
     "wrong value": ("gamma=1.5", "gamma=1.5 must be"),
     "negative": ("decisions=-1", "decisions=-1 must be"),
-    "not used": ("sac.replay=noise", "sac.replay is no option"),
+    "not used": ("sac.replay=noise", "sac.replay needs sac=dsrl_na"),
     "seed": ("seed=1", "seed=1 but the checkpoint in"),
     "worlds": ("num_envs=3", "num_envs=3 but the checkpoint in"),
     "algorithm": ("sac.hidden=32", "sac.hidden=32 but the checkpoint in"),
