@@ -1,6 +1,6 @@
 """Clones a careless operator into weights for policy=my_flow: python make_my_flow.py my_flow.safetensors 3000
 
-The operator walks towards a point near the goal that it chooses anew for every chunk.
+The operator stops short of far goals and wavers: it aims at `REACH` times the goal, plus noise, anew for every chunk.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from dsrl.policy.my_flow import CHUNK, velocity_network
 from dsrl.task.reach import SPEED
 
+REACH = 0.6  # of the goal's distance from the middle, so that the operator's mean (w = 0) misses far goals
 CARELESSNESS = 0.5  # standard deviation of the point that the operator aims at
 BATCH = 256
 
@@ -24,7 +25,7 @@ def main(path: str, steps: int) -> None:
     optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
     for _ in range(steps):
         state = 2 * torch.rand(BATCH, 4) - 1
-        way = state[:, 2:] + CARELESSNESS * torch.randn(BATCH, 2) - state[:, :2]
+        way = REACH * state[:, 2:] + CARELESSNESS * torch.randn(BATCH, 2) - state[:, :2]
         chunk = (way / (CHUNK[0] * SPEED))[:, None].expand(-1, *CHUNK).flatten(1)
         noise, time = torch.randn_like(chunk), torch.rand(BATCH, 1)
         velocity = network(torch.cat([state, (1 - time) * noise + time * chunk, time], 1))

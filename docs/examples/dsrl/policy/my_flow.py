@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dsrl.interfaces import Encoding, Observation
+from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy._weights import weights_sha256
 
 CHUNK = (8, 2)  # T actions of A numbers
@@ -46,6 +46,12 @@ class MyFlow:
             time = torch.full((len(x), 1), i / self._num_steps)
             x = x + self._network(torch.cat([encoding.features, x, time], 1)) / self._num_steps
         return x.view(noise.shape).clamp(-1.0, 1.0)
+
+    def check_fits(self, task: Task) -> None:
+        """Raises ValueError where the task's state or action has another size than the policy's."""
+        ours, theirs = (self.feature_dim, CHUNK[1]), (task.state_dim, task.action_dim)
+        if ours != theirs:
+            raise ValueError(f"policy=my_flow has a state and an action of {ours} numbers but the task's have {theirs}")
 
     def policy_sha256(self) -> str:
         """Returns the digest of the weights: a run checks that steering never changed them."""
