@@ -51,7 +51,7 @@ def test_evaluations_and_checkpoints_of_a_finished_run_may_change(typed: str, ru
 
 
 @pytest.mark.parametrize(
-    "typed", ["seed=1", "utd=0.5", "batch_size=8", "noise.magnitude=1", "warmup_decisions=60", "gamma=0.9"]
+    "typed", ["seed=1", "utd=0.5", "batch_size=8", "noise.magnitude=0.5", "warmup_decisions=60", "gamma=0.9"]
 )
 def test_a_value_that_must_not_change_is_named(typed: str, run: Path, tmp_path: Path) -> None:
     key = {"gamma": "sac.gamma"}.get(typed.partition("=")[0], typed.partition("=")[0])
@@ -72,10 +72,10 @@ def test_the_weights_of_a_run_that_is_being_extended_can_be_evaluated(run: Path)
 
 
 def test_a_search_is_not_extended(tmp_path: Path) -> None:
-    search = ("sac=golden_ticket", "sac.candidates=2")
-    assert type_train(tmp_path / "run", *search) is None
-    ending = str(type_train(tmp_path / "run", *search, "decisions=240"))
-    assert "decisions=240 but the checkpoint in" in ending
+    search = ("sac=golden_ticket", "sac.candidates=2")  # which uses no warm-up
+    assert type_train(tmp_path / "run", *search, "decisions=1000") is None
+    ending = str(type_train(tmp_path / "run", *search, "decisions=1200"))
+    assert "decisions=1200 but the checkpoint in" in ending
 
 
 def test_other_code_is_reported_in_one_line(

@@ -17,6 +17,7 @@ REFUSED = {
     "wrong value": ("gamma=1.5", "gamma=1.5 must be"),
     "negative": ("decisions=-1", "decisions=-1 must be"),
     "not used": ("sac.replay=noise", "sac.replay needs sac=dsrl_na"),
+    "zero": ("eval_every=0", "eval_every=0 must be"),
     "seed": ("seed=1", "seed=1 but the checkpoint in"),
     "worlds": ("num_envs=3", "num_envs=3 but the checkpoint in"),
     "algorithm": ("sac.hidden=32", "sac.hidden=32 but the checkpoint in"),
