@@ -86,7 +86,7 @@ def settings_of(cfg: DictConfig) -> Settings:
     values = _scalars(cfg, TYPES)
     settings = Settings(**values)
     settings.utd = float(settings.utd)
-    _check_budget(settings)
+    _check_budget(settings, warms_up="gamma" in (cfg.get("sac") or {}))  # a search has no discount and no warm-up
     _check_offline(settings)
     _check_worlds(settings)
     return settings
@@ -185,11 +185,11 @@ def _scalars(cfg: DictConfig, types: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _check_budget(settings: Settings) -> None:
+def _check_budget(settings: Settings, *, warms_up: bool) -> None:
     offline = settings.offline_data is not None and settings.offline_updates > 0
     if settings.decisions == 0 and not offline:
         raise ValueError("decisions=0 must be at least 1; without play, offline_data and offline_updates are needed")
-    if settings.warmup_decisions >= settings.decisions + offline:
+    if warms_up and settings.warmup_decisions >= settings.decisions + offline:
         raise ValueError(
             f"warmup_decisions={settings.warmup_decisions} leaves nothing of decisions={settings.decisions}; "
             "type a larger decisions or a smaller warmup_decisions"

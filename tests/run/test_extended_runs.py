@@ -73,9 +73,9 @@ def test_the_weights_of_a_run_that_is_being_extended_can_be_evaluated(run: Path)
 
 def test_a_search_is_not_extended(tmp_path: Path) -> None:
     search = ("sac=golden_ticket", "sac.candidates=2")  # which uses no warm-up
-    assert type_train(tmp_path / "run", *search, "decisions=1000") is None
-    ending = str(type_train(tmp_path / "run", *search, "decisions=1200"))
-    assert "decisions=1200 but the checkpoint in" in ending
+    assert type_train(tmp_path / "run", *search) is None
+    ending = str(type_train(tmp_path / "run", *search, "decisions=240"))
+    assert "decisions=240 but the checkpoint in" in ending
 
 
 def test_other_code_is_reported_in_one_line(
