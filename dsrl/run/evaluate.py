@@ -36,6 +36,8 @@ def evaluate(cfg: DictConfig) -> float:
             runs = [_loaded(request) for request in requested]
             requested_names = {request.run: request.checkpoint for request in requested}
             places = [_destination(request, several=len(runs) > 1) for request, *_ in runs]
+            if len(set(places)) < len(places):
+                raise ValueError("out=… has one folder for each run's name and two runs have the same; evaluate them one by one")
         scores: list[float] = []
         parts: Parts | None = None
         previous: DictConfig | None = None

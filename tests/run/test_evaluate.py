@@ -161,3 +161,11 @@ def test_a_run_that_fails_says_so_in_its_folder_until_it_is_run_again(tmp_path: 
 
 def _ones(num: int) -> Tensor:
     return torch.ones(num, 2, 1)
+
+
+def test_an_evaluation_goes_where_out_says_and_leaves_the_run_alone(tmp_path: Path) -> None:
+    folder, out = _saved(tmp_path / "run"), tmp_path / "mine"
+    out.mkdir()
+    evaluate_run(_parts(Instructed(4)), folder, request_of(folder.path), folder.load("best"), Screen(), out)
+    assert (out / "eval.json").is_file()
+    assert not (folder.path / "eval.json").exists()
