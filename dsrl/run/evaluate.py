@@ -37,7 +37,7 @@ def evaluate(cfg: DictConfig) -> float:
             requested_names = {request.run: request.checkpoint for request in requested}
             places = [_destination(request, several=len(runs) > 1) for request, *_ in runs]
             if len(set(places)) < len(places):
-                raise ValueError(f"out={requested[0].out} has a folder per name and two runs have one; name one run at a time")
+                raise ValueError(f"out={requested[0].out} gets a folder per run name and two are equal; name one run")
         scores: list[float] = []
         parts: Parts | None = None
         previous: DictConfig | None = None
