@@ -34,17 +34,16 @@ def evaluate(cfg: DictConfig) -> float:
         with user_errors():
             requested = requests_of(cfg)
             runs = [_loaded(request) for request in requested]
-            requested_names = {request.run: request.checkpoint for request in requested}
             places = [_destination(request, several=len(runs) > 1) for request, *_ in runs]
             if len(set(places)) < len(places):
                 raise ValueError(f"out={requested[0].out} gets a folder per run name and two are equal; name one run")
         scores: list[float] = []
         parts: Parts | None = None
         previous: DictConfig | None = None
-        for (request, folder, saved, state), out in zip(runs, places, strict=True):
+        for typed, (request, folder, saved, state), out in zip(requested, runs, places, strict=True):
             if len(runs) > 1:
                 screen.phase(f"run {folder.path}")
-            if request.checkpoint == "none" and requested_names[request.run] == "returned":
+            if (typed.checkpoint, request.checkpoint) == ("returned", "none"):
                 screen.phase("this run returned its base policy; checkpoint=best evaluates the steered policy")
             same = previous is not None and _same_worlds(previous, saved)
             parts, previous = build(saved, screen.phase, parts if same else None), saved

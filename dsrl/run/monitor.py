@@ -30,7 +30,6 @@ class Monitor:
         self.collapse: str | None = None  # the sentence that reports one
         self.setup_seconds = 0.0  # of building the simulation
         self._best: StateDict | None = None
-        self._counters = Counters()
         self._line: LiveLine | None = None
         self._begin = self._training_begin = time.monotonic()
         self._trained = 0.0  # seconds of training in previous processes
@@ -83,7 +82,6 @@ class Monitor:
 
     def show(self, counters: Counters, recent: Metrics) -> None:
         """Show the decisions of training on the live line."""
-        self._counters = counters
         self._show(counters.decisions, self.parts.settings.decisions, "decisions", recent)
 
     def show_updates(self, done: int, recent: Metrics) -> None:
