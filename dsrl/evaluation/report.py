@@ -5,6 +5,7 @@ Evaluation -> rows of a table | a sentence | learning_curve.png
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -108,8 +109,8 @@ def shown(evaluation: Evaluation) -> str:
     return f"success {evaluation.score:.1%}"
 
 
-def draw_learning_curve(path: Path, curve: Sequence[CurvePoint], base: Evaluation | None, steered: Evaluation) -> None:
-    """Draw the score of the validations over environment steps, between the base policy and the final evaluation."""
+def learning_curve(curve: Sequence[CurvePoint], base: Evaluation | None, steered: Evaluation) -> bytes:
+    """Draw the score of the validations over environment steps, between those of base and steered policy, as PNG."""
     from matplotlib.figure import Figure  # draws without a display, and takes seconds to import
     from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
@@ -131,7 +132,9 @@ def draw_learning_curve(path: Path, curve: Sequence[CurvePoint], base: Evaluatio
     axes.axhline(steered.score, color="tab:green", linestyle="-.", label=label)
     axes.set_xlim(left=0)
     figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
-    figure.savefig(path, dpi=120)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    return content.getvalue()
 
 
 def _validation_name(curve: Sequence[CurvePoint]) -> str:

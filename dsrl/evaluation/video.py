@@ -5,9 +5,9 @@ play(env over VideoRecorder(task)) -> pictures [world][time] -> base | steered -
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -137,15 +137,16 @@ def _panel(frame: Frame, title: str, subtitle: str, outcome: str, colour: tuple[
     return np.asarray(image, dtype=np.uint8)
 
 
-def write_mp4(path: Path, frames: Iterable[Frame], fps: int = FPS) -> None:
-    """Write frames [H, W, 3] (H and W even) as H.264, which every browser plays."""
+def mp4(frames: Iterable[Frame], fps: int = FPS) -> bytes:
+    """Encode frames [H, W, 3] (H and W even) as H.264, which every browser plays."""
     import av
 
-    frames = iter(frames)
+    frames, content = iter(frames), io.BytesIO()
     first = next(frames)
-    with av.open(str(path), mode="w") as container:
+    with av.open(content, mode="w", format="mp4") as container:
         stream: Any = container.add_stream("libx264", rate=fps)
         stream.height, stream.width, stream.pix_fmt = *first.shape[:2], "yuv420p"
         for frame in chain([first], frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
+    return content.getvalue()

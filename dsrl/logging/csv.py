@@ -47,6 +47,7 @@ class CsvLogger:
         self._columns = list(dict.fromkeys(name for row in self._rows() for name in row))
         if self._lines:
             partial = self._jsonl.with_suffix(".jsonl.partial")
+            partial.unlink(missing_ok=True)  # a link would be written through
             partial.write_text("".join(self._lines))
             os.replace(partial, self._jsonl)
             self._rewrite()
@@ -62,6 +63,7 @@ class CsvLogger:
 
     def _rewrite(self) -> None:
         partial = self._csv.with_suffix(".csv.partial")
+        partial.unlink(missing_ok=True)
         with partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()

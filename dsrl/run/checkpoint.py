@@ -9,6 +9,7 @@ and last weights are read as well.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -23,12 +24,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dsrl.interfaces import StateDict
-from dsrl.run.files import atomic_write, parse_json, sha256_of, sync_folder, write_json
+from dsrl.run.files import atomic_write, completed_name, parse_json, sha256_of, sync_folder, write_json
 
 VERSION = 2
 MANIFEST = "manifest.json"
 _FILE = re.compile(r"[0-9a-f]{16}\.(safetensors|json)")
-_PARTIAL = ("safetensors.partial", "json.partial", f"{MANIFEST}.partial", "json.partial.partial")
+_PARTIAL = "safetensors.partial"
 _UNFINISHED = ".unfinished"
 
 
@@ -44,21 +45,18 @@ def write_checkpoint(folder: Path, state: StateDict, notes: Mapping[str, Any] | 
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(flatten(state, "", tensors)).encode()
-    files: dict[str, str] = {}
-    for suffix in (".safetensors", ".json"):
-        partial = folder / f"{suffix[1:]}.partial"
-        partial.unlink(missing_ok=True)  # of a process that was killed while it wrote
-        if suffix == ".json":
-            atomic_write(partial, structure)
-        else:
-            _write_tensors(partial, tensors)
-        digest = sha256_of(partial)
-        os.replace(partial, folder / f"{digest[:16]}{suffix}")
-        files[f"{digest[:16]}{suffix}"] = digest
+    partial = folder / _PARTIAL
+    partial.unlink(missing_ok=True)  # of a process that was killed while it wrote
+    _write_tensors(partial, tensors)
+    digests = {".safetensors": sha256_of(partial), ".json": hashlib.sha256(structure).hexdigest()}
+    files = {f"{digest[:16]}{suffix}": digest for suffix, digest in digests.items()}
+    of_tensors, of_structure = files
+    os.replace(partial, folder / of_tensors)
+    atomic_write(folder / of_structure, structure)
     write_json(folder / MANIFEST, {"version": VERSION, "files": files, "notes": dict(notes or {})})
     sync_folder(folder)  # from here on the new files are the checkpoint
     for stale in folder.iterdir():
-        if _FILE.fullmatch(stale.name) and stale.name not in files:
+        if _is_own(stale.name) and stale.name not in (MANIFEST, *files):
             stale.unlink()
 
 
@@ -183,12 +181,18 @@ def _is_ours(folder: Path) -> bool:
     return not folder.is_symlink() and folder.is_dir() and (folder / MANIFEST).is_file()
 
 
+def _is_own(name: str) -> bool:
+    """Return whether `write_checkpoint` writes a file of this name, partial ones included."""
+    complete = completed_name(name) or name
+    return _FILE.fullmatch(complete) is not None or complete in (MANIFEST, _PARTIAL)
+
+
 def _remove(folder: Path) -> None:
     """Remove a checkpoint, whole or in part; files of somebody else stay, and the folder with them."""
     if folder.is_symlink() or not folder.is_dir():
         return
     entries = list(folder.iterdir())
-    own = [path for path in entries if _FILE.fullmatch(path.name) or path.name in (MANIFEST, *_PARTIAL)]
+    own = [path for path in entries if _is_own(path.name)]
     if len(own) < len(entries) and not _is_ours(folder):
         return
     for path in own:

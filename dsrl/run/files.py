@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
+import re
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 LARGEST_JSON = 256 * 2**20  # bytes; dsrl writes no larger file
+_PARTIAL = re.compile(r"(.+)\.[0-9a-f]{8}\.partial")
+_STALE = 3600.0  # s: no file takes that long to write
 
 
 def atomic_write(path: Path, content: bytes) -> None:
     """Replace a file so that it is complete or unchanged, also after a crash.
 
-    A link at `path` is replaced, never followed.
+    A link at `path`, a hard one too, is replaced and never written through. Each call has a partial file of its own, so
+    that two processes may write the same file: one of the contents stays, complete.
     """
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)  # of a process that was killed while it wrote
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    _remove_stale_partials(path)
+    partial = path.with_name(f"{path.name}.{os.urandom(4).hex()}.partial")
     try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def completed_name(partial: str) -> str | None:
+    """Return the name of the file that `atomic_write` replaces by a partial file; None for another name."""
+    found = _PARTIAL.fullmatch(partial)
+    return None if found is None else found[1]
+
+
+def _remove_stale_partials(path: Path) -> None:
+    """Remove the partial files of processes that were killed while they wrote `path`."""
+    for partial in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):
+        with suppress(OSError):  # another process may have removed it, or it is a folder, which is none of ours
+            if completed_name(partial.name) == path.name and time.time() - partial.lstat().st_mtime > _STALE:
+                partial.unlink()
 
 
 def sync_folder(folder: Path) -> None:

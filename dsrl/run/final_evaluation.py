@@ -12,6 +12,7 @@ from dsrl.evaluation.noise_sources import Act
 from dsrl.evaluation.report import shown
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.console import Screen, clock
+from dsrl.run.files import atomic_write
 from dsrl.run.parts import Parts
 from dsrl.run.signals import Signals
 
@@ -48,7 +49,6 @@ def play(
 
 def record_video(path: Path, parts: Parts, acts: Sequence[Act], seeds: Sequence[int]) -> list[Evaluation]:
     """Play the worlds `seeds` under each of `acts` and write one video, side by side; returns their evaluations."""
-    path.unlink(missing_ok=True)  # a link would be followed
     recorders, results = [], []
     for act in acts:
         recorder = video.VideoRecorder(parts.task, len(seeds))
@@ -57,5 +57,5 @@ def record_video(path: Path, parts: Parts, acts: Sequence[Act], seeds: Sequence[
         recorders.append(recorder)
     side_by_side = len(recorders) == 2
     frames = video.side_by_side(recorders[0], recorders[1], seeds) if side_by_side else video.alone(recorders[0], seeds)
-    video.write_mp4(path, frames)
+    atomic_write(path, video.mp4(frames))
     return results

@@ -24,7 +24,7 @@ from dsrl.interfaces import StateDict
 from dsrl.run.checkpoint import MANIFEST, add_notes, read_checkpoint, read_manifest, write_checkpoint
 from dsrl.run.errors import UserError, system_error
 from dsrl.run.files import atomic_write, parse_json, read_json, sha256_of
-from dsrl.run.folder_checks import check_entries, foreign_entry
+from dsrl.run.folder_checks import check_entries, check_hard_links, foreign_entry
 from dsrl.run.request import config_of
 from dsrl.run.signals import Stopped
 
@@ -113,6 +113,10 @@ class RunFolder:
                 f"name a new folder, or leave {self.key} out"
             )
         self.check()
+        try:
+            check_hard_links(self.path)
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
     def _lock_file(self) -> int:
         """Open the lock file and return its descriptor."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from dsrl.run.files import completed_name
 
 FILES = (
     ".hydra/config.yaml",
@@ -22,7 +24,9 @@ FILES = (
     "failure.txt",
     "learning_curve.png",
     "metrics.csv",
+    "metrics.csv.partial",
     "metrics.jsonl",
+    "metrics.jsonl.partial",
     "summary.json",
     "train.log",
     "wandb_run_id.txt",
@@ -31,7 +35,9 @@ FILES = (
     "checkpoints/last/manifest.json",
 )
 FOLDERS = (".hydra", "checkpoints", "checkpoints/best", "checkpoints/last", "resume", "tensorboard", "wandb")
-LEFT_BY_A_REFUSAL = (".lock", "failure.txt", "failure.txt.partial", "wandb", "wandb_run_id.txt")
+WRITTEN_INTO = (".lock", "metrics.csv", "metrics.jsonl", "train.log")
+"""Files that a run changes in place; all others it replaces."""
+LEFT_BY_A_REFUSAL = (".lock", "failure.txt", "wandb", "wandb_run_id.txt")
 """Entries that a run leaves which was refused or killed before its config was written; its folder can be used again."""
 
 
@@ -44,25 +50,34 @@ def check_entries(folder: Path) -> None:
         elif not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
             raise ValueError(f"{entry} is neither a file nor a folder; remove it")
     for name in FILES:
-        for path in (folder / name, folder / f"{name}.partial"):
-            if path.is_dir():
-                raise ValueError(f"{path} is a folder where a run has a file; remove it")
+        if (folder / name).is_dir():
+            raise ValueError(f"{folder / name} is a folder where a run has a file; remove it")
     for name in FOLDERS:
         if (folder / name).exists() and not (folder / name).is_dir():
             raise ValueError(f"{folder / name} is a file where a run has a folder; remove it")
 
 
+def check_hard_links(folder: Path, names: Sequence[str] = WRITTEN_INTO) -> None:
+    """Raise ValueError for a file with a name elsewhere, too, which a run (a sweep: `names`) would write into."""
+    for name in names:
+        path = folder / name
+        if path.is_file() and path.stat().st_nlink > 1:
+            raise ValueError(f"{path} is a hard link: its content has another name elsewhere; put a copy in its place")
+
+
 def foreign_entry(folder: Path) -> str | None:
     """Return the name of an entry that no run leaves before it writes its config; None without any."""
-    foreign = [path for path in sorted(folder.iterdir()) if path.name not in LEFT_BY_A_REFUSAL and not _begun(path)]
-    return foreign[0].name if foreign else None
+    for path in sorted(folder.iterdir()):
+        if (completed_name(path.name) or path.name) not in LEFT_BY_A_REFUSAL and not _begun(path):
+            return path.name
+    return None
 
 
 def _begun(path: Path) -> bool:
     """Return whether this is `.hydra` of a run that was killed while it wrote its config."""
     if path.name != ".hydra" or path.is_symlink() or not path.is_dir():
         return False
-    return {one.name for one in path.iterdir()} <= {"config.yaml.partial"}
+    return all(completed_name(one.name) == "config.yaml" for one in path.iterdir())
 
 
 def _check_link(link: Path, folder: Path) -> None:

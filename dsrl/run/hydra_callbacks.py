@@ -14,7 +14,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from dsrl.run import ranges
-from dsrl.run.folder_checks import check_entries
+from dsrl.run.folder_checks import check_entries, check_hard_links
 
 HPARAMS: Mapping[str, Any] = {
     "study": str,
@@ -26,7 +26,7 @@ HPARAMS: Mapping[str, Any] = {
 
 
 class SweepFolder(Callback):
-    """Refuses a sweep's folder that leads elsewhere: Hydra follows a link at `multirun.yaml`."""
+    """Refuses a sweep's folder that leads elsewhere: Hydra and Optuna write through links."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the folder where it exists."""
@@ -35,6 +35,7 @@ class SweepFolder(Callback):
             if sweep.exists() and not sweep.is_dir():
                 raise ValueError(f"hydra.sweep.dir={sweep} is a file; name a folder")
             check_entries(sweep)
+            check_hard_links(sweep, ("multirun.yaml", "study.db"))
             if (sweep / "multirun.yaml").is_dir():
                 raise ValueError(f"{sweep / 'multirun.yaml'} is a folder where a sweep has a file; remove it")
         except ValueError as error:

@@ -23,7 +23,7 @@ from dsrl.run.build import build, build_loggers, build_loop, check_budget, with_
 from dsrl.run.console import Screen, clock
 from dsrl.run.errors import one_sentence, user_errors
 from dsrl.run.extension import check_extension
-from dsrl.run.files import write_json
+from dsrl.run.files import atomic_write, write_json
 from dsrl.run.final_evaluation import build_simulation, play, record_video
 from dsrl.run.folder import RunFolder
 from dsrl.run.monitor import Monitor
@@ -130,7 +130,7 @@ def _steer(
     confirmation = confirm_steered(parts, steered, screen, signals)
 
     if settings.plot:
-        report.draw_learning_curve(folder.learning_curve, monitor.curve, monitor.base, results["steered"])
+        atomic_write(folder.learning_curve, report.learning_curve(monitor.curve, monitor.base, results["steered"]))
     recorded = monitor.base is not None and _record_videos(parts, folder, steered, screen)
     _log_results(folder, loggers, results, counters, recorded=recorded)
     content = _summary(parts, monitor, checkpointer, results, counters)

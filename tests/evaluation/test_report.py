@@ -80,10 +80,9 @@ def test_the_paired_comparison_is_a_sentence() -> None:
 
 
 @pytest.mark.parametrize("successes", [300, None])
-def test_the_learning_curve_is_drawn_with_and_without_success_and_base(successes: int | None, tmp_path: Path) -> None:
+def test_the_learning_curve_is_drawn_with_and_without_success_and_base(successes: int | None) -> None:
     steered = _evaluation(successes)
     curve = [report.CurvePoint(1000 * i, 100 * i, steered) for i in range(3)]
     for base in (steered, None):
-        report.draw_learning_curve(tmp_path / "curve.png", curve, base, steered)
-        with Image.open(tmp_path / "curve.png") as picture:
+        with Image.open(io.BytesIO(report.learning_curve(curve, base, steered))) as picture:
             assert picture.size == (840, 540)

@@ -89,7 +89,8 @@ def test_without_any_whole_checkpoint_there_is_none(tmp_path: Path) -> None:
 def test_a_write_that_was_cut_short_is_neither_read_nor_in_the_way(tmp_path: Path) -> None:
     checkpoints = store(tmp_path, 100)
     (tmp_path / ".unfinished").mkdir()
-    (tmp_path / ".unfinished" / "safetensors.partial").write_bytes(b"half")
+    for name in ("safetensors.partial", "manifest.json.0123abcd.partial", "0123456789abcdef.json.0123abcd.partial"):
+        (tmp_path / ".unfinished" / name).write_bytes(b"half")
     assert newest(checkpoints) == (100, [])
     assert newest(store(tmp_path, 200)) == (200, [])
     assert not (tmp_path / ".unfinished").exists()

@@ -42,6 +42,8 @@ ENTRIES = (
     "world_7.mp4",
 )
 
+NO_FILE_OF_A_RUN = ("world_7.mp4", "resume/000000120", "eval.json.partial", "summary.json.partial")
+
 
 @pytest.fixture(autouse=True)
 def _no_waiting() -> Iterator[None]:
@@ -91,6 +93,37 @@ def test_no_command_follows_a_link_out_of_a_run_folder(name: str, command: str, 
     assert entry.is_symlink()
 
 
+@pytest.mark.parametrize("name", [".lock", "metrics.csv", "metrics.jsonl", "train.log"])
+def test_a_run_writes_into_no_file_that_has_another_name_elsewhere(name: str, run: Path, tmp_path: Path) -> None:
+    entry, canary = run / name, tmp_path / "canary"
+    canary.write_bytes(entry.read_bytes() if entry.is_file() else b"")
+    entry.unlink(missing_ok=True)
+    entry.hardlink_to(canary)
+    before = canary.read_bytes()
+    for command in (lambda: type_train(run, "decisions=160", "logging=csv"), lambda: type_eval(f"run={run}")):
+        ending = command()
+        assert ending is None or f"{entry} is a hard link" in str(ending)
+        assert canary.read_bytes() == before
+    assert f"{entry} is a hard link: its content has another name elsewhere; put a copy in its place" in str(
+        type_train(run, "decisions=160", "logging=csv")
+    )
+
+
+def test_files_of_a_run_that_have_another_name_elsewhere_are_replaced(run: Path, tmp_path: Path) -> None:
+    names = [str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()]
+    names = [name for name in names if name not in (".lock", "metrics.csv", "metrics.jsonl", "train.log")]
+    for name in [*names, "eval.json", "metrics.csv.partial", "metrics.jsonl.partial"]:
+        canary = tmp_path / "canaries" / name
+        canary.parent.mkdir(parents=True, exist_ok=True)
+        canary.write_bytes((run / name).read_bytes() if name in names else b"mine")
+        (run / name).unlink(missing_ok=True)
+        (run / name).hardlink_to(canary)
+    before = digests(tmp_path / "canaries")
+    assert type_train(run, "decisions=160", "logging=csv") is None
+    assert type_eval(f"run={run}") is None
+    assert digests(tmp_path / "canaries") == before
+
+
 def _pipe(path: Path) -> None:
     os.mkfifo(path)
 
@@ -115,7 +148,7 @@ def _socket(path: Path) -> None:
 @pytest.mark.parametrize("name", [n for n in ENTRIES if n not in ("checkpoints/best", "resume/.unfinished")])
 def test_pipes_devices_and_folders_in_place_of_files_are_refused_at_once(name: str, make: object, run: Path) -> None:
     entry = run / name
-    if make is Path.mkdir and (entry.is_dir() or name in ("world_7.mp4", "resume/000000120")):
+    if make is Path.mkdir and (entry.is_dir() or name in NO_FILE_OF_A_RUN):
         return
     _remove(entry)
     if callable(make):

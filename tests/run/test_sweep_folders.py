@@ -25,6 +25,15 @@ def test_a_link_out_of_the_folder_of_a_sweep_is_refused(name: str, tmp_path: Pat
         SweepFolder().on_multirun_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep)}}}))
 
 
+@pytest.mark.parametrize("name", ["multirun.yaml", "study.db"])
+def test_a_file_of_a_sweep_that_has_another_name_elsewhere_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "canary").write_text("mine")
+    (tmp_path / "sweep" / name).hardlink_to(tmp_path / "canary")
+    with pytest.raises(SystemExit, match=f"{name} is a hard link: its content has another name elsewhere; put a copy"):
+        SweepFolder().on_multirun_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep")}}}))
+
+
 def test_hydra_writes_through_no_link_in_the_folder_of_a_sweep(tmp_path: Path) -> None:
     (tmp_path / "sweep").mkdir()
     (tmp_path / "canary").write_text("mine")

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsrl.evaluation.video import write_mp4
+from dsrl.evaluation.video import mp4
 from scripts import readme_video
 
 
 def _videos(folder: Path) -> list[Path]:
     paths = [folder / "world_1.mp4", folder / "world_2.mp4"]
     for path, level in zip(paths, (40, 200), strict=True):
-        write_mp4(path, [np.full((64, 128, 3), level + 10 * i, np.uint8) for i in range(3)])
+        path.write_bytes(mp4([np.full((64, 128, 3), level + 10 * i, np.uint8) for i in range(3)]))
     return paths
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from dsrl.evaluation.video import write_mp4
+from dsrl.evaluation.video import mp4
 
 
 def write_run(
@@ -55,7 +55,7 @@ def write_run(
         (folder / "summary.json").write_text(json.dumps(_summary(success, base)))
     if film:
         frames = [np.full((48, 96, 3), shade, np.uint8) for shade in range(0, 250, 25)]
-        write_mp4(folder / "base_vs_steered.mp4", frames)
+        (folder / "base_vs_steered.mp4").write_bytes(mp4(frames))
     return folder
 
 
