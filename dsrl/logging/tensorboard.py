@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,28 +29,42 @@ class TensorBoardLogger:
         self._folder = Path(folder) / "tensorboard"
         self._file: Path | None = None
         self._latest = -1  # env_steps
+        self._points: list[tuple[str, float]] = []  # those of the latest step
 
     def log(self, metrics: Mapping[str, float], env_steps: int) -> None:
         """Add one point to the curve of every metric."""
-        values = [self._summary.Value(tag=name, simple_value=float(value)) for name, value in metrics.items()]
-        self._write(step=env_steps, summary=self._summary(value=values))
-        self._latest = max(self._latest, env_steps)
+        points = [(name, float(value)) for name, value in metrics.items()]
+        self._log(points, env_steps)
+        if env_steps >= self._latest:
+            self._points = points if env_steps > self._latest else self._points + points
+            self._latest = env_steps
 
     def video(self, name: str, path: Path, env_steps: int) -> None:
         """Do nothing: TensorBoard shows no mp4, and the file is in the run folder."""
 
-    def state_dict(self) -> int:
-        """Return the latest env_steps."""
-        return self._latest
+    def state_dict(self) -> tuple[int, list[tuple[str, float]]]:
+        """Return the latest env_steps and its points."""
+        return self._latest, list(self._points)
 
-    def load_state_dict(self, state: int | None) -> None:
-        """Begin an event file that hides the points of earlier ones beyond `state`."""
-        self._latest = -1 if state is None else state
+    def load_state_dict(self, state: tuple[int, list[tuple[str, float]]] | int | None) -> None:
+        """Begin an event file that hides the points of earlier ones from the latest step on, and has those of `state`.
+
+        A state of earlier versions is the step alone: its own points are not hidden.
+        """
+        self._latest, points = (-1, []) if state is None else (state, []) if isinstance(state, int) else state
+        self._points = [(name, value) for name, value in points]
         if any(self._folder.glob("events*")):
-            self._write(step=self._latest + 1, session_log=self._log_of(status=self._log_of.START))
+            first = self._latest if self._points else self._latest + 1
+            self._write(step=first, session_log=self._log_of(status=self._log_of.START))
+            if self._points:
+                self._log(self._points, self._latest)
 
     def close(self) -> None:
         """Do nothing: every point is on disk already."""
+
+    def _log(self, points: Sequence[tuple[str, float]], env_steps: int) -> None:
+        values = [self._summary.Value(tag=name, simple_value=value) for name, value in points]
+        self._write(step=env_steps, summary=self._summary(value=values))
 
     def _write(self, **event: Any) -> None:
         records = io.BytesIO()

@@ -50,6 +50,34 @@ def test_tensorboard_shows_every_point_once_also_where_a_kill_cut_a_record_short
     assert [point.step for point in shown.Scalars("only_7")] == [70]
 
 
+def test_tensorboard_hides_points_that_were_logged_after_a_checkpoint_at_the_same_step(tmp_path: Path) -> None:
+    position = None
+    for _ in range(3):  # the final results of a run that is killed before it writes its summary, twice
+        logger = TensorBoardLogger(str(tmp_path))
+        logger.load_state_dict(position)
+        if position is None:
+            logger.log({"a": 1.0}, 10)
+            logger.log({"a": 2.0, "b": 3.0}, 20)
+            logger.log({"c": 4.0}, 20)
+            position = json.loads(json.dumps(logger.state_dict()))
+        logger.log({"final": 5.0}, 20)
+    shown = EventAccumulator(str(tmp_path / "tensorboard"))
+    shown.Reload()
+    points = {name: [(point.step, point.value) for point in shown.Scalars(name)] for name in ("a", "b", "c", "final")}
+    assert points == {"a": [(10, 1.0), (20, 2.0)], "b": [(20, 3.0)], "c": [(20, 4.0)], "final": [(20, 5.0)]}
+
+
+@pytest.mark.parametrize("state", [None, 20, [-1, []]])
+def test_tensorboard_goes_on_from_states_without_points(state: Any, tmp_path: Path) -> None:
+    TensorBoardLogger(str(tmp_path)).log({"a": 1.0}, 10)
+    logger = TensorBoardLogger(str(tmp_path))
+    logger.load_state_dict(state)
+    logger.log({"a": 3.0}, 30)
+    shown = EventAccumulator(str(tmp_path / "tensorboard"))
+    shown.Reload()
+    assert [point.step for point in shown.Scalars("a")] == ([10, 30] if state == 20 else [30])
+
+
 def test_tensorboards_points_are_on_the_disk_as_soon_as_they_are_logged(tmp_path: Path) -> None:
     logger = TensorBoardLogger(str(tmp_path))
     for metrics, env_steps in POINTS:
