@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import subprocess
-import time
 from collections.abc import Callable
-from multiprocessing.context import ForkProcess
 from pathlib import Path
 
-from scripts.crash_test.runs import Run, differences
+from scripts.crash_test.runs import LostError, Run, differences, wait
 
 Trial = Callable[[Run], str]
-
-MOMENTS = ("starting", "running", "writing")
-STARTING_S = 4.0  # s: within this time a run composes its config, builds its parts or reads a checkpoint
-
-
-class LostError(Exception):
-    """A run did not go on, or did not report in one line what happened."""
 
 
 class NotTriedError(Exception):
     """This machine does not allow the trial."""
 
 
-def trials(kills: int, interval: float, rng: random.Random) -> dict[str, Trial]:
-    """Return the trials by name; `interval` is the time between two validations (s)."""
-    by_kill: dict[str, Trial] = {f"{kills} × SIGKILL": lambda run: kill(run, kills, interval, rng)} if kills else {}
+def trials() -> dict[str, Trial]:
+    """Return the trials besides kills by name."""
     return {
-        **by_kill,
         "truncated checkpoint": lambda run: damage(run, lambda content: content[: len(content) // 2]),
         "checkpoint with a flipped bit": lambda run: damage(run, flipped),
         "full disk": fill_disk,
@@ -49,44 +37,6 @@ def attempt(trial: Trial, run: Run, undisturbed: Run) -> tuple[str, str]:
     except LostError as error:
         return str(error), "FAILED"
     return observed, f"DIFFERENT: {', '.join(differing)}" if differing else "identical"
-
-
-def kill(run: Run, kills: int, interval: float, rng: random.Random) -> str:
-    """Start and kill the run repeatedly, then let it finish; only kills of a living process count.
-
-    `interval` is the time between two validations (s): each process lives for two of them at most.
-    """
-    died = dict.fromkeys(MOMENTS, 0)
-    while sum(died.values()) < kills:
-        moment = MOMENTS[sum(died.values()) % len(MOMENTS)]
-        process = _started_until(run, moment, interval, rng)
-        if not process.is_alive():
-            raise LostError(
-                f"the run ended by itself after {sum(died.values())} of {kills} kills; type a smaller --kills"
-            )
-        process.kill()
-        process.join()
-        died[moment if moment != "writing" or run.is_writing() else "running"] += 1
-    if run.finish():
-        raise LostError(f"the run does not go on; see {run.output}")
-    return ", ".join(f"{number} while {moment}" for moment, number in died.items())
-
-
-def _started_until(run: Run, moment: str, interval: float, rng: random.Random) -> ForkProcess:
-    """Return a process that has reached such a moment; after its start, each gets further than the one before.
-
-    A start is over when the first checkpoint is written.
-    """
-    before, begin, pause = run.checkpoints(), time.monotonic(), rng.uniform(0.0, 1.0)
-    process = run.start()
-    if moment == "starting":
-        _wait(process, lambda: time.monotonic() > begin + STARTING_S * pause or run.checkpoints() != before)
-        return process
-    _wait(process, lambda: run.checkpoints() != before)
-    time.sleep(interval * pause)
-    if moment == "writing":
-        _wait(process, run.is_writing, pause=0.0)
-    return process
 
 
 def damage(run: Run, change: Callable[[bytes], bytes]) -> str:
@@ -115,7 +65,7 @@ def fill_disk(run: Run) -> str:
         raise NotTriedError(f"mounting a tmpfs is not allowed here: {mounted.stderr.strip()}")
     try:
         process = run.start()
-        _wait(process, lambda: len(run.checkpoints()) >= 2)
+        wait(process, lambda: len(run.checkpoints()) >= 2)
         _fill(run.folder / "ballast")
         process.join()
         if process.exitcode == 0:
@@ -143,16 +93,10 @@ def lose_wandb(run: Run) -> str:
 def _killed_after(run: Run, checkpoints: int) -> Path:
     """Return the newest checkpoint's tensors of a run that is killed as soon as it has so many checkpoints."""
     process = run.start()
-    _wait(process, lambda: len(run.checkpoints()) >= checkpoints)
+    wait(process, lambda: len(run.checkpoints()) >= checkpoints)
     process.kill()
     process.join()
     return run.newest_tensors()
-
-
-def _wait(process: ForkProcess, reached: Callable[[], bool], pause: float = 0.01) -> None:
-    """Wait until `reached`, or until the process has ended."""
-    while process.is_alive() and not reached():
-        time.sleep(pause)
 
 
 def _fill(ballast: Path) -> None:

@@ -61,6 +61,8 @@ WRONG = [
     ("crash_test", ["--kills", "-1"]),
     ("crash_test", ["kills=40"]),
     ("crash_test", ["--seed", "x"]),
+    ("crash_test", ["--task", "hopper"]),
+    ("crash_test", ["--kills", "0", "--kills-only"]),
     ("doctor", ["now"]),
     ("medium_base", ["--task", "pendulum", "--out", "new"]),
     ("medium_base", ["--task", "hopper", "--out", "FILE"]),
