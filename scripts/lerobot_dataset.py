@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from dsrl.interfaces import Task
-from dsrl.training.lerobot_columns import columns_of, dataset_named
+from dsrl.training.dataset_process import check_apart
+from dsrl.training.lerobot_columns import DECODER, NO_HUB_ID, columns_of, dataset_named, downloaded
+from dsrl.training.replay_memory import available_memory
 
-DECODER = "pyav"  # has FFmpeg inside; lerobot's default needs an installed one and prints 100 lines without it
+KEY = "--dataset "
 
 
 def create_dataset(out: Path, task: Task, hz: int, episodes: int, *flags: str, reward: bool = False) -> Any:
@@ -34,13 +37,22 @@ def create_dataset(out: Path, task: Task, hz: int, episodes: int, *flags: str, r
 
 
 def open_dataset(dataset: str, **options: Any) -> Any:
-    """Return the LeRobotDataset in a folder or of a hub id; `options` are lerobot's.
+    """Return the LeRobotDataset in a folder or of a hub id, every file checked before; `options` are lerobot's.
 
-    Raises FileNotFoundError for a `dataset` that is neither, ValueError for damaged metadata.
+    Raises FileNotFoundError for a `dataset` that is neither, ValueError for one that is damaged or reaches beyond its
+    folder.
     """
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-    return LeRobotDataset(**dataset_named(dataset, "--dataset "), video_backend=DECODER, **options)
+    arguments = dataset_named(dataset, KEY)
+    folder = arguments.get("root") or downloaded(dataset, KEY)
+    _check(folder, f"{KEY}{dataset}")
+    return LeRobotDataset(NO_HUB_ID, folder, video_backend=DECODER, **options)
+
+
+@cache
+def _check(folder: Path, named: str) -> None:
+    check_apart(folder, named, available_memory())
 
 
 def numbers(columns: Any) -> Any:

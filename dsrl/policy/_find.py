@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -23,10 +23,10 @@ BACKBONE_PATTERNS = ["*.json", "*.txt"]
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
 
 
-def find_checkpoint(path: str) -> Path:
+def find_checkpoint(path: str, named: str = "policy.path=", needed: Sequence[str] = CHECKPOINT_FILES) -> Path:
     """Return the folder of a checkpoint: a bundled name, a folder, or a hub id (downloaded once, then cached).
 
-    A bundled name wins over a folder of that name, for which there is `./name`.
+    A bundled name wins over a folder of that name, for which there is `./name`. Errors begin with `named`.
 
     Raises:
         FileNotFoundError: if the name is none of them or a file of a checkpoint is missing.
@@ -38,17 +38,17 @@ def find_checkpoint(path: str) -> Path:
     elif Path(path).is_dir():
         folder = Path(path)
     elif HUB_ID.fullmatch(path):
-        folder = _from_hub(path, CHECKPOINT_PATTERNS, required=CHECKPOINT_FILES)
+        folder = _from_hub(path, CHECKPOINT_PATTERNS, required=needed)
     else:
         names = sorted(p.name for p in ASSETS.glob("*") if (p / PREPROCESSOR).is_file())
         raise FileNotFoundError(
-            f"policy.path={path} is not a folder, not a bundled policy and not a hub id; type one of {names}, "
+            f"{named}{path} is not a folder, not a bundled policy and not a hub id; type one of {names}, "
             "the folder of a lerobot checkpoint, or owner/name"
         )
-    missing = [name for name in CHECKPOINT_FILES if not file_inside(folder, name).is_file()]
+    missing = [name for name in needed if not file_inside(folder, name).is_file()]
     if missing:
         raise FileNotFoundError(
-            f"policy.path={path} lacks {', '.join(missing)}; a lerobot checkpoint has {', '.join(CHECKPOINT_FILES)} "
+            f"{named}{path} lacks {', '.join(missing)}; a lerobot checkpoint has {', '.join(CHECKPOINT_FILES)} "
             "(older ones get theirs from `python -m lerobot.processor.migrate_policy_normalization`)"
         )
     return folder.resolve()

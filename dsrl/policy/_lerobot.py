@@ -65,15 +65,10 @@ def load_weights(build: Callable[[], nn.Module], checkpoint: Path, policy_type: 
     Raises:
         ValueError: if any other weight is missing, left over or of another shape.
     """
-    file, kind = file_inside(checkpoint, "model.safetensors"), POLICY_TYPES[policy_type]
-    shapes = read_shapes(file, kind.largest_weights)
-    problem = f"{checkpoint} describes a policy that the installed lerobot cannot build"
-    with one_sentence(problem), torch.random.fork_rng(devices=[]), no_init_weights(), quiet(), torch.device("meta"):
-        described = build()  # takes no memory: sizes that no weight backs end here
-    check_shapes(file, shapes, described, kind.unused_weights)
+    file = check_weights(build, checkpoint, policy_type)
     with torch.random.fork_rng(devices=[]), no_init_weights(), quiet():
         policy = build()  # every weight is about to be loaded: filling 450 M of them first costs 10 s
-    _take_stored_types(policy, file)
+    take_stored_types(policy, file)
     missing, _ = load_model(policy, file, strict=False)
     policy.requires_grad_(False).eval()
     for name in missing:
@@ -81,7 +76,21 @@ def load_weights(build: Callable[[], nn.Module], checkpoint: Path, policy_type: 
     return policy
 
 
-def _take_stored_types(policy: nn.Module, file: Path) -> None:
+def check_weights(build: Callable[[], nn.Module], checkpoint: Path, policy_type: str) -> Path:
+    """Compare `model.safetensors` with the policy that `build` describes, which takes no memory; returns the file.
+
+    Raises ValueError where a weight is missing, left over or of another shape.
+    """
+    file, kind = file_inside(checkpoint, "model.safetensors"), POLICY_TYPES[policy_type]
+    shapes = read_shapes(file, kind.largest_weights)
+    problem = f"{checkpoint} describes a policy that the installed lerobot cannot build"
+    with one_sentence(problem), torch.random.fork_rng(devices=[]), no_init_weights(), quiet(), torch.device("meta"):
+        described = build()  # sizes that no weight backs end here
+    check_shapes(file, shapes, described, kind.unused_weights)
+    return file
+
+
+def take_stored_types(policy: nn.Module, file: Path) -> None:
     """Cast every weight to the type that it is stored in: the one that lerobot trained and saved it in.
 
     lerobot builds a backbone in bfloat16 or in float32 depending on two configurations and a download.

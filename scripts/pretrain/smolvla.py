@@ -37,6 +37,9 @@ class Clips:
         # lerobot drops the last axis of vectors of one number
         states = torch.stack([item[STATE] for item in items]).reshape(len(items), -1)
         actions = torch.stack([item[ACTION] for item in items]).reshape(*padding.shape, -1)
+        for key, values in ((STATE, states), (ACTION, actions)):
+            if not values.isfinite().all():
+                raise ValueError(f"the dataset has {key} that is not finite; remove those episodes")
         self.tensors = {STATE: states, ACTION: actions, "action_is_pad": padding}
         self.instructions = [item["task"] for item in items]
 
@@ -57,7 +60,8 @@ def pretrain(options: argparse.Namespace) -> None:
     """
     torch.set_num_threads(1 if options.device == "cpu" else torch.get_num_threads())
     torch.manual_seed(options.seed)
-    chunk = load_config(options.init).chunk_size
+    _, config = load_config(options.init)
+    chunk = config.chunk_size
     dataset = open_dataset(options.dataset)
     dataset = open_dataset(options.dataset, delta_timestamps={ACTION: [i / dataset.meta.fps for i in range(chunk)]})
     policy, preprocess, postprocess = load_all(options, dataset.meta)
@@ -75,18 +79,13 @@ def pretrain(options: argparse.Namespace) -> None:
     save(average, preprocess, postprocess, options.out)
 
 
-def load_config(init: str) -> Any:
-    """Return the configuration of the SmolVLA at `init`. Raises ValueError for another policy or none."""
-    from draccus.utils import ParsingError
-    from lerobot.configs import PreTrainedConfig
+def load_config(init: str) -> tuple[Path, Any]:
+    """Return folder and configuration of the SmolVLA at `init`. Raises ValueError or FileNotFoundError."""
+    from dsrl.policy import _lerobot
+    from dsrl.policy._find import find_checkpoint
 
-    try:
-        config = PreTrainedConfig.from_pretrained(init)
-    except (OSError, ParsingError) as error:
-        raise ValueError(f"--init {init} is no lerobot checkpoint ({error}); type that of a SmolVLA") from error
-    if config.type != "smolvla":
-        raise ValueError(f"--init {init} is of type {config.type}; type the folder or hub id of a SmolVLA")
-    return config
+    checkpoint = find_checkpoint(init, "--init ", ("config.json", "model.safetensors"))
+    return checkpoint, _lerobot.read_config(checkpoint, "smolvla", torch.device("cpu"))
 
 
 def load_all(options: argparse.Namespace, meta: Any) -> tuple[Any, Any, Any]:
@@ -100,18 +99,32 @@ def load_all(options: argparse.Namespace, meta: Any) -> tuple[Any, Any, Any]:
 
 
 def load_policy(init: str, features: dict[str, Any], train: str) -> Any:
-    """Return the SmolVLA at `init` with a dataset's features; `train` is "expert" (the VLM is frozen) or "all"."""
+    """Return the SmolVLA at `init` with a dataset's features; `train` is "expert" (the VLM is frozen) or "all".
+
+    Weights, backbone and tokenizer are checked as those of a policy that is steered. Raises ValueError.
+    """
     from lerobot.configs import FeatureType
     from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 
-    config = load_config(init)
-    local = Path(init) / config.vlm_model_name
-    config.vlm_model_name = str(local) if local.is_dir() else config.vlm_model_name
+    from dsrl.policy import _lerobot, _smolvlm
+    from dsrl.policy._find import find_backbone
+
+    checkpoint, config = load_config(init)
+    backbone = find_backbone(config.vlm_model_name, checkpoint)
+    root = checkpoint if backbone.is_relative_to(checkpoint) else backbone
+    config.load_vlm_weights = False  # the checkpoint holds them all
     config.input_features = {key: f for key, f in features.items() if f.type is not FeatureType.ACTION}
     config.output_features = {key: f for key, f in features.items() if f.type is FeatureType.ACTION}
     config.train_expert_only = config.freeze_vision_encoder = train == "expert"
     config.train_state_proj = train == "all"
-    return SmolVLAPolicy.from_pretrained(init, config=config)
+    _smolvlm.check_lengths(_smolvlm.read_backbone(backbone, root), config, checkpoint)
+    with _smolvlm.clean_backbone(backbone, root) as clean:
+        config.vlm_model_name = str(clean)
+        weights = _lerobot.check_weights(lambda: SmolVLAPolicy(config), checkpoint, "smolvla")
+        policy = SmolVLAPolicy.from_pretrained(checkpoint, config=config)
+    _lerobot.take_stored_types(policy, weights)
+    policy.config.vlm_model_name = str(backbone)
+    return policy
 
 
 def split(dataset: Any, chunk: int, cameras: list[str], options: argparse.Namespace) -> tuple[Clips, Clips]:
