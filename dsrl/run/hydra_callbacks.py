@@ -1,4 +1,4 @@
-"""Hydra callbacks that check a sweep before anything is written to its folder.
+"""Hydra callbacks that check a sweep before anything is submitted or written to its folder.
 
 Hydra calls them before it builds the sweeper, and only logs their exceptions: each ends the program with one sentence.
 """
@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from dsrl.run import ranges
+from dsrl.run import ranges, signatures
 from dsrl.run.folder_checks import check_entries, check_hard_links
 
 HPARAMS: Mapping[str, Any] = {
@@ -38,6 +38,19 @@ class SweepFolder(Callback):
             check_hard_links(sweep, ("multirun.yaml", "study.db"))
             if (sweep / "multirun.yaml").is_dir():
                 raise ValueError(f"{sweep / 'multirun.yaml'} is a folder where a sweep has a file; remove it")
+        except ValueError as error:
+            raise SystemExit(f"error: {error}") from None
+
+
+class ClusterOptions(Callback):
+    """Checks the options of a cluster before anything is submitted: jobs check all others when they start."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Compare the values with the types and ranges that the launcher declares."""
+        cluster: Any = OmegaConf.to_container(config.cluster, resolve=True)
+        try:
+            for name, option in signatures.options(cluster["_target_"]).items():
+                ranges.check(f"cluster.{name}", cluster[name], option.type())
         except ValueError as error:
             raise SystemExit(f"error: {error}") from None
 

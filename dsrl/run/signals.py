@@ -24,6 +24,7 @@ class Signals:
     def __init__(self) -> None:
         self.requested: signal.Signals | None = None
         self._previous: dict[signal.Signals, Any] = {}
+        self._interrupted = False  # by Ctrl-C, of which a second one ends the run at once
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():  # Python lets no other thread handle signals
@@ -55,8 +56,9 @@ class Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
-            if self.requested == signal.SIGINT:
+            if self._interrupted:
                 raise KeyboardInterrupt
+            self._interrupted = True
             print("\nstopping after this round with a checkpoint; press Ctrl-C again to stop at once", file=sys.stderr)
         if self.requested != signal.SIGUSR2:  # it requests a requeue, which a later SIGTERM must not cancel
             self.requested = signal.Signals(number)

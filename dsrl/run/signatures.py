@@ -81,8 +81,9 @@ def _arguments(function: ast.FunctionDef, module: str) -> dict[str, Option]:
 
 @cache
 def _parsed(module: str) -> ast.Module:
-    path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
-    if not path.is_file():
+    folder = ROOT.joinpath(*module.split("."))
+    path = next((one for one in (folder.with_suffix(".py"), folder / "__init__.py") if one.is_file()), None)
+    if path is None:
         raise LookupError(f"{module} does not exist")
     return ast.parse(path.read_text())
 

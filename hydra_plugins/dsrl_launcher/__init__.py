@@ -12,12 +12,13 @@ import copy
 import signal
 import traceback
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from annotated_types import Ge, Gt, Le
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides, run_job, setup_globals
@@ -55,11 +56,8 @@ class JobLauncher(BaseSubmititLauncher):  # type: ignore[misc]
     hydra_context: HydraContext
     _at_once: int  # jobs that may be started before one has finished
 
-    def __init__(self, parallel: int) -> None:
-        """`parallel` jobs may run at a time."""
+    def __init__(self) -> None:
         super().__init__()
-        if parallel < 1:
-            raise _user_error(f"cluster.parallel={parallel} is too small; type a number of at least 1")
         self._snapshot: Path | None = None
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -85,7 +83,7 @@ class JobLauncher(BaseSubmititLauncher):  # type: ignore[misc]
         try:
             outcomes = watch(jobs, queue, self._at_once, on_outcome, report.say)
         except KeyboardInterrupt:
-            report.say(self._interrupt_note(report.whole(report.typed("hydra.sweep.dir", sweep))))
+            self._interrupt(queue, report.whole(report.typed("hydra.sweep.dir", sweep)))
             raise SystemExit(128 + signal.SIGINT) from None
         print(report.table(outcomes, sweep, report.width()), flush=True)
         return [_job_return(outcome, outcomes) for outcome in outcomes]
@@ -135,8 +133,8 @@ class JobLauncher(BaseSubmititLauncher):  # type: ignore[misc]
         """Install signal handlers inside the job."""
 
     @abstractmethod
-    def _interrupt_note(self, sweep_dir: str) -> str:
-        """Return a sentence about the jobs after Ctrl-C; `sweep_dir` is the override that continues the sweep."""
+    def _interrupt(self, queue: Any, sweep_dir: str) -> None:
+        """Print a sentence about the jobs after Ctrl-C; `sweep_dir` is the override that continues the sweep."""
 
 
 class SlurmLauncher(JobLauncher):
@@ -147,18 +145,18 @@ class SlurmLauncher(JobLauncher):
         partition: str | None,
         account: str | None,
         qos: str | None,
-        gpus: int | None,
-        cpus: int,
-        memory: float | None,
-        hours: float,
-        timeouts: int,
-        signal_delay: int,
-        parallel: int,
+        gpus: Annotated[int, Ge(0), Le(1024)] | None,
+        cpus: Annotated[int, Ge(1), Le(4096)],
+        memory: Annotated[float, Gt(0), Le(1_000_000)] | None,
+        hours: Annotated[float, Gt(0), Le(100_000)],
+        timeouts: Annotated[int, Ge(0), Le(1_000_000)],
+        signal_delay: Annotated[int, Ge(1), Le(65535)],
+        parallel: Annotated[int, Ge(1), Le(100_000)],
         setup: Sequence[str],
-        more: dict[str, Any],
+        more: Mapping[str, Any],
     ) -> None:
-        """Check the arguments; SLURM itself is first called by `launch`."""
-        super().__init__(parallel)
+        """Check the signal against the time limit; `dsrl.run.hydra_callbacks` has checked all types and ranges."""
+        super().__init__()
         if signal_delay >= 3600 * hours:
             raise _user_error(
                 f"cluster.signal_delay={signal_delay} s must be shorter than cluster.hours={hours}; type a smaller one"
@@ -217,16 +215,19 @@ class SlurmLauncher(JobLauncher):
 
         signal.signal(signal.SIGTERM, on_term)
 
-    def _interrupt_note(self, sweep_dir: str) -> str:
-        return f"the jobs go on in SLURM: squeue --jobs={self._array} lists them, scancel {self._array} cancels them"
+    def _interrupt(self, queue: Any, sweep_dir: str) -> None:
+        from hydra_plugins.dsrl_launcher import _report as report
+
+        array = self._array
+        report.say(f"the jobs go on in SLURM: squeue --jobs={array} lists them, scancel {array} cancels them")
 
 
 class LocalLauncher(JobLauncher):
     """Starts a process of this machine for each run; conf/cluster/local.yaml explains the arguments."""
 
-    def __init__(self, parallel: int, gpus: int) -> None:
-        """Check the arguments; processes are started by `launch`."""
-        super().__init__(parallel)
+    def __init__(self, parallel: Annotated[int, Ge(1), Le(10_000)], gpus: Annotated[int, Ge(0), Le(1024)]) -> None:
+        """Start nothing yet; `dsrl.run.hydra_callbacks` has checked types and ranges."""
+        super().__init__()
         self._gpus, self._at_once = gpus, parallel
 
     def _submit(self, calls: Sequence[tuple[Any, ...]], folder: Path, snapshot: Path) -> tuple[list[Job], Queue]:
@@ -241,12 +242,21 @@ class LocalLauncher(JobLauncher):
         queue = _processes.Queue()
 
         def start(call: tuple[Any, ...]) -> Any:
-            return queue.add(executor.submit(self, *call))
+            with _processes.deaf_to_interrupts():
+                return queue.add(executor.submit(self, *call))
 
         return [Job(_run(*call[:2]), partial(start, call)) for call in calls], queue
 
-    def _interrupt_note(self, sweep_dir: str) -> str:
-        return f"the jobs are interrupted too; the same command with {sweep_dir} continues them"
+    def _handle_signals(self) -> None:
+        from hydra_plugins.dsrl_launcher._processes import exit_at_signals
+
+        exit_at_signals()
+
+    def _interrupt(self, queue: Any, sweep_dir: str) -> None:
+        from hydra_plugins.dsrl_launcher import _report as report
+
+        queue.stop(report.say)
+        report.say(f"the same command with {sweep_dir} continues them")
 
 
 def _run(number: int, config: DictConfig) -> Run:

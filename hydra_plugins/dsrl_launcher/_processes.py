@@ -1,9 +1,20 @@
-"""The state of jobs that are processes of this machine."""
+"""The state of jobs that are processes of this machine, and their end after Ctrl-C.
+
+terminal --SIGINT--> launcher --SIGTERM--> submitit's controllers --SIGTERM--> jobs (checkpoint, then exit)
+         --SIGINT--> jobs
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import signal
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
+
+_AGAIN = 2.0  # seconds after which a job that still runs gets the signal again: it may have been starting
+_POLL = 0.1  # seconds
 
 
 class Queue:
@@ -24,3 +35,40 @@ class Queue:
         finished = {one for one in ids if self._processes[one].done()}
         self.status = f"{len(ids) - len(finished)} running"
         return finished
+
+    def stop(self, announce: Callable[[str], None]) -> None:
+        """Send SIGTERM, on which a run writes a checkpoint, and wait until all have exited, or until Ctrl-C."""
+        announce("stopping all jobs after this round with a checkpoint; press Ctrl-C again to stop at once")
+        due = time.monotonic()
+        try:
+            while running := [one for one in self._processes.values() if not one.done()]:
+                if time.monotonic() >= due:
+                    due = time.monotonic() + _AGAIN
+                    for one in running:
+                        one._process.send_signal(signal.SIGTERM)
+                time.sleep(_POLL)
+        except KeyboardInterrupt:
+            announce("the jobs stop at once")
+
+
+def exit_at_signals() -> None:
+    """End this job at SIGTERM and SIGINT before its run handles them: submitit ignores one, its parent the other."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _exit)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Ignore SIGINT in this process and those that the block starts.
+
+    The terminal sends Ctrl-C to all of them, and submitit's controllers would kill their jobs one second later.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -6,17 +6,17 @@ import re
 import resource
 import subprocess
 import sys
-import types
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import pytest
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 from omegaconf import open_dict
 from toys.commands import ROOT, type_command
 from toys.complaints import complaint, complaint_about, composed
+from toys.wrong import wrong
 
 from dsrl.run import choices, signatures
 from dsrl.run.ranges import check, fits
@@ -24,35 +24,6 @@ from dsrl.run.settings import ADDED_LATER, CHECKPOINT_TYPES, GROUPS, TYPES, sett
 
 ALSO = {"gym": ("task.id=Pendulum-v1",)}  # what else a choice needs
 OPEN = {"logging.csv.folder", "logging.tensorboard.folder", "logging.wandb.folder"}  # Hydra's run folder
-
-
-def _wrong(declared: Any) -> Iterator[str]:
-    """Yield texts that are no value of the declared type and range."""
-    alternatives = get_args(declared) if get_origin(declared) in (Union, types.UnionType) else (declared,)
-    kinds = {get_args(one)[0] if get_origin(one) is Annotated else one for one in alternatives}
-    if kinds <= {int, float, type(None)} or any(get_origin(one) is Literal for one in alternatives):
-        yield "nonsense"
-    if kinds & {int, float, bool} or any(get_origin(one) is Literal for one in alternatives):
-        yield from ("[1,2]", "'\"\"'")
-    if float in kinds:
-        yield from ("nan", "inf", "-.inf")
-    if int in kinds:
-        yield "1.5"
-    if kinds & {int, float}:
-        yield "true"
-    if bool in kinds:
-        yield from ("1", "perhaps")
-    if type(None) not in kinds and not any("Mapping" in str(one) for one in alternatives):
-        yield "null"
-    for one in alternatives:
-        for bound in one.__metadata__ if get_origin(one) is Annotated else ():
-            match bound:
-                case Ge(ge=low):
-                    yield str(low - 1)
-                case Gt(gt=low):
-                    yield from (str(low), str(low - 1))
-                case Le(le=high):
-                    yield str(high + 1)
 
 
 def _options() -> Iterator[tuple[str, tuple[str, ...], Any]]:
@@ -73,7 +44,7 @@ def _options() -> Iterator[tuple[str, tuple[str, ...], Any]]:
                         yield key, needs, option.type()
 
 
-WRONG = [(key, needs, text) for key, needs, declared in _options() for text in _wrong(declared)]
+WRONG = [(key, needs, text) for key, needs, declared in _options() for text in wrong(declared)]
 BY_REFERENCE = [(key, (), text) for key in ("gamma", "reward_scale", "learning_rate") for text in ("-1", "nan", "abc")]
 BY_REFERENCE += [("critic_warmup_updates", (), text) for text in ("-1", "1.5", "true", "abc")]
 

@@ -19,6 +19,15 @@ def test_a_sigterm_after_sigusr2_leaves_the_job_to_be_requeued() -> None:
         assert signals.requested == signal.SIGUSR2
 
 
+def test_a_second_ctrl_c_stops_at_once_also_where_another_signal_came_between() -> None:
+    with Signals() as signals:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        assert signals.requested == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
 def test_a_repeated_signal_does_not_interrupt_the_handler_that_requeues() -> None:
     seen: list[int] = []
 
