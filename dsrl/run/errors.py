@@ -29,6 +29,9 @@ MENDED_BY = {  # error number of the system -> the first thing to do
     **dict.fromkeys((errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP), "remove what is in its place"),
 }
 
+OWN = (ValueError, FileNotFoundError, FloatingPointError)
+"""Errors that our own checks raise, with one sentence."""
+
 RENAMED = {  # spellings of earlier versions and of other code -> ours, where the config has that
     "episodes": "eval_episodes",
     "num_episodes": "eval_episodes",
@@ -134,11 +137,11 @@ def user_errors() -> Iterator[None]:
     """Turn the errors of our own checks into UserError; all others are mistakes of ours and pass with a traceback."""
     try:
         yield
-    except (InstantiationException, OmegaConfBaseException, ValueError, FileNotFoundError) as error:
+    except (InstantiationException, OmegaConfBaseException, *OWN) as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
         if isinstance(cause, OmegaConfBaseException):
             raise UserError(f"{cause.full_key or 'config'}: {str(cause.msg).splitlines()[0]}") from error
-        if not isinstance(cause, ValueError | FileNotFoundError):
+        if not isinstance(cause, OWN):
             raise
         raise UserError(str(cause)) from error
 

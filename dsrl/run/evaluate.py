@@ -25,6 +25,7 @@ from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
 from dsrl.run.request import Request
 from dsrl.run.settings import checked, requests_of, saved_config
+from dsrl.training.loop import check_finite
 
 
 def evaluate(cfg: DictConfig) -> float:
@@ -136,6 +137,7 @@ def _requested_noise(parts: Parts, request: Request, state: StateDict | None) ->
     """Return the noise of the requested checkpoint."""
     if state is None:
         return base_noise(parts.policy.noise_shape)
+    check_finite(state, f"checkpoint={request.checkpoint} of {request.run}:")
     try:
         parts.algorithm.load_state_dict(state)
     except (

@@ -32,11 +32,16 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
         """Leave out tianshou's eager numba compilation of n-step returns: seconds for unused functions."""
 
     def forward(self, batch: Any, state: Any = None, **kwargs: Any) -> Batch:
-        """Return u [n, dim] for `batch.obs` [n, F]: random within a training step, tanh of the mean otherwise."""
+        """Return u [n, dim] for `batch.obs` [n, F]: random within a training step, tanh of the mean otherwise.
+
+        Raises FloatingPointError where u is not finite.
+        """
         mean, log_std = self.actor(self.standardise(batch.obs))
         deterministic = self.deterministic_eval and not self.is_within_training_step
         normal = torch.zeros_like(mean) if deterministic else torch.randn_like(mean)
         squashed, log_prob = squashed_sample(mean, log_std, normal)
+        if not bool(squashed.isfinite().all()):
+            raise FloatingPointError("the actor's noise is not finite; it has diverged, so lower its learning rates")
         return Batch(act=squashed, log_prob=log_prob, logits=(mean, log_std.exp()))
 
     def standardise(self, features: Floats | Tensor) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
+from torch import Tensor
+
 from dsrl.evaluation.diagnostics import diagnose
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.summary import metrics as evaluation_metrics
@@ -72,7 +74,8 @@ class Validator:
         self.best = -float("inf")  # score
 
     def validate(self, counters: Counters) -> None:
-        """Diagnose, evaluate and save the algorithm as it is."""
+        """Diagnose, evaluate and save the algorithm as it is. Raises FloatingPointError for weights without value."""
+        check_finite(self.algorithm.state_dict())
         self.monitor.log(diagnose(self.env, self.algorithm), counters)
         result = self.monitor.validate(counters)
         self.monitor.log(evaluation_metrics(result), counters)
@@ -88,3 +91,14 @@ class Validator:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a `state_dict`."""
         self.best = state["best"]
+
+
+def check_finite(state: Any, whose: str = "the algorithm's", name: str = "") -> None:
+    """Raise FloatingPointError naming the first tensor of a state that has a number that is not finite."""
+    if isinstance(state, Tensor):
+        if state.is_floating_point() and not bool(state.isfinite().all()):
+            raise FloatingPointError(f"{whose} {name} is not finite; lower the learning rates or scale the reward")
+    elif isinstance(state, Mapping | list | tuple):
+        parts = state.items() if isinstance(state, Mapping) else enumerate(state)
+        for key, part in parts:
+            check_finite(part, whose, f"{name}.{key}" if name else str(key))

@@ -18,7 +18,7 @@ from tianshou.utils.torch_utils import policy_within_training_step
 
 from dsrl.interfaces import StateDict
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.training.loop import Checkpointer, Monitor, NoCheckpoints, Validator
+from dsrl.training.loop import Checkpointer, Monitor, NoCheckpoints, Validator, check_finite
 from dsrl.training.metrics import Counters, EpisodeStats, UpdateStats
 from dsrl.training.random_state import load_random_state_dict, random_state_dict, seed_everything
 from dsrl.training.replay_buffer import Replay
@@ -198,10 +198,11 @@ class Trainer:
 
     def state_dict(self) -> StateDict:
         """Return everything that training depends on, each part by its owner."""
-        env = self.env.state_dict()
+        env, algorithm = self.env.state_dict(), self.algorithm.state_dict()
+        check_finite(algorithm)  # the checkpoint before stays
         return {
             "exact": env["worlds"] is not None,
-            "algorithm": self.algorithm.state_dict(),
+            "algorithm": algorithm,
             "buffer": self.buffer.state_dict(),
             "env": env,
             "random": random_state_dict(),
@@ -212,7 +213,8 @@ class Trainer:
         }
 
     def load_state_dict(self, state: StateDict) -> None:
-        """Continue from a `state_dict`; where it has no worlds, in new episodes."""
+        """Continue from a `state_dict`; where it has no worlds, in new episodes. Raises FloatingPointError."""
+        check_finite(state["algorithm"], "the checkpoint's")
         self.algorithm.load_state_dict(state["algorithm"])
         self.buffer.load_state_dict(state["buffer"])
         self.stats.load_state_dict(state["episodes"])
