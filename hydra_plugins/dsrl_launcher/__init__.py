@@ -240,12 +240,8 @@ class LocalLauncher(JobLauncher):
         executor = submitit.AutoExecutor(folder=folder, cluster="local", local_python=python_on(snapshot))
         executor.update_parameters(timeout_min=60 * 24 * 365, gpus_per_node=self._gpus)
         queue = _processes.Queue()
-
-        def start(call: tuple[Any, ...]) -> Any:
-            with _processes.deaf_to_interrupts():
-                return queue.add(executor.submit(self, *call))
-
-        return [Job(_run(*call[:2]), partial(start, call)) for call in calls], queue
+        starts = [partial(queue.start, partial(executor.submit, self, *call)) for call in calls]
+        return [Job(_run(*call[:2]), start) for call, start in zip(calls, starts, strict=True)], queue
 
     def _handle_signals(self) -> None:
         from hydra_plugins.dsrl_launcher._processes import exit_at_signals
@@ -253,10 +249,7 @@ class LocalLauncher(JobLauncher):
         exit_at_signals()
 
     def _interrupt(self, queue: Any, sweep_dir: str) -> None:
-        from hydra_plugins.dsrl_launcher import _report as report
-
-        queue.stop(report.say)
-        report.say(f"the same command with {sweep_dir} continues them")
+        queue.stop(sweep_dir)
 
 
 def _run(number: int, config: DictConfig) -> Run:

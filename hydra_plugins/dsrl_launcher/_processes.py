@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from hydra_plugins.dsrl_launcher._report import say
+
 _AGAIN = 2.0  # seconds after which a job that still runs gets the signal again: it may have been starting
 _POLL = 0.1  # seconds
 
@@ -25,8 +27,10 @@ class Queue:
         self._processes: dict[str, Any] = {}
         self.status = ""
 
-    def add(self, process: Any) -> Any:
-        """Include a process; returns it."""
+    def start(self, submit: Callable[[], Any]) -> Any:
+        """Start a process by `submit`; returns it."""
+        with _deaf_to_interrupts():
+            process = submit()
         self._processes[process.job_id] = process
         return process
 
@@ -36,9 +40,12 @@ class Queue:
         self.status = f"{len(ids) - len(finished)} running"
         return finished
 
-    def stop(self, announce: Callable[[str], None]) -> None:
-        """Send SIGTERM, on which a run writes a checkpoint, and wait until all have exited, or until Ctrl-C."""
-        announce("stopping all jobs after this round with a checkpoint; press Ctrl-C again to stop at once")
+    def stop(self, sweep_dir: str) -> None:
+        """Send SIGTERM, on which a run writes a checkpoint, and wait until all have exited, or until Ctrl-C.
+
+        `sweep_dir` is the override that continues the sweep.
+        """
+        say("stopping all jobs after this round with a checkpoint; press Ctrl-C again to stop at once")
         due = time.monotonic()
         try:
             while running := [one for one in self._processes.values() if not one.done()]:
@@ -48,7 +55,8 @@ class Queue:
                         one._process.send_signal(signal.SIGTERM)
                 time.sleep(_POLL)
         except KeyboardInterrupt:
-            announce("the jobs stop at once")
+            say("the jobs stop at once")
+        say(f"the same command with {sweep_dir} continues them")
 
 
 def exit_at_signals() -> None:
@@ -62,7 +70,7 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
+def _deaf_to_interrupts() -> Iterator[None]:
     """Ignore SIGINT in this process and those that the block starts.
 
     The terminal sends Ctrl-C to all of them, and submitit's controllers would kill their jobs one second later.

@@ -100,7 +100,9 @@ def test_ctrl_c_ends_local_jobs_with_a_checkpoint_from_which_the_same_command_co
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     out, err = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGINT
-    assert "stopping all jobs after this round with a checkpoint; press Ctrl-C again to stop at once" in out
+    assert "stopping all jobs after this round with a checkpoint; press Ctrl-C again to stop at once" in " ".join(
+        out.split()
+    )
     assert out.splitlines()[-1] == "the same command with hydra.sweep.dir=sweep continues them"
     assert "Traceback" not in err
     for number in "01":

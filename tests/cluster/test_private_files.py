@@ -111,7 +111,7 @@ def test_a_result_that_is_a_link_is_a_failed_job_and_is_not_loaded(tmp_path: Pat
     (tmp_path / "planted.pkl").write_bytes(pickle.dumps(("success", Canary(tmp_path / "sign"))))
     handle.paths.result_pickle.symlink_to(tmp_path / "planted.pkl")
     queue = Queue()
-    job = Job(Run(0, (), tmp_path / "0"), start=lambda: queue.add(handle))
+    job = Job(Run(0, (), tmp_path / "0"), start=lambda: queue.start(lambda: handle))
     (outcome,) = watch([job], queue, 1, lambda _: None, lambda _: None)
     assert outcome.problem is not None
     assert "7_0_result.pkl was not read" in outcome.problem
