@@ -72,6 +72,16 @@ def check_used(request: Request, typed: Mapping[str, str]) -> None:
             raise ValueError(f"{text} is not used with best_of={request.best_of}, which draws base noise; leave it out")
 
 
+def check_returned(request: Request, typed: Mapping[str, str], returned: Any) -> None:
+    """Raise ValueError where an option for the steered policy was typed and the run `returned` its base policy."""
+    for name in ("stochastic", "best_of"):
+        if name in typed and getattr(request, name) and (request.checkpoint, returned) == ("returned", "base"):
+            raise ValueError(
+                f"{typed[name]} is not used with {request.run}, which returned its base policy; "
+                "type checkpoint=best too, or leave it out"
+            )
+
+
 def _folders(named: Any) -> list[str]:
     """Return the folders of one name, a glob, or a list of either; a glob finds run folders only."""
     listed = [str(name) for name in named] if isinstance(named, list) else str(named).split(",")

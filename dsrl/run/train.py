@@ -33,6 +33,7 @@ from dsrl.run.returned import confirm_steered, returned_name, returned_score
 from dsrl.run.returned import content as returned_content
 from dsrl.run.settings import resume_options
 from dsrl.run.signals import Signals, Stopped
+from dsrl.run.typed_keys import check_unsteered, typed_keys
 from dsrl.training.metrics import Counters
 
 
@@ -45,6 +46,7 @@ def train(cfg: DictConfig) -> float:
             parts = with_offline_data(build(cfg, screen.phase), screen.phase)
             check_budget(parts, screen.phase)
             with user_errors():
+                check_unsteered(parts.noise, typed_keys(HydraConfig.get().overrides.task))
                 checkpointer = make_checkpointer(parts, folder, screen, signals, **resume_options(cfg))
             score = finished_score(parts, folder, checkpointer, screen)
             if score is not None:

@@ -23,8 +23,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from dsrl.run import choices
 from dsrl.run.errors import one_sentence, user_errors
+from dsrl.run.files import read_json
 from dsrl.run.ranges import shown
-from dsrl.run.request import check_used
+from dsrl.run.request import check_returned, check_used
 from dsrl.run.settings import (
     CHECKPOINT_TYPES,
     GROUPS,
@@ -86,6 +87,7 @@ def check_eval(cfg: DictConfig) -> None:
         for request in requests_of(cfg):
             check_used(request, typed)
             saved = saved_config(Path(request.run), "run")
+            check_returned(request, typed, read_json(Path(request.run) / "summary.json").get("returned"))
             for group in GROUPS:
                 checked(saved, group)
             settings_of(saved)
@@ -135,6 +137,15 @@ def check_typed(cfg: DictConfig, typed: Mapping[str, str], chosen: Mapping[str, 
             raise ValueError(_own_keys(cfg, key, text, str(chosen.get("sac"))))
         elif first not in used:
             raise ValueError(f"{text} is not used, there is no such option; leave it out")
+
+
+def check_unsteered(noise: Any, typed: Mapping[str, str]) -> None:
+    """Raise ValueError where fresh noise was typed for a built parametrisation that steers all of the noise."""
+    text = typed.get("noise.unsteered", "")
+    if "fresh" in text and not noise.draws:
+        dims = noise.noise_shape[1]
+        fewer = f"type noise.action_dims below {dims}, or leave it out" if dims > 1 else "leave it out"
+        raise ValueError(f"{text} is not used, because all of the noise is steered; {fewer}")
 
 
 def _used(cfg: DictConfig) -> Iterator[str]:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -20,6 +21,7 @@ from dsrl.run.console import Screen
 from dsrl.run.evaluate import _loaded
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
+from dsrl.run.request import check_returned
 from dsrl.run.settings import GROUPS
 from dsrl.run.train import steer
 
@@ -69,3 +71,16 @@ def test_eval_plays_the_returned_policy_unless_another_is_typed(tmp_path: Path) 
         assert (state is None) == (checkpoint == "none")
     folder.summary.write_text(json.dumps({"returned": "base"}))
     assert _loaded(request_of(tmp_path, checkpoint="best"))[0].checkpoint == "best"
+
+
+@pytest.mark.parametrize(("name", "value"), [("best_of", 8), ("stochastic", True)])
+def test_an_option_of_the_steered_policy_is_refused_where_the_base_policy_was_returned(
+    name: str, value: object, tmp_path: Path
+) -> None:
+    typed = {name: f"{name}={value}"}
+    request = request_of(tmp_path, checkpoint="returned", **{name: value})
+    with pytest.raises(ValueError, match=f"{name}={value} is not used with .*, which returned its base policy; type"):
+        check_returned(request, typed, "base")
+    for fine in ((request, {}, "base"), (request, typed, "steered"), (request, typed, None)):
+        check_returned(*fine)
+    check_returned(request_of(tmp_path, checkpoint="best", **{name: value}), typed, "base")

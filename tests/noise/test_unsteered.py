@@ -23,6 +23,7 @@ from dsrl.noise.per_step import PerStepNoise
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise.smooth import SmoothNoise
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.run.typed_keys import check_unsteered
 
 SHAPE = (4, 3)
 MAKERS: dict[str, Callable[[int | None, Any], Any]] = {
@@ -54,6 +55,22 @@ def test_per_step_noise_of_a_whole_chunk_is_full_noise(slots, dims, data):
     for horizon in (slots, None):
         per_step = PerStepNoise((slots, dims), 1.5, None, horizon, data.draw(st.sampled_from(["zero", "fresh"])))
         assert torch.equal(per_step.expand(vectors), full.expand(vectors))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_fresh_noise_that_was_typed_where_all_is_steered_is_refused(name: str) -> None:
+    typed = {"noise.unsteered": "noise.unsteered=fresh"}
+    for dims, sentence in ((None, "type noise.action_dims below 3, or leave it out"), (2, None)):
+        noise = MAKERS[name](dims, "fresh")
+        if sentence is None or name == "per_step":  # which steers two slots of four
+            check_unsteered(noise, typed)
+            continue
+        with pytest.raises(
+            ValueError, match=f"unsteered=fresh is not used, because all of the noise is steered; {sentence}"
+        ):
+            check_unsteered(noise, typed)
+        check_unsteered(noise, {})
+        check_unsteered(MAKERS[name](dims, "zero"), {"noise.unsteered": "noise.unsteered=zero"})
 
 
 @pytest.mark.parametrize("horizon", [0, 5])
