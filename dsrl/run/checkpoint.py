@@ -107,7 +107,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if manifest["version"] == 1 and not all(_FILE.fullmatch(str(name)) for name in manifest["files"]):
         raise WrongVersionError(
             f"{folder} has format 1, from which training cannot continue here (its best weights still evaluate); "
-            "continue it with the version of dsrl that wrote it, or start a new run in another hydra.run.dir"
+            "continue it with the version of dsrl that wrote it, or start a new run in another folder"
         )
     if not all(_FILE.fullmatch(str(name)) and isinstance(digest, str) for name, digest in manifest["files"].items()):
         raise ValueError(f"{folder / MANIFEST} is damaged: it names files that no checkpoint has")

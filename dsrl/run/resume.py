@@ -150,7 +150,7 @@ class Checkpointer:
         if found is None:
             return None
         _check_kind(found, where.resume)
-        _check_identity(found["identity"], self.identity, where.path)
+        _check_identity(found["identity"], self.identity, where.path, self.folder.key)
         if where is self.folder:
             self._newest = int(found["decisions"])
         self._announce(f"continuing after {found['decisions']} decisions from {where.resume}")
@@ -171,10 +171,10 @@ def _check_kind(found: Any, where: Path) -> None:
         raise ValueError(f"the newest checkpoint in {where} is not one that a run of train.py writes; remove it")
 
 
-def _check_identity(previous: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> None:
+def _check_identity(previous: Mapping[str, Any], now: Mapping[str, Any], where: Path, folder_key: str) -> None:
     for key in sorted({*previous, *now}):
         if previous.get(key) != now.get(key):
             raise ValueError(
                 f"{key}={now.get(key)!r} but the checkpoint in {where} is of a run with {key}={previous.get(key)!r}; "
-                "give it the same value, or start a new run in another hydra.run.dir"
+                f"give it the same value, or start a new run in another {folder_key}"
             )

@@ -208,3 +208,11 @@ def _requested_and_stopped(seen: list[int]) -> None:
         signal.raise_signal(signal.SIGUSR2)
         assert not seen  # first to an end with the round
         signals.stop_if_requested()
+
+
+@pytest.mark.parametrize(("sweep", "key"), [(False, "hydra.run.dir"), (True, "hydra.sweep.dir")])
+def test_a_value_that_must_not_change_names_the_key_of_the_folder(sweep: bool, key: str, tmp_path: Path) -> None:
+    run(tmp_path / "0", short_parts("dsrl_sac"))
+    folder, other = RunFolder(tmp_path / "0", tmp_path if sweep else None), {"seed": 1}
+    with pytest.raises(ValueError, match=f"give it the same value, or start a new run in another {key}"):
+        Checkpointer(folder, other, Signals(), print, keep=1, minutes=None, other=None)
