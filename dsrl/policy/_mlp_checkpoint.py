@@ -91,7 +91,7 @@ def load_checkpoint(path: str, policy: str) -> tuple[MLPConfig, Denoiser]:
 
 def _find(path: str, policy: str) -> Path:
     bundled = ASSETS / path
-    folder = bundled if re.fullmatch(r"\w+/\w+", path) and bundled.is_dir() else Path(path)
+    folder = bundled if re.fullmatch(r"[\w-]+/\w+", path) and bundled.is_dir() else Path(path)
     if not folder.is_dir():
         names = [str(one.relative_to(ASSETS)) for one in sorted(ASSETS.glob(f"*/{policy}"))]
         raise FileNotFoundError(

@@ -1,11 +1,12 @@
 """Reads and restores MuJoCo's data in mid-episode: its integration state, and the derived quantities that lag behind.
 
-    state_dict: mj_getState(mjSTATE_INTEGRATION), every buffer of fixed size
-    load_state_dict: mj_setState -> mj_forward -> buffers
+    state_dict: mj_getState(mjSTATE_INTEGRATION), every buffer of fixed size, places in the model
+    load_state_dict: places -> mj_setState -> mj_forward -> buffers
 
 After `mj_step`, positions of bodies, inertias and forces are still those from before the last integration, and rewards
-read them before the next step updates them; `mj_forward` alone would update them one step too early. mujoco is imported
-only for environments that have it loaded.
+read them before the next step updates them; `mj_forward` alone would update them one step too early. Some environments
+also move fixed bodies and goals of the model when they are reset (MetaWorld). mujoco is imported only for environments
+that have it loaded.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_PLACES = ("body_pos", "body_quat", "geom_pos", "geom_quat", "site_pos", "site_quat")  # of a model
+
 
 def is_data(value: Any) -> bool:
     """Whether this is MuJoCo's MjData."""
@@ -23,7 +26,7 @@ def is_data(value: Any) -> bool:
 
 
 def is_description(value: Any) -> bool:
-    """Whether this is MuJoCo's model or gymnasium's renderer of it, which an episode does not change."""
+    """Whether this is MuJoCo's model, whose places belong to the data here, or gymnasium's renderer of it."""
     return _is_mujoco(value, "MjModel") or type(value).__name__ == "MujocoRenderer"
 
 
@@ -35,13 +38,16 @@ def state_dict(data: Any) -> dict[str, Any]:
     state = np.empty(mujoco.mj_stateSize(data.model, kind))
     mujoco.mj_getState(data.model, data, state, kind)
     fixed = {name: torch.from_numpy(array.copy()) for name, array in _buffers(data, mujoco.MjData(data.model)).items()}
-    return {"integration": torch.from_numpy(state), "buffers": fixed}
+    places = {name: torch.from_numpy(getattr(data.model, name).copy()) for name in _PLACES}
+    return {"integration": torch.from_numpy(state), "buffers": fixed, "places": places}
 
 
 def load_state_dict(data: Any, state: dict[str, Any]) -> None:
     """Restore what `state_dict` read, in `data` of the same model."""
     import mujoco
 
+    for name, place in state.get("places", {}).items():  # checkpoints of earlier versions lack them
+        getattr(data.model, name)[:] = place.numpy()
     integration: Tensor = state["integration"]
     mujoco.mj_setState(data.model, data, integration.numpy(), mujoco.mjtState.mjSTATE_INTEGRATION)
     mujoco.mj_forward(data.model, data)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import gymnasium
 import numpy as np
-import torch
 from annotated_types import Ge
 from gymnasium.spaces import Box
-from torch import Tensor
 
-from dsrl.interfaces import Observation, Step
-from dsrl.task import _gym_state
+from dsrl.task._gym_worlds import GymWorlds, reports_success
 
 
-class GymTask:
-    """Steps `num_envs` copies of one gymnasium id, one after the other.
+class GymTask(GymWorlds):
+    """Steps `num_envs` copies of one gymnasium id. Actions are in the environment's units.
 
-    A world that has ended is not stepped and has reward 0 until it is reset. Actions are in the environment's units.
-    `success` is given where the environment's step info has `is_success`.
+    `success` is given where the environment's step info has `is_success` or `success`.
     """
 
     def __init__(
@@ -34,74 +30,15 @@ class GymTask:
 
         Raises ValueError for an unknown id, for spaces that are not flat boxes and where there is no time limit.
         """
-        self._envs = [_make(id, max_steps, env_kwargs or {}) for _ in range(num_envs)]
-        first = self._envs[0]
-        observation_space, action_space = _flat_boxes(id, first)
-        self.num_envs = num_envs
-        self.state_dim = observation_space.shape[0]
-        self.action_dim = action_space.shape[0]
-        self.action_low = torch.as_tensor(action_space.low, dtype=torch.float32)
-        self.action_high = torch.as_tensor(action_space.high, dtype=torch.float32)
-        self.cameras: Mapping[str, tuple[int, int, int]] = {}
-        self.max_steps = _time_limit(id, first)
-        self.has_success = _reports_success(first)
-        self._state = torch.zeros(num_envs, self.state_dim)
-        self._ended = np.ones(num_envs, dtype=bool)
-        self._terminated = torch.zeros(num_envs, dtype=torch.bool)
-        self._truncated = torch.zeros(num_envs, dtype=torch.bool)
-        self._success = torch.zeros(num_envs, dtype=torch.bool)
-
-    def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
-        """Start new episodes in `rows` (int64 [n]), with one seed per row or from each row's own stream."""
-        for position, row in enumerate(rows.tolist()):
-            state, _ = self._envs[row].reset(seed=None if seeds is None else int(seeds[position]))
-            self._state[row] = torch.as_tensor(state, dtype=torch.float32)
-            self._ended[row] = False
-        for flag in (self._terminated, self._truncated, self._success):
-            flag[rows] = False
-
-    def observe(self) -> Observation:
-        """Return the state [B, S] of all worlds, without images or language."""
-        return Observation(state=self._state.clone(), images={}, instruction=("",) * self.num_envs)
-
-    def step(self, action: Tensor) -> Step:
-        """Advance the worlds that have not ended by action [B, A], in the environment's units."""
-        reward = torch.zeros(self.num_envs)
-        actions = action.detach().cpu().numpy()
-        for row in np.flatnonzero(~self._ended):
-            env = self._envs[row]
-            state, gain, terminated, truncated, info = env.step(actions[row].astype(env.action_space.dtype))
-            self._state[row] = torch.as_tensor(state, dtype=torch.float32)
-            reward[row] = float(gain)
-            self._terminated[row] = bool(terminated)
-            self._truncated[row] = bool(truncated and not terminated)
-            self._success[row] |= bool(info.get("is_success", False))
-            self._ended[row] = terminated or truncated
-        success = self._success.clone() if self.has_success else None
-        return Step(reward, self._terminated.clone(), self._truncated.clone(), success)
-
-    def state_dict(self) -> dict[str, Any] | None:
-        """Read all worlds; None for environments whose state cannot be read (Box2D's memory)."""
-        try:
-            worlds = [_gym_state.state_dict(env) for env in self._envs]
-        except _gym_state.UnsupportedStateError:
-            return None
-        flags = [torch.from_numpy(self._ended.copy()), self._terminated, self._truncated, self._success]
-        return {"worlds": worlds, "state": self._state.clone(), "flags": [flag.clone() for flag in flags]}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        for env, world in zip(self._envs, state["worlds"], strict=True):
-            _gym_state.load_state_dict(env, world)
-        self._state = state["state"].clone()
-        ended, *flags = (flag.clone() for flag in state["flags"])
-        self._ended = ended.numpy()
-        self._terminated, self._truncated, self._success = flags
-
-    def hold(self) -> Tensor:
-        """Return the action [B, A] nearest to zero; ended worlds are not stepped at all."""
-        nearest = torch.zeros(self.action_dim).clamp(self.action_low, self.action_high)
-        return nearest.expand(self.num_envs, -1).clone()
+        envs = [_make(id, max_steps, env_kwargs or {}) for _ in range(num_envs)]
+        observation_space, _ = _flat_boxes(id, envs[0])
+        super().__init__(
+            envs,
+            state_dim=observation_space.shape[0],
+            cameras={},
+            max_steps=_time_limit(id, envs[0]),
+            has_success=reports_success(_trial_info(envs[0])),
+        )
 
 
 def _make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
@@ -134,8 +71,9 @@ def _time_limit(id: str, env: gymnasium.Env[Any, Any]) -> int:
     return int(limit)
 
 
-def _reports_success(env: gymnasium.Env[Any, Any]) -> bool:
-    """Whether the info of one trial step has `is_success`; the world is reset with a seed before it is used."""
+def _trial_info(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
+    """Return the info of one trial step; the world is reset with a seed before it is used."""
     env.reset(seed=0)
+    info: dict[str, Any]
     *_, info = env.step(np.clip(np.zeros_like(env.action_space.low), env.action_space.low, env.action_space.high))
-    return "is_success" in info
+    return info

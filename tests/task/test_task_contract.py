@@ -10,11 +10,14 @@ from toys import genesis_worlds
 
 from dsrl.interfaces import Observation, Task
 from dsrl.task.gym import GymTask
+from dsrl.task.metaworld import MetaWorldTask
 
 MAKERS: dict[str, Callable[[], Task]] = {
     "pendulum": lambda: GymTask("Pendulum-v1", num_envs=3, max_steps=12),
     "gym": lambda: GymTask("MountainCarContinuous-v0", num_envs=3, max_steps=12),
     "hopper": lambda: GymTask("Hopper-v5", num_envs=3, max_steps=12),
+    "metaworld": lambda: MetaWorldTask("push-v3", 3, "state", "sparse", 12, ["corner2"], 32),
+    "metaworld images": lambda: MetaWorldTask("door-open-v3", 3, "images", "dense", 12, ["corner2", "gripperPOV"], 32),
     "simple_pick": genesis_worlds.simple_pick,
     "simple_pick joint": lambda: genesis_worlds.simple_pick("joint"),
     "simple_pick state": lambda: genesis_worlds.simple_pick(observation="state"),

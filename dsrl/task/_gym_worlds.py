@@ -1,0 +1,132 @@
+"""Steps a list of gymnasium environments, one after the other in this process, as a batch of worlds.
+
+GymTask, MetaWorldTask   make the environments, and read state and images of their observations
+GymWorlds                resets, steps, ends, saves and restores them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dsrl.interfaces import Observation, Step
+from dsrl.task import _gym_state
+
+SUCCESS_NAMES = ("is_success", "success")  # in the info of a step, the first that is there
+
+
+class GymWorlds:
+    """A batch of gymnasium environments. A world that has ended is not stepped and has reward 0 until it is reset."""
+
+    def __init__(
+        self,
+        envs: Sequence[gymnasium.Env[Any, Any]],
+        state_dim: int,
+        cameras: Mapping[str, tuple[int, int, int]],
+        max_steps: int,
+        has_success: bool,
+    ) -> None:
+        """Take equal environments whose actions are a flat box; cameras: name -> (3, H, W)."""
+        self._envs = list(envs)
+        action_space = self._envs[0].action_space
+        assert isinstance(action_space, Box)
+        self.num_envs, self.max_steps, self.has_success = len(self._envs), max_steps, has_success
+        self.state_dim, self.cameras = state_dim, cameras
+        self.action_dim = action_space.shape[0]
+        self.action_low = torch.as_tensor(action_space.low, dtype=torch.float32)
+        self.action_high = torch.as_tensor(action_space.high, dtype=torch.float32)
+        self.latest: list[Any] = [None] * self.num_envs  # observation that each environment returned last
+        self._state = torch.zeros(self.num_envs, state_dim)
+        self._ended = np.ones(self.num_envs, dtype=bool)
+        self._terminated = torch.zeros(self.num_envs, dtype=torch.bool)
+        self._truncated = torch.zeros(self.num_envs, dtype=torch.bool)
+        self._success = torch.zeros(self.num_envs, dtype=torch.bool)
+
+    # -- defined by subclasses -----------------------------------------------------------------------------------------
+
+    def read_state(self, observation: Any) -> NDArray[Any]:
+        """Select the state [S] of what one environment returned."""
+        return np.asarray(observation)
+
+    def read_images(self) -> dict[str, Tensor]:
+        """Draw or read the images of all worlds: camera name -> uint8 [B, 3, H, W]."""
+        return {}
+
+    def instructions(self) -> tuple[str, ...]:
+        """Return the instruction of every world."""
+        return ("",) * self.num_envs
+
+    # -- the Task protocol ---------------------------------------------------------------------------------------------
+
+    def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
+        """Start new episodes in `rows` (int64 [n]), with one seed per row or from each row's own stream."""
+        for position, row in enumerate(rows.tolist()):
+            observation, _ = self._envs[row].reset(seed=None if seeds is None else int(seeds[position]))
+            self._take(row, observation)
+            self._ended[row] = False
+        for flag in (self._terminated, self._truncated, self._success):
+            flag[rows] = False
+
+    def observe(self) -> Observation:
+        """Return state [B, S], images and instructions of all worlds."""
+        return Observation(self._state.clone(), self.read_images(), self.instructions())
+
+    def step(self, action: Tensor) -> Step:
+        """Advance the worlds that have not ended by action [B, A], in the environment's units."""
+        reward = torch.zeros(self.num_envs)
+        actions = action.detach().cpu().numpy()
+        for row in np.flatnonzero(~self._ended):
+            env = self._envs[row]
+            observation, gain, terminated, truncated, info = env.step(actions[row].astype(env.action_space.dtype))
+            self._take(row, observation)
+            reward[row] = float(gain)
+            self._terminated[row] = bool(terminated)
+            self._truncated[row] = bool(truncated and not terminated)
+            self._success[row] |= succeeded(info)
+            self._ended[row] = terminated or truncated
+        success = self._success.clone() if self.has_success else None
+        return Step(reward, self._terminated.clone(), self._truncated.clone(), success)
+
+    def hold(self) -> Tensor:
+        """Return the action [B, A] nearest to zero; ended worlds are not stepped at all."""
+        nearest = torch.zeros(self.action_dim).clamp(self.action_low, self.action_high)
+        return nearest.expand(self.num_envs, -1).clone()
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Read all worlds; None for environments whose state cannot be read (Box2D's memory)."""
+        try:
+            worlds = [_gym_state.state_dict(env) for env in self._envs]
+        except _gym_state.UnsupportedStateError:
+            return None
+        flags = [torch.from_numpy(self._ended.copy()), self._terminated, self._truncated, self._success]
+        return {"worlds": worlds, "state": self._state.clone(), "flags": [flag.clone() for flag in flags]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        for env, world in zip(self._envs, state["worlds"], strict=True):
+            _gym_state.load_state_dict(env, world)
+        self._state = state["state"].clone()
+        ended, *flags = (flag.clone() for flag in state["flags"])
+        self._ended = ended.numpy()
+        self._terminated, self._truncated, self._success = flags
+
+    def _take(self, row: int, observation: Any) -> None:
+        self.latest[row] = observation
+        self._state[row] = torch.as_tensor(self.read_state(observation), dtype=torch.float32)
+
+
+def reports_success(info: Mapping[str, Any]) -> bool:
+    """Whether the info of a step has success, under any name in use."""
+    return any(name in info for name in SUCCESS_NAMES)
+
+
+def succeeded(info: Mapping[str, Any]) -> bool:
+    """Whether the info of a step reports success."""
+    return bool(next((info[name] for name in SUCCESS_NAMES if name in info), False))
