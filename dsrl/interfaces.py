@@ -28,8 +28,8 @@ StateDict = dict[str, Any]
 class Observation:
     """The current observation of a batch of worlds."""
 
-    state: Tensor  # [B, S] float32, proprioception in the task's own units
-    images: Mapping[str, Tensor]  # camera name -> uint8 [B, 3, H, W]; empty for state-only tasks
+    state: Tensor  # [B, S] float32, proprioception in the task's own units; of a history [B, n, S]
+    images: Mapping[str, Tensor]  # camera name -> uint8 [B, 3, H, W], or [B, n, 3, H, W]; empty for state-only tasks
     instruction: tuple[str, ...]  # B sentences; "" where the task has no language
 
     def __getitem__(self, rows: Tensor) -> Observation:
@@ -172,6 +172,13 @@ class ChecksTask(Protocol):
 
     def check_fits(self, task: Task) -> None:
         """Raise ValueError where cameras, state or actions of `task` differ from those of the policy."""
+
+
+@runtime_checkable
+class HasHistory(Protocol):
+    """A policy that encodes several observations of consecutive control steps (optional)."""
+
+    num_observations: int  # n: `encode` gets states [B, n, S] and images [B, n, 3, H, W], oldest first, if n > 1
 
 
 # ---- noise

@@ -20,6 +20,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dsrl import history
 from dsrl.interfaces import Encoding, Noise, Observation, Policy, Restorable, StateDict, Task
 from dsrl.noise.space import NoiseSpace
 
@@ -28,8 +29,7 @@ Bools = NDArray[np.bool_]
 Infos = NDArray[np.object_]
 Ids = NDArray[np.int64] | Sequence[int] | int | None
 
-FIRST_DRAWN_SEED = 2**30
-"""Worlds that the environment seeds by itself start here, so that small seeds stay free for evaluation."""
+FIRST_DRAWN_SEED = 2**30  # of the environment's own draws, so that small seeds stay free for evaluation
 
 ENCODED_AT_ONCE = 64  # observations per encoding of replayed ones: the policy's intermediate values take memory
 CHECK = "check the task's state and the policy's normalisation statistics"
@@ -42,7 +42,7 @@ class Decision:
     before: Encoding
     chunk: Tensor  # [n, horizon, A] that was executed, or would have been had the world not ended
     after: Encoding  # of a terminated world, the same as before
-    observed_before: Observation  # the observations of `before` and `after`
+    observed_before: Observation  # the observations of `before` and `after`, histories where the policy has one
     observed_after: Observation
 
 
@@ -85,7 +85,7 @@ class NoiseActionEnv:
         self.longest_episode = -(-task.max_steps // horizon)  # decisions
         self.chunk_shape = (horizon, policy.chunk_shape[1])  # of executed actions
         self.encoding: Encoding | None = None  # of all worlds, as each was last observed
-        self.observed: Observation | None = None  # of all worlds, as each was last observed
+        self.observed: Observation | None = None  # of all worlds, as each was last observed; a history [B, n, ...]
         self.decision: Decision | None = None  # the latest
         self.ended = torch.ones(task.num_envs, dtype=torch.bool)
         self.seeds = np.zeros(task.num_envs, dtype=np.int64)
@@ -115,7 +115,7 @@ class NoiseActionEnv:
         self.seeds[worlds.numpy()] = seeds
         self.task.reset(worlds, [int(seed) for seed in seeds])
         self.ended[worlds] = False
-        self._observe(worlds)
+        self._observe(worlds, at_start=True)
         self._fresh = len(worlds) == len(self)
 
     @torch.no_grad()
@@ -233,8 +233,7 @@ class NoiseActionEnv:
         hold = self.task.hold()
         plan = torch.zeros(len(self), *chunk.shape[1:], device=hold.device, dtype=hold.dtype)
         plan[worlds] = chunk.to(plan)
-        active = torch.zeros(len(self), dtype=torch.bool, device=hold.device)
-        active[worlds] = True
+        active = torch.isin(torch.arange(len(self)), worlds).to(hold.device)
         outcome = Outcome.zeros(len(self), hold.device)
         for t in range(self.horizon):
             step = self.task.step(torch.where(active[:, None], plan[:, t], self.task.hold()))
@@ -248,14 +247,15 @@ class NoiseActionEnv:
             active = active & ~(step.terminated | step.truncated)
             if not active.any():
                 break
+            if self.horizon - history.length(self.policy) <= t < self.horizon - 1:  # `_observe` observes the last
+                self.observed = history.update(self.observed, self.task.observe(), active.nonzero()[:, 0].cpu())
         return outcome
 
-    def _observe(self, worlds: Tensor) -> None:
+    def _observe(self, worlds: Tensor, *, at_start: bool = False) -> None:
         """Encode `worlds` as they are now, into their rows of `encoding` and `observed`."""
-        everything = self.task.observe()
-        fresh = everything[worlds]
-        self.observed = everything if self.observed is None else self.observed.with_rows(fresh, worlds)
-        encoding = self.policy.encode(fresh)
+        copies = history.length(self.policy) if at_start else 0
+        self.observed = history.update(self.observed, self.task.observe(), worlds, copies)
+        encoding = self.policy.encode(self.observed[worlds])
         _check_finite(encoding.features, worlds, "features")
         if torch.equal(worlds, torch.arange(len(self))):
             self.encoding = encoding
@@ -282,15 +282,16 @@ class NoiseActionEnv:
 
 def _check_fit(task: Task, policy: Policy, noise: Noise, horizon: int) -> None:
     length, action_dim = policy.chunk_shape
-    if not 1 <= horizon <= length:
-        raise ValueError(f"horizon={horizon} must be between 1 and the {length} actions of the policy's chunks")
+    if not 1 <= horizon <= min(length, task.max_steps):
+        reason = f"the policy's chunks have {length} actions and an episode has {task.max_steps} control steps"
+        raise ValueError(f"horizon={horizon} must be between 1 and {min(length, task.max_steps)}: {reason}")
     if task.action_dim != action_dim:
         sizes = f"policy emits {action_dim}-dim actions but the task takes {task.action_dim}"
         raise ValueError(f"{sizes}; choose a checkpoint for this robot or another task.control")
     expanded = tuple(noise.expand(torch.zeros(1, noise.dim)).shape[1:])
     if expanded != tuple(policy.noise_shape):
-        taken = tuple(policy.noise_shape)
-        raise ValueError(f"noise expands to {expanded} but the sampler takes {taken}; build it with that noise_shape")
+        sizes = f"noise expands to {expanded} but the sampler takes {tuple(policy.noise_shape)}"
+        raise ValueError(f"{sizes}; build it with that noise_shape")
 
 
 def _check_finite(values: Tensor, worlds: Tensor, quantity: str, advice: str = CHECK) -> None:

@@ -23,9 +23,10 @@ MAY = {
     "dsrl.noise": {"dsrl.interfaces"},
     "dsrl.logging": {"dsrl.interfaces"},
     "dsrl.sac": {"dsrl.interfaces"},
-    "dsrl.noise_action_env": {"dsrl.interfaces", "dsrl.noise.space"},
+    "dsrl.history": {"dsrl.interfaces"},
+    "dsrl.noise_action_env": {"dsrl.interfaces", "dsrl.history", "dsrl.noise.space"},
     "dsrl.evaluation": PAGES,
-    "dsrl.training": {*PAGES, "dsrl.evaluation"},
+    "dsrl.training": {*PAGES, "dsrl.history", "dsrl.evaluation"},
     "dsrl.run": {*PAGES, "dsrl.evaluation", "dsrl.training"},  # and MAY_EXACTLY
     "hydra_plugins": {"dsrl.run.files", "dsrl.run.provenance", "dsrl.run.errors"},
 }
@@ -39,6 +40,7 @@ NEVER = {
     "dsrl.noise": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "dsrl.logging": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf"},
     "dsrl.sac": {"genesis", "lerobot", "hydra", "omegaconf", "wandb"},
+    "dsrl.history": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "dsrl.noise_action_env": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "dsrl.evaluation": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "dsrl.training": {"genesis", "hydra", "omegaconf", "wandb"},

@@ -152,7 +152,7 @@ def test_stepping_a_world_that_has_ended_is_an_error():
 
 
 def test_parts_that_do_not_fit_are_refused_before_anything_moves():
-    with pytest.raises(ValueError, match="horizon=5 must be between 1 and the 4 actions of the policy's chunks"):
+    with pytest.raises(ValueError, match="horizon=5 must be between 1 and 4: the policy's chunks have 4 actions"):
         make_env(horizon=5)
     policy = EchoPolicy()
     policy.chunk_shape = (4, 7)

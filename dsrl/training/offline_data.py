@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dsrl import history
 from dsrl.interfaces import Observation, Replay
 from dsrl.noise_action_env import Decision, NoiseActionEnv
 from dsrl.training.dataset_formats import first_line
@@ -175,6 +176,13 @@ class OfflineData:
         return item
 
     def _observation(self, frames: Sequence[int]) -> Observation:
+        """Read the observations of frames, with the history that the policy encodes."""
+        starts = np.sort(np.asarray(self._data.meta.episodes["dataset_from_index"]))
+        first = starts[np.searchsorted(starts, frames, side="right") - 1]
+        ages = reversed(range(history.length(self.env.policy)))
+        return history.join([self._read(np.maximum(np.asarray(frames) - age, first).tolist()) for age in ages])
+
+    def _read(self, frames: Sequence[int]) -> Observation:
         items = [self._frame(frame) for frame in frames]
         images = {
             camera: torch.stack([(item[IMAGES + camera] * 255).round().to(torch.uint8) for item in items])

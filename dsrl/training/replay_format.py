@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dsrl import history
 from dsrl.interfaces import Encoding, Observation, Replay
 from dsrl.noise_action_env import Decision, NoiseActionEnv
 
@@ -129,4 +130,5 @@ def _bytes(sentence: str) -> Tensor:
 def blank_observation(env: NoiseActionEnv) -> Observation:
     """Return one observation of zeros [1, ...] with the task's cameras and state size."""
     images = {name: torch.zeros(1, *shape, dtype=torch.uint8) for name, shape in env.task.cameras.items()}
-    return Observation(torch.from_numpy(np.zeros((1, env.task.state_dim), np.float32)), images, ("",))
+    one = Observation(torch.from_numpy(np.zeros((1, env.task.state_dim), np.float32)), images, ("",))
+    return history.join([one] * history.length(env.policy))

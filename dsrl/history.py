@@ -1,0 +1,51 @@
+"""Joins observations of consecutive control steps into the history that some policies encode.
+
+    control step     t-2    t-1     t                      state [B, S], images [B, 3, H, W]
+    observed          o      o      o   --join-->          state [B, n, S], images [B, n, 3, H, W], oldest first
+
+As in lerobot, an episode starts with n copies of its first observation. With n = 1 observations stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dsrl.interfaces import HasHistory, Observation, Policy
+
+
+def length(policy: Policy) -> int:
+    """Return the number n of consecutive observations that a policy encodes."""
+    return policy.num_observations if isinstance(policy, HasHistory) else 1
+
+
+def join(steps: Sequence[Observation]) -> Observation:
+    """Join observations of consecutive control steps, oldest first; the instruction is that of the latest."""
+    if len(steps) == 1:
+        return steps[0]
+    images = {name: torch.stack([step.images[name] for step in steps], 1) for name in steps[-1].images}
+    return Observation(torch.stack([step.state for step in steps], 1), images, steps[-1].instruction)
+
+
+def update(observed: Observation | None, latest: Observation, worlds: Tensor, copies: int = 0) -> Observation:
+    """Append the latest observation to the histories of rows `worlds`, which lose their oldest.
+
+    With `copies`, the histories start anew: n copies of the latest observation; all rows, where there are none yet.
+    """
+    if observed is None:
+        assert copies, "worlds are reset before they are stepped"
+        return join([latest] * copies)
+    fresh = latest[worlds]
+    if copies:
+        fresh = join([fresh] * copies)
+    elif observed.state.ndim > fresh.state.ndim:
+        known = observed[worlds]
+        images = {name: _shifted(image, fresh.images[name]) for name, image in known.images.items()}
+        fresh = Observation(_shifted(known.state, fresh.state), images, fresh.instruction)
+    return observed.with_rows(fresh, worlds)
+
+
+def _shifted(old: Tensor, latest: Tensor) -> Tensor:
+    return torch.cat([old[:, 1:], latest[:, None]], 1)
