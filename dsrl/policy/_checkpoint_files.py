@@ -14,7 +14,9 @@ from torch import nn
 MIB = 1 << 20
 MAX_DEPTH = 32  # nested lists and mappings; honest files have at most 8
 MAX_HEADER = 8 * MIB  # of a safetensors file; the header of 500 weights has 60 KB
+MAX_ATTENTION = 2**28  # attention weights of one layer, 1 GiB in float32; SmolVLA has 13 million
 FLOAT_TYPES = ("F32", "F16", "BF16")
+COUNTER, COUNTERS = ".num_batches_tracked", ("I64",)  # of batch normalisation
 
 
 def file_inside(folder: Path, name: str) -> Path:
@@ -88,7 +90,7 @@ def read_shapes(file: Path, limit: int) -> dict[str, tuple[int, ...]]:
             names: list[str] = list(stored.keys())
             for name in names:
                 described = stored.get_slice(name)
-                if described.get_dtype() not in FLOAT_TYPES:
+                if described.get_dtype() not in (COUNTERS if name.endswith(COUNTER) else FLOAT_TYPES):
                     raise ValueError(
                         f"{file} stores {name!r} as {described.get_dtype()} but weights are {', '.join(FLOAT_TYPES)}; "
                         "save it anew with the library that trained it"
@@ -111,7 +113,7 @@ def check_shapes(file: Path, shapes: dict[str, tuple[int, ...]], module: nn.Modu
     """
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     ignored = tuple(unused)
-    lost = sorted(name for name in _missing(module, set(shapes)) if not name.startswith(ignored))
+    lost = sorted(name for name in missing_weights(module, set(shapes)) if not name.startswith(ignored))
     left = sorted(name for name in shapes if name not in expected and not name.startswith(ignored))
     if lost or left:
         raise ValueError(
@@ -126,14 +128,23 @@ def check_shapes(file: Path, shapes: dict[str, tuple[int, ...]], module: nn.Modu
         )
 
 
+def bound_attention(where: Path, what: str, length: int, heads: int) -> None:
+    """Bound the memory of one layer of attention over `length` tokens. Raises ValueError."""
+    if heads * length**2 > MAX_ATTENTION:
+        raise ValueError(
+            f"{where} attends over {length} {what} with {heads} heads, more than {MAX_ATTENTION} attention "
+            "weights; choose a checkpoint with smaller images or larger patches"
+        )
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, at most 200 characters, for use inside a sentence."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:200].rstrip(".;")
 
 
-def _missing(module: nn.Module, stored: set[str]) -> list[str]:
-    """Names of a module's weights that are not stored, under their own or a tied name."""
+def missing_weights(module: nn.Module, stored: set[str]) -> list[str]:
+    """Return the names of a module's weights that are not stored, under their own or a tied name."""
     names: dict[int, list[str]] = {}
     for name, tensor in module.state_dict(keep_vars=True).items():
         names.setdefault(id(tensor), []).append(name)

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lerobot.utils.constants import ACTION, OBS_STATE
+from lerobot.utils.constants import ACTION, OBS_ENV_STATE, OBS_STATE
 
 from dsrl.interfaces import Observation, Task
 from dsrl.policy._lerobot import processor_step
+
+MOST = 4096  # numbers of a state or an action, where a policy pads to no fixed number
 
 
 @dataclass(frozen=True)
@@ -26,28 +28,38 @@ class Embodiment:
     path: str  # as the user typed it, for messages
     cameras: Mapping[str, str]  # task camera -> key that the saved preprocessor takes
     image_shapes: Mapping[str, tuple[int, ...]]  # task camera -> (3, H, W) of the training images
-    state_dim: int
+    state_dim: int  # of the task's state: the robot's, followed by that of its surroundings
     action_dim: int
+    surroundings_dim: int = 0  # numbers at the end of the state that lerobot calls observation.environment_state
+    num_observations: int = 1  # n, of consecutive control steps
+    resizes: bool = True  # whether images of any size are taken
 
     def check_fits(self, task: Task) -> None:
-        """Compare with a task before it simulates; raises ValueError with the difference and what to type."""
+        """Compare with a task before it simulates; raises ValueError with all differences and what to type."""
         missing = sorted(set(self.cameras) - set(task.cameras))
+        problems, advice = [], []
         if missing:
-            free = sorted(set(task.cameras) - set(self.cameras)) or ["<task camera>"]
-            raise ValueError(
-                f"policy.path={self.path} has cameras {sorted(self.cameras)} but the task has "
-                f"{sorted(task.cameras)}; where two are the same view, type "
-                f"'policy.camera_map={{{free[0]}: {missing[0]}}}'"
-            )
+            problems.append(f"cameras {sorted(self.cameras)} but the task has {sorted(task.cameras)}")
+            free = sorted(set(task.cameras) - set(self.cameras))
+            pairs = ", ".join(f"{ours}: {theirs}" for ours, theirs in zip(free, missing, strict=False))
+            renamed = f"where they are the same views, type 'policy.camera_map={{{pairs}}}'"
+            advice.append(renamed if pairs else "choose a task with more cameras")
         for name, ours, theirs in (
             ("state", self.state_dim, task.state_dim),
             ("action", self.action_dim, task.action_dim),
         ):
             if ours != theirs:
-                raise ValueError(
-                    f"policy.path={self.path} has a {ours}-dim {name} but the task has a {theirs}-dim one; "
-                    "choose a checkpoint trained on this robot and control, or another task"
-                )
+                problems.append(f"a {ours}-dim {name} but the task has a {theirs}-dim one")
+        if not self.resizes:
+            problems += [
+                f"images {camera} of {list(shape)} but the task's are {list(task.cameras[camera])}"
+                for camera, shape in self.image_shapes.items()
+                if camera in task.cameras and tuple(task.cameras[camera]) != shape
+            ]
+        if len(problems) > bool(missing):
+            advice.append("choose a checkpoint trained on this robot and control, or another task")
+        if problems:
+            raise ValueError(f"policy.path={self.path} has {', and '.join(problems)}; {', and '.join(advice)}")
 
     def as_batch(self, observation: Observation, device: torch.device) -> dict[str, Any]:
         """Convert an observation to the names and ranges of lerobot's preprocessor; images in [0, 1].
@@ -55,27 +67,46 @@ class Embodiment:
         Raises:
             ValueError: for a camera, a state or an image that lerobot would silently drop, pad or misread.
         """
-        state = observation.state
-        if state.ndim != 2 or state.shape[1] != self.state_dim:
-            raise ValueError(f"the observed state is {tuple(state.shape)} but {self.path} takes [B, {self.state_dim}]")
-        batch: dict[str, Any] = {OBS_STATE: state.to(device, torch.float32, copy=True)}
+        past = () if self.num_observations == 1 else (self.num_observations,)
+        expected, found = (*past, self.state_dim), tuple(observation.state.shape)
+        if found[1:] != expected:
+            raise ValueError(
+                f"the observed state is {found} but {self.path} takes [B, {', '.join(map(str, expected))}]"
+            )
+        state = observation.state.to(device, torch.float32, copy=True)
+        robot = self.state_dim - self.surroundings_dim
+        batch: dict[str, Any] = {OBS_STATE: state[..., :robot]}
+        if self.surroundings_dim:
+            batch[OBS_ENV_STATE] = state[..., robot:]
         for camera, key in self.cameras.items():
             image = observation.images.get(camera)
             if image is None:
                 raise ValueError(
                     f"{self.path} needs camera {camera!r} but the observation has {list(observation.images)}"
                 )
-            if image.dtype != torch.uint8 or image.ndim != 4 or image.shape[1] != 3:
+            if image.dtype != torch.uint8 or tuple(image.shape[1:-2]) != (*past, 3):
                 raise ValueError(
-                    f"camera {camera!r} gave {image.dtype} {tuple(image.shape)} but images are uint8 [B, 3, H, W]"
+                    f"camera {camera!r} gave {image.dtype} {tuple(image.shape)} but images are uint8 "
+                    f"[B, {', '.join(map(str, (*past, 3)))}, H, W]"
                 )
             batch[key] = image.to(device).float() / 255
         batch["task"] = list(observation.instruction)
         return batch
 
 
-def read_embodiment(path: str, config: Any, preprocessor: Any, camera_map: Mapping[str, str]) -> Embodiment:
+def read_embodiment(
+    path: str,
+    config: Any,
+    preprocessor: Any,
+    camera_map: Mapping[str, str],
+    *,
+    history: bool = False,
+    resizes: bool = True,
+) -> Embodiment:
     """Read the embodiment of a lerobot checkpoint from its configuration and its saved preprocessor.
+
+    `history` is whether the policy encodes its last `n_obs_steps` observations, `resizes` whether it takes images of
+    any size.
 
     Raises:
         ValueError: if `camera_map` ({task camera: checkpoint camera}) names no camera of the checkpoint, or one twice.
@@ -84,17 +115,23 @@ def read_embodiment(path: str, config: Any, preprocessor: Any, camera_map: Mappi
     inverse = {new: old for old, new in rename.rename_map.items()} if rename else {}
     shapes = {inverse.get(key, key): config.image_features[key].shape for key in image_keys(config)}
     cameras = _name_cameras(path, list(shapes), camera_map)
+    surroundings = config.env_state_feature.shape[0] if config.env_state_feature else 0
     return Embodiment(
         path=path,
         cameras=cameras,
         image_shapes={camera: tuple(shapes[key]) for camera, key in cameras.items()},
-        state_dim=config.robot_state_feature.shape[0],
+        state_dim=config.robot_state_feature.shape[0] + surroundings,
         action_dim=config.action_feature.shape[0],
+        surroundings_dim=surroundings,
+        num_observations=config.n_obs_steps if history else 1,
+        resizes=resizes,
     )
 
 
 def check_features(config: Any, checkpoint: Path) -> None:
-    """Check that a lerobot configuration has a state, an action and cameras of the shapes that a policy pads to.
+    """Check that a lerobot configuration has a state, an action and cameras of the shapes that a policy takes.
+
+    A policy without cameras needs the state of its surroundings.
 
     Raises:
         ValueError: if one is missing or has another shape.
@@ -102,11 +139,11 @@ def check_features(config: Any, checkpoint: Path) -> None:
     file, state, action = checkpoint / "config.json", config.robot_state_feature, config.action_feature
     if state is None or action is None:
         raise ValueError(f"{file} names no {OBS_STATE} or no {ACTION}; it cannot drive a robot")
-    if not image_keys(config):
+    if not image_keys(config) and not (config.type == "diffusion" and config.env_state_feature):
         raise ValueError(f"{file} names no camera, and {config.type} needs one; train it with images")
     for name, shape, most in (
-        (OBS_STATE, state.shape, config.max_state_dim),
-        (ACTION, action.shape, config.max_action_dim),
+        (OBS_STATE, state.shape, getattr(config, "max_state_dim", MOST)),
+        (ACTION, action.shape, getattr(config, "max_action_dim", MOST)),
     ):
         if len(shape) != 1 or shape[0] > most:
             raise ValueError(f"{file} gives {name} the shape {list(shape)} but it must be [1] to [{most}]")

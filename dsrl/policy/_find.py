@@ -54,18 +54,25 @@ def find_checkpoint(path: str, named: str = "policy.path=", needed: Sequence[str
     return folder.resolve()
 
 
-def find_backbone(name: str, checkpoint: Path) -> Path:
+def find_backbone(name: str, checkpoint: Path, needs: str = "config.json") -> Path:
     """Return the folder of the backbone or tokenizer that a checkpoint names: inside it, or from the hub.
+
+    `needs` is the file by which it is recognised.
 
     Raises:
         ValueError: if the name leads out of the checkpoint.
         FileNotFoundError: if there is no such folder and the hub does not give it.
     """
     folder = file_inside(checkpoint, name)
-    if file_inside(checkpoint, f"{name}/config.json").is_file():
+    if file_inside(checkpoint, f"{name}/{needs}").is_file():
         return folder
     if HUB_ID.fullmatch(name):
-        return _from_hub(name, BACKBONE_PATTERNS, required=["config.json"]).resolve()
+        return _from_hub(name, BACKBONE_PATTERNS, required=[needs]).resolve()
+    if needs != "config.json":
+        raise FileNotFoundError(
+            f"{checkpoint} names the tokenizer {name!r}, which is no folder in it; copy the tokenizer to "
+            f'{checkpoint}/tokenizer and write "tokenizer_name": "tokenizer" in {PREPROCESSOR}'
+        )
     raise FileNotFoundError(
         f"{checkpoint} names the backbone {name!r}, which is no folder in it; copy the backbone's configuration and "
         f'tokenizer to {checkpoint}/vlm and write "vlm_model_name": "vlm" in config.json'

@@ -22,13 +22,21 @@ from lerobot.configs import PreTrainedConfig
 from lerobot.policies.factory import make_pre_post_processors
 from lerobot.processor import ProcessorStepRegistry
 from safetensors import safe_open
-from safetensors.torch import load_model
 from torch import nn
 from transformers.initialization import no_init_weights
 
-from dsrl.policy._checkpoint_files import MIB, check_shapes, file_inside, first_line, read_json, read_shapes
+from dsrl.policy._checkpoint_files import (
+    MIB,
+    check_shapes,
+    file_inside,
+    first_line,
+    missing_weights,
+    read_json,
+    read_shapes,
+)
 from dsrl.policy._find import POSTPROCESSOR, PREPROCESSOR
-from dsrl.policy._policy_types import POLICY_TYPES, STATE_FILE
+from dsrl.policy._policy_fields import STATE_FILE
+from dsrl.policy._policy_types import POLICY_TYPES
 from dsrl.policy._schema import Check, choice, record, refuse, sequence, text
 
 MAX_STATISTICS = 16 * MIB  # bytes of the statistics of one processor step
@@ -56,38 +64,60 @@ def read_config(checkpoint: Path, policy_type: str, device: torch.device) -> Any
     return config
 
 
-def load_weights(build: Callable[[], nn.Module], checkpoint: Path, policy_type: str) -> Any:
-    """Build a policy, fills it from `model.safetensors` and freezes it.
+def load_weights(
+    build: Callable[[], nn.Module],
+    checkpoint: Path,
+    policy_type: str,
+    renamed: Callable[[str], str] = lambda name: name,
+) -> Any:
+    """Build a policy, fill it from `model.safetensors` and freeze it.
 
-    Weights whose name starts with one of the type's `unused_weights` may be missing, and are then zero. The caller's
-    random state stays as it was.
+    Weights whose name starts with one of the type's `unused_weights` may be missing, and are then zero. `renamed` gives
+    the name that a stored weight has in the policy. The caller's random state stays as it was.
 
     Raises:
         ValueError: if any other weight is missing, left over or of another shape.
     """
-    file = check_weights(build, checkpoint, policy_type)
+    file = check_weights(build, checkpoint, policy_type, renamed)
     with torch.random.fork_rng(devices=[]), no_init_weights(), quiet():
         policy = build()  # every weight is about to be loaded: filling 450 M of them first costs 10 s
-    take_stored_types(policy, file)
-    missing, _ = load_model(policy, file, strict=False)
     policy.requires_grad_(False).eval()
-    for name in missing:
-        policy.get_parameter(name).zero_()
+    _fill(policy, file, renamed)
     return policy
 
 
-def check_weights(build: Callable[[], nn.Module], checkpoint: Path, policy_type: str) -> Path:
+def check_weights(
+    build: Callable[[], nn.Module],
+    checkpoint: Path,
+    policy_type: str,
+    renamed: Callable[[str], str] = lambda name: name,
+) -> Path:
     """Compare `model.safetensors` with the policy that `build` describes, which takes no memory; returns the file.
 
     Raises ValueError where a weight is missing, left over or of another shape.
     """
     file, kind = file_inside(checkpoint, "model.safetensors"), POLICY_TYPES[policy_type]
-    shapes = read_shapes(file, kind.largest_weights)
+    shapes = {renamed(name): shape for name, shape in read_shapes(file, kind.largest_weights).items()}
     problem = f"{checkpoint} describes a policy that the installed lerobot cannot build"
     with one_sentence(problem), torch.random.fork_rng(devices=[]), no_init_weights(), quiet(), torch.device("meta"):
         described = build()  # sizes that no weight backs end here
     check_shapes(file, shapes, described, kind.unused_weights)
     return file
+
+
+def _fill(policy: nn.Module, file: Path, renamed: Callable[[str], str]) -> None:
+    """Copy the stored weights into a policy, one after the other: two copies of all would take twice the memory.
+
+    Weights that are not stored become zero; all others take the type that they are stored in, see
+    `take_stored_types`.
+    """
+    own = policy.state_dict(keep_vars=True)
+    with safe_open(file, "pt") as stored:
+        names = {renamed(name): name for name in list(stored.keys())}
+        for name in missing_weights(policy, set(names)):
+            policy.get_parameter(name).zero_()
+        for name in names.keys() & own.keys():
+            own[name].data = stored.get_tensor(names[name]).clone()
 
 
 def take_stored_types(policy: nn.Module, file: Path) -> None:
@@ -159,16 +189,18 @@ def _check_state_file(state: Path, file: Path) -> None:
 
 
 def load_processors(
-    config: Any, checkpoint: Path, steps: dict[str, Any], tokenizer: Path, device: torch.device
+    config: Any, checkpoint: Path, steps: dict[str, Any], tokenizer: Path | None, device: torch.device
 ) -> tuple[Any, Any]:
     """Load the saved pre- and post-processor of a checkpoint, checked by `read_steps`, to work on `device`.
 
-    `tokenizer` is the folder to read the tokenizer from, whatever the checkpoint names.
+    `tokenizer` is the folder to read the tokenizer from, whatever the checkpoint names; None for policies without.
 
     Raises:
         ValueError: if lerobot cannot build one of the steps.
     """
-    overrides: dict[str, dict[str, Any]] = {"tokenizer_processor": {"tokenizer_name": str(tokenizer)}}
+    overrides: dict[str, dict[str, Any]] = {}
+    if tokenizer is not None:
+        overrides["tokenizer_processor"] = {"tokenizer_name": str(tokenizer)}
     if "device_processor" in steps[PREPROCESSOR]:
         overrides["device_processor"] = {"device": str(device)}
     with one_sentence(f"{checkpoint} has processors that the installed lerobot cannot build"), quiet():

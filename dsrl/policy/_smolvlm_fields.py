@@ -18,7 +18,10 @@ from dsrl.policy._schema import (
     text,
 )
 
-TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast", "GPT2Tokenizer", "GPT2TokenizerFast")
+TOKENIZERS = (
+    *("TokenizersBackend", "PreTrainedTokenizerFast", "GPT2Tokenizer", "GPT2TokenizerFast"),
+    *("GemmaTokenizer", "GemmaTokenizerFast", "CLIPTokenizer", "CLIPTokenizerFast"),
+)
 
 _WIDTH = integer(1, 16384)
 _LAYERS = integer(1, 128)
@@ -130,7 +133,7 @@ TOKENIZER: dict[str, Check] = {
     "legacy": flag,
     "model_max_length": number(1, 1e31),
     "padding_side": choice("left", "right"),
-    "processor_class": constant("SmolVLMProcessor"),
+    "processor_class": choice("SmolVLMProcessor", "PaliGemmaProcessor", "CLIPProcessor"),
     "split_special_tokens": flag,
     "tokenizer_class": choice(*TOKENIZERS),
     "truncation_side": choice("left", "right"),
@@ -151,6 +154,10 @@ PADDING = record(
     }
 )
 NORMALIZERS = ("Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Strip", "StripAccents")  # whose output has a bounded length
+REPLACEMENTS = (  # as in the tokenizers of Gemma and of CLIP: no text grows by them
+    {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+    {"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": " "},
+)
 _IMAGES = {"do_resize": False, "image_processor_type": "SmolVLMImageProcessor"}  # SmolVLA prepares its images itself
 _VIDEOS = {"do_resize": False, "video_processor_type": "SmolVLMVideoProcessor"}
 PROCESSOR = {"processor_class": "SmolVLMProcessor", "image_processor": _IMAGES, "video_processor": _VIDEOS}

@@ -12,6 +12,7 @@ from torch import nn
 ASSETS = Path(__file__).resolve().parent.parent / "assets"  # the policies that come with dsrl
 
 Device = Literal["auto", "cpu", "cuda", "cuda:<n>"]  # as a config names it; <n> is a number
+Dtype = Literal["checkpoint", "float32", "bfloat16"]  # of a policy's computation
 
 
 def choose_device(device: str) -> torch.device:

@@ -91,6 +91,7 @@ def test_a_typed_key_without_effect_is_one_sentence(overrides: str, sentence: st
         "task=pendulum video_episodes=3",
         "task=hopper method=sac_repeat noise=repeat",
         "+policy.camera_map.front=side",
+        "policy.camera_map={front:camera1}",  # as the message about other cameras advises
         "hydra.run.dir=x seed=3",
         "resume=null",
         "cluster=local cluster.parallel=3",

@@ -22,7 +22,7 @@ from dsrl.run import choices, signatures
 from dsrl.run.ranges import check, fits
 from dsrl.run.settings import ADDED_LATER, CHECKPOINT_TYPES, GROUPS, TYPES, settings_of
 
-ALSO = {"gym": ("task.id=Pendulum-v1",)}  # what else a choice needs
+ALSO = {"gym": ("task.id=Pendulum-v1",), "lerobot": ("policy.path=some/policy",)}  # what else a choice needs
 OPEN = {"logging.csv.folder", "logging.tensorboard.folder", "logging.wandb.folder"}  # Hydra's run folder
 
 

@@ -41,8 +41,30 @@ def make_mlp(kind: str, folder: Path) -> World:
     return policy, Observation(torch.randn(NUM_WORLDS, policy.feature_dim), {}, ("",) * NUM_WORLDS)
 
 
+def make_lerobot(kind: str, folder: Path) -> World:
+    from toys.tiny_diffusion import make_tiny_diffusion
+    from toys.tiny_dit import make_tiny_dit
+    from toys.tiny_pi import make_tiny_pi, small_sizes
+
+    from dsrl.policy.lerobot import load_policy
+
+    make = {"diffusion": make_tiny_diffusion, "multi_task_dit": make_tiny_dit}.get(
+        kind, partial(make_tiny_pi, kind=kind)
+    )
+    with small_sizes():
+        policy = load_policy(str(make(folder / kind)), "cpu", "checkpoint")
+    past = () if policy.num_observations == 1 else (policy.num_observations,)
+    images = {
+        camera: torch.randint(256, (NUM_WORLDS, *past, *shape), dtype=torch.uint8)
+        for camera, shape in policy.embodiment.image_shapes.items()
+    }
+    state = torch.randn(NUM_WORLDS, *past, policy.embodiment.state_dim)
+    return policy, Observation(state, images, ("pick up the red cube", "put it now", "the green cube", ""))
+
+
 MAKERS: dict[str, Callable[[Path], World]] = {
     "smolvla": make_smolvla,
+    **{kind: partial(make_lerobot, kind) for kind in ("diffusion", "multi_task_dit", "pi0", "pi05")},
     "identity": make_identity,
     "flow_mlp": partial(make_mlp, "flow_mlp"),
     "diffusion_mlp": partial(make_mlp, "diffusion_mlp"),

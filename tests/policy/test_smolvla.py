@@ -17,6 +17,7 @@ from toys.tiny_smolvla import IMAGE_SIZE, WORDS, make_tiny_checkpoint, random_st
 from transformers import AutoConfig, SmolVLMForConditionalGeneration
 
 from dsrl.interfaces import Encoding, Observation
+from dsrl.policy._tiny_vlm import write_tiny_vlm
 from dsrl.policy.smolvla import SmolVLA
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -40,6 +41,21 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "ten_steps": {"num_steps": 10},
     "few_executed_steps": {"n_action_steps": 2},
     "no_normalisation": {"normalization_mapping": {"STATE": "IDENTITY", "ACTION": "IDENTITY", "VISUAL": "IDENTITY"}},
+}
+
+SMOLVLM2_500M = {  # of SmolVLM2-500M-Video-Instruct, the backbone of the real SmolVLA
+    "hidden_size": 960,
+    "head_dim": 64,
+    "num_layers": 32,
+    "mlp_size": 2560,
+    "key_value_heads": 5,
+    "vocab_size": 49280,
+    "image_size": 512,
+    "patch_size": 16,
+    "scale_factor": 4,
+    "vision_hidden_size": 768,
+    "vision_layers": 12,
+    "vision_mlp_size": 3072,
 }
 
 
@@ -107,7 +123,7 @@ def real_size() -> Iterator[Path]:
     """Write a checkpoint of SmolVLA's real dimensions: 1.8 GB, which is removed after the test."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_smolvlm2_500m(folder / "vlm")
+        write_tiny_vlm(folder / "vlm", vocabulary=WORDS, **SMOLVLM2_500M)
         config = tiny_config(
             ("camera1",),
             6,
@@ -136,36 +152,6 @@ def test_a_policy_of_the_real_dimensions_loads_encodes_and_decodes(real_size: Pa
     assert encoding.context["keys"].shape == (1, 16, 5, 64 + 12 + 1, 64)  # 64 image, 12 language, 1 state token
     expected = lerobots_chunk(policy, observation, noise)
     torch.testing.assert_close(policy.decode(encoding, noise), expected, rtol=0, atol=1e-5)
-
-
-def write_smolvlm2_500m(folder: Path) -> None:
-    """Write a backbone of SmolVLM2-500M-Video-Instruct's dimensions with the tiny tokenizer."""
-    from transformers import SmolVLMConfig
-
-    from dsrl.policy._tiny_vlm import write_tiny_vlm
-
-    sizes = {"hidden_size": 64, "head_dim": 64, "num_layers": 1, "vision_hidden_size": 64, "vision_layers": 1}
-    write_tiny_vlm(folder, vocabulary=WORDS, image_size=512, patch_size=16, scale_factor=4, **sizes)
-    text = {
-        "model_type": "llama",
-        "hidden_size": 960,
-        "intermediate_size": 2560,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 15,
-        "num_key_value_heads": 5,
-        "head_dim": 64,
-        "vocab_size": 49280,
-    }
-    vision = {
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "image_size": 512,
-        "patch_size": 16,
-    }
-    config = SmolVLMConfig(text_config=text, vision_config=vision, scale_factor=4, image_token_id=3, pad_token_id=1)
-    config.save_pretrained(folder)
 
 
 def test_the_policy_is_frozen_and_its_hash_depends_on_every_weight(checkpoint: Path) -> None:

@@ -32,6 +32,11 @@ def test_a_task_that_does_not_fit_is_refused_with_what_to_type(checkpoint: Path)
         policy.check_fits(task(state_dim=9))
     with pytest.raises(ValueError, match=r"has a 4-dim action but the task has a 7-dim one; choose a checkpoint"):
         policy.check_fits(task(action_dim=7))
+    everything = r"cameras .*top'\], and a 5-dim state .*, and a 4-dim action .*; where .*, and choose a checkpoint"
+    with pytest.raises(ValueError, match=everything):
+        policy.check_fits(task(cameras={"top": (3, 32, 32)}, state_dim=9, action_dim=7))
+    with pytest.raises(ValueError, match=r"the task has \[\]; choose a task with more cameras"):
+        policy.check_fits(task(cameras={}))
 
 
 def test_observations_that_lerobot_would_accept_silently_are_refused(checkpoint: Path) -> None:

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoConfig, AutoProcessor, AutoTokenizer
 
 from dsrl.policy._smolvlm import clean_backbone
+from dsrl.policy._tiny_vlm import write_tiny_vlm
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<fake_token_around_image>", "<image>", "<global-img>"]
 END = "<end_of_utterance>"
@@ -139,3 +140,18 @@ def test_the_backbone_of_the_hub_keeps_its_tokens(backbone: Path) -> None:
     assert before(SENTENCES, **options).data == after(SENTENCES, **options).data
     for name in ("fake_image_token_id", "global_image_token_id", "image_token_id", "pad_token_id", "eos_token_id"):
         assert getattr(processor.tokenizer, name) == getattr(after, name) == getattr(before, name)
+
+
+def test_a_written_backbone_has_every_size_that_was_given(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 24, "head_dim": 4, "num_layers": 3, "vision_hidden_size": 8, "vision_layers": 2}
+    more = {"mlp_size": 50, "key_value_heads": 2, "vocab_size": 300, "vision_mlp_size": 20}
+    write_tiny_vlm(tmp_path, vocabulary=["cube"], image_size=32, patch_size=8, scale_factor=2, **sizes, **more)
+    config = AutoConfig.from_pretrained(tmp_path)
+    text, vision = config.text_config, config.vision_config
+    assert (text.intermediate_size, text.num_attention_heads, text.num_key_value_heads) == (50, 6, 2)
+    assert (text.vocab_size, vision.intermediate_size, vision.num_attention_heads) == (300, 20, 2)
+    for wrong, words in (({"key_value_heads": 4}, "must divide the 6 heads"), ({"vocab_size": 3}, "the tokenizer has")):
+        with pytest.raises(ValueError, match=words):
+            write_tiny_vlm(
+                tmp_path, vocabulary=["cube"], image_size=32, patch_size=8, scale_factor=2, **sizes, **(more | wrong)
+            )

@@ -1,0 +1,175 @@
+"""What the lerobot policies share: loading a checkpoint, its robot, its noise, and the check that noise steers it.
+
+    Observation --embodiment--> batch --saved preprocessor--> _encode --> Encoding
+    noise [B, T', D] + Encoding --> _denoise --saved postprocessor--> chunk [B, T, A]
+
+Images become float32 in [0, 1] and all tensors move to the policy's device here; chunks come back where the saved
+postprocessor puts them (lerobot: the CPU).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, get_args
+
+import torch
+from annotated_types import Ge
+from lerobot.utils.constants import ACTION, OBS_ENV_STATE, OBS_STATE
+from torch import Tensor
+
+from dsrl.interfaces import Encoding, Observation, Task
+from dsrl.policy import _lerobot
+from dsrl.policy._embodiment import check_features, image_keys, read_embodiment
+from dsrl.policy._find import find_checkpoint
+from dsrl.policy._statistics import check_statistics
+from dsrl.policy._weights import Device, Dtype, choose_device, weights_sha256
+
+
+class LerobotPolicy(ABC):
+    """A frozen lerobot policy, loaded once for any number of worlds.
+
+    Args:
+        path: the folder of a lerobot checkpoint, or a hub id.
+        device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
+        dtype: `checkpoint` computes in the types that the weights are stored in, as lerobot does; `float32` casts all
+            weights to it; `bfloat16` is autocast.
+        camera_map: {task camera: checkpoint camera} where the two names differ; None or {} where they agree.
+        num_steps: of a denoising; None for the checkpoint's own number.
+
+    Raises:
+        FileNotFoundError, ValueError: with one sentence, if the checkpoint is damaged or does not fit the arguments.
+    """
+
+    policy_type: ClassVar[str]
+    history: ClassVar[bool] = False  # whether it encodes its last `n_obs_steps` observations
+
+    def __init__(
+        self,
+        path: str,
+        device: Device,
+        dtype: Dtype,
+        camera_map: Mapping[str, str] | None = None,
+        num_steps: Annotated[int, Ge(1)] | None = None,
+    ) -> None:
+        if dtype not in get_args(Dtype):
+            raise ValueError(f"policy.dtype={dtype} is not supported; type one of {', '.join(get_args(Dtype))}")
+        self.path = path
+        self.device = choose_device(device)
+        self._half = dtype == "bfloat16"
+        checkpoint = find_checkpoint(path)
+        steps = _lerobot.read_steps(checkpoint, self.policy_type)
+        self._config = _lerobot.read_config(checkpoint, self.policy_type, self.device)
+        check_features(self._config, checkpoint)
+        self._prepare(self._config, checkpoint, num_steps)
+        self._policy = self._load(self._config, checkpoint)
+        if dtype == "float32":
+            self._policy.float()
+        self._preprocess, self._postprocess = self._processors(checkpoint, steps)
+        self._check_statistics(checkpoint)
+        self.embodiment = read_embodiment(
+            path, self._config, self._preprocess, camera_map or {}, history=self.history, resizes=self._resizes()
+        )
+        self.num_observations = self.embodiment.num_observations
+        self.noise_shape, self.chunk_shape = self._shapes()
+        with _lerobot.one_sentence(f"policy.path={path} cannot be run by the installed lerobot"):
+            self.feature_dim = self._encode_random().features.shape[1]
+            drift, steer = self._measure_steering()
+        if not (steer > 0 and drift <= 1e-3 * steer):
+            raise ValueError(
+                f"policy.path={path} cannot be steered: the same noise moves its chunk by {drift:.2g}, another "
+                f"noise by {steer:.2g}; choose a checkpoint whose actions depend on the initial noise alone"
+            )
+
+    @abstractmethod
+    def _prepare(self, config: Any, checkpoint: Path, num_steps: int | None) -> None:
+        """Set the steps of a denoising and switch off what serves training and serving alone. Raises ValueError."""
+
+    @abstractmethod
+    def _load(self, config: Any, checkpoint: Path) -> Any:
+        """Load lerobot's policy with the checkpoint's weights on the configured device."""
+
+    @abstractmethod
+    def _shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the shapes of the sampler's noise (T', D) and of its chunks (T, A)."""
+
+    @abstractmethod
+    def _encode(self, batch: dict[str, Any]) -> Encoding:
+        """Encode a preprocessed batch."""
+
+    @abstractmethod
+    def _denoise(self, encoding: Encoding, noise: Tensor) -> Tensor:
+        """Denoise noise [B, T', D] float32 on the policy's device into normalised actions [B, T, A]."""
+
+    def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
+        """Load the saved pre- and post-processor."""
+        return _lerobot.load_processors(self._config, checkpoint, steps, None, self.device)
+
+    def _resizes(self) -> bool:
+        """Return whether images of any size are taken."""
+        return True
+
+    @torch.no_grad()  # not inference_mode: features and chunks may enter a loss
+    def encode(self, observation: Observation) -> Encoding:
+        """Encode once per decision: the only pass over images and language.
+
+        Raises:
+            ValueError: if the observation lacks a camera, or its state or images are not what the checkpoint takes.
+        """
+        batch = self._preprocess(self.embodiment.as_batch(observation, self.device))
+        with self._autocast():
+            return self._encode(batch)
+
+    @torch.no_grad()
+    def decode(self, encoding: Encoding, noise: Tensor) -> Tensor:
+        """Denoise [B, T', D] noise into a [B, T, A] chunk in the units of the training data.
+
+        Deterministic and row-wise; does not change its inputs, so that one encoding can be denoised many times.
+
+        Raises:
+            ValueError: if the noise has another shape.
+        """
+        expected = (len(encoding.features), *self.noise_shape)
+        if tuple(noise.shape) != expected:
+            raise ValueError(f"noise has shape {tuple(noise.shape)} but this encoding and policy take {expected}")
+        with self._autocast():
+            actions = self._denoise(encoding, noise.to(self.device, torch.float32))
+        chunk: Tensor = self._postprocess(actions.float())
+        return chunk
+
+    def check_fits(self, task: Task) -> None:
+        """Compare the task's cameras, state and action with the checkpoint's; raises ValueError where they differ."""
+        self.embodiment.check_fits(task)
+
+    def policy_sha256(self) -> str:
+        """Return the SHA-256 of all weights and buffers, to check that they stay frozen."""
+        return weights_sha256(self._policy)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half)
+
+    def _check_statistics(self, checkpoint: Path) -> None:
+        normaliser = _lerobot.processor_step(self._preprocess, "normalizer_processor")
+        unnormaliser = _lerobot.processor_step(self._postprocess, "unnormalizer_processor")
+        inputs = [OBS_STATE, *([OBS_ENV_STATE] if self._config.env_state_feature else []), *image_keys(self._config)]
+        check_statistics(normaliser, inputs, checkpoint, inputs=True)
+        check_statistics(unnormaliser, [ACTION], checkpoint, inputs=False)
+
+    def _encode_random(self) -> Encoding:
+        """Encode one observation of a state of zeros and random images."""
+        generator = torch.Generator().manual_seed(0)
+        past = () if self.num_observations == 1 else (self.num_observations,)
+        images = {
+            camera: torch.randint(256, (1, *past, *shape), generator=generator, dtype=torch.uint8)
+            for camera, shape in self.embodiment.image_shapes.items()
+        }
+        return self.encode(Observation(torch.zeros(1, *past, self.embodiment.state_dim), images, ("",)))
+
+    def _measure_steering(self) -> tuple[float, float]:
+        """Measure how far a chunk moves under the same noise, and under another noise."""
+        one, other = torch.randn(2, *self.noise_shape, generator=torch.Generator().manual_seed(0))
+        encoding = self._encode_random()[torch.zeros(3, dtype=torch.int64)]
+        chunks = self.decode(encoding, torch.stack([one, one, other]))
+        drift, steer = ((chunks[0] - chunk).abs().max().item() for chunk in chunks[1:])
+        return drift, steer

@@ -1,0 +1,64 @@
+"""Loads any lerobot policy that starts from Gaussian noise, by the type that its checkpoint names."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+from annotated_types import Ge
+
+from dsrl.policy._checkpoint_files import file_inside, read_json
+from dsrl.policy._find import find_checkpoint
+from dsrl.policy._weights import Device, Dtype
+
+CLASSES = {  # type -> module and class of ours, packages that it needs, extra that brings them
+    "smolvla": ("smolvla.SmolVLA", (), ""),
+    "pi0": ("pi0.Pi0", (), ""),
+    "pi05": ("pi0.Pi05", (), ""),
+    "diffusion": ("diffusion.Diffusion", ("diffusers",), "diffusion"),
+    "multi_task_dit": ("multi_task_dit.MultiTaskDiT", ("diffusers",), "diffusion"),
+}
+IGNORES = "takes a noise argument and ignores it, so that nothing can be steered"
+NO_NOISE = "draws no Gaussian noise that its actions start from, so that there is nothing to steer"
+INSIDE = "draws its noise inside of its sampler, which dsrl replaces for multi_task_dit alone"
+REFUSED = {
+    "act": NO_NOISE,
+    "vqbet": NO_NOISE,
+    "tdmpc": NO_NOISE,
+    "pi0_fast": NO_NOISE,
+    "evo1": "starts from uniform noise, and dsrl steers Gaussian noise",
+    **dict.fromkeys(("groot", "eo1", "wall_x", "molmoact2", "fastwam", "lingbot_va"), INSIDE),
+    "xvla": IGNORES,
+    "vla_jepa": IGNORES,
+}
+
+
+def load_policy(
+    path: str,
+    device: Device,
+    dtype: Dtype,
+    camera_map: Mapping[str, str] | None = None,
+    num_steps: Annotated[int, Ge(1)] | None = None,
+) -> Any:
+    """Load the policy of a lerobot checkpoint; the arguments are those of `LerobotPolicy`.
+
+    Raises:
+        FileNotFoundError, ValueError: with one sentence, if its type cannot be steered, a package that it needs is
+            missing, or the checkpoint is damaged or does not fit the arguments.
+    """
+    found = read_json(file_inside(find_checkpoint(path), "config.json")).get("type")
+    known = f"choose a checkpoint of type {', '.join(CLASSES)}"
+    if not isinstance(found, str) or found not in CLASSES:
+        reason = REFUSED.get(str(found), "is not one that dsrl can load")
+        raise ValueError(f"policy.path={path} is of type {str(found)[:40]!r}, which {reason}; {known}")
+    name, packages, extra = CLASSES[found]
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise ValueError(
+            f"policy.path={path} is of type {found!r}, which needs the package {missing[0]}; type "
+            f"uv sync --inexact --extra {extra}"
+        )
+    module, _, policy = name.partition(".")
+    return getattr(importlib.import_module(f"dsrl.policy.{module}"), policy)(path, device, dtype, camera_map, num_steps)

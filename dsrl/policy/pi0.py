@@ -1,0 +1,149 @@
+"""lerobot's π0 and π0.5 as steerable policies: encode an observation once, then denoise any noise from its prefix.
+
+    images, instruction -> saved preprocessor -> embed_prefix -> PaliGemma -+-> features [B, F]
+                                                                            +-> context: prefix keys and values
+    noise [B, T', D] + context -> Euler steps of the action expert -> saved postprocessor -> chunk [B, T, A]
+
+Every computation is lerobot's own; `sample_actions`, which fuses the two lines, is split between them, so that
+a chunk equals `predict_action_chunk(batch, noise=noise)`. π0 reads the state beside the noise, π0.5 in its prompt.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from lerobot.policies.common.flow_matching import euler_integrate
+from lerobot.policies.common.vla_utils import make_att_2d_masks, prepare_attention_masks_4d
+from lerobot.policies.pi0.modeling_pi0 import PI0Policy
+from lerobot.policies.pi05.modeling_pi05 import PI05Policy
+from lerobot.utils.constants import OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
+from torch import Tensor
+from transformers import DynamicCache
+
+from dsrl.interfaces import Encoding
+from dsrl.policy import _lerobot
+from dsrl.policy._checkpoint_files import bound_attention
+from dsrl.policy._find import PREPROCESSOR, find_backbone
+from dsrl.policy._lerobot_policy import LerobotPolicy
+from dsrl.policy._tokenizer import clean_tokenizer
+
+PATCH, VISION_HEADS, HEADS = 14, 16, 8  # side of a patch in pixels; heads of SigLIP and of Gemma
+
+
+class Pi0(LerobotPolicy):
+    """A frozen π0; see `LerobotPolicy`.
+
+    Features are the normalised proprioception [S], the mean of PaliGemma's prefix outputs [H] and its output at the
+    last token of the prompt [H], in the way that DSRL (arXiv 2506.15799) steers a VLA: F = S + 2 H.
+    """
+
+    policy_type = "pi0"
+    lerobots: Any = PI0Policy
+    old_names = ("time_mlp_", "action_time_mlp_")  # of weights in early checkpoints, and what they are called now
+
+    def _prepare(self, config: Any, checkpoint: Path, num_steps: int | None) -> None:
+        patches = -(-config.image_resolution[0] // PATCH) * -(-config.image_resolution[1] // PATCH)
+        images = len(config.image_features) + config.empty_cameras
+        bound_attention(checkpoint, "patches of an image", patches, VISION_HEADS)
+        tokens = images * patches + config.tokenizer_max_length + config.chunk_size + 1
+        bound_attention(checkpoint, "tokens of a decision", tokens, HEADS)
+        config.num_inference_steps = num_steps or config.num_inference_steps
+        config.compile_model = config.gradient_checkpointing = False
+        config.rtc_config = None  # real-time chunking needs the last chunk, but policies here have no memory
+
+    def _load(self, config: Any, checkpoint: Path) -> Any:
+        device = config.device
+
+        def build() -> Any:
+            config.device = torch.get_default_device().type  # lerobot moves what it has built there
+            return self.lerobots(config)
+
+        policy = _lerobot.load_weights(build, checkpoint, self.policy_type, self._renamed)
+        config.device = device
+        return policy.to(device)
+
+    def _renamed(self, name: str) -> str:
+        """Return the name of a stored weight in lerobot's policy, as lerobot's own `from_pretrained` does."""
+        short = name.removeprefix("model.")
+        old, new = self.old_names
+        return "model." + (new + short.removeprefix(old) if short.startswith(old) else short)
+
+    def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
+        settings = steps[PREPROCESSOR]["tokenizer_processor"]["config"]
+        self._longest_prompt: int = settings["max_length"]
+        folder = find_backbone(settings.get("tokenizer_name", ""), checkpoint, needs="tokenizer_config.json")
+        with clean_tokenizer(folder, checkpoint if folder.is_relative_to(checkpoint) else folder) as clean:
+            return _lerobot.load_processors(self._config, checkpoint, steps, clean, self.device)
+
+    def _shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        length = self._config.chunk_size
+        return (length, self._config.max_action_dim), (length, self.embodiment.action_dim)
+
+    def _encode(self, batch: dict[str, Any]) -> Encoding:
+        policy, model = self._policy, self._policy.model
+        images, image_masks = policy._preprocess_images(batch)
+        tokens, token_masks = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK].bool()
+        embeddings, pad_masks, att_masks = model.embed_prefix(images, image_masks, tokens, token_masks)
+        output, cache = _run_prefix(model.paligemma_with_expert, embeddings, pad_masks, att_masks)
+        kept = pad_masks[..., None]
+        places = torch.arange(pad_masks.shape[1], device=pad_masks.device)
+        last = (places * pad_masks).argmax(dim=1)
+        at_last = output[torch.arange(len(output), device=output.device), last]
+        pooled = (output * kept).sum(dim=1) / kept.sum(dim=1)
+        features = torch.cat([batch[OBS_STATE].float(), pooled, at_last], dim=1)
+        # a tokenizer may pad to the longest prompt of a batch; padding to the longest of all lets rows of two mix
+        spare = self._longest_prompt - tokens.shape[1]
+        context = {
+            "keys": F.pad(torch.stack([layer.keys for layer in cache.layers], dim=1), (0, 0, 0, spare)),
+            "values": F.pad(torch.stack([layer.values for layer in cache.layers], dim=1), (0, 0, 0, spare)),
+            "pad_masks": F.pad(pad_masks, (0, spare)),
+            **self._beside_noise(batch),
+        }
+        return Encoding(features, context)
+
+    def _beside_noise(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Return what the action expert reads besides prefix and noise: its state [B, S], padded."""
+        return {"state": self._policy.prepare_state(batch)}
+
+    def _denoise(self, encoding: Encoding, noise: Tensor) -> Tensor:
+        model, cache = self._policy.model, DynamicCache()
+        inputs = dict(encoding.context)
+        keys, values, masks = inputs.pop("keys"), inputs.pop("values"), inputs.pop("pad_masks")
+        for layer in range(keys.shape[1]):
+            cache.update(keys[:, layer], values[:, layer], layer)
+
+        def velocity(noisy: Tensor, time: Tensor) -> Tensor:
+            flow: Tensor = model.denoise_step(
+                **inputs, prefix_pad_masks=masks, past_key_values=cache, x_t=noisy, timestep=time
+            )
+            return flow.float()
+
+        actions: Tensor = euler_integrate(velocity, noise, self._config.num_inference_steps)
+        return actions[:, :, : self.embodiment.action_dim]
+
+
+class Pi05(Pi0):
+    """A frozen π0.5; see `Pi0`."""
+
+    policy_type = "pi05"
+    lerobots = PI05Policy
+    old_names = ("action_time_mlp_", "time_mlp_")
+
+    def _beside_noise(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        return {}
+
+
+def _run_prefix(backbone: Any, embeddings: Tensor, pad_masks: Tensor, att_masks: Tensor) -> tuple[Tensor, Any]:
+    """Run PaliGemma over the prefix, as lerobot's `sample_actions` does: outputs [B, L, H] float32 and the cache."""
+    backbone.paligemma.model.language_model.config._attn_implementation = "eager"
+    (output, _), cache = backbone.forward(
+        attention_mask=prepare_attention_masks_4d(make_att_2d_masks(pad_masks, att_masks)),
+        position_ids=torch.cumsum(pad_masks, dim=1) - 1,
+        past_key_values=None,
+        inputs_embeds=[embeddings, None],
+        use_cache=True,
+    )
+    return output.float(), cache
