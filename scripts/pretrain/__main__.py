@@ -3,6 +3,7 @@
     python -m scripts.pretrain --policy smolvla --dataset my/dataset --init lerobot/smolvla_base --out my_policy
     python -m scripts.pretrain --policy flow_mlp --dataset data/simple_pick_state --out data/policy --chunk 8
     python -m scripts.pretrain --policy diffusion_mlp --dataset data/hopper --out data/hopper_medium --chunk 4
+    python -m scripts.pretrain --policy diffusion --dataset lerobot/pusht --out data/pusht_policy
 
 Without --policy it is smolvla. The options of each policy: python -m scripts.pretrain --policy flow_mlp --help
 """
@@ -12,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scripts.options import Parser, one_sentence
-from scripts.pretrain.options import mlp_options, smolvla_options
+from scripts.pretrain.options import diffusion_options, mlp_options, smolvla_options
 
-KINDS = ("smolvla", "flow_mlp", "diffusion_mlp")
+KINDS = ("smolvla", "diffusion", "flow_mlp", "diffusion_mlp")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen, others = parser.parse_known_args(arguments)
     if chosen.policy == "smolvla":
         options = smolvla_options(__doc__, others)
+    elif chosen.policy == "diffusion":
+        options = diffusion_options(__doc__, others)
     else:
         options = mlp_options(chosen.policy, __doc__, others)
     from dsrl.training.lerobot_columns import dataset_named
@@ -34,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from scripts.pretrain import smolvla
 
             smolvla.pretrain(options)
+        elif chosen.policy == "diffusion":
+            from scripts.pretrain import diffusion
+
+            diffusion.pretrain(options)
         else:
             from scripts.pretrain import mlp
 

@@ -45,6 +45,32 @@ def mlp_options(kind: str, description: str | None, arguments: Sequence[str]) ->
     return options
 
 
+def diffusion_options(description: str | None, arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options of --policy diffusion, lerobot's Diffusion Policy."""
+    parser = _parser("diffusion", description, steps=20_000, batch=64)
+    parser.add_argument("--horizon", type=whole(8, 1024), default=16,
+                        help="actions that the network predicts, a multiple of 8 (default 16)")  # fmt: skip
+    parser.add_argument("--observations", type=whole(1, 16), default=2, help="consecutive observations (default 2)")
+    parser.add_argument("--chunk", type=whole(1, 1024), default=8, help="actions per chunk (default 8)")
+    parser.add_argument("--width", type=whole(8, 8192), default=64, help="of the U-Net's first stage (default 64)")
+    parser.add_argument("--num-steps", type=whole(1, 100), default=10,
+                        help="denoising steps where policy.num_steps is not given (default 10)")  # fmt: skip
+    parser.add_argument("--robot-state", type=count,
+                        help="numbers of the state that are the robot's; the rest is its surroundings'")  # fmt: skip
+    parser.add_argument("--held-out", type=real(0.0, 1.0, open_low=True, open_high=True), default=0.05,
+                        help="share of the episodes for the held-out loss (default 0.05)")  # fmt: skip
+    parser.add_argument("--device", default="cpu", help="of torch, such as cuda (default cpu)")
+    options = parser.parse_args(arguments)
+    most = options.horizon - options.observations + 1
+    if options.horizon % 8:
+        parser.error(f"--horizon {options.horizon} is no multiple of 8; type {options.horizon // 8 * 8 + 8}")
+    if options.chunk > most:
+        parser.error(f"--chunk {options.chunk} exceeds the {most} actions from the last observation on; lower it")
+    if options.width % 8:
+        parser.error(f"--width {options.width} is no multiple of 8; type {options.width // 8 * 8 + 8}")
+    return options
+
+
 def _parser(kind: str, description: str | None, *, steps: int, batch: int) -> Parser:
     parser = Parser(prog=f"python -m scripts.pretrain --policy {kind}", description=description)
     parser.add_argument("--dataset", required=True, help="folder or hub id of a LeRobotDataset")

@@ -13,6 +13,7 @@ from toys.genesis_worlds import NUM_WORLDS, simple_pick
 
 from dsrl.policy.diffusion_mlp import DiffusionMLP
 from dsrl.policy.flow_mlp import FlowMLP
+from dsrl.policy.lerobot import load_policy
 from dsrl.policy.smolvla import SmolVLA
 from dsrl.training.lerobot_columns import SUCCESS
 from scripts.collect_demos.recording import CONTROL_HZ, play, write
@@ -120,20 +121,22 @@ def test_a_phase_of_the_script_is_a_chunk_of_the_policy() -> None:
 class OneDimensional:
     """A task of one number of state and one of action, for the columns of its dataset."""
 
-    num_envs, state_dim, action_dim, max_steps, has_success = 1, 1, 1, 12, False
+    num_envs, action_dim, max_steps, has_success = 1, 1, 12, False
 
-    def __init__(self, cameras: tuple[str, ...]) -> None:
+    def __init__(self, cameras: tuple[str, ...], state_dim: int) -> None:
+        self.state_dim = state_dim
         self.cameras = dict.fromkeys(cameras, (3, IMAGE_SIZE, IMAGE_SIZE))
 
 
-def _one_dimensional(folder: Path, cameras: tuple[str, ...]) -> Path:
+def _one_dimensional(folder: Path, cameras: tuple[str, ...], state_dim: int = 1) -> Path:
     """A dataset of four episodes of twelve frames."""
     generator = np.random.default_rng(0)
-    writer = create_dataset(folder, OneDimensional(cameras), CONTROL_HZ, 4)
+    writer = create_dataset(folder, OneDimensional(cameras, state_dim), CONTROL_HZ, 4)
     for _ in range(4):
         for _ in range(12):
             images = {f"observation.images.{name}": _noise_image(generator) for name in cameras}
-            numbers = {key: generator.normal(size=1).astype(np.float32) for key in ("observation.state", "action")}
+            sizes = {"observation.state": state_dim, "action": 1}
+            numbers = {key: generator.normal(size=size).astype(np.float32) for key, size in sizes.items()}
             writer.add_frame({**images, **numbers, "task": "pick the red cube"})
         writer.save_episode()
     writer.finalize()
@@ -151,6 +154,17 @@ def test_an_mlp_learns_one_dimensional_states_and_actions(kind: str, tmp_path: P
     pretrain.main(["--policy", kind, "--dataset", str(demos), "--out", str(tmp_path / "policy"), *options])
     policy = {"flow_mlp": FlowMLP, "diffusion_mlp": DiffusionMLP}[kind](str(tmp_path / "policy"), "cpu")
     assert policy.chunk_shape == (CHUNK, 1)
+
+
+@pytest.mark.parametrize("cameras", [(), ("front",)])
+def test_a_diffusion_policy_of_lerobot_learns_with_and_without_images(cameras: tuple[str, ...], tmp_path: Path) -> None:
+    demos, out = _one_dimensional(tmp_path / "demos", cameras, state_dim=3), tmp_path / "policy"
+    options = ["--width", "8", "--steps", "2", "--batch", "4", "--held-out", "0.25", "--horizon", "8", "--chunk", "4"]
+    split = [] if cameras else ["--robot-state", "1"]
+    pretrain.main(["--policy", "diffusion", "--dataset", str(demos), "--out", str(out), *options, *split])
+    policy = load_policy(str(out), "cpu", "checkpoint")
+    assert (policy.chunk_shape, policy.num_observations) == ((4, 1), 2)
+    policy.check_fits(OneDimensional(cameras, state_dim=3))
 
 
 def test_a_smolvla_learns_one_dimensional_states_and_actions(untrained: Path, tmp_path: Path) -> None:
