@@ -40,6 +40,9 @@ class Recordings:
             raise ValueError(f"--dataset {dataset} has no {STATE} or no {ACTION}; record it with both")
         columns = opened.hf_dataset.select_columns(names).with_format("numpy")[:]
         self.tensors = {key: torch.from_numpy(numbers(columns[key])) for key in names}
+        for key, values in self.tensors.items():
+            if not values.isfinite().all():
+                raise ValueError(f"--dataset {dataset} has {key} that is not finite; remove those episodes")
         self.stats = {key: dict(value) for key, value in opened.meta.stats.items()}
         if robot_state is not None:
             self._split(dataset, robot_state)
