@@ -44,6 +44,8 @@ def with_option(group: str, option: str) -> list[str]:
     found = []
     for name in names(group):
         value = options(group, name).get(first, _ABSENT)
+        if deeper and value is None:  # a mapping that nothing has filled yet has no options of its own
+            continue
         if value is not _ABSENT and (not deeper or not isinstance(value, dict) or deeper.split(".")[0] in value):
             found.append(name)
     return found

@@ -104,7 +104,7 @@ def _unknown_key(full_key: str, parent: Container) -> str:
     prefix = f"{where}." if where else ""
     if not where and RENAMED.get(key) in known:
         return f"{key} is not the name of this option; type {RENAMED[key]}=…"
-    having = [] if OmegaConf.to_container(parent, resolve=False) is None else _choices_with(full_key)
+    having = _choices_with(full_key)
     if having:
         return f"{full_key if where else full_key + '.…'} needs {' or '.join(having)}; type that too"
     deeper = [] if where else [f"{name}.{key}" for name in known if key in _keys(parent, name)]
