@@ -15,7 +15,7 @@ from toys.commands import CONF
 def options_of(**options: Any) -> dict[str, Any]:
     """Return the options of conf/eval.yaml as plain values, some of them changed."""
     defaults = yaml.safe_load((CONF / "eval.yaml").read_text())
-    return {**{key: value for key, value in defaults.items() if key not in ("defaults", "hydra")}, **options}
+    return {**{key: value for key, value in defaults.items() if key not in ("defaults", "hydra", "plugins")}, **options}
 
 
 def newest_evaluation(run: Path) -> Any:
