@@ -34,6 +34,7 @@ class DsrlPolicy(PreTrainedPolicy):
         if folder is None:
             raise ValueError("a policy of type dsrl is loaded from an exported folder; type --policy.path=…")
         self.player = ExportedPolicy(folder, config.device, config.base_path)
+        self._num_observations = getattr(self.player.env.policy, "num_observations", 1)  # that the base policy encodes
         self._begun = 0  # worlds of earlier resets
         self._batch = 0
         self.reset()
@@ -52,23 +53,31 @@ class DsrlPolicy(PreTrainedPolicy):
         self._begun += self._batch
         self._batch = self._decision = 0
         self._queue: deque[Tensor] = deque()
+        self._seen: deque[Observation] = deque(maxlen=self._num_observations)  # of the latest control steps
 
     @torch.no_grad()
     def predict_action_chunk(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
         """Return the actions [B, T, A] of the next decision of every world, T = horizon."""
-        observation = to_observation(batch)
-        self._batch = len(observation.state)
-        first = self.config.first_seed + self._begun
-        chunk = self.player.chunk(observation, range(first, first + self._batch), self._decision)
-        self._decision += 1
-        return chunk
+        self._seen.append(to_observation(batch))
+        return self._decide()
 
     @torch.no_grad()
     def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
-        """Return the next action [B, A] of every world; it observes again when a chunk is used up."""
+        """Return the next action [B, A] of every world; it decides again when a chunk is used up."""
+        if self._num_observations > 1 or not self._queue:
+            self._seen.append(to_observation(batch))
         if not self._queue:
-            self._queue.extend(self.predict_action_chunk(batch).unbind(1))
+            self._queue.extend(self._decide().unbind(1))
         return self._queue.popleft()
+
+    def _decide(self) -> Tensor:
+        """Decide by the latest observations; an episode begins with copies of its first."""
+        seen = [self._seen[0]] * (self._num_observations - len(self._seen)) + list(self._seen)
+        self._batch = len(seen[-1].state)
+        first = self.config.first_seed + self._begun
+        chunk = self.player.chunk(_joined(seen), range(first, first + self._batch), self._decision)
+        self._decision += 1
+        return chunk
 
     def get_optim_params(self) -> dict[str, Any]:
         """Raise: it is not trained by lerobot."""
@@ -77,6 +86,14 @@ class DsrlPolicy(PreTrainedPolicy):
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Any] | None]:
         """Raise: it is not trained by lerobot."""
         raise NotImplementedError("a policy of type dsrl is trained by dsrl: python train.py --help")
+
+
+def _joined(seen: list[Observation]) -> Observation:
+    """Join observations of consecutive control steps, oldest first, as dsrl's environment does."""
+    if len(seen) == 1:
+        return seen[0]
+    images = {name: torch.stack([one.images[name] for one in seen], 1) for name in seen[-1].images}
+    return Observation(torch.stack([one.state for one in seen], 1), images, seen[-1].instruction)
 
 
 def to_observation(batch: dict[str, Any]) -> Observation:
