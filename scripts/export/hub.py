@@ -10,6 +10,7 @@ def push(folder: Path, repository: str) -> str:
 
     Raises ValueError, in one sentence, where the hub refuses or cannot be reached; the folder stays.
     """
+    import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
@@ -17,7 +18,7 @@ def push(folder: Path, repository: str) -> str:
     try:
         api.create_repo(repository, repo_type="model", exist_ok=True)
         api.upload_folder(repo_id=repository, repo_type="model", folder_path=folder)
-    except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, httpx.HTTPError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"--push {repository} failed ({reason}); {folder} is complete, hf auth login and try again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from dsrl.run.build import build
 from dsrl.run.errors import UserError
 from dsrl.run.folder import RunFolder
 from scripts.export.__main__ import main as export
+from scripts.export.hub import push
 
 sys.path.append(str(ROOT / "plugins" / "lerobot_policy_dsrl"))
 
@@ -147,6 +149,15 @@ def test_what_cannot_be_exported_is_one_sentence(
     with pytest.raises(SystemExit):
         export(typed)
     assert capsys.readouterr().err == sentence
+
+
+def test_a_hub_out_of_reach_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        monkeypatch.setenv("HF_TOKEN", "hf_of_nobody")
+        with pytest.raises(ValueError, match=rf"--push me/mine failed .*; {tmp_path} is complete"):
+            push(tmp_path, "me/mine")
 
 
 def test_a_run_without_a_base_policy_is_not_exported(tmp_path: Path) -> None:
