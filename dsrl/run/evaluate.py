@@ -108,7 +108,7 @@ def _log(cfg: DictConfig, saved: DictConfig, folder: RunFolder, request: Request
     config: Any = OmegaConf.to_container(saved, resolve=True)
     described = described_evaluation({**config, "logging": {}}, request, content["request"])
     name = "base" if request.checkpoint == "none" else "steered"
-    shown = flat_results({name: content.get("result"), "base": content.get("base"), "paired": content.get("paired")})
+    shown = flat_results({"base": content.get("base"), name: content.get("result"), "paired": content.get("paired")})
     curves = {f"eval/{key}": value for key, value in shown.items() if key.endswith(("success_rate", "mean_return"))}
     env_steps = folder.read_summary().get("env_steps", 0)
     for logger in build_loggers(cfg, described, out):
