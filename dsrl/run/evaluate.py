@@ -57,9 +57,8 @@ def evaluate(cfg: DictConfig) -> float:
             parts, previous = build(saved, screen.phase, parts if same else None), saved
             check_same_policy(parts, folder)
             with user_errors():
-                written.append(place or folder.new_evaluation())
-                log = partial(_log, cfg, saved, folder, request, written[-1])
-                scores.append(evaluate_run(parts, folder, request, state, screen, written[-1], log))
+                log = partial(_log, cfg, saved, folder, request, written)
+                scores.append(evaluate_run(parts, folder, request, state, screen, place, log))
         if len(runs) > 1 and not requested[0].video_seeds:
             screen.print(report.runs_table([folder.path for _, folder, *_ in runs], written))
         return sum(scores) / len(scores)
@@ -103,8 +102,17 @@ def _writable(folder: Path) -> bool:
     return not folder.exists() or os.access(folder, os.W_OK, effective_ids=True)
 
 
-def _log(cfg: DictConfig, saved: DictConfig, folder: RunFolder, request: Request, out: Path, content: Content) -> None:
-    """Log an evaluation to the destinations of `cfg.logging`; `content` is that of eval.json, or names videos."""
+def _log(
+    cfg: DictConfig,
+    saved: DictConfig,
+    folder: RunFolder,
+    request: Request,
+    written: list[Path],
+    out: Path,
+    content: Content,
+) -> None:
+    """Log an evaluation to the destinations of `cfg.logging`, and add its folder `out` to `written`."""
+    written.append(out)
     config: Any = OmegaConf.to_container(saved, resolve=True)
     described = described_evaluation({**config, "logging": {}}, request, content["request"])
     name = "base" if request.checkpoint == "none" else "steered"
@@ -145,20 +153,20 @@ def evaluate_run(
     state: StateDict | None,
     screen: Screen,
     out: Path | None = None,
-    log: Callable[[Content], None] = lambda content: None,
+    log: Callable[[Path, Content], None] = lambda out, content: None,
 ) -> float:
     """Play the final evaluation of one run with the weights `state`, None for the base policy; returns the score.
 
     Writes eval.json into `out` (None: a new folder in the run's), or, where `request.video_seeds` names worlds, a video
-    of each, and passes the content, or the paths of the videos, to `log`. Raises ValueError for a video of a task
+    of each, and passes that folder and the content, or the paths of the videos, to `log`. Raises ValueError for a video of a task
     without cameras, and for weights that do not fit the algorithm.
     """
-    out = out or folder.new_evaluation()
     act = _requested_noise(parts, request, state)
+    out = out or folder.new_evaluation()
     has_base = parts.policy_sha256() is not None and state is not None
     if request.video_seeds:
         score = _record_videos(parts, out, act, request.video_seeds, screen, has_base=has_base)
-        log({"request": asdict(request), "videos": [str(_video(out, seed)) for seed in request.video_seeds]})
+        log(out, {"request": asdict(request), "videos": [str(_video(out, seed)) for seed in request.video_seeds]})
         return score
     build_simulation(parts, screen)
     episodes = request.eval_episodes or parts.settings.eval_episodes
@@ -175,7 +183,7 @@ def evaluate_run(
     played = {**asdict(request), "eval_episodes": episodes, "test_seed": first_seed}
     content = {"request": played, **_content(parts, folder, request, base, result)}
     write_json(out / "eval.json", content)
-    log(content)
+    log(out, content)
     screen.phase(f"written to {out / 'eval.json'}")
     return result.score
 

@@ -41,7 +41,7 @@ ENTRIES = (
     "world_7.mp4",
 )
 
-NO_FILE_OF_A_RUN = ("world_7.mp4", "resume/000000120", "eval.json.partial", "summary.json.partial")
+NO_FILE_OF_A_RUN = ("world_7.mp4", "resume/000000120", "eval", "summary.json.partial")
 
 
 @pytest.fixture(autouse=True)
