@@ -158,8 +158,8 @@ def evaluate_run(
     """Play the final evaluation of one run with the weights `state`, None for the base policy; returns the score.
 
     Writes eval.json into `out` (None: a new folder in the run's), or, where `request.video_seeds` names worlds, a video
-    of each, and passes that folder and the content, or the paths of the videos, to `log`. Raises ValueError for a video of a task
-    without cameras, and for weights that do not fit the algorithm.
+    of each, and passes that folder and the content, or the paths of the videos, to `log`. Raises ValueError for a
+    video of a task without cameras, and for weights that do not fit the algorithm.
     """
     act = _requested_noise(parts, request, state)
     out = out or folder.new_evaluation()
