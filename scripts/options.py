@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,10 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser that prints its description as written, and an error as one sentence without the usage."""
 
     def __init__(self, **options: Any) -> None:
+        called = Path(sys.argv[0]).name
+        if called.startswith("dsrl-"):  # a console command of the wheel
+            options["description"] = str(options.get("description", "")).replace(str(options.get("prog")), called)
+            options["prog"] = called
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+from dsrl.run.installed import CONF
 
 
 def build_parts(overrides: Sequence[str], announce: Callable[[str], None] = print) -> Any:

@@ -1,7 +1,7 @@
 """Writes videos of a run as one animated GIF, which GitHub plays in a README.
 
 python eval.py run=outputs/2026-01-31/12-00-00 "video_seeds=[1000000,1000003]"
-python -m scripts.readme_video outputs/2026-01-31/12-00-00/world_*.mp4 --out docs/images/base_vs_steered.gif
+python -m scripts.readme_video outputs/2026-01-31/12-00-00/eval/*/world_*.mp4 --out docs/images/base_vs_steered.gif
 """
 
 from __future__ import annotations

@@ -63,15 +63,16 @@ def instruction_table(base: Evaluation | None, result: Evaluation) -> Table:
     return table
 
 
-def runs_table(folders: Sequence[Path]) -> Table:
+def runs_table(folders: Sequence[Path], evaluations: Sequence[Path] | None = None) -> Table:
     """One row per run, from its eval.json: its result, the base policy's in the same worlds, the paired test.
 
-    Runs are named relative to the folder that all of them lie in, which is the title.
+    `evaluations` are the folders with eval.json (None: those of the runs). Runs are named relative to the folder that
+    all of them lie in, which is the title.
     """
     parent = Path(os.path.commonpath([folder.parent for folder in folders]))
     table = _table("run", "result", "95% interval", "base", "McNemar p", "episodes", title=f"runs in {parent}")
-    for folder in folders:
-        written = json.loads((folder / "eval.json").read_text())
+    for folder, evaluation in zip(folders, evaluations or folders, strict=True):
+        written = json.loads((evaluation / "eval.json").read_text())
         numbers, base, pair = written["result"], written["base"], written["paired"]
         p_value = "-" if not pair else f"{pair['p_value']:.2g}"
         row = (_score(numbers), _interval(numbers), "-" if not base else _score(base), p_value)

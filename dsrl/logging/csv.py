@@ -34,9 +34,6 @@ class CsvLogger:
             with self._csv.open("a", newline="") as file:
                 csv.DictWriter(file, self._columns).writerow(row)
 
-    def video(self, name: str, path: Path, env_steps: int) -> None:
-        """Do nothing: the video is in the run folder already."""
-
     def state_dict(self) -> list[str]:
         """Return all rows as lines of JSON: they are few, and a checkpoint with them needs no files."""
         return list(self._lines)

@@ -39,9 +39,6 @@ class TensorBoardLogger:
             self._points = points if env_steps > self._latest else self._points + points
             self._latest = env_steps
 
-    def video(self, name: str, path: Path, env_steps: int) -> None:
-        """Do nothing: TensorBoard shows no mp4, and the file is in the run folder."""
-
     def state_dict(self) -> tuple[int, list[tuple[str, float]]]:
         """Return the latest env_steps and its points."""
         return self._latest, list(self._points)

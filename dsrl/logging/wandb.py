@@ -1,9 +1,9 @@
-"""Metrics and videos on Weights & Biases, online, offline or not at all."""
+"""Metrics, results and videos on Weights & Biases, online, offline or not at all."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +11,10 @@ from typing import Annotated, Any, Literal
 import wandb
 from annotated_types import Gt
 
+from dsrl.logging import Description
+
 Mode = Literal["online", "offline", "disabled"]
+LONGEST = 128  # characters of a name that wandb takes
 
 
 class WandbLogger:
@@ -26,16 +29,20 @@ class WandbLogger:
         name: str | None,
         mode: Mode,
         timeout: Annotated[float, Gt(0)],
+        tags: Sequence[str] | None = None,  # configs of earlier runs lack it
+        described: Description | None = None,
     ) -> None:
         """Start the run, or continue the one that was started for `folder` before.
 
-        `timeout` is in seconds; raises ValueError for an unknown mode.
+        `timeout` is in seconds. `described` gives config, and name, group and tags where these are None. Raises
+        ValueError for an unknown mode.
         """
         if mode not in ("online", "offline", "disabled"):
             raise ValueError(f"logging.wandb.mode={mode} must be online, offline or disabled")
         Path(folder).mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._identity: dict[str, Any] = {"project": project, "entity": entity, "group": group, "name": name}
+        self._identity: dict[str, Any] = {"project": project, "entity": entity}
+        self._identity |= _described(described, group=group, name=name, tags=tags)
         self._identity |= {"id": _run_id(Path(folder) / "wandb_run_id.txt"), "resume": "allow"}
         self._timeout, self._gone = timeout, False
         self.run = self._start(mode)
@@ -54,6 +61,11 @@ class WandbLogger:
         """Upload an mp4; offline, copy it to wandb's folder."""
         self._points.append({"env_steps": float(env_steps)})
         self._send({name: wandb.Video(str(path), format="mp4"), "env_steps": env_steps})
+
+    def results(self, values: Mapping[str, Any]) -> None:
+        """Set final numbers in the run's summary, the columns of wandb's table of runs."""
+        with self._outlived():
+            self.run.summary.update(dict(values))
 
     def state_dict(self) -> list[dict[str, float]]:
         """Return all points: wandb writes late, so that a kill may lose some that were logged."""
@@ -112,6 +124,15 @@ class WandbLogger:
     def _init(self, mode: Mode) -> Any:
         settings = wandb.Settings(init_timeout=self._timeout, silent=mode == "offline")
         return wandb.init(dir=self._folder, mode=mode, settings=settings, **self._identity)
+
+
+def _described(described: Description | None, **given: Any) -> dict[str, Any]:
+    """Return the arguments of `wandb.init` that describe the run; those that are given win."""
+    if described is None:
+        return given
+    found = {"group": described.group, "name": described.name[:LONGEST], "tags": list(described.tags)}
+    found |= {key: value for key, value in given.items() if value is not None}
+    return {**found, "config": dict(described.config), "job_type": described.kind}
 
 
 def _run_id(file: Path) -> str:

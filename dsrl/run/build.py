@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
@@ -15,7 +16,7 @@ from omegaconf import DictConfig
 
 from dsrl.evaluation.noise_sources import check_best_of
 from dsrl.interfaces import ChecksTask, Policy, Searcher, Task
-from dsrl.logging import Logger
+from dsrl.logging import Description, Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.allow_list import component
 from dsrl.run.errors import user_errors
@@ -53,10 +54,15 @@ def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None =
 
 def _task_and_policy(nodes: Mapping[str, DictConfig], announce: Callable[[str], None]) -> tuple[Task, Policy]:
     task: Task = _instantiate(nodes["task"], **_accepted(nodes["task"], announce=announce))
-    policy: Policy = _instantiate(nodes["policy"], **_accepted(nodes["policy"], task=task))
+    return task, _policy(nodes["policy"], task)
+
+
+def _policy(node: DictConfig, task: Task) -> Policy:
+    """Build the policy. Raises ValueError where it does not fit the task."""
+    policy: Policy = _instantiate(node, **_accepted(node, task=task))
     if isinstance(policy, ChecksTask):
         policy.check_fits(task)
-    return task, policy
+    return policy
 
 
 def _algorithm(node: DictConfig, env: NoiseActionEnv, seed: int) -> Any:
@@ -71,10 +77,29 @@ def _algorithm(node: DictConfig, env: NoiseActionEnv, seed: int) -> Any:
     return _instantiate(node)(env.observation_space, env.action_space, **live)
 
 
-def build_loggers(cfg: DictConfig) -> list[Logger]:
-    """Build the destinations of metrics; wandb's starts a run. Raises UserError for values that cannot work."""
+def build_player(content: Mapping[str, Any], task: Task) -> tuple[NoiseActionEnv, Any]:
+    """Build policy, noise and algorithm of a config for a task that is described, but not simulated.
+
+    Raises UserError for values that cannot work.
+    """
     with user_errors():
-        return [_instantiate(node) for node in checked(cfg, "logging").values()]
+        cfg = DictConfig(dict(content))
+        nodes = {group: checked(cfg, group) for group in ("policy", "noise", "sac")}
+        policy = _policy(nodes["policy"], task)
+        noise = _instantiate(nodes["noise"])(noise_shape=policy.noise_shape)
+        env = NoiseActionEnv(task, policy, noise, policy.chunk_shape[0] if cfg.horizon is None else cfg.horizon)
+        return env, _algorithm(nodes["sac"], env, seed=0)  # its weights are about to be loaded
+
+
+def build_loggers(cfg: DictConfig, described: Description, folder: Path | None = None) -> list[Logger]:
+    """Build the destinations of metrics, in `folder` where given; wandb's starts a run.
+
+    Raises UserError for values that cannot work.
+    """
+    with user_errors():
+        nodes = list(checked(cfg, "logging").values())
+        elsewhere = {} if folder is None else {"folder": str(folder)}
+        return [_instantiate(node, **elsewhere, **_accepted(node, described=described)) for node in nodes]
 
 
 def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:

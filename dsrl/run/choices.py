@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+from dsrl.run.installed import CONF
 
 
 def names(group: str) -> list[str]:

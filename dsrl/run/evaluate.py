@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dsrl.evaluation import report, summary, video
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.noise_sources import Act, base_noise, check_best_of, evaluation_noise
 from dsrl.interfaces import StateDict
+from dsrl.logging import ShowsResults, ShowsVideos
 from dsrl.run import provenance
-from dsrl.run.build import build
+from dsrl.run.build import build, build_loggers
 from dsrl.run.console import Screen
+from dsrl.run.description import described_evaluation, flat_results
 from dsrl.run.errors import UserError, one_sentence, user_errors
 from dsrl.run.files import write_json
 from dsrl.run.final_evaluation import build_simulation, play, record_video
 from dsrl.run.folder import RunFolder
+from dsrl.run.installed import typed
 from dsrl.run.parts import Parts
+from dsrl.run.plugins import plugins_of
 from dsrl.run.request import Request
 from dsrl.run.settings import checked, requests_of, saved_config
 from dsrl.training.loop import check_finite
+
+Content = Mapping[str, Any]
+"""The content of eval.json, or, of videos, the request and their paths."""
 
 
 def evaluate(cfg: DictConfig) -> float:
@@ -34,14 +42,13 @@ def evaluate(cfg: DictConfig) -> float:
         screen = Screen()
         with user_errors():
             requested = requests_of(cfg)
-            runs = [_loaded(request) for request in requested]
-            places = [_destination(request, several=len(runs) > 1) for request, *_ in runs]
-            if len(set(places)) < len(places):
-                raise ValueError(f"out={requested[0].out} gets a folder per run name and two are equal; name one run")
+            runs = [_loaded(request, plugins_of(cfg)) for request in requested]
+            places = _destinations([request for request, *_ in runs])
         scores: list[float] = []
+        written: list[Path] = []
         parts: Parts | None = None
         previous: DictConfig | None = None
-        for typed, (request, folder, saved, state), out in zip(requested, runs, places, strict=True):
+        for typed, (request, folder, saved, state), place in zip(requested, runs, places, strict=True):
             if len(runs) > 1:
                 screen.phase(f"run {folder.path}")
             if (typed.checkpoint, request.checkpoint) == ("returned", "none"):
@@ -50,20 +57,21 @@ def evaluate(cfg: DictConfig) -> float:
             parts, previous = build(saved, screen.phase, parts if same else None), saved
             check_same_policy(parts, folder)
             with user_errors():
-                scores.append(evaluate_run(parts, folder, request, state, screen, out))
+                log = partial(_log, cfg, saved, folder, request, written)
+                scores.append(evaluate_run(parts, folder, request, state, screen, place, log))
         if len(runs) > 1 and not requested[0].video_seeds:
-            screen.print(report.runs_table(places))
+            screen.print(report.runs_table([folder.path for _, folder, *_ in runs], written))
         return sum(scores) / len(scores)
 
 
-def _loaded(request: Request) -> tuple[Request, RunFolder, DictConfig, StateDict | None]:
+def _loaded(request: Request, plugins: Sequence[str]) -> tuple[Request, RunFolder, DictConfig, StateDict | None]:
     """Load the folder, config and checkpoint (None for the base policy) of a request.
 
     The request names the checkpoint that `returned` stands for.
     """
     folder = RunFolder(Path(request.run))
     folder.check()
-    saved = saved_config(folder.path, "run")
+    saved = saved_config(folder.path, "run", plugins)
     summary = folder.read_summary()
     if request.checkpoint == "returned":
         base = summary.get("returned") == "base"
@@ -71,15 +79,56 @@ def _loaded(request: Request) -> tuple[Request, RunFolder, DictConfig, StateDict
     return request, folder, saved, None if request.checkpoint == "none" else folder.load(request.checkpoint)
 
 
-def _destination(request: Request, *, several: bool) -> Path:
-    """Return the folder that the evaluation is written to. Raises ValueError where it cannot be written."""
-    path = Path(request.run)
-    if request.out is not None:
-        path = Path(request.out) / path.resolve().name if several else Path(request.out)
-        path.mkdir(parents=True, exist_ok=True)
-    if not os.access(path, os.W_OK, effective_ids=True):
-        raise ValueError(f"{path} cannot be written by you; type out=<a folder of yours> for eval.json and videos")
-    return path
+def _destinations(requests: Sequence[Request]) -> list[Path | None]:
+    """Return the folders that evaluations are written to, None for a new one in the run's.
+
+    Raises ValueError where one cannot be written, or two are the same.
+    """
+    places: list[Path | None] = []
+    for request in requests:
+        path = Path(request.run)
+        if request.out is not None:
+            path = Path(request.out) / path.resolve().name if len(requests) > 1 else Path(request.out)
+            path.mkdir(parents=True, exist_ok=True)
+            if path in places:
+                raise ValueError(f"out={request.out} gets a folder per run name and two are equal; name one run")
+        if not all(_writable(folder) for folder in (path, RunFolder(path).evaluations)):
+            raise ValueError(f"{path} cannot be written by you; type out=<a folder of yours> for eval.json and videos")
+        places.append(None if request.out is None else path)
+    return places
+
+
+def _writable(folder: Path) -> bool:
+    return not folder.exists() or os.access(folder, os.W_OK, effective_ids=True)
+
+
+def _log(
+    cfg: DictConfig,
+    saved: DictConfig,
+    folder: RunFolder,
+    request: Request,
+    written: list[Path],
+    out: Path,
+    content: Content,
+) -> None:
+    """Log an evaluation to the destinations of `cfg.logging`, and add its folder `out` to `written`."""
+    written.append(out)
+    config: Any = OmegaConf.to_container(saved, resolve=True)
+    described = described_evaluation({**config, "logging": {}}, request, content["request"])
+    name = "base" if request.checkpoint == "none" else "steered"
+    shown = flat_results({"base": content.get("base"), name: content.get("result"), "paired": content.get("paired")})
+    curves = {f"eval/{key}": value for key, value in shown.items() if key.endswith(("success_rate", "mean_return"))}
+    env_steps = folder.read_summary().get("env_steps", 0)
+    for logger in build_loggers(cfg, described, out):
+        logger.load_state_dict(None)
+        if curves:
+            logger.log(curves, env_steps)
+        if isinstance(logger, ShowsResults):
+            logger.results(shown)
+        for path in map(Path, content.get("videos", ())):
+            if isinstance(logger, ShowsVideos):
+                logger.video(path.stem, path, env_steps)
+        logger.close()
 
 
 def _same_worlds(one: DictConfig, other: DictConfig) -> bool:
@@ -104,17 +153,21 @@ def evaluate_run(
     state: StateDict | None,
     screen: Screen,
     out: Path | None = None,
+    log: Callable[[Path, Content], None] = lambda out, content: None,
 ) -> float:
     """Play the final evaluation of one run with the weights `state`, None for the base policy; returns the score.
 
-    Writes eval.json into `out` (None: the run's folder), or, where `request.video_seeds` names worlds, a video of each.
-    Raises ValueError for a video of a task without cameras, and for weights that do not fit the algorithm.
+    Writes eval.json into `out` (None: a new folder in the run's), or, where `request.video_seeds` names worlds, a video
+    of each, and passes that folder and the content, or the paths of the videos, to `log`. Raises ValueError for a
+    video of a task without cameras, and for weights that do not fit the algorithm.
     """
-    out = out or folder.path
     act = _requested_noise(parts, request, state)
+    out = out or folder.new_evaluation()
     has_base = parts.policy_sha256() is not None and state is not None
     if request.video_seeds:
-        return _record_videos(parts, out, act, request.video_seeds, screen, has_base=has_base)
+        score = _record_videos(parts, out, act, request.video_seeds, screen, has_base=has_base)
+        log(out, {"request": asdict(request), "videos": [str(_video(out, seed)) for seed in request.video_seeds]})
+        return score
     build_simulation(parts, screen)
     episodes = request.eval_episodes or parts.settings.eval_episodes
     first_seed = parts.settings.test_seed if request.test_seed is None else request.test_seed
@@ -128,7 +181,9 @@ def evaluate_run(
     result = play(parts, act, screen, **worlds)
     _show(request, base, result, screen, can_record=video.can_record(parts.task))
     played = {**asdict(request), "eval_episodes": episodes, "test_seed": first_seed}
-    write_json(out / "eval.json", {"request": played, **_content(parts, folder, request, base, result)})
+    content = {"request": played, **_content(parts, folder, request, base, result)}
+    write_json(out / "eval.json", content)
+    log(out, content)
     screen.phase(f"written to {out / 'eval.json'}")
     return result.score
 
@@ -194,7 +249,7 @@ def _show(request: Request, base: Evaluation | None, result: Evaluation, screen:
         screen.print(f"failed worlds ({len(result.failures)}): {first}")
         if can_record:
             run = shlex.quote(f"run={request.run}")
-            screen.print(f"video of one:  python eval.py {run} video_seeds={result.failures[0]}")
+            screen.print(f"video of one:  {typed('eval.py')} {run} video_seeds={result.failures[0]}")
 
 
 def _record_videos(parts: Parts, out: Path, act: Act, seeds: list[int], screen: Screen, *, has_base: bool) -> float:
@@ -205,8 +260,12 @@ def _record_videos(parts: Parts, out: Path, act: Act, seeds: list[int], screen: 
     acts = [base_noise(parts.policy.noise_shape), act] if has_base else [act]
     scores = []
     for seed in seeds:
-        path = out / f"world_{seed}.mp4"
+        path = _video(out, seed)
         result = record_video(path, parts, acts, [seed])[-1]
         screen.phase(f"world {seed}: {report.shown(result)}, video in {path}")
         scores.append(result.score)
     return sum(scores) / len(scores)
+
+
+def _video(out: Path, seed: int) -> Path:
+    return out / f"world_{seed}.mp4"

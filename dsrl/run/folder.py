@@ -1,7 +1,8 @@
 """The folder of one run: its paths, its lock, its config, and the checks before anything in it is written.
 
 outputs/<date>/<time>/   .hydra/config.yaml   summary.json   metrics.csv   metrics.jsonl   tensorboard/   train.log
-                         environment.json   failure.txt   learning_curve.png   base_vs_steered.mp4   eval.json
+                         environment.json   failure.txt   learning_curve.png   base_vs_steered.mp4
+                         eval/<date>_<time>/eval.json   videos/best_<decisions>.mp4
                          checkpoints/{last,best}/   checkpoints/config.yaml   base.json   resume/<decisions>/
 """
 
@@ -9,14 +10,16 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import json
 import os
 import shlex
 import socket
 import stat
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +35,12 @@ from dsrl.run.signals import Stopped
 class RunFolder:
     """The paths of one run, and its best and last checkpoints."""
 
-    def __init__(self, path: Path, sweep: Path | None = None) -> None:
-        """`path` is the folder that Hydra names for the run, `sweep` that of its sweep, where it is a run of one."""
+    def __init__(self, path: Path, sweep: Path | None = None, plugins: Sequence[str] = ()) -> None:
+        """`path` is the folder that Hydra names for the run, `sweep` that of its sweep, where it is a run of one.
+
+        `plugins` are the packages, besides dsrl, that its config builds from.
+        """
+        self.plugins = plugins
         self.path, self.sweep = path, sweep
         self.continuing: Callable[[], str] | None = None  # the command that continues, once the run has begun
         self._claimed: os.stat_result | None = None
@@ -47,6 +54,8 @@ class RunFolder:
         self.resume = path / "resume"
         self.learning_curve = path / "learning_curve.png"
         self.video = path / "base_vs_steered.mp4"
+        self.videos = path / "videos"  # of the best checkpoints, where a logger shows them
+        self.evaluations = path / "eval"
 
     @property
     def key(self) -> str:
@@ -60,8 +69,9 @@ class RunFolder:
 
     @property
     def eval_option(self) -> str:
-        """The option of eval.py that names this folder, quoted for a shell."""
-        return shlex.quote(f"run={self.path}")
+        """The options of eval.py that name this folder and its plugins, quoted for a shell."""
+        plugins = [f"plugins=[{','.join(self.plugins)}]"] if self.plugins else []
+        return " ".join(shlex.quote(option) for option in [f"run={self.path}", *plugins])
 
     @property
     def any_config(self) -> Path:
@@ -131,6 +141,16 @@ class RunFolder:
             os.close(descriptor)
             raise UserError(f"{path} is not a file; remove it")
         return descriptor
+
+    def new_evaluation(self) -> Path:
+        """Make the folder of an evaluation; the results of others stay. Raises OSError where that is not possible."""
+        name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+        for number in itertools.count(1):
+            path = self.evaluations / (name if number == 1 else f"{name}_{number}")
+            with suppress(FileExistsError):
+                path.mkdir(parents=True)
+                return path
+        raise AssertionError
 
     def write_configs(self, files: Mapping[str, str]) -> None:
         """Write the configs of a run that has passed its checks: name -> YAML; `config.yaml` beside checkpoints too."""

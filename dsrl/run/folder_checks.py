@@ -34,11 +34,24 @@ FILES = (
     "checkpoints/best/manifest.json",
     "checkpoints/last/manifest.json",
 )
-FOLDERS = (".hydra", "checkpoints", "checkpoints/best", "checkpoints/last", "resume", "tensorboard", "wandb")
+FOLDERS = (
+    ".hydra",
+    "checkpoints",
+    "checkpoints/best",
+    "checkpoints/last",
+    "eval",
+    "resume",
+    "tensorboard",
+    "videos",
+    "wandb",
+)
 WRITTEN_INTO = (".lock", "metrics.csv", "metrics.jsonl", "train.log")
 """Files that a run changes in place; all others it replaces."""
 LEFT_BY_A_REFUSAL = (".lock", "failure.txt", "wandb", "wandb_run_id.txt")
 """Entries that a run leaves which was refused or killed before its config was written; its folder can be used again."""
+
+
+WANDB = "wandb"
 
 
 def check_entries(folder: Path) -> None:
@@ -89,6 +102,11 @@ def _check_link(link: Path, folder: Path) -> None:
 
 
 def _entries(folder: Path) -> Iterator[Path]:
-    """Yield all entries below a folder, also broken links; links are not followed."""
+    """Yield all entries below a folder, also broken links; links are not followed.
+
+    Those inside wandb's folder for each run are left out: they are read by wandb alone, which links to its cache there.
+    """
     for parent, folders, files in os.walk(folder):
         yield from (Path(parent, name) for name in sorted([*folders, *files]))
+        if Path(parent).name == WANDB:
+            folders.clear()

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import Literal
 
-from dsrl.evaluation import report
+from dsrl.evaluation import report, video
 from dsrl.evaluation.collapse import collapse
 from dsrl.evaluation.episodes import Evaluation, evaluate
 from dsrl.evaluation.noise_sources import evaluation_noise
 from dsrl.interfaces import Searcher, StateDict
-from dsrl.logging import Logger
+from dsrl.logging import Logger, ShowsVideos
 from dsrl.run.console import LiveLine, Screen
+from dsrl.run.final_evaluation import record_video
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
 from dsrl.training.metrics import Counters, Metrics
@@ -74,11 +75,27 @@ class Monitor:
             logger.log({**counts, **metrics}, counters.env_steps)
 
     def save(self, name: Literal["best", "last"]) -> None:
-        """Save the algorithm's weights."""
+        """Save the algorithm's weights; of the best ones a video, where a logger shows videos."""
         state = self.parts.algorithm.state_dict()
         self.folder.save(name, state)
         if name == "best":
             self._best = deepcopy(state)
+            self._record_best()
+
+    def _record_best(self) -> None:
+        """Record the first validation worlds."""
+        settings, viewers = self.parts.settings, [one for one in self.loggers if isinstance(one, ShowsVideos)]
+        num = min(settings.video_episodes, len(self.parts.env), settings.validation_episodes)
+        if not viewers or not num or not video.can_record(self.parts.task):
+            return
+        point = self.curve[-1]
+        path = self.folder.videos / f"best_{point.decisions}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        act = evaluation_noise(self.parts.algorithm, self.parts.noise, best_of=settings.best_of)
+        seeds = range(settings.validation_seed, settings.validation_seed + num)
+        record_video(path, self.parts, [act], seeds)
+        for viewer in viewers:
+            viewer.video("best", path, point.env_steps)
 
     def show(self, counters: Counters, recent: Metrics) -> None:
         """Show the decisions of training on the live line."""

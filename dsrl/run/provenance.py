@@ -7,18 +7,19 @@ import os
 import platform
 import subprocess
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+import dsrl
+from dsrl.run.installed import IN_CLONE, ROOT
+
 SUBMITTED = "submitted.json"  # in a copy of the code that was made for submitted jobs: the git state it was made from
 LISTED = 20  # changed files that are named
-PACKAGES = ("dsrl", "torch", "tianshou", "lerobot", "genesis-world", "hydra-core", "gymnasium", "numpy")
+PACKAGES = ("torch", "tianshou", "lerobot", "genesis-world", "hydra-core", "gymnasium", "numpy")
 
 
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages that a result depends on."""
-    return {name: version(name) for name in PACKAGES}
+    return {"dsrl": dsrl.__version__, **{name: version(name) for name in PACKAGES}}
 
 
 def environment() -> dict[str, Any]:
@@ -46,7 +47,9 @@ def git_state() -> dict[str, Any]:
 
 
 def git(*arguments: str) -> str | None:
-    """Return the output of git in the folder of this code; None without git or outside a work tree."""
+    """Return the output of git in the folder of this code; None without git or outside a clone."""
+    if not IN_CLONE:  # an installed package may lie in somebody else's work tree
+        return None
     try:
         command = ["git", "-C", str(ROOT), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)

@@ -7,7 +7,7 @@ conf/train.yaml -> cfg -> settings_of -> Settings      the scalars that belong t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -20,12 +20,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.run import ranges, signatures
 from dsrl.run.allow_list import check_targets
-from dsrl.run.choices import CONF
 from dsrl.run.folder_checks import check_entries
+from dsrl.run.installed import CONF
 from dsrl.run.plain_yaml import check_references, damaged, read_checked
+from dsrl.run.plugins import check_again, plugins_of
 from dsrl.run.request import Request, config_of, requests
 
 GROUPS = ("task", "policy", "noise", "sac", "logging")  # conf/<group>/ builds only from dsrl/<group>/
+NOT_OF_A_REQUEST = ("logging", "plugins")  # keys of conf/eval.yaml that are not of one run
 ADDED_LATER = (
     "confirm_episodes",
     "confirm_seed",
@@ -105,12 +107,15 @@ def resume_options(cfg: DictConfig) -> dict[str, Any]:
     values = _scalars(cfg, CHECKPOINT_TYPES)
     other = None if values["resume"] is None else Path(values["resume"])
     if other is not None:
-        saved_config(other, "resume")
+        saved_config(other, "resume", plugins_of(cfg))
     return {"keep": values["keep_checkpoints"], "minutes": values["checkpoint_minutes"], "other": other}
 
 
-def saved_config(folder: Path, key: str) -> DictConfig:
-    """Load the config of a run folder, which `key` named on the command line."""
+def saved_config(folder: Path, key: str, plugins: Sequence[str]) -> DictConfig:
+    """Load the config of a run folder, which `key` named on the command line; it may build from `plugins` alone.
+
+    Raises ValueError where the run was made with other plugins too, FileNotFoundError where the folder is of no run.
+    """
     check_entries(folder)
     path = config_of(folder)
     if path is None:
@@ -124,13 +129,15 @@ def saved_config(folder: Path, key: str) -> DictConfig:
     if not isinstance(saved, DictConfig) or any(group not in saved for group in GROUPS):
         raise ValueError(f"{path} is not a config of train.py: it lacks one of {', '.join(GROUPS)}; name another run")
     check_references(path, plain)
+    check_again(plain, plugins, f"{key}={folder}")
+    saved.plugins = list(plugins)
     return saved
 
 
 def requests_of(cfg: DictConfig) -> list[Request]:
     """Return the requests of eval.py's config, see `dsrl.run.request.requests`."""
     plain: Any = OmegaConf.to_container(cfg)
-    return requests(plain)
+    return requests({key: value for key, value in plain.items() if key not in NOT_OF_A_REQUEST})
 
 
 def identity(cfg: DictConfig, nodes: Mapping[str, DictConfig]) -> dict[str, Any]:
@@ -149,7 +156,7 @@ def checked(cfg: DictConfig, group: str) -> DictConfig:
     if not isinstance(cfg.get(group), DictConfig):
         raise ValueError(f"the config lacks the group {group}; `python train.py --help` shows its choices")
     plain: Any = OmegaConf.to_container(cfg[group], resolve=True)
-    check_targets(plain, group, group, dict(references(cfg, group)))
+    check_targets(plain, group, group, dict(references(cfg, group)), plugins_of(cfg))
     components = {f"{group}.{name}": node for name, node in plain.items()} if group == "logging" else {group: plain}
     for where, node in components.items():
         if not isinstance(node, dict) or "_target_" not in node:

@@ -4,7 +4,8 @@ conf/sac/dsrl_sac.yaml   _target_: dsrl.sac.dsrl_sac.build_dsrl_sac
 dsrl/sac/dsrl_sac.py     def build_dsrl_sac(*, gamma: Discount, ...)      a class: the arguments of its __init__
 dsrl/sac/_options.py     Discount = Annotated[float, Ge(0), Le(1)]        found through the imports of the file
 
-Importing a component loads torch and often a simulator, which takes longer than a wrong value should take to show.
+Components of plugins are read in the same way. Importing a component loads torch and often a simulator, which takes
+longer than a wrong value should take to show.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import collections.abc
 import typing
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import annotated_types
 
-ROOT = Path(__file__).resolve().parents[2]
+from dsrl.run.installed import PACKAGE
+
 BUILTINS = {"int": int, "float": float, "str": str, "bool": bool, "dict": dict, "list": list, "tuple": tuple}
 
 
@@ -37,10 +40,11 @@ class Option:
 
 
 def options(target: str) -> dict[str, Option]:
-    """Read the arguments of the class or function that dsrl.<group>.<module>.<name> names.
+    """Read the arguments of the class or function that <package>.<group>.<module>.<name> names.
 
     Raises:
         LookupError: where that module, or that class or function in it, does not exist.
+        ValueError: where an argument has no annotation.
     """
     module, _, name = target.rpartition(".")
     definition = _definitions(module).get(name)
@@ -52,9 +56,9 @@ def options(target: str) -> dict[str, Option]:
         if isinstance(part, ast.FunctionDef) and part.name == "__init__":
             return _arguments(part, module)
     for base in definition.bases:
-        assert isinstance(base, ast.Name)
-        home = _home(base.id, module)
+        home = _home(base.id, module) if isinstance(base, ast.Name) else None
         if home is not None:
+            assert isinstance(base, ast.Name)
             return options(f"{home}.{base.id}")
     return {}
 
@@ -74,18 +78,28 @@ def _arguments(function: ast.FunctionDef, module: str) -> dict[str, Option]:
     found = {}
     for argument, required in positional + keyword:
         if argument.arg != "self":
-            assert argument.annotation is not None
+            if argument.annotation is None:
+                raise ValueError(f"{module} gives the option {argument.arg} no type; annotate it, such as n: int")
             found[argument.arg] = Option(module, argument.annotation, required)
     return found
 
 
 @cache
 def _parsed(module: str) -> ast.Module:
-    folder = ROOT.joinpath(*module.split("."))
-    path = next((one for one in (folder.with_suffix(".py"), folder / "__init__.py") if one.is_file()), None)
-    if path is None:
-        raise LookupError(f"{module} does not exist")
-    return ast.parse(path.read_text())
+    package, *inner = module.split(".")
+    for folder in _folders(package):
+        for path in (folder.joinpath(*inner).with_suffix(".py"), folder.joinpath(*inner, "__init__.py")):
+            if inner and path.is_file():
+                return ast.parse(path.read_text())
+    raise LookupError(f"{module} does not exist")
+
+
+def _folders(package: str) -> list[Path]:
+    """Return the folders of a package, none where it is not installed; imports nothing."""
+    if package == "dsrl":
+        return [PACKAGE]
+    spec = find_spec(package)
+    return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
 
 
 def _definitions(module: str) -> dict[str, ast.stmt]:
@@ -100,13 +114,20 @@ def _definitions(module: str) -> dict[str, ast.stmt]:
 
 
 def _home(name: str, module: str) -> str | None:
-    """Return the module of ours that defines `name` as `module` uses it, None where it is not ours."""
+    """Return the module of dsrl or of the same package that defines `name` as `module` uses it, None elsewhere."""
     if name in _definitions(module):
         return module
     for node in ast.walk(_parsed(module)):
         if isinstance(node, ast.ImportFrom) and name in [alias.asname or alias.name for alias in node.names]:
-            return _home(name, str(node.module)) if str(node.module).startswith("dsrl.") else None
+            source = _absolute(node, module)
+            return _home(name, source) if source.partition(".")[0] in ("dsrl", module.partition(".")[0]) else None
     return None
+
+
+def _absolute(node: ast.ImportFrom, module: str) -> str:
+    """Return the module that an import names; a relative one, of a plugin, starts from `module`."""
+    above = module.split(".")[: -node.level] if node.level else []
+    return ".".join([*above, *filter(None, [node.module])])
 
 
 class _Names(dict[str, Any]):
@@ -123,7 +144,7 @@ class _Names(dict[str, Any]):
         home = _home(name, self._module)
         definition = None if home is None else _definitions(home)[name]
         if home is None or not isinstance(definition, ast.Assign):
-            raise NameError(f"{self._module} annotates an option with {name}, which no value of a YAML can be")
+            raise ValueError(f"{self._module} annotates an option with {name}, which no value of a YAML can be")
         return _evaluate(definition.value, home)
 
 

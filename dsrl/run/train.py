@@ -17,15 +17,17 @@ from dsrl.evaluation.confirmation import Confirmation
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.noise_sources import Act, base_noise, evaluation_noise, prior_noise
 from dsrl.interfaces import Searcher
-from dsrl.logging import Logger
+from dsrl.logging import Description, Logger, ShowsResults, ShowsVideos
 from dsrl.run import provenance
 from dsrl.run.build import build, build_loggers, build_loop, check_budget, with_offline_data
 from dsrl.run.console import Screen, clock
+from dsrl.run.description import described_run, flat_results
 from dsrl.run.errors import one_sentence, user_errors
 from dsrl.run.extension import check_extension
 from dsrl.run.files import atomic_write, write_json
 from dsrl.run.final_evaluation import build_simulation, play, record_video
 from dsrl.run.folder import RunFolder
+from dsrl.run.installed import typed
 from dsrl.run.monitor import Monitor
 from dsrl.run.parts import Parts
 from dsrl.run.resume import Checkpointer
@@ -40,7 +42,7 @@ from dsrl.training.metrics import Counters
 def train(cfg: DictConfig) -> float:
     """Run one experiment in Hydra's run folder; returns the steered success rate (or mean return)."""
     with one_sentence(), Signals() as signals:
-        screen, folder = Screen(), _folder()
+        screen, folder = Screen(), _folder(cfg)
         with folder.claimed(), folder.noting_failure():
             screen.phase(f"run folder {folder.path}; loading task and policy …")
             parts = with_offline_data(build(cfg, screen.phase), screen.phase)
@@ -53,18 +55,25 @@ def train(cfg: DictConfig) -> float:
                 return score
             with user_errors():
                 check_extension(parts, checkpointer)
-            loggers = build_loggers(cfg)
+            loggers = build_loggers(cfg, _described(cfg, folder))
             folder.continuing = checkpointer.continuation
             folder.write_configs(_configs(cfg))
             with screen.logging_to(folder.log):
                 return steer(parts, folder, loggers, screen, checkpointer)
 
 
-def _folder() -> RunFolder:
+def _folder(cfg: DictConfig) -> RunFolder:
     """Return the folder that Hydra names for the run."""
     hydra = HydraConfig.get()
     sweep = Path(str(hydra.sweep.dir)) if hydra.mode == RunMode.MULTIRUN else None
-    return RunFolder(Path(hydra.runtime.output_dir), sweep)
+    return RunFolder(Path(hydra.runtime.output_dir), sweep, cfg.get("plugins") or ())
+
+
+def _described(cfg: DictConfig, folder: RunFolder) -> Description:
+    hydra, plain = HydraConfig.get(), OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    config = {str(key): value for key, value in plain.items()}
+    return described_run(config, dict(hydra.runtime.choices), typed_keys(hydra.overrides.task), folder.sweep)
 
 
 def finished_score(parts: Parts, folder: RunFolder, checkpointer: Checkpointer, screen: Screen) -> float | None:
@@ -134,9 +143,9 @@ def _steer(
     if settings.plot:
         atomic_write(folder.learning_curve, report.learning_curve(monitor.curve, monitor.base, results["steered"]))
     recorded = monitor.base is not None and _record_videos(parts, folder, steered, screen)
-    _log_results(folder, loggers, results, counters, recorded=recorded)
-    content = _summary(parts, monitor, checkpointer, results, counters)
-    write_json(folder.summary, {**content, **returned_content(confirmation)})
+    content = {**_summary(parts, monitor, checkpointer, results, counters), **returned_content(confirmation)}
+    _log_results(folder, loggers, results, content, recorded=recorded)
+    write_json(folder.summary, content)
     _conclude(folder, results, monitor.seconds, screen, confirmation)
     return returned_score(results, confirmation)
 
@@ -182,14 +191,19 @@ def _log_results(
     folder: RunFolder,
     loggers: Sequence[Logger],
     results: Mapping[str, Evaluation],
-    counters: Counters,
+    content: Mapping[str, Any],
     *,
     recorded: bool,
 ) -> None:
+    """Log the final scores, the video, and the numbers of summary.json."""
+    env_steps = content["env_steps"]
+    shown = flat_results({name: content[name] for name in ("base", "base_under_actor_noise", "steered", "paired")})
     for logger in loggers:
-        logger.log({f"final/{name}": result.score for name, result in results.items()}, counters.env_steps)
-        if recorded:
-            logger.video("base_vs_steered", folder.video, counters.env_steps)
+        logger.log({f"final/{name}": result.score for name, result in results.items()}, env_steps)
+        if recorded and isinstance(logger, ShowsVideos):
+            logger.video("base_vs_steered", folder.video, env_steps)
+        if isinstance(logger, ShowsResults):
+            logger.results({**shown, "returned": content["returned"]})
 
 
 def _summary(
@@ -237,7 +251,7 @@ def _conclude(
     if pictures:
         screen.print(f"pictures:       {'  '.join(map(str, pictures))}")
     screen.print(f"numbers:        {folder.summary}")
-    screen.print(f"evaluate again: python eval.py {folder.eval_option}")
+    screen.print(f"evaluate again: {typed('eval.py')} {folder.eval_option}")
 
 
 def make_checkpointer(

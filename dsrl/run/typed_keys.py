@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from dsrl.run import choices
 from dsrl.run.errors import one_sentence, user_errors
 from dsrl.run.files import read_json
+from dsrl.run.plugins import check_typed_plugins, plugins_of
 from dsrl.run.ranges import shown
 from dsrl.run.request import check_returned, check_used
 from dsrl.run.settings import (
@@ -69,6 +70,7 @@ def check_train(cfg: DictConfig) -> None:
     with one_sentence(), user_errors():
         typed = typed_keys(hydra.overrides.task)
         check_choices(typed, dict(hydra.runtime.choices))
+        check_typed_plugins(cfg, typed)
         check_scalars(cfg)
         for group in GROUPS:
             checked(cfg, group)
@@ -84,9 +86,11 @@ def check_eval(cfg: DictConfig) -> None:
     """
     with one_sentence(), user_errors():
         typed = typed_keys(HydraConfig.get().overrides.task)
+        check_typed_plugins(cfg, typed)
+        checked(cfg, "logging")
         for request in requests_of(cfg):
             check_used(request, typed)
-            saved = saved_config(Path(request.run), "run")
+            saved = saved_config(Path(request.run), "run", plugins_of(cfg))
             check_returned(request, typed, read_json(Path(request.run) / "summary.json").get("returned"))
             for group in GROUPS:
                 checked(saved, group)
@@ -152,6 +156,7 @@ def _used(cfg: DictConfig) -> Iterator[str]:
     """Yield the keys without a group that the run reads itself, or that a component refers to."""
     yield from TYPES
     yield from CHECKPOINT_TYPES
+    yield "plugins"
     for group in GROUPS:
         text = str(OmegaConf.to_container(cfg[group], resolve=False))
         yield from re.findall(r"\$\{(\w+)\}", text)

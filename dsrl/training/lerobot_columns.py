@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,12 @@ from dsrl.interfaces import Task
 
 IMAGES, STATE, ACTION = "observation.images.", "observation.state", "action"
 SUCCESS, DONE, TRUNCATED, REWARD = "next.success", "next.done", "next.truncated", "next.reward"
+
+RECORDED_STATES = (
+    "agent_pos",
+    "environment_state",
+)  # columns of lerobot-eval's recordings, named as by its environments
+RECORDED_IMAGE = "pixels"
 
 DECODER = "pyav"  # has FFmpeg inside; lerobot's default needs an installed one and prints 100 lines without it
 # lerobot looks for missing parts of a folder on the hub, under this name; as it is no hub id, that ends in an error
@@ -61,6 +68,20 @@ def downloaded(repo_id: str, key: str) -> Path:
         raise FileNotFoundError(
             f"{key}{repo_id} is no folder and cannot be downloaded ({reason}); type the folder of a LeRobotDataset"
         ) from error
+
+
+def state_columns(names: Collection[str]) -> list[str]:
+    """Return the columns whose numbers, one after the other, are the state; lerobot-eval has names of its own."""
+    if STATE in names:
+        return [STATE]
+    return [name for name in RECORDED_STATES if name in names]
+
+
+def image_column(names: Collection[str], camera: str) -> str | None:
+    """Return the column with the pictures of a camera, None without one; lerobot-eval has names of its own."""
+    named = (f"{IMAGES}{camera}", f"observation.{camera}", f"{RECORDED_IMAGE}/{camera}")
+    alone = (RECORDED_IMAGE,) if camera == "image" else ()
+    return next((name for name in (*named, *alone) if name in names), None)
 
 
 def columns_of(task: Task, *flags: str, reward: bool = False) -> dict[str, dict[str, Any]]:

@@ -25,7 +25,7 @@ class Monitor(Protocol):
         """Log metrics."""
 
     def save(self, name: Literal["best", "last"]) -> None:
-        """Save the algorithm as it is."""
+        """Save the algorithm as it is; may use the environment, whose worlds are reset afterwards."""
 
     def show(self, counters: Counters, recent: Metrics) -> None:
         """Show progress after a round of all worlds."""

@@ -36,6 +36,8 @@ from dsrl.training.lerobot_columns import (
     TRUNCATED,
     dataset_named,
     downloaded,
+    image_column,
+    state_columns,
 )
 from dsrl.training.replay_buffer import Replay as ReplayBuffer
 from dsrl.training.replay_format import write_decision
@@ -185,10 +187,13 @@ class OfflineData:
     def _read(self, frames: Sequence[int]) -> Observation:
         items = [self._frame(frame) for frame in frames]
         images = {
-            camera: torch.stack([(item[IMAGES + camera] * 255).round().to(torch.uint8) for item in items])
+            camera: torch.stack([(item[column] * 255).round().to(torch.uint8) for item in items])
             for camera in self.env.task.cameras
+            if (column := image_column(self._data.meta.features, camera)) is not None
         }
-        state = torch.stack([item[STATE].reshape(-1) for item in items])  # lerobot returns one number as a scalar
+        names = state_columns(self._data.meta.features)
+        parts = [torch.cat([item[name].reshape(-1) for name in names]) for item in items]  # one number is a scalar
+        state = torch.stack(parts)
         return Observation(state, images, tuple(item["task"] for item in items))
 
 
@@ -228,14 +233,19 @@ def _opened(dataset: str) -> Any:
 def _check_fit(dataset: str, features: Mapping[str, Any], env: NoiseActionEnv) -> None:
     """Raise ValueError where the dataset's cameras, state or actions are not those of the task."""
     task = env.task
-    cameras = {name.removeprefix(IMAGES): spec for name, spec in features.items() if name.startswith(IMAGES)}
-    missing = sorted(set(task.cameras) - set(cameras))
+    cameras = [name.removeprefix(IMAGES) for name, spec in features.items() if spec["dtype"] in ("image", "video")]
+    missing = sorted(camera for camera in task.cameras if image_column(features, camera) is None)
     if missing:
         raise ValueError(
             f"offline_data={dataset} has no camera {missing[0]}, which the task has; it has {sorted(cameras) or 'none'}"
         )
-    for name, dim in ((STATE, task.state_dim), (ACTION, task.action_dim)):
-        found = tuple(features[name]["shape"]) if name in features else None
+    for name, columns, dim in (
+        (STATE, state_columns(features), task.state_dim),
+        (ACTION, [ACTION] if ACTION in features else [], task.action_dim),
+    ):
+        shapes = [tuple(features[column]["shape"]) for column in columns]
+        flat = all(len(shape) == 1 for shape in shapes)
+        found = (sum(shape[0] for shape in shapes),) if shapes and flat else next(iter(shapes), None)
         if found != (dim,):
             raise ValueError(
                 f"offline_data={dataset} has {name} of shape {found} but the task's has {(dim,)}; "

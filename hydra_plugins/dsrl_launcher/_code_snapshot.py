@@ -1,6 +1,6 @@
 """Copies code and configs at submission: queued jobs run the copy, whatever is edited afterwards.
 
-multirun/<date>/<time>/.snapshot/<n>/   train.py   conf/   dsrl/   hydra_plugins/
+multirun/<date>/<time>/.snapshot/<n>/   train.py   conf/   dsrl/   hydra_plugins/   (of a wheel without the first two)
                                         submitted.json (git commit, changed files)   changes.diff
 """
 
@@ -19,10 +19,11 @@ from typing import Any
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from dsrl.run.files import write_json
-from dsrl.run.provenance import ROOT, SUBMITTED, git, git_state
+from dsrl.run.installed import CONF, ROOT
+from dsrl.run.provenance import SUBMITTED, git, git_state
 from hydra_plugins.dsrl_launcher._private_files import own_folder
 
-CODE = ("train.py", "conf", "dsrl", "hydra_plugins")  # read by a job; assets in dsrl/ belong to it
+CODE = ("train.py", "conf", "dsrl", "hydra_plugins/dsrl_launcher")  # read by a job; assets in dsrl/ belong to it
 
 
 def make_snapshot(sweep: Path) -> Path:
@@ -43,7 +44,7 @@ def loader_on(snapshot: Path, loader: Any) -> ConfigLoaderImpl:
     path = copy.deepcopy(loader.get_search_path())
     for element in path.get_path():
         if element.provider == "main":
-            element.path = f"file://{snapshot / 'conf'}"
+            element.path = f"file://{snapshot / CONF.relative_to(ROOT)}"
     return ConfigLoaderImpl(path)
 
 

@@ -8,11 +8,11 @@ import re
 import sys
 import tomllib
 from functools import partial
-from pathlib import Path
 
+from dsrl.run.installed import ROOT
 from scripts.doctor.findings import Check, Finding, State
 
-ROOT = Path(__file__).resolve().parents[2]
+DISTRIBUTION = "dsrl-steering"
 NAMED = ("torch", "lerobot", "genesis-world", "mujoco", "tianshou", "hydra-core", "wandb")  # a line for each
 OPTIONAL = ("wandb", "submitit", "hydra-submitit-launcher", "hydra-optuna-sweeper", "sqlalchemy", "alembic")
 INSTALL = "type: uv sync (or pip install -r requirements.lock)"
@@ -28,8 +28,11 @@ def python() -> Finding:
 
 
 def pins() -> dict[str, str]:
-    """Return the pinned version of every dependency in pyproject.toml."""
-    lines = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    """Return the pinned version of every dependency: from pyproject.toml, or from the metadata of a wheel."""
+    if (ROOT / "pyproject.toml").is_file():
+        lines = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    else:
+        lines = importlib.metadata.requires(DISTRIBUTION) or []
     matches = [re.fullmatch(r"([\w.-]+)(?:\[[^]]*\])?==(\S+)", line) for line in lines]
     return {match[1]: match[2] for match in matches if match}
 

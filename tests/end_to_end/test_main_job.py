@@ -9,6 +9,7 @@ import av
 import pytest
 import torch
 from toys.commands import type_command
+from toys.requests import newest_evaluation
 from toys.tiny_smolvla import IMAGE_SIZE, make_tiny_checkpoint
 
 TINY = (
@@ -65,7 +66,7 @@ def test_a_run_of_the_main_job_leaves_everything_in_its_folder(run: Path) -> Non
 
 def test_eval_repeats_the_final_evaluation_to_the_last_digit(run: Path) -> None:
     _run("eval.py", f"run={run}", cwd=run.parent)
-    summary, again = (json.loads((run / name).read_text()) for name in ("summary.json", "eval.json"))
+    summary, again = json.loads((run / "summary.json").read_text()), newest_evaluation(run)
     assert again["result"] == summary["steered"]
     assert again["policy_sha256"] == summary["policy_sha256"]["after"]
     assert again["packages"] == summary["packages"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import av
 import pytest
-from toys.requests import request_of
+from toys.requests import newest_evaluation, request_of
 from toys.runs import toy_parts
 
 from dsrl.logging.csv import CsvLogger
@@ -44,11 +44,11 @@ def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: P
 
     request = request_of(tmp_path, base=False)
     evaluate_run(toy_parts(), folder, request, folder.load("best"), Screen())
-    assert json.loads((tmp_path / "eval.json").read_text())["result"] == summary["steered"]
+    assert newest_evaluation(tmp_path)["result"] == summary["steered"]
     request = request_of(tmp_path, base=False, checkpoint="none")
     evaluate_run(toy_parts(), folder, request, None, Screen())
-    assert json.loads((tmp_path / "eval.json").read_text())["result"] == summary["base"]
-    again = json.loads((tmp_path / "eval.json").read_text())
+    assert newest_evaluation(tmp_path)["result"] == summary["base"]
+    again = newest_evaluation(tmp_path)
     assert again["policy_sha256"] == "0" * 64
     assert again["packages"] == summary["packages"]
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from toys.wandb_files import history
 
 from dsrl.logging.tensorboard import TensorBoardLogger
 from dsrl.logging.wandb import WandbLogger
@@ -105,23 +104,3 @@ def test_wandb_goes_on_with_the_same_run_and_its_latest_part_holds_every_point_o
     assert [row["_step"] for row in rows] == list(range(7))
     assert [(row["a"], row["env_steps"]) for row in rows] == [(m["a"], s) for m, s in POINTS]
     assert rows[6]["only_7"] == 1.0
-
-
-def history(path: Path) -> Iterator[dict[str, Any]]:
-    """The points in a file of wandb's: LevelDB's log format, blocks of 32 KiB, around its own messages."""
-    from wandb.proto import wandb_internal_pb2
-
-    content, at, message = path.read_bytes(), 7, b""
-    while at + 7 <= len(content):
-        if 32768 - at % 32768 < 7:  # too little of the block is left for a header
-            at += 32768 - at % 32768
-            continue
-        _, length, kind = struct.unpack("<IHB", content[at : at + 7])
-        piece = content[at + 7 : at + 7 + length]
-        message = piece if kind in (1, 2) else message + piece  # whole, first | middle, last
-        at += 7 + length
-        if kind in (1, 4):
-            record = wandb_internal_pb2.Record.FromString(message)
-            if record.HasField("history"):
-                items = record.history.item
-                yield {item.key or item.nested_key[0]: json.loads(item.value_json) for item in items}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from toys.guess import Echo, Guess
-from toys.requests import options_of, request_of
+from toys.requests import newest_evaluation, options_of, request_of
 
 from dsrl.evaluation import report
 from dsrl.evaluation.episodes import evaluate
@@ -69,7 +68,7 @@ def test_eval_pairs_with_the_base_and_says_all_that_repeats_it(
 ) -> None:
     folder = _saved(tmp_path)
     score = evaluate_run(_parts(Instructed(4)), folder, request_of(tmp_path, base=True), folder.load("best"), Screen())
-    written = json.loads((tmp_path / "eval.json").read_text())
+    written = newest_evaluation(tmp_path)
     assert score == written["result"]["success_rate"] == 0.5
     assert written["failures"] == [20, 21, 22, 23, 24]
     rates = {text: numbers["success_rate"] for text, numbers in written["by_instruction"].items()}
@@ -94,9 +93,10 @@ def test_eval_pairs_with_the_base_and_says_all_that_repeats_it(
 def test_a_world_is_recorded_by_its_seed(state: Any, tmp_path: Path) -> None:
     folder = _saved(tmp_path)
     score = evaluate_run(_parts(Instructed(4)), folder, request_of(tmp_path, video_seeds=[23, 28]), state, Screen())
-    assert not (tmp_path / "eval.json").exists()
+    (out,) = (tmp_path / "eval").iterdir()
+    assert not (out / "eval.json").exists()
     for seed in (23, 28):
-        with av.open(str(tmp_path / f"world_{seed}.mp4")) as container:
+        with av.open(str(out / f"world_{seed}.mp4")) as container:
             assert container.streams.video[0].width == (424 if state is None else 2 * 424)
     if state is not None:
         assert score == 0.5  # 23 hides "down", 28 "up"
@@ -143,7 +143,7 @@ def test_many_runs_end_in_one_table(tmp_path: Path) -> None:
         folder = _saved(path)
         request = request_of(path, base=True)
         evaluate_run(_parts(Instructed(4)), folder, request, folder.load("best"), Screen())
-    table = report.runs_table(folders)
+    table = report.runs_table(folders, [next((path / "eval").iterdir()) for path in folders])
     assert table.row_count == 2
     assert list(table.columns[1].cells) == ["50.0%", "50.0%"]
 
@@ -168,4 +168,4 @@ def test_an_evaluation_goes_where_out_says_and_leaves_the_run_alone(tmp_path: Pa
     out.mkdir()
     evaluate_run(_parts(Instructed(4)), folder, request_of(folder.path), folder.load("best"), Screen(), out)
     assert (out / "eval.json").is_file()
-    assert not (folder.path / "eval.json").exists()
+    assert not folder.evaluations.exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toys.requests import newest_evaluation
 from toys.typed import digests, type_eval, type_train
 
 from dsrl.run import provenance
@@ -28,7 +29,7 @@ def test_a_finished_run_is_extended_in_its_folder(typed: str, run: Path) -> None
     for checkpoint in ("best", "last"):
         RunFolder(run).load(checkpoint)
     assert type_eval(f"run={run}") is None
-    assert json.loads((run / "eval.json").read_text())["result"] == _summary(run)["steered"]
+    assert newest_evaluation(run)["result"] == _summary(run)["steered"]
 
 
 @pytest.mark.parametrize("typed", LARGER)

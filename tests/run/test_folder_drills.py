@@ -24,8 +24,7 @@ ENTRIES = (
     "checkpoints/best/manifest.json",
     "checkpoints/config.yaml",
     "environment.json",
-    "eval.json",
-    "eval.json.partial",
+    "eval",
     "failure.txt",
     "learning_curve.png",
     "metrics.csv",
@@ -42,7 +41,7 @@ ENTRIES = (
     "world_7.mp4",
 )
 
-NO_FILE_OF_A_RUN = ("world_7.mp4", "resume/000000120", "eval.json.partial", "summary.json.partial")
+NO_FILE_OF_A_RUN = ("world_7.mp4", "resume/000000120", "eval", "summary.json.partial")
 
 
 @pytest.fixture(autouse=True)

@@ -180,7 +180,7 @@ def test_weights_of_a_checkpoint_that_are_not_finite_are_refused(part: str, valu
     assert ending.startswith(f"error: checkpoint=best of {run}: ")
     assert "is not finite" in ending
     assert "\n" not in ending
-    assert not (run / "eval.json").exists()
+    assert not (run / "eval").exists()
 
 
 @pytest.mark.parametrize("part", ["actor", "exp_avg"])

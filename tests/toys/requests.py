@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from toys.commands import CONF
 def options_of(**options: Any) -> dict[str, Any]:
     """Return the options of conf/eval.yaml as plain values, some of them changed."""
     defaults = yaml.safe_load((CONF / "eval.yaml").read_text())
-    return {**{key: value for key, value in defaults.items() if key not in ("defaults", "hydra")}, **options}
+    return {**{key: value for key, value in defaults.items() if key not in ("defaults", "hydra", "plugins")}, **options}
+
+
+def newest_evaluation(run: Path) -> Any:
+    """Return the content of the newest eval.json in a run's folder."""
+    folders = sorted((run / "eval").iterdir(), key=lambda path: path.stat().st_ctime_ns)
+    return json.loads((folders[-1] / "eval.json").read_text())
 
 
 def request_of(folder: Path, **options: Any) -> Request:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,10 +20,10 @@ from dsrl.run.typed_keys import check_eval, check_train
 from toys.commands import CONF, SHORT_PENDULUM
 
 
-def type_train(folder: Path, *overrides: str) -> str | int | None:
-    """Run a short pendulum in `folder`; returns the sentence or exit code of a run that ends early, else None."""
+def type_train(folder: Path, *overrides: str, start: Sequence[str] = SHORT_PENDULUM) -> str | int | None:
+    """Run a short pendulum, or what `start` is, in `folder`; returns the sentence or exit code of an early end."""
     searches = "sac=golden_ticket" in overrides
-    short = [one for one in SHORT_PENDULUM if not (searches and one.startswith(("warmup_", "batch_", "eval_every")))]
+    short = [one for one in start if not (searches and one.startswith(("warmup_", "batch_", "eval_every")))]
 
     def main() -> None:
         cfg = _composed("train", folder, *short, "plot=false", *overrides)

@@ -20,9 +20,6 @@ class LatestLogger:
         lines = [f"{name:<40} {value:.6g}\n" for name, value in sorted(self._latest.items())]
         self._path.write_text("".join(lines))
 
-    def video(self, name: str, path: Path, env_steps: int) -> None:
-        """Ignores videos: a text file cannot show them."""
-
     def state_dict(self) -> dict[str, float]:
         """Returns the state that a checkpoint stores."""
         return dict(self._latest)

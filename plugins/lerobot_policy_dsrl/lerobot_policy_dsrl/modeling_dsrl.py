@@ -1,0 +1,111 @@
+"""A steered policy behind lerobot's interface: the frozen base, and the noise that dsrl has learnt for it.
+
+batch of lerobot --to_observation--> Observation --dsrl.run.exported--> chunk [B, T, A] --queue--> action [B, A]
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from lerobot.policies.pretrained import PreTrainedPolicy
+from torch import Tensor
+
+from dsrl.interfaces import Observation
+from dsrl.run.exported import ExportedPolicy
+from lerobot_policy_dsrl.configuration_dsrl import DsrlConfig
+
+STATES = ("observation.state", "observation.environment_state")  # in the order of dsrl's tasks
+FILES = ["*.json", "*.safetensors", "*.md", "*.txt", "*.jinja"]
+
+
+class DsrlPolicy(PreTrainedPolicy):
+    """Plays `dsrl.run.exported.ExportedPolicy`; the i-th world since loading is the world `first_seed` + i."""
+
+    config_class = DsrlConfig
+    name = "dsrl"
+
+    def __init__(self, config: DsrlConfig, folder: Path | None = None, **kwargs: Any) -> None:
+        """Load the exported folder; a policy of this type cannot be made from nothing."""
+        super().__init__(config)
+        if folder is None:
+            raise ValueError("a policy of type dsrl is loaded from an exported folder; type --policy.path=…")
+        self.player = ExportedPolicy(folder, config.device, config.base_path)
+        self._num_observations = getattr(self.player.env.policy, "num_observations", 1)  # that the base policy encodes
+        self._begun = 0  # worlds of earlier resets
+        self._batch = 0
+        self.reset()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_name_or_path: Any, *, config: Any = None, **kwargs: Any) -> DsrlPolicy:  # type: ignore[override]
+        """Load a folder or a repository of the hub."""
+        folder = Path(pretrained_name_or_path)
+        if not folder.is_dir():
+            folder = Path(snapshot_download(str(folder), revision=kwargs.get("revision"), allow_patterns=FILES))
+        config = DsrlConfig.from_pretrained(folder) if config is None else config
+        return cls(config, folder).eval()
+
+    def reset(self) -> None:
+        """Begin new episodes in all worlds."""
+        self._begun += self._batch
+        self._batch = self._decision = 0
+        self._queue: deque[Tensor] = deque()
+        self._seen: deque[Observation] = deque(maxlen=self._num_observations)  # of the latest control steps
+
+    @torch.no_grad()
+    def predict_action_chunk(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
+        """Return the actions [B, T, A] of the next decision of every world, T = horizon."""
+        self._seen.append(to_observation(batch))
+        return self._decide()
+
+    @torch.no_grad()
+    def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
+        """Return the next action [B, A] of every world; it decides again when a chunk is used up."""
+        if self._num_observations > 1 or not self._queue:
+            self._seen.append(to_observation(batch))
+        if not self._queue:
+            self._queue.extend(self._decide().unbind(1))
+        return self._queue.popleft()
+
+    def _decide(self) -> Tensor:
+        """Decide by the latest observations; an episode begins with copies of its first."""
+        seen = [self._seen[0]] * (self._num_observations - len(self._seen)) + list(self._seen)
+        self._batch = len(seen[-1].state)
+        first = self.config.first_seed + self._begun
+        chunk = self.player.chunk(_joined(seen), range(first, first + self._batch), self._decision)
+        self._decision += 1
+        return chunk
+
+    def get_optim_params(self) -> dict[str, Any]:
+        """Raise: it is not trained by lerobot."""
+        raise NotImplementedError("a policy of type dsrl is trained by dsrl: python train.py --help")
+
+    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Any] | None]:
+        """Raise: it is not trained by lerobot."""
+        raise NotImplementedError("a policy of type dsrl is trained by dsrl: python train.py --help")
+
+
+def _joined(seen: list[Observation]) -> Observation:
+    """Join observations of consecutive control steps, oldest first, as dsrl's environment does."""
+    if len(seen) == 1:
+        return seen[0]
+    images = {name: torch.stack([one.images[name] for one in seen], 1) for name in seen[-1].images}
+    return Observation(torch.stack([one.state for one in seen], 1), images, seen[-1].instruction)
+
+
+def to_observation(batch: dict[str, Any]) -> Observation:
+    """Return a batch of lerobot, its images in [0, 1], as dsrl's tasks observe it."""
+    states = [batch[key].float() for key in STATES if key in batch]
+    images = {
+        key.removeprefix("observation.images.").removeprefix("observation."): (batch[key] * 255).round().to(torch.uint8)
+        for key in sorted(batch)
+        if key.startswith("observation.image")
+    }
+    num = len(states[0]) if states else len(next(iter(images.values())))
+    state = torch.cat(states, dim=1) if states else torch.zeros(num, 0)
+    sentences = batch.get("task") or [""] * num
+    sentences = [sentences] * num if isinstance(sentences, str) else list(sentences)
+    return Observation(state, images, tuple(str(sentence) for sentence in sentences))

@@ -1,0 +1,1 @@
+"""Writes a steered policy in lerobot's format; see __main__."""

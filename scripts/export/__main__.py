@@ -1,0 +1,72 @@
+"""Writes the steered policy of a run as a lerobot policy of type dsrl, which lerobot-eval and lerobot's robots run.
+
+    python -m scripts.export run=outputs/2026-01-31/12-00-00 out=my_policy
+    python -m scripts.export run=outputs/2026-01-31/12-00-00 out=my_policy --copy-base     # with the base policy inside
+    python -m scripts.export run=outputs/2026-01-31/12-00-00 out=my_policy --push me/my_policy
+
+    pip install ./plugins/lerobot_policy_dsrl && lerobot-eval --policy.path=my_policy --env.type=pusht
+
+Writes config.json, model.safetensors, steering.json, the processors, and README.md, the model card. The base policy is
+named by its path or hub id and its sha256.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.options import Parser, new_folder, one_sentence
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported: spinning threads starve each other
+KEYS = ("run", "out", "checkpoint", "plugins")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Export and, where it is typed, push."""
+    parser = Parser(prog="python -m scripts.export", description=__doc__)
+    parser.add_argument("keys", nargs="*", metavar="key=value",
+                        help="run=<folder of a run> out=<new folder>; checkpoint=best (default) or last; "
+                        "plugins=[my_package] where the task is of one")  # fmt: skip
+    parser.add_argument("--copy-base", action="store_true", help="copy the base policy into the folder")
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload the folder to this repository of the hub")
+    options = parser.parse_intermixed_args(arguments)
+    keys = _keys(options.keys, parser)
+    with one_sentence(ValueError, FileNotFoundError):
+        from dsrl.run.plugins import plugins_of
+        from scripts.export.folder import export
+
+        out = new_folder(keys["out"])
+        checkpoint, plugins = keys.get("checkpoint", "best"), keys.get("plugins", "").strip("[]").split(",")
+        given = plugins_of({"plugins": [name for name in plugins if name]})
+        export(Path(keys["run"]), out, checkpoint=checkpoint, copy_base=options.copy_base, plugins=given)
+        print(f"written to {out}; run it: lerobot-eval --policy.path={out} --env.type=…")
+        if options.push:
+            from scripts.export.hub import push
+
+            print(f"pushed to {push(out, options.push)}")
+
+
+def _keys(typed: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, str]:
+    """Return the values of keys that were typed as key=value."""
+    found = {}
+    for text in typed:
+        key, equals, value = text.partition("=")
+        if not equals or key not in KEYS or not value:
+            parser.error(f"{text} is no option; type run=<folder of a run> out=<new folder>")
+        found[key] = value
+    for key in KEYS[:2]:
+        if key not in found:
+            parser.error(f"{key} is missing; type run=<folder of a run> out=<new folder>")
+    if found.get("checkpoint", "best") not in ("best", "last"):
+        parser.error(f"checkpoint={found['checkpoint']} must be best or last")
+    try:
+        new_folder(found["out"])
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"out={error}")
+    return found
+
+
+if __name__ == "__main__":
+    main()

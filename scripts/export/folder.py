@@ -1,0 +1,154 @@
+"""Collects the files of an exported policy: weights, choices, processors and model card."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import save_file
+
+from dsrl.interfaces import BoundedActions
+from dsrl.run.build import build
+from dsrl.run.checkpoint import flatten
+from dsrl.run.errors import UserError
+from dsrl.run.evaluate import check_same_policy
+from dsrl.run.exported import BASE, STEERING, VERSION, WEIGHTS
+from dsrl.run.files import write_json
+from dsrl.run.folder import RunFolder
+from dsrl.run.parts import Parts
+from dsrl.run.settings import checked, saved_config
+from scripts.export.card import card
+
+POLICY_FILES = ("*.json", "*.txt", "*.safetensors", "*.jinja")  # no code, no pickles
+ON_CPU = {"device": "cpu", "float_dtype": None}  # lerobot replaces it by its own device
+STEPS: dict[str, dict[str, Any]] = {  # registered steps of lerobot, with their options
+    "policy_preprocessor": {
+        "rename_observations_processor": {"rename_map": {}},
+        "to_batch_processor": {},
+        "device_processor": ON_CPU,
+    },
+    "policy_postprocessor": {"device_processor": ON_CPU},
+}
+
+
+def export(run: Path, out: Path, *, checkpoint: str, copy_base: bool, plugins: Sequence[str] = ()) -> None:
+    """Write the steered policy of `run` into the new folder `out`, which appears when it is complete.
+
+    Raises UserError, ValueError or FileNotFoundError for a run that cannot be exported.
+    """
+    folder = RunFolder(run)
+    folder.check()
+    saved = saved_config(run, "run", plugins)
+    summary = folder.read_summary()
+    state = folder.load(checkpoint)
+    parts = build(saved, lambda sentence: None)
+    check_same_policy(parts, folder)
+    if parts.policy_sha256() is None:
+        raise UserError(f"run={run} has a policy without weights: there is no base policy to export")
+    partial = out.with_name(out.name + ".partial")
+    content = _steering(saved, parts, copied=copy_base)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    if copy_base:
+        _copy_policy(_base_folder(str(content["policy"]["path"])), partial / BASE)
+    tensors: dict[str, Any] = {}
+    content["state"] = flatten(state, "", tensors)
+    save_file(tensors, partial / WEIGHTS)
+    write_json(partial / STEERING, content)
+    write_json(partial / "config.json", _config(parts, content))
+    for name, steps in STEPS.items():
+        listed = [{"registry_name": step, "config": options} for step, options in steps.items()]
+        write_json(partial / f"{name}.json", {"name": name, "steps": listed})
+    (partial / "README.md").write_text(card(run, out.name, checkpoint, content, summary, _task_of(saved)))
+    partial.rename(out)
+
+
+def _steering(saved: DictConfig, parts: Parts, *, copied: bool) -> dict[str, Any]:
+    """Return what builds and plays the policy again."""
+    nodes: dict[str, Any] = {
+        group: OmegaConf.to_container(checked(saved, group)) for group in ("policy", "noise", "sac")
+    }
+    for group, node in nodes.items():
+        if not node["_target_"].startswith("dsrl."):
+            raise UserError(f"{group} is {node['_target_']}: an exported policy cannot bring the code of a plugin")
+    path = str(nodes["policy"]["path"])
+    if Path(path).is_dir() and not _bundled(path).is_dir():
+        nodes["policy"]["path"] = str(Path(path).resolve())
+    task = parts.task
+    bounds = (task.action_low.tolist(), task.action_high.tolist()) if isinstance(task, BoundedActions) else (None, None)
+    return {
+        "version": VERSION,
+        **nodes,
+        "horizon": parts.env.horizon,
+        "best_of": parts.settings.best_of,
+        "first_seed": parts.settings.test_seed,
+        "copied": copied,
+        "base_sha256": parts.policy_sha256(),
+        "action_low": bounds[0],
+        "action_high": bounds[1],
+        "task": {
+            "state_dim": task.state_dim,
+            "action_dim": task.action_dim,
+            "cameras": {name: list(shape) for name, shape in task.cameras.items()},
+            "max_steps": task.max_steps,
+            "has_success": task.has_success,
+        },
+        "settings": asdict(parts.settings),
+    }
+
+
+def _config(parts: Parts, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return config.json of lerobot: features by lerobot's names, and the base policy."""
+    task = parts.task
+    inputs: dict[str, Any] = {"observation.state": {"type": "STATE", "shape": [task.state_dim]}}
+    for camera, shape in task.cameras.items():
+        key = "observation.image" if camera == "image" else f"observation.images.{camera}"
+        inputs[key] = {"type": "VISUAL", "shape": list(shape)}
+    return {
+        "type": "dsrl",
+        "input_features": inputs,
+        "output_features": {"action": {"type": "ACTION", "shape": [task.action_dim]}},
+        "device": "cpu",
+        "use_amp": False,
+        "base_path": None if content["copied"] else content["policy"]["path"],
+        "base_sha256": content["base_sha256"],
+        "first_seed": content["first_seed"],
+    }
+
+
+def _task_of(saved: DictConfig) -> str:
+    """Return the task as a person would type it, as far as the config shows."""
+    node: Any = OmegaConf.to_container(checked(saved, "task"))
+    module = str(node.pop("_target_")).split(".")[-2]
+    shown = [f"{key}={value}" for key, value in node.items() if key in ("id", "env", "name", "observation") and value]
+    return " ".join([module, *shown])
+
+
+def _base_folder(path: str) -> Path:
+    """Return the folder of a base policy: bundled, a folder, or in the cache of the hub."""
+    for folder in (_bundled(path), Path(path)):
+        if folder.is_dir():
+            return folder
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(path, local_files_only=True))  # it has just been loaded
+
+
+def _bundled(path: str) -> Path:
+    from dsrl.policy._weights import ASSETS
+
+    return ASSETS / path if re.fullmatch(r"\w+(/\w+)?", path) else ASSETS / "-"
+
+
+def _copy_policy(source: Path, target: Path) -> None:
+    """Copy the files of a policy, those that links name too, with the folders inside."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and any(path.match(pattern) for pattern in POLICY_FILES):
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)

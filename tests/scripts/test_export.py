@@ -1,0 +1,167 @@
+"""A steered policy leaves the run folder: as a lerobot policy it chooses the actions that eval.py plays."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from toys.commands import CONF, ROOT
+from toys.mlp_checkpoints import make_config
+from toys.requests import newest_evaluation
+from toys.typed import type_eval, type_train
+
+from dsrl.evaluation.noise_sources import steered_noise
+from dsrl.interfaces import Observation
+from dsrl.policy._mlp_checkpoint import save_checkpoint
+from dsrl.run.build import build
+from dsrl.run.errors import UserError
+from dsrl.run.folder import RunFolder
+from scripts.export.__main__ import main as export
+from scripts.export.hub import push
+
+sys.path.append(str(ROOT / "plugins" / "lerobot_policy_dsrl"))
+
+
+def _lerobot_policy(folder: Path, **changes: Any) -> Any:
+    """Load an exported folder in the way of lerobot-eval: by its config's type."""
+    import lerobot_policy_dsrl  # noqa: F401  registers the type, as lerobot does by the distribution's name
+    from lerobot.configs import PreTrainedConfig
+    from lerobot.policies.factory import get_policy_class
+
+    config = PreTrainedConfig.from_pretrained(folder)
+    for name, value in changes.items():
+        setattr(config, name, value)
+    return get_policy_class(config.type).from_pretrained(folder, config=config)
+
+
+def _processors(folder: Path, policy: Any) -> tuple[Any, Any]:
+    from lerobot.policies.factory import make_pre_post_processors
+
+    overrides = {"device_processor": {"device": "cpu"}, "rename_observations_processor": {"rename_map": {}}}
+    return make_pre_post_processors(policy.config, str(folder), preprocessor_overrides=overrides)  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module", params=["flow_mlp", "diffusion_mlp"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run on pendulum under a random policy."""
+    folder = tmp_path_factory.mktemp(request.param)
+    config = replace(
+        make_config(request.param),
+        state_mean=(0.0, 0.0, 0.0),
+        state_std=(1.0, 1.0, 4.0),
+        action_low=(-2.5,),
+        action_high=(2.5,),
+    )
+    save_checkpoint(folder / "base", config, config.build())
+    typed = (f"policy={request.param}", f"policy.path={folder / 'base'}", "confirm_episodes=0", "horizon=3")
+    assert type_train(folder / "run", *typed) is None
+    return folder / "run"
+
+
+@pytest.mark.parametrize("copied", [True, False], ids=["base copied", "base by path"])
+def test_lerobots_loop_gets_the_returns_of_eval(copied: bool, run: Path, tmp_path: Path) -> None:
+    export([f"run={run}", f"out={tmp_path / 'out'}", *(["--copy-base"] if copied else [])])
+    assert (tmp_path / "out" / "base").is_dir() is copied
+    assert type_eval(f"run={run}", "checkpoint=best") is None
+    expected = newest_evaluation(run)["worlds"]
+    policy = _lerobot_policy(tmp_path / "out")
+    before, after = _processors(tmp_path / "out", policy)
+    task = build(OmegaConf.load(run / "checkpoints" / "config.yaml"), print).task
+    returns, rows = [], torch.arange(2)
+    for first in range(0, len(expected["seeds"]), 2):
+        policy.reset()
+        task.reset(rows, [expected["seeds"][min(first + i, len(expected["seeds"]) - 1)] for i in (0, 1)])
+        paid, ended = torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.bool)
+        while not ended.all():
+            batch = before({"observation.state": task.observe().state, "task": ["", ""]})
+            step = task.step(after(policy.select_action(batch)))
+            paid += torch.where(ended, 0.0, step.reward)
+            ended |= step.terminated | step.truncated
+        returns += paid.tolist()
+    assert returns[: len(expected["returns"])] == pytest.approx(expected["returns"], rel=1e-6)
+
+
+def test_a_chunk_is_what_the_run_decodes_and_a_vla_exports_too(tmp_path: Path) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", ["logging=none", "sac=lp_ds"])  # an algorithm whose evaluations draw
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.write_configs({"config.yaml": OmegaConf.to_yaml(cfg)})
+    parts = build(cfg, print)
+    folder.save("best", parts.algorithm.state_dict())
+    export([f"run={folder.path}", f"out={tmp_path / 'out'}", "--copy-base"])
+    policy = _lerobot_policy(tmp_path / "out")
+    shapes = {
+        camera: torch.randint(256, (3, *shape), dtype=torch.uint8) for camera, shape in parts.task.cameras.items()
+    }
+    seen = Observation(torch.randn(3, parts.task.state_dim), shapes, ("pick up the red cube",) * 3)
+    encoding, seeds = parts.policy.encode(seen), [parts.settings.test_seed + i for i in range(3)]
+    noise = steered_noise(parts.algorithm, parts.noise, stochastic=parts.algorithm.stochastic)(encoding, seeds, 0)
+    expected = parts.policy.decode(encoding, noise)[:, : parts.env.horizon]
+    batch: dict[str, Any] = {f"observation.images.{camera}": image / 255 for camera, image in shapes.items()}
+    batch |= {"observation.state": seen.state, "task": list(seen.instruction)}
+    torch.testing.assert_close(policy.predict_action_chunk(batch), expected)
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["base_sha256"] == parts.policy_sha256()
+    assert set(config["input_features"]) == set(batch) - {"task"}
+
+
+def test_the_model_card_has_both_policies_worlds_and_command(run: Path, tmp_path: Path) -> None:
+    export([f"run={run}", f"out={tmp_path / 'mine'}"])
+    card, summary = (tmp_path / "mine" / "README.md").read_text(), json.loads((run / "summary.json").read_text())
+    assert card.startswith("---\nlibrary_name: lerobot\n")
+    for name in ("base", "steered"):
+        assert f"| {name} | - | - | {summary[name]['mean_return']:.3f} | 5 |" in card
+    assert "5 worlds, seeds 1000000 to 1000004" in card
+    assert summary["policy_sha256"]["after"] in card
+
+
+def test_another_base_than_the_steered_one_is_refused(run: Path, tmp_path: Path) -> None:
+    export([f"run={run}", f"out={tmp_path / 'out'}"])
+    kind = json.loads((run.parent / "base" / "config.json").read_text())["policy"]
+    other = make_config(kind)
+    other = replace(other, action_low=(-2.0,), action_high=(2.0,))
+    save_checkpoint(tmp_path / "other", other, other.build())
+    with pytest.raises(UserError, match="were steered; restore it, or export again with --copy-base"):
+        _lerobot_policy(tmp_path / "out", base_path=str(tmp_path / "other"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        (["out=x"], "error: run is missing; type run=<folder of a run> out=<new folder>\n"),
+        (["run=x", "out=."], "error: out=. exists already; name a new folder or delete it\n"),
+        (["run=x", "out=y", "seed=1"], "error: seed=1 is no option; type run=<folder of a run> out=<new folder>\n"),
+        (["run=x", "out=y", "checkpoint=worst"], "error: checkpoint=worst must be best or last\n"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_sentence(
+    typed: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        export(typed)
+    assert capsys.readouterr().err == sentence
+
+
+def test_a_hub_out_of_reach_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        monkeypatch.setenv("HF_TOKEN", "hf_of_nobody")
+        with pytest.raises(ValueError, match=rf"--push me/mine failed .*; {tmp_path} is complete"):
+            push(tmp_path, "me/mine")
+
+
+def test_a_run_without_a_base_policy_is_not_exported(tmp_path: Path) -> None:
+    assert type_train(tmp_path / "run") is None
+    with pytest.raises(SystemExit, match="has a policy without weights: there is no base policy to export"):
+        export([f"run={tmp_path / 'run'}", f"out={tmp_path / 'out'}"])
+    assert not (tmp_path / "out").exists()
