@@ -247,6 +247,13 @@ class Learner(Algorithm, Protocol):
 
 
 @runtime_checkable
+class ReplaysDraws(Protocol):
+    """An algorithm that learns from chunks which replay stores of the base policy's noise (optional)."""
+
+    base_draws: int  # chunks of each state, decoded once, when it is stored; 0: none
+
+
+@runtime_checkable
 class Searcher(Protocol):
     """An algorithm that chooses among fixed noise vectors by play alone."""
 

@@ -53,11 +53,12 @@ LEARNERS = {  # keys of conf/train.yaml that not all algorithms use -> the optio
 }
 OFF = (None, False)  # typed values that only confirm that an option has no effect
 WITHOUT = {"gamma": "which learns no networks", "replay": "which does not learn from executed chunks"}
-ONLY_WITH = {  # key -> (another key, the value with which alone it has an effect)
-    "sac.initial_alpha": ("sac.alpha", "auto"),
-    "sac.target_entropy": ("sac.alpha", "auto"),
-    "sac.alpha_lr": ("sac.alpha", "auto"),
-    "task.image_size": ("task.observation", "images"),
+ONLY_WITH = {  # key -> other keys, each with the value with which alone it has an effect
+    "sac.initial_alpha": {"sac.alpha": "auto"},
+    "sac.target_kl": {"sac.alpha": "auto", "sac.regulariser": "kl"},
+    "sac.target_entropy": {"sac.alpha": "auto", "sac.regulariser": "entropy"},
+    "sac.alpha_lr": {"sac.alpha": "auto"},
+    "task.image_size": {"task.observation": "images"},
 }
 
 
@@ -163,10 +164,10 @@ def _used(cfg: DictConfig) -> Iterator[str]:
 
 
 def _check_condition(cfg: DictConfig, key: str, text: str) -> None:
-    other, value = ONLY_WITH[key]
-    found = OmegaConf.select(cfg, other)
-    if found is not None and found != value:
-        raise ValueError(f"{text} is not used with {other}={shown(found)}; type {other}={value}, or leave it out")
+    for other, value in ONLY_WITH[key].items():
+        found = OmegaConf.select(cfg, other)
+        if found is not None and found != value:
+            raise ValueError(f"{text} is not used with {other}={shown(found)}; type {other}={value}, or leave it out")
 
 
 def _other_learner(text: str, option: str, sac: str) -> str:

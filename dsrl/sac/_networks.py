@@ -133,6 +133,7 @@ class Temperature(nn.Module):
 
     def __init__(self, alpha: float, trainable: bool) -> None:
         super().__init__()
+        self.trainable = trainable
         log_alpha = torch.tensor(math.log(alpha))
         if trainable:
             self.log_alpha = nn.Parameter(log_alpha)

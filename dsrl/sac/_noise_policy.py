@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,15 @@ from torch.nn import functional
 from dsrl.sac._networks import FeatureScaler
 
 Floats = NDArray[np.float32]
+
+
+class Draw(NamedTuple):
+    """Draws of an actor, one for each state."""
+
+    noise: Tensor  # u [n, dim]
+    log_prob: Tensor  # log π(u) [n]
+    mean: Tensor  # of the Gaussian before tanh [n, dim]
+    log_std: Tensor  # [n, dim]
 
 
 class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
@@ -48,10 +57,10 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
         """Return features [n, F] standardised for the networks, on their device."""
         return cast(Tensor, self.scaler(torch.as_tensor(features, dtype=torch.float32, device=self.scaler.mean.device)))
 
-    def sample(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw u [n, dim] with log π(u) [n] for standardised features, differentiable, by torch's global generator."""
+    def draw(self, features: Tensor) -> Draw:
+        """Draw u [n, dim] for standardised features, differentiable, by torch's global generator."""
         mean, log_std = self.actor(features)
-        return squashed_sample(mean, log_std, torch.randn_like(mean))
+        return Draw(*squashed_sample(mean, log_std, torch.randn_like(mean)), mean, log_std)
 
     @torch.no_grad()
     def act(self, features: Tensor, normal: Tensor | None = None) -> Tensor:

@@ -30,13 +30,6 @@ def initial_temperature(alpha: float | Auto, initial_alpha: float) -> float:
     return start
 
 
-def tuned_entropy(alpha: float | Auto, target_entropy: float | Auto, dim: int) -> float | None:
-    """Return the target entropy of u [dim], in nats, for tuning α (`auto` is -dim); None where α is fixed."""
-    if alpha != "auto":
-        return None
-    return float(-dim if target_entropy == "auto" else target_entropy)
-
-
 def adam(lr: float) -> OptimizerFactory:
     """Return the factory of an Adam optimiser that steps in one fused kernel."""
     return TorchOptimizerFactory(torch.optim.Adam, lr=lr, fused=True)

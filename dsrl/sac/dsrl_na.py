@@ -4,16 +4,18 @@
 
 After each round of play, in the order of the published code (the paper's order is Q^A, Q^W, π):
 
-    A, once per update, with û, log π ~ π(s) drawn once and α fixed:
-        temperature   L = -mean[log α · (log π + H̄)]
-        Q^A           y = r + γ (1 - terminated) (min_j Q̄^A_j(s', π_dp(s', b·u')) - α log π(u'|s')),  u' ~ π(s')
+    A, once per update, with û ~ π(s) drawn once and α fixed:
+        temperature   L = -mean[log α · (price(s) - limit)]
+        Q^A           y = clip(c·R + γ^m (1 - terminated) min_j Q̄^A_j(s', π_dp(s', b·u')), bounds),  u' ~ π(s')
                       L = ½ Σ_j MSE(Q^A_j(s, a), y)
-        actor         L = mean[α log π - min_j Q^W_j(s, û)]
+        actor         L = mean[α price(s) - min_j Q^W_j(s, û)]
         polyak        Q̄^A <- τ Q^A + (1 - τ) Q̄^A
-    B, `noise_critic_grad_steps` times on fresh states, one unclipped w ~ N(0, I) for each:
+    B, `noise_critic_grad_steps` times on other states, one unclipped w ~ N(0, I) for each:
         Q^W           L = ½ Σ_j MSE(Q^W_j(s, w/b), Q^A_j(s, π_dp(s, w))),  online Q^A, head j to head j
 
-Replay needs no noise: transitions of the base policy, of demonstrations and of steered play are used alike.
+Price, limit, R, m and bounds are those of DSRL-SAC; with `sac.regulariser=entropy` the target contains -α log π(u'|s')
+and is not bounded, as published. B draws w anew, as published, or among `base_draws` whose chunks were decoded once,
+when the state was stored. Replay needs no noise: base play, demonstrations and steered play are used alike.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from gymnasium.spaces import Box
 from tianshou.algorithm.algorithm_base import TrainingStats
 from tianshou.algorithm.optim import OptimizerFactory
@@ -45,9 +47,13 @@ from dsrl.sac._options import (
     Width,
     adam,
     initial_temperature,
-    tuned_entropy,
 )
+from dsrl.sac._regulariser import Kind, Regulariser, regulariser_named
+from dsrl.sac._returns import RewardScale
 from dsrl.sac.dsrl_sac import DSRLSAC
+
+DISTILLATIONS = 3
+"""Steps of B for each of A, where no number is set: the actor follows Q^W, which must rank noise at each state."""
 
 REPLAYS = ("context", "exact_context", "observation")
 
@@ -72,13 +78,15 @@ class DSRLNA(DSRLSAC):
         decoder: Decoder,
         replay: Replay,
         temperature: Temperature,
-        target_entropy: float | None,
+        regulariser: Regulariser,
         optimisers: tuple[OptimizerFactory, OptimizerFactory, OptimizerFactory],
         gamma: float,
         tau: float,
-        reward_scale: float,
+        reward_scale: RewardScale,
         critic_warmup_updates: int,
-        noise_critic_grad_steps: int,
+        n_step: int,
+        noise_critic_grad_steps: int | None,
+        base_draws: int,
     ) -> None:
         """`critics` value chunks, flat and scaled by `chunk_scaler`; `noise_critics` value u and have no target.
 
@@ -88,14 +96,15 @@ class DSRLNA(DSRLSAC):
             policy=policy,
             critics=critics,
             temperature=temperature,
-            target_entropy=target_entropy,
+            regulariser=regulariser,
             optimisers=optimisers,
             gamma=gamma,
             tau=tau,
             reward_scale=reward_scale,
             critic_warmup_updates=critic_warmup_updates,
+            n_step=n_step,
         )
-        self.replay = replay
+        self.replay, self.base_draws = replay, base_draws
         self.noise_critic, self.chunk_scaler, self.decoder = noise_critics, chunk_scaler, decoder
         self.noise_critic_optim = self._create_optimizer(noise_critics, optimisers[1])
         self.noise_critic_grad_steps = noise_critic_grad_steps
@@ -106,9 +115,10 @@ class DSRLNA(DSRLSAC):
         return stats + self._distil(buffer, batch_size, self.critic_warmup_updates)
 
     def learn(self, buffer: ReplayBuffer, batch_size: int, updates: int) -> list[TrainingStats]:
-        """Learn after a round of play: A `updates` times, then B `noise_critic_grad_steps` times, if any A is due."""
+        """Learn after a round of play: A `updates` times, then B as often as is set, if any A is due."""
         stats = super().learn(buffer, batch_size, updates)
-        return stats + self._distil(buffer, batch_size, self.noise_critic_grad_steps if updates else 0)
+        steps = DISTILLATIONS * updates if self.noise_critic_grad_steps is None else self.noise_critic_grad_steps
+        return stats + self._distil(buffer, batch_size, steps if updates else 0)
 
     @torch.no_grad()
     def chunk_values(self, encoding: Encoding, vectors: Tensor) -> Tensor:
@@ -131,15 +141,23 @@ class DSRLNA(DSRLSAC):
 
     def _distillation_step(self, buffer: ReplayBuffer, indices: Any) -> Tensor:
         features = self._tensor(buffer.obs[indices])
-        vectors = torch.randn(len(features), self.policy.action_space.shape[0], device=features.device)
         scaled = self.policy.standardise(features)
         with torch.no_grad():
-            chunk = self.decoder.decode_replayed(features, buffer.info, "before", indices, vectors)
+            vectors, chunk = self._drawn(features, buffer, indices)
             targets = self.critic(scaled, self._flat(chunk))
         values = self.noise_critic(scaled, vectors / self.policy.magnitude)
         loss: Tensor = 0.5 * (values - targets).square().mean(1).sum()
         self.noise_critic_optim.step(loss)
         return loss.detach()
+
+    def _drawn(self, features: Tensor, buffer: ReplayBuffer, indices: Any) -> tuple[Tensor, Tensor]:
+        """Return one w ~ N(0, I) [B, dim] for each state and its chunk [B, horizon, A]: stored ones, or fresh ones."""
+        if self.base_draws:
+            which = torch.randint(self.base_draws, (len(features),)).numpy()
+            info = buffer.info
+            return self._tensor(info.draws[indices, which]), self._tensor(info.draw_chunks[indices, which])
+        vectors = torch.randn(len(features), self.policy.action_space.shape[0], device=features.device)
+        return vectors, self.decoder.decode_replayed(features, buffer.info, "before", indices, vectors)
 
     def _choice(self, batch: Any) -> Tensor:
         """Return the executed chunks, flat and scaled [B, horizon·A]."""
@@ -153,13 +171,13 @@ class DSRLNA(DSRLSAC):
         """
         features = self._tensor(batch.obs_next)
         scaled = self.policy.standardise(features)
-        noise, log_prob = self.policy.sample(scaled)
-        value: Tensor = -self.temperature.value * log_prob
+        drawn = self.policy.draw(scaled)
+        value: Tensor = torch.zeros_like(drawn.log_prob) - self._backup_price(drawn)
         on = np.flatnonzero(~np.asarray(batch.terminated, dtype=bool))
         if len(on):
-            vectors = self.policy.magnitude * noise[on]
+            vectors = self.policy.magnitude * drawn.noise[on]
             chunk = self.decoder.decode_replayed(features[on], batch.info, "after", on, vectors)
-            value[on] += self.critic_old(scaled[on], self._flat(chunk)).amin(0)
+            value[on] += self._joined(self.critic_old(scaled[on], self._flat(chunk)))
         return value
 
     @property
@@ -185,31 +203,37 @@ def build_dsrl_na(
     depth: Depth,
     activation: Activation,
     num_critics: Count,
-    noise_critic_grad_steps: Count,
+    noise_critic_grad_steps: Count | Auto,
+    base_draws: Annotated[int, Ge(0), Le(256)],
     replay: Literal["context", "exact_context", "observation"],
+    regulariser: Kind,
     alpha: Positive | Auto,
     initial_alpha: Positive,
+    target_kl: Positive,
     target_entropy: float | Auto,
     actor_lr: Rate,
     critic_lr: Rate,
     alpha_lr: Rate,
     gamma: Discount,
     tau: Share,
-    reward_scale: Positive,
+    reward_scale: Positive | Auto,
     critic_warmup_updates: Annotated[int, Ge(0)],
+    n_step: Annotated[int, Ge(1), Le(1000)],
 ) -> DSRLNA:
     """Build DSRL-NA for features [F], the noise box [dim] and executed chunks of `chunk_shape` (horizon, A).
 
     `decoder` decodes noise at live and replayed states; `replay` selects the data that is stored of a state (see
-    `dsrl.interfaces.Replay`); see `build_dsrl_sac` for the rest. Raises ValueError for values out of range.
+    `dsrl.interfaces.Replay`), `base_draws` the number of base noises decoded with it; see `build_dsrl_sac` for others.
+    Raises ValueError for values out of range.
     """
     if replay not in REPLAYS:
         raise ValueError(f"sac.replay={replay} must be one of {', '.join(REPLAYS)}")
-    if noise_critic_grad_steps < 1:
+    if noise_critic_grad_steps != "auto" and noise_critic_grad_steps < 1:
         raise ValueError(f"sac.noise_critic_grad_steps={noise_critic_grad_steps} must be at least 1")
     start = initial_temperature(alpha, initial_alpha)
     features, dim, chunk_dim = observation_space.shape[0], action_space.shape[0], chunk_shape[0] * chunk_shape[1]
-    actor = Actor(features, dim, hidden, depth, activation, prior_std(float(action_space.high[0])))
+    std = prior_std(float(action_space.high[0]))
+    actor = Actor(features, dim, hidden, depth, activation, std)
     return DSRLNA(
         policy=NoisePolicy(actor, FeatureScaler(features), observation_space, action_space),
         critics=StackedCritics(num_critics, features, chunk_dim, hidden, depth, activation),
@@ -218,11 +242,13 @@ def build_dsrl_na(
         decoder=decoder,
         replay=replay,
         temperature=Temperature(start, trainable=alpha == "auto"),
-        target_entropy=tuned_entropy(alpha, target_entropy, dim),
+        regulariser=regulariser_named(regulariser, std, target_kl, target_entropy, dim),
         optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
         gamma=gamma,
         tau=tau,
-        reward_scale=reward_scale,
+        reward_scale=RewardScale(None if reward_scale == "auto" else reward_scale),
         critic_warmup_updates=critic_warmup_updates,
-        noise_critic_grad_steps=noise_critic_grad_steps,
+        n_step=n_step,
+        noise_critic_grad_steps=None if noise_critic_grad_steps == "auto" else noise_critic_grad_steps,
+        base_draws=base_draws,
     )

@@ -35,8 +35,9 @@ from dsrl.sac._options import (
     Width,
     adam,
     initial_temperature,
-    tuned_entropy,
 )
+from dsrl.sac._regulariser import Entropy
+from dsrl.sac._returns import RewardScale
 from dsrl.sac.dsrl_sac import DSRLSAC, SACStats
 
 
@@ -51,17 +52,16 @@ class DSRLPi0(DSRLSAC):
     def _next_value(self, batch: Any) -> Tensor:
         """Return the value [B] of the next state, without entropy."""
         features = self.policy.standardise(batch.obs_next)
-        noise, _ = self.policy.sample(features)
-        return self._joined(self.critic_old(features, noise))
+        return self._joined(self.critic_old(features, self.policy.draw(features).noise))
 
     def _update_with_batch(self, batch: Any) -> TrainingStats:
         alpha = self.temperature.value
         critic_loss, q = self._critic_step(batch)
         self._update_lagged_network_weights()
-        noise, log_prob = self.policy.sample(batch.features)
-        actor_loss = self._actor_step(batch.features, noise, log_prob, alpha)
-        alpha_loss = self._temperature_step(log_prob.detach())
-        entropy = -log_prob.detach().mean()
+        drawn = self.policy.draw(batch.features)
+        actor_loss = self._actor_step(batch.features, drawn.noise, drawn.log_prob, alpha)
+        alpha_loss = self._temperature_step(drawn.log_prob.detach())
+        entropy = -drawn.log_prob.detach().mean()
         return SACStats(
             critic_loss=critic_loss, q=q, actor_loss=actor_loss, entropy=entropy, alpha=alpha, alpha_loss=alpha_loss
         )
@@ -72,10 +72,10 @@ class DSRLPi0(DSRLSAC):
         self.critic_optim.step(loss)
         return loss.detach(), values.detach().mean()
 
-    def _temperature_step(self, log_prob: Tensor) -> Tensor | None:
-        if self.alpha_optim is None or self.target_entropy is None:
+    def _temperature_step(self, price: Tensor) -> Tensor | None:
+        if self.alpha_optim is None:
             return None
-        loss = self.temperature.log_alpha.exp() * (-log_prob - self.target_entropy).mean()
+        loss = self.temperature.log_alpha.exp() * (self.regulariser.limit - price).mean()
         self.alpha_optim.step(loss)
         return loss.detach()
 
@@ -111,10 +111,10 @@ def build_dsrl_pi0(
         policy=NoisePolicy(actor, FeatureScaler(features), observation_space, action_space),
         critics=StackedCritics(num_critics, features, dim, hidden, depth, activation),
         temperature=Temperature(start, trainable=alpha == "auto"),
-        target_entropy=tuned_entropy(alpha, target_entropy, dim),
+        regulariser=Entropy(float(-dim if target_entropy == "auto" else target_entropy)),
         optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
         gamma=gamma ** chunk_shape[0],
         tau=tau,
-        reward_scale=reward_scale,
+        reward_scale=RewardScale(reward_scale),
         critic_warmup_updates=critic_warmup_updates,
     )

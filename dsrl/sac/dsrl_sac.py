@@ -1,24 +1,29 @@
 """DSRL-SAC: soft actor-critic whose action is the noise of a frozen policy (arXiv 2506.15799).
 
-One gradient step, in the order of the published code, with û, log π ~ π(s) drawn once and α = exp(log α) fixed:
+One gradient step, in the order of the published code, with û ~ π(s) drawn once and α = exp(log α) fixed:
 
-    temperature   L = -mean[log α · (log π + H̄)]
-    critics       y = c·r + γ (1 - terminated) (min_j Q̄_j(s', u') - α log π(u'|s')),  L = ½ Σ_j MSE(Q_j(s, u), y)
-    actor         L = mean[α log π - min_j Q_j(s, û)]
+    temperature   L = -mean[log α · (price(s) - limit)]
+    critics       y = clip(c·R + γ^m (1 - terminated) min_j Q̄_j(s', u'), bounds),  u' ~ π(s')
+                  L = ½ Σ_j MSE(Q_j(s, u), y)
+    actor         L = mean[α price(s) - min_j Q_j(s, û)]
     polyak        Q̄ <- τ Q + (1 - τ) Q̄
 
-A time-out bootstraps: only `terminated` cuts the return. c is the reward scale, against which α weighs entropy.
+`price` is the divergence of the actor from the base policy's noise. With `sac.regulariser=entropy` it is log π(û), its
+limit -H̄, and y = c·R + γ^m (1 - terminated) (min_j Q̄_j(s', u') - α log π(u'|s')) without bounds: as published with
+`sac.n_step=1`. R sums the next m <= n rewards of the episode, and s' follows them. A time-out bootstraps: only
+`terminated` cuts the return. c is the reward scale; bounds are those of returns of the rewards so far.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from gymnasium.spaces import Box
 from tianshou.algorithm.algorithm_base import TrainingStats
 from tianshou.algorithm.modelfree.ddpg import ActorCriticOffPolicyAlgorithm
@@ -28,7 +33,7 @@ from torch import Tensor
 
 from dsrl.interfaces import Replay
 from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
-from dsrl.sac._noise_policy import NoisePolicy, prior_std
+from dsrl.sac._noise_policy import Draw, NoisePolicy, prior_std
 from dsrl.sac._options import (
     Activation,
     Auto,
@@ -41,8 +46,9 @@ from dsrl.sac._options import (
     Width,
     adam,
     initial_temperature,
-    tuned_entropy,
 )
+from dsrl.sac._regulariser import Kind, Regulariser, regulariser_named
+from dsrl.sac._returns import RewardScale, bounds, following
 
 
 @dataclass(kw_only=True)
@@ -52,7 +58,8 @@ class SACStats(TrainingStats):  # type: ignore[misc]  # tianshou is not followed
     critic_loss: Tensor
     q: Tensor
     actor_loss: Tensor | None = None
-    entropy: Tensor | None = None
+    entropy: Tensor | None = None  # of u, in nats
+    price: Tensor | None = None  # of the regulariser
     alpha: Tensor | None = None
     alpha_loss: Tensor | None = None
 
@@ -69,23 +76,25 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         policy: NoisePolicy,
         critics: StackedCritics,
         temperature: Temperature,
-        target_entropy: float | None,
+        regulariser: Regulariser,
         optimisers: tuple[OptimizerFactory, OptimizerFactory, OptimizerFactory],
         gamma: float,
         tau: float,
-        reward_scale: float,
+        reward_scale: RewardScale,
         critic_warmup_updates: int,
+        n_step: int = 1,
     ) -> None:
-        """`target_entropy` None fixes the temperature. `optimisers` are those of actor, critics, temperature."""
+        """`optimisers` are those of actor, critics, temperature; the last is unused where the temperature is fixed."""
         actor_optim, critic_optim, alpha_optim = optimisers
         super().__init__(
             policy=policy, policy_optim=actor_optim, critic=critics, critic_optim=critic_optim, tau=tau, gamma=gamma
         )
         self.temperature = temperature
-        self.target_entropy = target_entropy
-        self.alpha_optim = None if target_entropy is None else self._create_optimizer(temperature, alpha_optim)
+        self.regulariser = regulariser
+        self.alpha_optim = self._create_optimizer(temperature, alpha_optim) if temperature.trainable else None
         self.reward_scale = reward_scale
-        self.critic_warmup_updates = critic_warmup_updates
+        self.critic_warmup_updates, self.n_step = critic_warmup_updates, n_step
+        self.value_bounds = (-math.inf, math.inf)  # of returns, in the critics' units
 
     @property
     def stochastic(self) -> bool:
@@ -105,11 +114,13 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         return super().load_state_dict(deepcopy(dict(state_dict)), strict=strict, assign=assign)
 
     def warm_up(self, buffer: ReplayBuffer, batch_size: int) -> list[TrainingStats]:
-        """Fit the feature scaling to the base policy's play in `buffer`, then train the critics alone. Called once.
+        """Fit the scaling of features and rewards to the base policy's play in `buffer`, then train the critics alone.
 
-        The actor remains the base policy meanwhile, so that its first step follows trained critics.
+        Called once. The actor remains the base policy meanwhile, so that its first step follows trained critics.
         """
         self._fit_scaling(buffer, buffer.sample_indices(0))
+        self.reward_scale.fit(buffer, self.gamma)
+        self._bound_values(buffer)
         stats: list[TrainingStats] = []
         for _ in range(self.critic_warmup_updates):
             batch, indices = buffer.sample(batch_size)
@@ -120,17 +131,28 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
 
     def learn(self, buffer: ReplayBuffer, batch_size: int, updates: int) -> list[TrainingStats]:
         """Learn after a round of play: `updates` gradient steps."""
+        self._bound_values(buffer)
         return [self.update(buffer, batch_size) for _ in range(updates)]
 
     def _fit_scaling(self, buffer: ReplayBuffer, indices: Any) -> None:
         self.policy.scaler.fit(torch.as_tensor(buffer.obs[indices], dtype=torch.float32))
 
+    def _bound_values(self, buffer: ReplayBuffer) -> None:
+        """Bound the critics' targets by the returns of rewards like those in `buffer`, where they are returns."""
+        if not self.regulariser.in_backup:
+            scale = float(self.reward_scale.value)
+            low, high = bounds(buffer, self.gamma)
+            self.value_bounds = (scale * low, scale * high)
+
     def _preprocess_batch(self, batch: Any, buffer: ReplayBuffer, indices: Any) -> Any:
         """Add tensors to the batch: `features`, the critics' other input `choice`, and their target `returns`."""
         batch.features = self.policy.standardise(batch.obs)
         batch.choice = self._choice(batch)
-        reward, terminated = self._tensor(batch.rew), self._tensor(batch.terminated)
-        batch.returns = self.reward_scale * reward + self.gamma * (1.0 - terminated) * self._next_value(batch)
+        ahead = following(buffer, indices, self.n_step, self.gamma)
+        last = batch if self.n_step == 1 else buffer[ahead.last]
+        weight = self._tensor(ahead.discounts) * (1.0 - self._tensor(last.terminated))
+        returns = self.reward_scale.value * self._tensor(ahead.rewards) + weight * self._next_value(last)
+        batch.returns = returns.clamp(*self.value_bounds)
         return batch
 
     def _choice(self, batch: Any) -> Tensor:
@@ -142,28 +164,39 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
 
     @torch.no_grad()
     def _next_value(self, batch: Any) -> Tensor:
-        """Return the soft value [B] of the next state under target critics and the current actor."""
+        """Return the value [B] of the next state under target critics and the current actor."""
         features = self.policy.standardise(batch.obs_next)
-        noise, log_prob = self.policy.sample(features)
-        value: Tensor = self._joined(self.critic_old(features, noise)) - self.temperature.value * log_prob
-        return value
+        drawn = self.policy.draw(features)
+        return self._joined(self.critic_old(features, drawn.noise)) - self._backup_price(drawn)
+
+    def _backup_price(self, drawn: Draw) -> Tensor | float:
+        """Return α times the price [n] of draws at the next states, where the regulariser enters the targets."""
+        return self.temperature.value * self._price(drawn) if self.regulariser.in_backup else 0.0
+
+    def _price(self, drawn: Draw) -> Tensor:
+        return self.regulariser.price(drawn.mean, drawn.log_std, drawn.log_prob)
 
     def _update_with_batch(self, batch: Any) -> TrainingStats:
-        noise, log_prob = self.policy.sample(batch.features)
-        alpha = self.temperature.value
-        alpha_loss = self._temperature_step(log_prob.detach())
+        drawn = self.policy.draw(batch.features)
+        price, alpha = self._price(drawn), self.temperature.value
+        alpha_loss = self._temperature_step(price.detach())
         critic_loss, q = self._critic_step(batch)
-        actor_loss = self._actor_step(batch.features, noise, log_prob, alpha)
+        actor_loss = self._actor_step(batch.features, drawn.noise, price, alpha)
         self._update_lagged_network_weights()
-        entropy = -log_prob.detach().mean()
         return SACStats(
-            critic_loss=critic_loss, q=q, actor_loss=actor_loss, entropy=entropy, alpha=alpha, alpha_loss=alpha_loss
+            critic_loss=critic_loss,
+            q=q,
+            actor_loss=actor_loss,
+            entropy=-drawn.log_prob.detach().mean(),
+            price=price.detach().mean(),
+            alpha=alpha,
+            alpha_loss=alpha_loss,
         )
 
-    def _temperature_step(self, log_prob: Tensor) -> Tensor | None:
-        if self.alpha_optim is None or self.target_entropy is None:
+    def _temperature_step(self, price: Tensor) -> Tensor | None:
+        if self.alpha_optim is None:
             return None
-        loss = -(self.temperature.log_alpha * (log_prob + self.target_entropy)).mean()
+        loss = -(self.temperature.log_alpha * (price - self.regulariser.limit)).mean()
         self.alpha_optim.step(loss)
         return loss.detach()
 
@@ -173,10 +206,10 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         self.critic_optim.step(loss)
         return loss.detach(), values.detach().mean()
 
-    def _actor_step(self, features: Tensor, noise: Tensor, log_prob: Tensor, alpha: Tensor) -> Tensor:
+    def _actor_step(self, features: Tensor, noise: Tensor, price: Tensor, alpha: Tensor) -> Tensor:
         critic = self._actors_critic
         critic.requires_grad_(False)  # the gradient passes through the critics to the actor alone
-        loss: Tensor = (alpha * log_prob - self._joined(critic(features, noise))).mean()
+        loss: Tensor = (alpha * price - self._joined(critic(features, noise))).mean()
         self.policy_optim.step(loss)
         critic.requires_grad_(True)
         return loss.detach()
@@ -200,34 +233,41 @@ def build_dsrl_sac(
     depth: Depth,
     activation: Activation,
     num_critics: Count,
+    regulariser: Kind,
     alpha: Positive | Auto,
     initial_alpha: Positive,
+    target_kl: Positive,
     target_entropy: float | Auto,
     actor_lr: Rate,
     critic_lr: Rate,
     alpha_lr: Rate,
     gamma: Discount,
     tau: Share,
-    reward_scale: Positive,
+    reward_scale: Positive | Auto,
     critic_warmup_updates: Annotated[int, Ge(0)],
+    n_step: Annotated[int, Ge(1), Le(1000)],
 ) -> DSRLSAC:
     """Build DSRL-SAC for features `observation_space` [F] and the noise box `action_space` [dim], which give all sizes.
 
-    A number `alpha` fixes the temperature and `auto` tunes it from `initial_alpha` towards `target_entropy` (of u, in
-    nats; `auto` is -dim). Weights are drawn from torch's global generator. Raises ValueError for values out of range.
+    A number `alpha` fixes the temperature and `auto` tunes it from `initial_alpha` towards `target_kl`, in nats per
+    number, or, with `regulariser=entropy`, `target_entropy` (of u, in nats; `auto` is -dim). `reward_scale=auto` is
+    fitted to the returns of warm-up. Weights are drawn from torch's global generator. Raises ValueError for values out
+    of range.
     """
     start = initial_temperature(alpha, initial_alpha)
     features, dim = observation_space.shape[0], action_space.shape[0]
-    actor = Actor(features, dim, hidden, depth, activation, prior_std(float(action_space.high[0])))
+    std = prior_std(float(action_space.high[0]))
+    actor = Actor(features, dim, hidden, depth, activation, std)
     policy = NoisePolicy(actor, FeatureScaler(features), observation_space, action_space)
     return DSRLSAC(
         policy=policy,
         critics=StackedCritics(num_critics, features, dim, hidden, depth, activation),
         temperature=Temperature(start, trainable=alpha == "auto"),
-        target_entropy=tuned_entropy(alpha, target_entropy, dim),
+        regulariser=regulariser_named(regulariser, std, target_kl, target_entropy, dim),
         optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
         gamma=gamma,
         tau=tau,
-        reward_scale=reward_scale,
+        reward_scale=RewardScale(None if reward_scale == "auto" else reward_scale),
         critic_warmup_updates=critic_warmup_updates,
+        n_step=n_step,
     )

@@ -14,6 +14,7 @@ The noise has the prior's variance, so that no entropy is rewarded, and no box: 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -26,7 +27,7 @@ from tianshou.data import Batch
 from torch import Tensor, nn
 
 from dsrl.sac._networks import FeatureScaler, StackedCritics, Temperature, hidden_layers, zero_layer
-from dsrl.sac._noise_policy import Floats, NoisePolicy
+from dsrl.sac._noise_policy import Draw, Floats, NoisePolicy
 from dsrl.sac._options import (
     Activation,
     Auto,
@@ -39,6 +40,7 @@ from dsrl.sac._options import (
     Width,
     adam,
 )
+from dsrl.sac._returns import RewardScale
 from dsrl.sac.dsrl_sac import DSRLSAC
 
 
@@ -78,10 +80,14 @@ class ShiftPolicy(NoisePolicy):
         noise = shift if deterministic else shift + torch.randn_like(shift)
         return Batch(act=noise / self.magnitude)
 
-    def sample(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return u [n, dim] and ‖Δ‖² [n] of standardised features, differentiable; ε from torch's global generator."""
+    def draw(self, features: Tensor) -> Draw:
+        """Draw u [n, dim] for standardised features, differentiable, ε from torch's global generator; its mean is Δ."""
         shift = self.actor(features)
-        return (shift + torch.randn_like(shift)) / self.magnitude, shift.square().sum(-1)
+        normal = torch.randn_like(shift)
+        log_prob = -0.5 * (normal.square() + math.log(2.0 * math.pi)).sum(-1) + shift.shape[1] * math.log(
+            self.magnitude
+        )
+        return Draw((shift + normal) / self.magnitude, log_prob, shift, torch.zeros_like(shift))
 
     @torch.no_grad()
     def act(self, features: Tensor, normal: Tensor | None = None) -> Tensor:
@@ -96,26 +102,32 @@ class ShiftPolicy(NoisePolicy):
         return noise
 
 
+class SquaredShift:
+    """The regulariser ‖Δ‖², whose mean is bounded by δ."""
+
+    in_backup = False  # the return has no term for the trust region
+
+    def __init__(self, delta: float) -> None:
+        self.limit = delta
+
+    def price(self, mean: Tensor, log_std: Tensor, log_prob: Tensor) -> Tensor:
+        """Return ‖Δ‖² [n] of shifts `mean` [n, dim]."""
+        return mean.square().sum(-1)
+
+
 class LPDS(DSRLSAC):
-    """DSRL-SAC with ‖Δ‖² in the place of log π, λ in that of α and -δ in that of the target entropy."""
+    """DSRL-SAC with ‖Δ‖² as its regulariser: λ is in the place of α, and δ is the limit."""
 
     policy: ShiftPolicy
     stochastic = True  # the policy is ε + Δ: Δ alone differs from the base policy at the start
     bounded = False  # clipped noise differs from the base policy's
 
-    @torch.no_grad()
-    def _next_value(self, batch: Any) -> Tensor:
-        """Return the value [B] of the next state: the return has no term for the trust region."""
-        features = self.policy.standardise(batch.obs_next)
-        noise, _ = self.policy.sample(features)
-        return self._joined(self.critic_old(features, noise))
-
     def _update_with_batch(self, batch: Any) -> TrainingStats:
-        noise, squared_shift = self.policy.sample(batch.features)
-        multiplier = self.temperature.value
+        drawn = self.policy.draw(batch.features)
+        squared_shift, multiplier = self._price(drawn), self.temperature.value
         multiplier_loss = self._temperature_step(squared_shift.detach())
         critic_loss, q = self._critic_step(batch)
-        actor_loss = self._actor_step(batch.features, noise, squared_shift, multiplier)
+        actor_loss = self._actor_step(batch.features, drawn.noise, squared_shift, multiplier)
         self._update_lagged_network_weights()
         return LPDSStats(
             critic_loss=critic_loss,
@@ -142,7 +154,7 @@ def build_lp_ds(
     multiplier_lr: Rate,
     gamma: Discount,
     tau: Share,
-    reward_scale: Positive,
+    reward_scale: Positive | Auto,
     critic_warmup_updates: Annotated[int, Ge(0)],
 ) -> LPDS:
     """Build LP-DS for features [F] and noise of `action_space` [dim], whose bound b only scales the critics' input.
@@ -160,10 +172,10 @@ def build_lp_ds(
         policy=ShiftPolicy(shift, FeatureScaler(features), observation_space, action_space),
         critics=StackedCritics(num_critics, features, dim, hidden, depth, activation),
         temperature=Temperature(initial_multiplier, trainable=True),
-        target_entropy=-radius,
+        regulariser=SquaredShift(radius),
         optimisers=(adam(actor_lr), adam(critic_lr), adam(multiplier_lr)),
         gamma=gamma,
         tau=tau,
-        reward_scale=reward_scale,
+        reward_scale=RewardScale(None if reward_scale == "auto" else reward_scale),
         critic_warmup_updates=critic_warmup_updates,
     )

@@ -126,13 +126,13 @@ class OfflineData:
         """The number of episodes that terminate with a reward."""
         return sum(one.terminated and one.reward > 0 for one in self.transitions)
 
-    def write(self, replay: Replay, buffer: ReplayBuffer) -> None:
-        """Add all transitions to `buffer`, with the data that `replay` stores of states."""
+    def write(self, replay: Replay, buffer: ReplayBuffer, draws: int = 0) -> None:
+        """Add all transitions to `buffer`, with what `replay` stores of states, and chunks of `draws` base noises."""
         for start in range(0, len(self), AT_ONCE):
-            buffer.add_offline(self._rollout(self.transitions[start : start + AT_ONCE], replay))
+            buffer.add_offline(self._rollout(self.transitions[start : start + AT_ONCE], replay, draws))
 
     @torch.no_grad()
-    def _rollout(self, part: Sequence[ChunkTransition], replay: Replay) -> Any:
+    def _rollout(self, part: Sequence[ChunkTransition], replay: Replay, draws: int) -> Any:
         from tianshou.data import Batch
 
         frames = sorted({frame for one in part for frame in (one.before, one.after)})
@@ -153,7 +153,7 @@ class OfflineData:
         info = Batch(
             success=terminated.copy(), env_steps=np.array([one.env_steps for one in part]), seed=np.full(num, -1)
         )
-        write_decision(info, decision, replay)
+        write_decision(info, decision, replay, self.env, draws)
         return Batch(
             obs=decision.before.features.float().cpu().numpy(),
             obs_next=decision.after.features.float().cpu().numpy(),

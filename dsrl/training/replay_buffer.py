@@ -43,6 +43,13 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         for row in range(len(batch)):
             self.add(batch[row : row + 1], buffer_ids=np.array([self.num_envs]))
 
+    def cut_episodes(self) -> None:
+        """End the unfinished episode of every world as a time-out does: its worlds are reset before it ends."""
+        for i, part in enumerate(self.buffers[: self.num_envs]):
+            if len(part) and not self.done[self.last_index[i]]:
+                self._meta.truncated[self.last_index[i]] = self._meta.done[self.last_index[i]] = True
+                part._ep_return, part._ep_len, part._ep_start_idx = 0.0, 0, part._insertion_idx
+
     def sample_indices(self, batch_size: int | None) -> NDArray[np.int64]:
         """Draw the indices of a batch; all transitions for 0 or None."""
         played = self._lengths[: self.num_envs].sum()

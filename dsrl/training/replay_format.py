@@ -1,6 +1,7 @@
 """The format of a transition in replay: the executed chunk, and the data to decode noise at its states again.
 
     NoiseActionEnv.decision -> Recorder.write -> info.chunk [n, h, A], info.before.stored_*, info.after.stored_*
+                        with K draws, info.draws [n, K, dim] and info.draw_chunks [n, K, h, A] replace info.before
     ReplayDecoder.decode_replayed(features, info, "before" | "after", rows, w) -> chunks [n, h, A]
 
 A stored state is the policy's context or, with `replay=observation`, the observation, which is encoded again for every
@@ -32,9 +33,12 @@ PREFIX = "stored_"  # tianshou's batches take no entry that is named like a meth
 class Recorder:
     """Writes the executed chunk and both states of each decision into the transition's `info`."""
 
-    def __init__(self, env: NoiseActionEnv, replay: Replay) -> None:
-        """`replay` is the kind of data that is stored of a state; with `noise` nothing is written."""
-        self.env, self.replay = env, replay
+    def __init__(self, env: NoiseActionEnv, replay: Replay, draws: int = 0) -> None:
+        """`replay` is the kind of data that is stored of a state; with `noise` nothing is written.
+
+        `draws` is the number of chunks of the base policy's noise that are decoded and stored with each state.
+        """
+        self.env, self.replay, self.draws = env, replay, draws
 
     def write(self, rollout: Any) -> None:
         """Complete tianshou's rollout batch of the environment's latest decision."""
@@ -42,7 +46,7 @@ class Recorder:
             return
         decision = self.env.decision
         assert decision is not None, "the rollout comes from a step of this environment"
-        write_decision(rollout.info, decision, self.replay)
+        write_decision(rollout.info, decision, self.replay, self.env, self.draws)
 
 
 class ReplayDecoder:
@@ -67,17 +71,32 @@ class ReplayDecoder:
         return self.env.decode(Encoding(features, stored), vectors)
 
 
-def write_decision(info: Any, decision: Decision, replay: Replay) -> None:
-    """Write the chunk and both states of a decision into tianshou's `info`."""
+def write_decision(info: Any, decision: Decision, replay: Replay, env: NoiseActionEnv, draws: int) -> None:
+    """Write the chunk and both states of a decision into tianshou's `info`.
+
+    With `draws` > 0, chunks of so many base noises, drawn from torch's global generator, replace the state before.
+    """
     info.chunk = decision.chunk.float().cpu().numpy()
-    states = (
-        ("before", decision.before, decision.observed_before),
-        ("after", decision.after, decision.observed_after),
-    )
+    states = [("after", decision.after, decision.observed_after)]
+    if draws:
+        info.draws, info.draw_chunks = decoded_draws(env, decision.before, draws)
+    else:
+        states.append(("before", decision.before, decision.observed_before))
     for when, encoding, observation in states:
         arrays = stored_arrays(encoding, observation, replay)
         if arrays:
             info[when] = type(info)({PREFIX + key: array for key, array in arrays.items()})
+
+
+def decoded_draws(env: NoiseActionEnv, encoding: Encoding, num: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Draw `num` noise vectors from N(0, I) for each of n encodings and decode them once.
+
+    Returns vectors [n, num, dim] and chunks [n, num, horizon, A].
+    """
+    states = len(encoding.features)
+    vectors = torch.randn(states * num, env.noise.dim)
+    chunks = env.decode(encoding[torch.arange(states).repeat_interleave(num)], vectors)
+    return vectors.view(states, num, -1).numpy(), chunks.view(states, num, *env.chunk_shape).numpy()
 
 
 def stored_arrays(encoding: Encoding, observation: Observation, replay: Replay) -> dict[str, NDArray[Any]]:

@@ -19,8 +19,11 @@ def buffer_length(buffer_size: int, decisions: int, num_envs: int) -> int:
     return min(buffer_size, num_envs * max(1, -(-decisions // num_envs)))
 
 
-def replay_bytes(env: NoiseActionEnv, replay: Replay, transitions: int) -> int:
-    """Return the bytes of `transitions` transitions, from encoding one blank observation: nothing is simulated."""
+def replay_bytes(env: NoiseActionEnv, replay: Replay, transitions: int, draws: int = 0) -> int:
+    """Return the bytes of `transitions` transitions, from encoding one blank observation: nothing is simulated.
+
+    `draws` is the number of base noises whose chunks are stored of each state.
+    """
     numbers = 2 * env.policy.feature_dim + env.noise.dim + 8  # reward, flags, counts
     if replay == "noise":
         return transitions * 4 * numbers
@@ -29,17 +32,21 @@ def replay_bytes(env: NoiseActionEnv, replay: Replay, transitions: int) -> int:
     with torch.no_grad():
         encoding = Encoding(blank.state, {}) if replay == "observation" else env.policy.encode(blank)
     state = sum(array.nbytes for array in stored_arrays(encoding, blank, replay).values())
-    return transitions * (4 * (numbers + length * action_dim) + 2 * state)
+    drawn = 4 * draws * (env.noise.dim + length * action_dim)
+    return transitions * (4 * (numbers + length * action_dim) + drawn + (1 if draws else 2) * state)
 
 
-def checked_replay_bytes(env: NoiseActionEnv, replay: Replay, transitions: int, available: int | None = None) -> int:
+def checked_replay_bytes(
+    env: NoiseActionEnv, replay: Replay, transitions: int, available: int | None = None, draws: int = 0
+) -> int:
     """Return `replay_bytes`; raises ValueError where they exceed `available` bytes (None: those of the system)."""
-    needed, free = replay_bytes(env, replay, transitions), available_memory() if available is None else available
+    needed = replay_bytes(env, replay, transitions, draws)
+    free = available_memory() if available is None else available
     if needed > free:
         fitting = int(free / needed * transitions)
         raise ValueError(
             f"replay of {transitions} transitions takes {needed / GIB:.1f} GiB but {free / GIB:.1f} GiB are free; "
-            f"choose a buffer_size (or decisions) below {fitting}, {_smaller(env, replay, needed, transitions)}"
+            f"choose a buffer_size (or decisions) below {fitting}, {_smaller(env, replay, needed, transitions, draws)}"
         )
     return needed
 
@@ -58,9 +65,9 @@ def available_memory() -> int:
     return max(free, 0)
 
 
-def _smaller(env: NoiseActionEnv, replay: Replay, needed: int, transitions: int) -> str:
+def _smaller(env: NoiseActionEnv, replay: Replay, needed: int, transitions: int, draws: int) -> str:
     """Return the choices that take less memory than `replay`, for a message."""
-    least = replay_bytes(env, "observation", transitions)
+    least = replay_bytes(env, "observation", transitions, draws)
     if replay in ("context", "exact_context") and least < needed:
         return f"sac.replay=observation ({least / GIB:.1f} GiB), or sac=dsrl_sac, which stores no states"
     return "or sac=dsrl_sac, which stores no states"

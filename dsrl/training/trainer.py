@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from tianshou.data import Collector
 from tianshou.utils.torch_utils import policy_within_training_step
 
-from dsrl.interfaces import StateDict
+from dsrl.interfaces import ReplaysDraws, StateDict
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.loop import Checkpointer, Monitor, NoCheckpoints, Validator, check_finite
 from dsrl.training.metrics import Counters, EpisodeStats, UpdateStats
@@ -32,8 +32,8 @@ class OfflineTransitions(Protocol):
     def __len__(self) -> int:
         """Return their number."""
 
-    def write(self, replay: Any, buffer: Replay) -> None:
-        """Add all of them to `buffer`, with the data that `replay` stores of states."""
+    def write(self, replay: Any, buffer: Replay, draws: int) -> None:
+        """Add all of them to `buffer`, with the data that `replay` stores of states and chunks of `draws` noises."""
 
 
 class Trainer:
@@ -76,13 +76,14 @@ class Trainer:
         self.eval_every, self.log_every = eval_every, log_every
         self._checkpoints: Checkpointer = checkpointer or NoCheckpoints()
 
+        self._draws = algorithm.base_draws if isinstance(algorithm, ReplaysDraws) else 0
         seed_everything(seed)
         env.seed(seed)
         env.action_space.clips = algorithm.bounded
         self.buffer = self._replay(buffer_length(buffer_size, decisions, len(env)), seed, offline, offline_share)
         self.stats, self._updates = EpisodeStats(len(env), env.has_success), UpdateStats()
         self._validator = Validator(env, algorithm, monitor)
-        self._recorder = Recorder(env, algorithm.replay)
+        self._recorder = Recorder(env, algorithm.replay, self._draws)
         self._collector = Collector(algorithm.policy, env, self.buffer, on_step_hook=self._on_decision)
         self._warmed_up_at: int | None = None  # decisions
         self._offline_done = 0  # gradient steps between warm-up and play
@@ -92,7 +93,7 @@ class Trainer:
         """Return replay for `length` transitions of play, with those of `offline` in it."""
         buffer = Replay(length, len(self.env), seed, offline=0 if offline is None else len(offline), share=share)
         if offline is not None:
-            offline.write(self.algorithm.replay, buffer)
+            offline.write(self.algorithm.replay, buffer, self._draws)
         return buffer
 
     def train(self) -> Counters:
@@ -190,6 +191,7 @@ class Trainer:
     def _reset_worlds(self) -> None:
         """Start new episodes in all worlds, and save a checkpoint there."""
         self._collector.reset_env()
+        self.buffer.cut_episodes()
         self.stats.drop_unfinished()
         self._checkpoints.save_at_reset(self.state_dict, self.stats.counters.decisions)
 
@@ -222,6 +224,7 @@ class Trainer:
         self._validator.load_state_dict(state["validator"])
         self._warmed_up_at, self._offline_done, self._learned = state["counts"]
         if not self.env.load_state_dict(state["env"]):
+            self.buffer.cut_episodes()
             self.stats.drop_unfinished()
         self._collector._pre_collect_obs_RO, self._collector._pre_collect_info_R = self.env.current()
         self._collector._pre_collect_hidden_state_RH = None

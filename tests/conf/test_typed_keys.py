@@ -47,6 +47,12 @@ OWN = "is not used by sac=dsrl_pi0, which has its own"
         ("sac.alpha=0.1 sac.alpha_lr=1e-3", "sac.alpha_lr=1e-3 is not used with sac.alpha=0.1; type sac.alpha=auto"),
         ("sac.alpha=0.1 sac.initial_alpha=1", "sac.initial_alpha=1 is not used with sac.alpha=0.1"),
         ("sac.alpha=0.1 sac.target_entropy=1", "sac.target_entropy=1 is not used with sac.alpha=0.1"),
+        ("sac.alpha=0.1 sac.target_kl=1", "sac.target_kl=1 is not used with sac.alpha=0.1"),
+        (
+            "sac.target_entropy=1",
+            "sac.target_entropy=1 is not used with sac.regulariser=kl; type sac.regulariser=entropy",
+        ),
+        ("sac.regulariser=entropy sac.target_kl=1", "sac.target_kl=1 is not used with sac.regulariser=entropy"),
         ("task.observation=state task.image_size=64", "task.image_size=64 is not used with task.observation=state"),
         ("+speed=9", "speed=9 is not used, there is no such option; leave it out"),
         ("+hparams.n_trials=9", "hparams.n_trials=9 is not used with hparams=none; type hparams=optuna"),

@@ -134,7 +134,7 @@ def _recorded(calls, name, method):
 def test_the_actor_moves_no_critic_and_distillation_only_the_critics_of_noise():
     algorithm, buffer = build_na(), na_buffer()
     features = torch.randn(4, FEATURES)
-    algorithm._actor_step(features, *algorithm.policy.sample(features), torch.tensor(0.1))
+    algorithm._actor_step(features, *algorithm.policy.draw(features)[:2], torch.tensor(0.1))
     critics = [*algorithm.critic.parameters(), *algorithm.noise_critic.parameters()]
     assert all(parameter.grad is None and parameter.requires_grad for parameter in critics)
     critic, actor = snapshot(algorithm.critic), snapshot(algorithm.policy.actor)
@@ -200,3 +200,28 @@ def test_impossible_options_are_refused_with_what_would_work():
         build_na(replay="observations")
     with pytest.raises(ValueError, match=r"sac.noise_critic_grad_steps=0 must be at least 1"):
         build_na(noise_critic_grad_steps=0)
+
+
+def test_stored_draws_are_distilled_with_their_chunks_and_nothing_is_decoded():
+    algorithm, buffer = build_na(base_draws=3), na_buffer()
+    rng = np.random.default_rng(1)
+    draws = rng.standard_normal((BATCH, 3, DIM)).astype(np.float32)
+    chunks = rng.standard_normal((BATCH, 3, HORIZON, ACTION)).astype(np.float32)
+    buffer.info.draws, buffer.info.draw_chunks = draws, chunks
+    expected = Reference(algorithm, buffer)
+    critic, noise_critic = snapshot(algorithm.critic), snapshot(algorithm.noise_critic)
+    torch.manual_seed(1)
+    (stats,) = algorithm._distil(buffer, 0, 1)
+
+    torch.manual_seed(1)
+    which = torch.randint(3, (BATCH,)).numpy()
+    w = torch.as_tensor(draws[np.arange(BATCH), which])
+    a = expected.scale_chunk(torch.as_tensor(chunks[np.arange(BATCH), which]).reshape(BATCH, -1))
+    heads = stacked_q(noise_critic, expected.s, w / 1.5) - stacked_q(critic, expected.s, a)
+    torch.testing.assert_close(stats.distillation_loss, 0.5 * (heads**2).mean(1).sum(), rtol=1e-6, atol=1e-6)
+    assert algorithm.decoder.vectors == []
+
+
+def test_distillation_takes_three_steps_for_each_update_unless_a_number_is_set():
+    algorithm, buffer = build_na(noise_critic_grad_steps="auto"), na_buffer()
+    assert len(learned(algorithm, buffer, batch_size=8, updates=2)) == 2 + 3 * 2

@@ -49,7 +49,7 @@ def test_an_observation_that_is_encoded_again_gives_the_targets_of_the_stored_co
     returns, distilled = [], []
     for replay in ("exact_context", "observation"):
         info = Batch()
-        write_decision(info, env.decision, replay)
+        write_decision(info, env.decision, replay, env, 0)
         batch = Batch(
             obs=features.numpy(),
             obs_next=features_next,

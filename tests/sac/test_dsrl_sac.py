@@ -90,8 +90,8 @@ def test_the_critics_take_one_adam_step_along_the_gradient_of_their_loss_only():
 def test_the_actor_loss_leaves_no_gradient_in_the_critics():
     algorithm = build()
     features = torch.randn(4, FEATURES)
-    noise, log_prob = algorithm.policy.sample(features)
-    algorithm._actor_step(features, noise, log_prob, torch.tensor(0.1))
+    drawn = algorithm.policy.draw(features)
+    algorithm._actor_step(features, drawn.noise, drawn.log_prob, torch.tensor(0.1))
     assert all(parameter.grad is None for parameter in algorithm.critic.parameters())
     assert all(parameter.requires_grad for parameter in algorithm.critic.parameters())
 
@@ -225,3 +225,55 @@ def test_impossible_options_are_refused_with_what_would_work():
         build(initial_alpha=-1.0)
     with pytest.raises(ValueError, match=r"sac.activation=Relu must be one of ReLU, Tanh"):
         build(activation="Relu")
+
+
+def test_the_target_sums_the_next_rewards_of_the_episode_before_the_value_follows_and_stays_in_bounds():
+    """Transitions end in fours: terminated after the second, truncated after the fourth."""
+    algorithm, buffer = build(n_step=3, regulariser="kl"), filled_buffer()
+    algorithm._bound_values(buffer)
+    torch.manual_seed(1)
+    batch = algorithm._preprocess_batch(buffer[np.arange(BATCH)], buffer, np.arange(BATCH))
+    expected, rows = [], []
+    for i in range(BATCH):
+        total, discount, last = 0.0, 1.0, i
+        for k in range(3):
+            last = i + k
+            total, discount = total + discount * last, discount * GAMMA
+            if buffer.done[last] or last == BATCH - 1:
+                break
+        expected.append((SCALE * total, 0.0 if buffer.terminated[last] else discount))
+        rows.append(last)
+    torch.manual_seed(1)
+    value = algorithm._next_value(buffer[np.array(rows)])
+    rewards, weights = torch.tensor(expected).T
+    high = SCALE * (BATCH - 1) / (1 - GAMMA)
+    torch.testing.assert_close(batch.returns, (rewards + weights * value).clamp(0.0, high), rtol=1e-5, atol=1e-5)
+
+
+def test_the_divergence_stays_out_of_the_targets_and_its_price_enters_the_actors_loss():
+    algorithm, buffer = build(regulariser="kl", target_kl=0.25), filled_buffer()
+    rows = np.arange(BATCH)
+    torch.manual_seed(1)
+    cheap = algorithm._preprocess_batch(buffer[rows], buffer, rows).returns
+    algorithm.temperature.log_alpha.data.fill_(5.0)
+    torch.manual_seed(1)
+    assert torch.equal(algorithm._preprocess_batch(buffer[rows], buffer, rows).returns, cheap)
+    mean, log_std = algorithm.policy.actor(algorithm.policy.standardise(buffer.obs))
+    price = algorithm.regulariser.price(mean, log_std, torch.zeros(BATCH)).mean()
+    stats = updated(algorithm, buffer)
+    torch.testing.assert_close(stats.price, price.detach())
+    torch.testing.assert_close(stats.alpha_loss, -5.0 * (price.detach() - 0.25))
+
+
+def test_rewards_in_other_units_lead_to_the_same_actor():
+    actors = []
+    for unit in (1.0, 1000.0):
+        algorithm = build(regulariser="kl", reward_scale="auto", critic_warmup_updates=2)
+        buffer = filled_buffer(lambda i, unit=unit: unit * (i % 3))
+        torch.manual_seed(2)
+        algorithm.warm_up(buffer, 8)
+        for seed in range(3):
+            updated(algorithm, buffer, seed)
+        actors.append(snapshot(algorithm.policy.actor))
+    for name, value in actors[0].items():
+        torch.testing.assert_close(actors[1][name], value, rtol=1e-4, atol=1e-5)

@@ -102,7 +102,7 @@ def test_a_toy_is_steered_within_the_trust_region():
 
 
 def test_the_bound_is_the_dimension_unless_a_number_is_given():
-    assert build(delta="auto").target_entropy == -DIM
-    assert build(delta=0.25).target_entropy == -0.25
+    assert build(delta="auto").regulariser.limit == DIM
+    assert build(delta=0.25).regulariser.limit == 0.25
     with pytest.raises(ValueError, match=r"sac.delta=0.0 must be above 0"):
         build(delta=0.0)

@@ -22,11 +22,12 @@ CRITICS_AND_ACTOR: Options = {
     "critic_warmup_updates": 50,
 }
 TEMPERATURE: Options = {"alpha": 0.01, "initial_alpha": 0.1, "target_entropy": "auto", "alpha_lr": 3e-3}
+PUBLISHED: Options = {"regulariser": "entropy", "target_kl": 1.0, "n_step": 1}
 
-SAC = CRITICS_AND_ACTOR | TEMPERATURE
+SAC = CRITICS_AND_ACTOR | TEMPERATURE | PUBLISHED
 AUTO = SAC | {"alpha": "auto"}
-NA = AUTO | {"replay": "context", "noise_critic_grad_steps": 2}
-PI0 = AUTO
+NA = AUTO | {"replay": "context", "noise_critic_grad_steps": 2, "base_draws": 0}
+PI0 = CRITICS_AND_ACTOR | TEMPERATURE | {"alpha": "auto"}
 LP_DS = CRITICS_AND_ACTOR | {"delta": "auto", "initial_multiplier": 0.1, "multiplier_lr": 3e-3}
 GOLDEN_TICKET: Options = {"candidates": 4}
 

@@ -16,10 +16,10 @@ from toys.algorithms import build_algorithm
 FEATURES, DIM, BATCH = 3, 2, 16
 
 
-def played(env: NoiseActionEnv, decisions: int = 12) -> ReplayBuffer:
-    """Return the decisions of random play, with contexts as DSRL-NA stores them."""
+def played(env: NoiseActionEnv, decisions: int = 12, draws: int = 0) -> Replay:
+    """Return the decisions of random play, with contexts and chunks of `draws` base noises as DSRL-NA stores them."""
     env.seed(0)
-    buffer, recorder = Replay(decisions, len(env), 0), Recorder(env, "context")
+    buffer, recorder = Replay(decisions, len(env), 0), Recorder(env, "context", draws)
     policy = build_algorithm("dsrl_na", env).policy
     collector = Collector(policy, env, buffer, on_step_hook=lambda _, rollout: recorder.write(rollout))
     collector.reset_env()

@@ -185,3 +185,33 @@ def test_the_training_loop_feeds_dsrl_na_and_a_seed_decides_everything():
     assert same == [counters, logged]
     states = first.policy.state_dict(), second.policy.state_dict()
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_stored_draws_are_chunks_of_base_noise_at_the_state_before_and_replace_its_context() -> None:
+    env = make_env()
+    torch.manual_seed(3)
+    buffer = played(env, draws=4)
+    assert "before" not in buffer.info
+    assert buffer.info.draws.shape == (12, 4, env.noise.dim)
+    assert env.decision is not None
+    latest = buffer.info[buffer.last_index]
+    vectors = torch.as_tensor(latest.draws).flatten(0, 1)
+    decoded = env.decode(env.decision.before[torch.arange(len(env)).repeat_interleave(4)], vectors)
+    torch.testing.assert_close(torch.as_tensor(latest.draw_chunks).flatten(0, 1), decoded)
+    assert len(torch.unique(vectors, dim=0)) == len(vectors)
+    stored = sum(array.nbytes for array in (latest.draws[0], latest.draw_chunks[0]))
+    context = stored_arrays(env.decision.after[:1], env.decision.observed_after, "context")
+    saved = sum(array.nbytes for array in context.values())
+    assert replay_bytes(env, "context", 1, draws=4) == replay_bytes(env, "context", 1) + stored - saved
+
+
+def test_an_episode_that_a_reset_cuts_ends_as_by_a_time_out() -> None:
+    env = make_env()
+    buffer = played(env, 6)
+    buffer.terminated[:] = buffer.truncated[:] = buffer.done[:] = False
+    buffer.cut_episodes()
+    assert buffer.done[buffer.last_index].all()
+    assert buffer.truncated[buffer.last_index].all()
+    assert not buffer.terminated.any()
+    assert buffer.done.sum() == len(env)
+    np.testing.assert_array_equal(buffer.next(buffer.last_index), buffer.last_index)

@@ -5,12 +5,16 @@ one value of E critics    V = mean_j Q_j - caution · std_j Q_j
 
 from __future__ import annotations
 
+import math
+
 from gymnasium.spaces import Box
 from torch import Tensor
 
 from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
 from dsrl.sac._noise_policy import NoisePolicy, prior_std
 from dsrl.sac._options import adam
+from dsrl.sac._regulariser import Divergence
+from dsrl.sac._returns import RewardScale
 from dsrl.sac.dsrl_sac import DSRLSAC
 
 
@@ -32,22 +36,22 @@ def build_cautious_sac(
     num_critics: int,
     caution: float,
     gamma: float,
-    reward_scale: float,
     learning_rate: float,
     critic_warmup_updates: int,
 ) -> CautiousSAC:
-    """Makes the algorithm, with the temperature tuned towards an entropy of -dim."""
+    """Makes the algorithm, with the temperature tuned towards a divergence of half a nat per number."""
     features, dim = observation_space.shape[0], action_space.shape[0]
-    actor = Actor(features, dim, hidden, 2, "ReLU", prior_std(float(action_space.high[0])))
+    std = prior_std(float(action_space.high[0]))
+    actor = Actor(features, dim, hidden, 2, "ReLU", std)
     algorithm = CautiousSAC(
         policy=NoisePolicy(actor, FeatureScaler(features), observation_space, action_space),
         critics=StackedCritics(num_critics, features, dim, hidden, 2, "ReLU"),
         temperature=Temperature(0.1, trainable=True),
-        target_entropy=float(-dim),
+        regulariser=Divergence(math.log(std), limit=0.5),
         optimisers=(adam(learning_rate), adam(learning_rate), adam(learning_rate)),
         gamma=gamma,
         tau=0.01,
-        reward_scale=reward_scale,
+        reward_scale=RewardScale(None),
         critic_warmup_updates=critic_warmup_updates,
     )
     algorithm.caution = caution

@@ -1,0 +1,88 @@
+"""Returns of the play in replay: sums of the next rewards, their size, and the bounds that no value may leave.
+
+    n-step return  R = Σ_{k<m} γ^k r_k,  m = n or fewer where the episode or the play ends; then γ^m V(s_m) follows
+
+reward scale   c = 5 / max |G|,  G = Σ_k γ^k r_k over the warm-up's episodes     learning does not depend on units
+bounds         r > 0 only where it terminates: Q <= c max r       else: Q <= c max r / (1 - γ)     below alike
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tianshou.data import ReplayBuffer
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Following:
+    """The next decisions of a batch, up to n of them."""
+
+    rewards: NDArray[np.float64]  # [B], discounted and summed
+    discounts: NDArray[np.float64]  # γ^m [B] of the value that follows
+    last: NDArray[np.int64]  # [B], the index of the last of them
+
+
+LARGEST = 5.0
+"""Size of the largest return in the critics' units: that of the layers' outputs, and of a success under c = 5."""
+
+
+class RewardScale(nn.Module):
+    """The factor c of rewards in the critics' targets: a number, or fitted once to the warm-up's returns."""
+
+    value: Tensor
+
+    def __init__(self, scale: float | None) -> None:
+        """`scale` None is fitted; until then, and where all rewards were zero, it is that of rewards up to 1."""
+        super().__init__()
+        self.fitted = scale is None
+        self.register_buffer("value", torch.tensor(LARGEST if scale is None else scale))
+
+    def fit(self, buffer: ReplayBuffer, gamma: float) -> None:
+        """Fit a scale that was not given to the returns in `buffer`."""
+        largest = float(np.abs(returns_to_go(buffer, gamma)).max(initial=0.0))
+        if self.fitted and largest > 0:
+            self.value.fill_(LARGEST / largest)
+
+
+def following(buffer: ReplayBuffer, indices: NDArray[np.int64], steps: int, gamma: float) -> Following:
+    """Sum the rewards of `indices` [B] and of the decisions after them, `steps` in all within the episode."""
+    at, going = np.array(indices), np.ones(len(indices), dtype=bool)
+    rewards, discounts, last = np.zeros(len(at)), np.ones(len(at)), at
+    for step in range(steps):
+        rewards = rewards + np.where(going, discounts * buffer.rew[at], 0.0)
+        discounts, last = np.where(going, gamma * discounts, discounts), np.where(going, at, last)
+        if step + 1 < steps:
+            after = buffer.next(at)  # the decision itself where its episode or the play ends
+            going, at = going & (after != at), after
+    return Following(rewards, discounts, last)
+
+
+def returns_to_go(buffer: ReplayBuffer, gamma: float) -> NDArray[np.float64]:
+    """Return the discounted return [N] from each transition to the end of its episode, or of the play in `buffer`."""
+    indices = buffer.sample_indices(0)
+    returns = np.array(buffer.rew[indices], dtype=np.float64)
+    ends = np.asarray(buffer.done[indices], dtype=bool) | np.isin(indices, buffer.last_index)  # of a world's part
+    for row in range(len(indices) - 2, -1, -1):
+        if not ends[row]:
+            returns[row] += gamma * returns[row + 1]
+    return returns
+
+
+def bounds(buffer: ReplayBuffer, gamma: float) -> tuple[float, float]:
+    """Return the smallest and largest discounted return that rewards like those in `buffer` can add up to."""
+    rewards, terminated = np.asarray(buffer.rew), np.asarray(buffer.terminated, dtype=bool)
+    return -_largest(-rewards, terminated, gamma), _largest(rewards, terminated, gamma)
+
+
+def _largest(rewards: NDArray[np.float64], terminated: NDArray[np.bool_], gamma: float) -> float:
+    paid = rewards > 0
+    if not paid.any():
+        return 0.0
+    most = float(rewards[paid].max())
+    if terminated[paid].all():
+        return most
+    return most / (1.0 - gamma) if gamma < 1.0 else float("inf")
