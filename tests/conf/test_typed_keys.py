@@ -25,8 +25,7 @@ OWN = "is not used by sac=dsrl_pi0, which has its own"
         ("sac=dsrl_pi0 reward_scale=2", f"reward_scale=2 {OWN} sac.reward_scale; type sac.reward_scale=2"),
         (
             "sac=dsrl_pi0 learning_rate=1e-3",
-            f"learning_rate=1e-3 {OWN} sac.actor_lr, sac.critic_lr and sac.alpha_lr; "
-            "type sac.actor_lr=1e-3 sac.critic_lr=1e-3 sac.alpha_lr=1e-3",
+            f"learning_rate=1e-3 {OWN} sac.actor_lr and sac.critic_lr; type sac.actor_lr=1e-3 sac.critic_lr=1e-3",
         ),
         ("sac=dsrl_pi0 critic_warmup_updates=9", f"critic_warmup_updates=9 {OWN} sac.critic_warmup_updates; type"),
         ("sac.gamma=0.5 gamma=0.9", "gamma=0.9 is not used by sac=dsrl_sac, which has its own sac.gamma; type"),
@@ -87,7 +86,7 @@ def test_a_typed_key_without_effect_is_one_sentence(overrides: str, sentence: st
     [
         "gamma=0.9 learning_rate=1e-3 reward_scale=2 critic_warmup_updates=3",
         "sac=dsrl_pi0 sac.gamma=0.9 utd=2",
-        "sac.actor_lr=1e-3 sac.critic_lr=1e-3 learning_rate=1e-2",  # of the temperature
+        "sac.actor_lr=1e-3 learning_rate=1e-2",  # of the temperature
         "sac=golden_ticket validation_episodes=9 validation_seed=7 decisions=900",
         "sac=golden_ticket best_of=null",
         "sac=dsrl_na best_of=4",
@@ -116,8 +115,8 @@ def test_keys_without_a_group_are_those_of_the_loops_and_those_that_algorithms_r
 
 def test_the_tables_name_keys_that_exist() -> None:
     assert set(LEARNERS) <= choices.top_level()
-    for key, (other, _) in ONLY_WITH.items():
-        for name in (key, other):
+    for key, others in ONLY_WITH.items():
+        for name in (key, *others):
             group, _, option = name.partition(".")
             assert choices.with_option(group, option), name
 
