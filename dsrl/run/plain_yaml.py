@@ -15,7 +15,8 @@ import yaml  # type: ignore[import-untyped]
 
 LARGEST = 2**18  # bytes; a config has a few thousand
 DEEPEST = 30  # levels; a config has 3
-_REFERENCE = re.compile(r"\$\{(\w+)\}")
+_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+MOST, LONGEST = 4, 4096  # references in one text, and characters of a value that is referred to
 _OUTPUT = "${hydra:runtime.output_dir}"  # the folder of loggers, which no evaluation builds
 
 
@@ -32,13 +33,22 @@ def read_checked(path: Path) -> str:
 
 
 def check_references(path: Path, content: Mapping[Any, Any]) -> None:
-    """Raise ValueError for an interpolation that is not a top-level value of the config itself: none is resolved."""
+    """Raise ValueError for an interpolation that is not of plain values of the config itself: none is resolved."""
     for value in _texts(content):
-        match = _REFERENCE.fullmatch(value)
-        referred = content.get(match[1], {}) if match else {}
-        plain = not isinstance(referred, dict | list) and "${" not in str(referred)
-        if "${" in value and value != _OUTPUT and not plain:
+        names = _REFERENCE.findall(value)
+        own = len(names) <= MOST and all(_plain(content, name) for name in names)
+        if value != _OUTPUT and not (own and "${" not in _REFERENCE.sub("", value)):
             raise ValueError(f"{path} refers to {value[:80]!r}; a config refers to values of its own only: remove that")
+
+
+def _plain(content: Mapping[Any, Any], name: str) -> bool:
+    """Return whether `name` is a short value of `content` that refers to nothing itself."""
+    node: Any = content
+    for key in name.split("."):
+        if not isinstance(node, Mapping) or key not in node:
+            return False
+        node = node[key]
+    return not isinstance(node, Mapping | list) and "${" not in str(node) and len(str(node)) <= LONGEST
 
 
 def damaged(path: Path, error: Exception) -> ValueError:

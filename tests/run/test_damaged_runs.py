@@ -13,6 +13,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 from toys.typed import digests, type_eval, type_train
 
+from dsrl.run.plain_yaml import check_references
+
 SECRET = "a-secret-of-the-user"
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
@@ -83,6 +85,9 @@ CONFIGS: dict[str, Callable[[str], str | bytes]] = {
     "in a circle": lambda text: _set("seed", "${x}")(text) + "x: ${seed}\n",
     "to a group": _set("id", "${sac}"),
     "to nothing": _set("id", "${nowhere}"),
+    "to nothing in a group": _set("id", "${task.nowhere}"),
+    "to many values": _set("id", "'" + 5 * "${seed}" + "'"),
+    "to a long value": lambda text: _set("id", "${x}")(text) + "x: " + "y" * 5000 + "\n",
     "unclosed reference": _set("id", "'${seed'"),
     "other target": _set("_target_", "os.system"),
     "target of another package": _set("_target_", "subprocess.Popen"),
@@ -227,3 +232,7 @@ def test_out_names_another_folder_and_the_run_stays_as_it_was(run: Path, tmp_pat
     assert digests(run) == before
     begin = time.monotonic()
     _refused(type_eval(f"run={run}", f"out={tmp_path / 'canary'}"), begin)
+
+
+def test_a_config_refers_to_plain_values_of_its_own_groups() -> None:
+    check_references(Path("config.yaml"), {"task": {"name": "push-v3"}, "policy": {"path": "${task.name}/flow_mlp"}})
