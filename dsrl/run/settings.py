@@ -40,6 +40,13 @@ ADDED_LATER = (
 )
 """What configs of earlier runs lack: they mean the values of conf/train.yaml."""
 
+_EARLIER_SAC = {"regulariser": "entropy", "target_kl": 0.5, "n_step": 1}
+EARLIER = {
+    "dsrl.sac.dsrl_sac.build_dsrl_sac": _EARLIER_SAC,
+    "dsrl.sac.dsrl_na.build_dsrl_na": {**_EARLIER_SAC, "base_draws": 0},
+}
+"""What algorithms of earlier runs lack, and did."""
+
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 Episodes = Annotated[int, Ge(1), Le(1_000_000)]
 Positive = Annotated[int, Ge(1)]
@@ -131,6 +138,8 @@ def saved_config(folder: Path, key: str, plugins: Sequence[str]) -> DictConfig:
     check_references(path, plain)
     check_again(plain, plugins, f"{key}={folder}")
     saved.plugins = list(plugins)
+    if isinstance(saved.sac, DictConfig):
+        saved.sac = OmegaConf.merge(EARLIER.get(str(saved.sac.get("_target_")), {}), saved.sac)
     return saved
 
 

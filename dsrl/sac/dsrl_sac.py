@@ -110,8 +110,12 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         return noise
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Restore a `state_dict`, optimisers included. The caller's dict is copied and stays unchanged."""
-        return super().load_state_dict(deepcopy(dict(state_dict)), strict=strict, assign=assign)
+        """Restore a `state_dict`, optimisers included. The caller's dict is copied and stays unchanged.
+
+        States of earlier versions have no reward scale: it was a number of the config, which this object has already.
+        """
+        state = {"reward_scale.value": self.reward_scale.value.clone()} | deepcopy(dict(state_dict))
+        return super().load_state_dict(state, strict=strict, assign=assign)
 
     def warm_up(self, buffer: ReplayBuffer, batch_size: int) -> list[TrainingStats]:
         """Fit the scaling of features and rewards to the base policy's play in `buffer`, then train the critics alone.
