@@ -1,4 +1,4 @@
-"""Runs any gymnasium environment with flat observations and a box of actions as a batch of worlds in this process."""
+"""Runs any gymnasium environment with a box of actions as a batch of worlds in this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import gymnasium
 import numpy as np
 from annotated_types import Ge
 from gymnasium.spaces import Box
+from numpy.typing import NDArray
+from torch import Tensor
 
+from dsrl.task._gym_ids import make
+from dsrl.task._gym_observations import ObservationParts
 from dsrl.task._gym_worlds import GymWorlds, reports_success
 
 
@@ -28,38 +32,38 @@ class GymTask(GymWorlds):
     ) -> None:
         """`max_steps` None keeps the time limit that `id` was registered with; `env_kwargs` go to gymnasium.make.
 
-        Raises ValueError for an unknown id, for spaces that are not flat boxes and where there is no time limit.
+        Raises ValueError for an unknown id, for spaces other than boxes and where there is no time limit.
         """
-        envs = [_make(id, max_steps, env_kwargs or {}) for _ in range(num_envs)]
-        observation_space, _ = _flat_boxes(id, envs[0])
+        envs = [make(id, max_steps, env_kwargs or {}) for _ in range(num_envs)]
+        self._parts = ObservationParts(id, envs[0].observation_space)
+        _check_actions(id, envs[0])
         super().__init__(
             envs,
-            state_dim=observation_space.shape[0],
-            cameras={},
+            state_dim=self._parts.state_dim,
+            cameras=self._parts.shapes,
             max_steps=_time_limit(id, envs[0]),
             has_success=reports_success(_trial_info(envs[0])),
         )
 
+    def read_state(self, observation: Any) -> NDArray[np.float32]:
+        """Return the numbers of an observation, those of a dictionary in the order of their names."""
+        return self._parts.read_state(observation)
 
-def _make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
-    if ":" in id:  # gymnasium would import the module before the colon, and a saved config may be untrusted
-        raise ValueError(f"task.id={id!r} would import a module; type a registered id without a colon")
-    try:
-        return gymnasium.make(id, max_episode_steps=max_steps, **env_kwargs)
-    except gymnasium.error.Error as error:
+    def read_images(self) -> dict[str, Tensor]:
+        """Return the images of the latest observations."""
+        return self._parts.read_images(self.latest)
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Read all worlds; None where their state cannot be read, and where observations hold images."""
+        return None if self.cameras else super().state_dict()
+
+
+def _check_actions(id: str, env: gymnasium.Env[Any, Any]) -> None:
+    space = env.action_space
+    if not isinstance(space, Box) or len(space.shape) != 1:
         raise ValueError(
-            f"task.id={id!r} cannot be made by gymnasium ({error}); type a registered id such as Pendulum-v1"
-        ) from error
-
-
-def _flat_boxes(id: str, env: gymnasium.Env[Any, Any]) -> tuple[Box, Box]:
-    for name in ("observation_space", "action_space"):
-        space = getattr(env, name)
-        if not isinstance(space, Box) or len(space.shape) != 1:
-            raise ValueError(
-                f"task.id={id} has {name} {space} but task=gym needs a flat Box; type another id or wrap it"
-            )
-    return env.observation_space, env.action_space
+            f"task.id={id} has action_space {space} but task=gym needs a flat Box; type another id or wrap it"
+        )
 
 
 def _time_limit(id: str, env: gymnasium.Env[Any, Any]) -> int:

@@ -40,7 +40,10 @@ def _build_error(*overrides: str) -> str:
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("train.py", ["task: gym, halfcheetah", "sac: dsrl_na", "logging: csv, none, tensorboard, wandb", "sac.alpha"]),
+        (
+            "train.py",
+            ["task: aloha, gym, halfcheetah", "sac: dsrl_na", "logging: csv, none, tensorboard, wandb", "sac.alpha"],
+        ),
         ("eval.py", ["checkpoint", "run=outputs"]),
     ],
 )
@@ -57,7 +60,7 @@ def test_help_shows_the_groups_and_loads_nothing_heavy(script: str, words: list[
     ("overrides", "words"),
     [
         (["task=pendulum", "sac.alfa=1"], "sac.alfa is no option; did you mean sac.alpha?"),
-        (["task=pendulums"], "task=pendulums is not known; choose one of gym, halfcheetah, hopper, "),
+        (["task=pendulums"], "task=pendulums is not known; choose one of aloha, gym, halfcheetah, "),
         (["tusk=pendulum"], "tusk is no option; did you mean task?"),
         (["policy.camera_map.front=side"], "type +policy.camera_map.front=… to add it"),
     ],
@@ -89,7 +92,7 @@ def test_a_wrong_run_folder_is_one_sentence(tmp_path: Path) -> None:
         (["horizon=2"], "horizon"),
         (["task=gym"], "task.id has no default; type task.id=…"),
         (["task=gym", "task.id=Nope-v7"], "Nope-v7"),
-        (["task=gym", "task.id='os:Nope-v7'"], "would import a module"),
+        (["task=gym", "task.id='os:Nope-v7'"], "would import os"),
         (["~task.max_steps"], "task.max_steps is missing and dsrl.task.gym.GymTask needs it; type task.max_steps=…"),
         (["~sac.gamma"], "sac.gamma is missing"),
         (["~noise.magnitude"], "noise.magnitude is missing"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from toys.complaints import NEEDS
 
 from dsrl.run import choices
 from dsrl.run.allow_list import check_targets
@@ -76,7 +77,7 @@ def test_every_choice_composes(path: Path) -> None:
 @pytest.mark.parametrize("task", choices.names("task"))
 @pytest.mark.parametrize("sac", choices.names("sac"))
 def test_every_algorithm_can_be_asked_of_every_task(sac: str, task: str) -> None:
-    cfg = _compose(f"task={task}", f"sac={sac}", "logging=none", *(["task.id=Pendulum-v1"] if task == "gym" else []))
+    cfg = _compose(f"task={task}", f"sac={sac}", "logging=none", *NEEDS.get(task, ()))
     for group in ("task", "policy", "noise", "sac"):
         checked(cfg, group)
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from toys.commands import CONF
-from toys.complaints import composed
+from toys.complaints import NEEDS, composed
 
 from dsrl.run import choices
 
@@ -76,7 +76,7 @@ def test_a_task_keeps_its_noise_and_batch_under_a_method_and_typed_values_win() 
 
 @pytest.mark.parametrize("task", choices.names("task"))
 def test_no_key_that_a_task_sets_is_changed_by_a_method(task: str) -> None:
-    also = ["task.id=Pendulum-v1"] if task == "gym" else []
+    also = NEEDS.get(task, ())
     alone = composed(f"task={task}", *also)
     chosen = choices.chosen_by("task", task)
     for method, sac in product(METHODS, [None, *choices.names("sac")]):

@@ -15,14 +15,13 @@ import pytest
 from annotated_types import Ge
 from omegaconf import open_dict
 from toys.commands import ROOT, type_command
-from toys.complaints import complaint, complaint_about, composed
+from toys.complaints import NEEDS, complaint, complaint_about, composed
 from toys.wrong import wrong
 
 from dsrl.run import choices, signatures
 from dsrl.run.ranges import check, fits
 from dsrl.run.settings import ADDED_LATER, CHECKPOINT_TYPES, GROUPS, TYPES, settings_of
 
-ALSO = {"gym": ("task.id=Pendulum-v1",), "lerobot": ("policy.path=some/policy",)}  # what else a choice needs
 OPEN = {"logging.csv.folder", "logging.tensorboard.folder", "logging.wandb.folder"}  # Hydra's run folder
 
 
@@ -33,7 +32,7 @@ def _options() -> Iterator[tuple[str, tuple[str, ...], Any]]:
     seen: list[tuple[str, Any]] = []
     for group in GROUPS:
         for choice in choices.names(group):
-            needs = (f"{group}={choice}", *ALSO.get(choice, ()))
+            needs = (f"{group}={choice}", *NEEDS.get(choice, ()))
             node = choices.options(group, choice)
             components = {f"{group}.{name}": node[name] for name in node} if group == "logging" else {group: node}
             for where, component in components.items():
@@ -107,7 +106,7 @@ def test_every_choice_of_every_group_is_accepted_as_it_stands() -> None:
     for group in (*GROUPS, "method"):
         for choice in choices.names(group):
             fitting = {"diffusion_mlp": ("task=hopper",), "identity": ("task=pendulum",)}.get(choice, ())
-            assert complaint(f"{group}={choice}", *ALSO.get(choice, ()), *fitting) is None, f"{group}={choice}"
+            assert complaint(f"{group}={choice}", *NEEDS.get(choice, ()), *fitting) is None, f"{group}={choice}"
 
 
 def test_what_the_config_of_an_earlier_run_lacks_means_the_values_of_train_yaml() -> None:

@@ -79,6 +79,58 @@ def test_an_environment_that_does_not_fit_raises_one_sentence():
         GymTask("dsrl-test/Reach-v0", num_envs=1, max_steps=None)
 
 
+class Seen(gymnasium.Env):
+    """Nested dictionaries of numbers and images; success under its short name."""
+
+    observation_space = gymnasium.spaces.Dict(
+        {
+            "pixels": gymnasium.spaces.Dict({"top": gymnasium.spaces.Box(0, 255, (4, 6, 3), np.uint8)}),
+            "agent": gymnasium.spaces.Box(-9, 9, (2,), np.float64),
+            "goal": gymnasium.spaces.Box(-9, 9, (), np.float32),
+        }
+    )
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def _observation(self):
+        picture = np.zeros((4, 6, 3), np.uint8)
+        picture[1, 2] = (10, 20, 30)
+        return {"pixels": {"top": picture}, "agent": np.array([1.0, 2.0]), "goal": np.float32(3.0)}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self._observation(), {}
+
+    def step(self, action):
+        return self._observation(), 0.0, False, False, {"success": 1.0}
+
+
+gymnasium.register("dsrl-test/Seen-v0", entry_point=Seen)
+
+
+def test_dictionaries_become_state_and_cameras_and_success_has_either_name():
+    task = GymTask("dsrl-test/Seen-v0", num_envs=2, max_steps=5)
+    assert (task.state_dim, task.cameras, task.has_success) == (3, {"top": (3, 4, 6)}, True)
+    task.reset(torch.arange(2), seeds=[0, 1])
+    seen = task.observe()
+    assert seen.state.tolist() == [[1.0, 2.0, 3.0]] * 2
+    assert seen.images["top"][1, :, 1, 2].tolist() == [10, 20, 30]
+    assert task.step(task.hold()).success.tolist() == [True, True]
+    assert task.state_dict() is None
+
+
+@pytest.mark.parametrize("id", ["gym_pusht/PushT-v0", "gym_pusht:gym_pusht/PushT-v0"])
+def test_an_installed_package_registers_its_ids(id):
+    task = GymTask(id, num_envs=1, max_steps=5)
+    assert (task.state_dim, task.action_dim, task.has_success) == (5, 2, True)
+
+
+@pytest.mark.parametrize("id", ["os:Nope-v7", "tests:Nope-v7", "torch:Nope-v7"])
+def test_nothing_is_imported_but_installed_packages_of_environments(id):
+    package = id.partition(":")[0]
+    with pytest.raises(ValueError, match=f"would import {package}, which is no installed package that depends on"):
+        GymTask(id, num_envs=1, max_steps=5)
+
+
 def test_identity_scales_noise_to_the_action_box_and_leaves_it_alone():
     policy = IdentityPolicy(GymTask("dsrl-test/Reach-v0", num_envs=3, max_steps=5))
     noise = torch.tensor([-1.0, 0.0, 1.0, 9.0]).reshape(4, 1, 1)

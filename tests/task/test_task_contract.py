@@ -10,6 +10,7 @@ from toys import genesis_worlds
 
 from dsrl.interfaces import Observation, Task
 from dsrl.task.gym import GymTask
+from dsrl.task.lerobot import LerobotTask
 from dsrl.task.metaworld import MetaWorldTask
 
 MAKERS: dict[str, Callable[[], Task]] = {
@@ -18,6 +19,8 @@ MAKERS: dict[str, Callable[[], Task]] = {
     "hopper": lambda: GymTask("Hopper-v5", num_envs=3, max_steps=12),
     "metaworld": lambda: MetaWorldTask("push-v3", 3, "state", "sparse", 12, ["corner2"], 32),
     "metaworld images": lambda: MetaWorldTask("door-open-v3", 3, "images", "dense", 12, ["corner2", "gripperPOV"], 32),
+    "gym images": lambda: GymTask("gym_pusht/PushT-v0", 3, 12, {"obs_type": "pixels_agent_pos"}),
+    "lerobot pusht": lambda: LerobotTask("pusht", None, 0, 3, "sparse", 12, processes=True),
     "simple_pick": genesis_worlds.simple_pick,
     "simple_pick joint": lambda: genesis_worlds.simple_pick("joint"),
     "simple_pick state": lambda: genesis_worlds.simple_pick(observation="state"),

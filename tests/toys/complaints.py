@@ -15,6 +15,10 @@ from dsrl.run.errors import UserError, explain
 from dsrl.run.typed_keys import check_train
 from toys.commands import CONF
 
+_CHECKPOINT = ("policy.path=some/policy",)
+NEEDS = {"gym": ("task.id=Pendulum-v1",), **dict.fromkeys(("lerobot", "pusht", "aloha", "libero"), _CHECKPOINT)}
+"""Choice -> the values without which it is refused."""
+
 
 def composed(*overrides: str) -> DictConfig:
     """Return the config of train.py as a job receives it, with Hydra's own part."""

@@ -1,0 +1,60 @@
+"""Makes a gymnasium environment of an id, also of one that an installed package registers when it is imported.
+
+    Pendulum-v1                       gymnasium's own
+    gym_pusht/PushT-v0                of the package gym_pusht: the namespace is its name
+    metaworld:Meta-World/MT1          the package before the colon, as for gymnasium.make
+
+A saved config may come from somebody else, so only a package that is installed and depends on gymnasium is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import gymnasium
+
+
+def make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
+    """Make one environment; `max_steps` None keeps the time limit of its registration.
+
+    Raises ValueError where nothing is registered under `id` or it does not take `env_kwargs`.
+    """
+    package, _, name = id.rpartition(":")
+    namespace = name.rpartition("/")[0]
+    if package:
+        _import(id, package)
+    elif namespace and not _registered(namespace) and _registers(namespace):
+        _import(id, namespace)
+    try:
+        return gymnasium.make(name, max_episode_steps=max_steps, **env_kwargs)
+    except gymnasium.error.Error as error:
+        advice = "type a registered id such as Pendulum-v1"
+        if namespace and not _registered(namespace):
+            advice = f"install the package that registers it and type task.id=<package>:{name}"
+        raise ValueError(f"task.id={id!r} cannot be made by gymnasium ({error}); {advice}") from error
+    except TypeError as error:
+        raise ValueError(f"task.env_kwargs={dict(env_kwargs)} does not suit task.id={id} ({error})") from error
+
+
+def _import(id: str, package: str) -> None:
+    if not _registers(package):
+        raise ValueError(
+            f"task.id={id!r} would import {package}, which is no installed package that depends on gymnasium; "
+            "type an id of one that is"
+        )
+    importlib.import_module(package)
+
+
+def _registered(namespace: str) -> bool:
+    return any(spec.namespace == namespace for spec in gymnasium.registry.values())
+
+
+def _registers(package: str) -> bool:
+    """Whether an installed distribution has the module `package` at its top and requires gymnasium."""
+    distributions = metadata.packages_distributions().get(package, [])
+    needs = [need for name in distributions for need in metadata.requires(name) or ()]
+    return any(re.match(r"gymnasium\b", need) for need in needs)

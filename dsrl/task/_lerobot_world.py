@@ -1,0 +1,86 @@
+"""One world of a lerobot environment, made by lerobot's `make_env` inside the process that steps it.
+
+environments of lerobot   reset themselves when they have ended, or must not be stepped any more; some draw unseeded
+World                     waits at its end for a reset with a seed, and is then the world of that seed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+from numpy.typing import NDArray
+
+from dsrl.task._libero_package import fit_package
+
+
+class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
+    """Ends like the environment inside, but reports it in `info` alone, so that no vector environment resets it."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], max_steps: int | None) -> None:
+        """`max_steps` None takes the time limit of lerobot."""
+        super().__init__(env)
+        self.limit = max_steps if max_steps is not None else _time_limit(env)
+        self.sentence = _sentence(env.unwrapped)
+        self._steps, self._over = 0, True
+        self._observation: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start the episode of `seed`."""
+        inside: Any = self.env.unwrapped
+        if hasattr(inside, "init_state_id"):  # LIBERO has numbered initial states, and counts resets to choose one
+            inside.init_state_id = seed
+        self._observation, _ = self.env.reset(seed=seed)
+        self._steps, self._over = 0, False
+        return self._observation, {}
+
+    def step(self, action: NDArray[Any]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Advance by one control step, or not at all after the end."""
+        if self._over:
+            return self._observation, 0.0, False, False, _ended(False, False, False)
+        self._observation, reward, terminated, truncated, info = self.env.step(action)
+        self._steps += 1
+        truncated = bool(truncated) or self._steps >= self.limit
+        self._over = bool(terminated) or truncated
+        success = bool(info.get("is_success", info.get("success", False)))
+        return self._observation, float(reward), False, False, _ended(terminated, truncated, success)
+
+
+def make_world(kind: str, fields: Mapping[str, Any], id: int, max_steps: int | None) -> World:
+    """Make the only world of task `id` in the suite of a lerobot environment, in the process that calls this."""
+    if multiprocessing.current_process().daemon:  # a worker leaves the signals of schedulers and keyboards to the run
+        for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is imported; its default needs a display
+    with contextlib.redirect_stdout(io.StringIO()):  # lerobot prints a line for every environment
+        from lerobot.envs.factory import make_env, make_env_config
+
+        logging.getLogger("robosuite_logs").setLevel(logging.ERROR)  # it advises private macros
+        if kind == "libero":
+            fit_package()
+        ((_, suite),) = make_env(make_env_config(kind, **fields), n_envs=1, use_async_envs=False).items()
+    return World(suite[id].envs[0], max_steps)
+
+
+def _time_limit(env: gymnasium.Env[Any, Any]) -> int:
+    limit = env.spec.max_episode_steps if env.spec else None
+    return int(limit or env.get_wrapper_attr("_max_episode_steps"))
+
+
+def _sentence(env: Any) -> str:
+    """Return the instruction, as lerobot's evaluation gives it to policies: a sentence, else the name of the task."""
+    return str(getattr(env, "task_description", None) or getattr(env, "task", None) or "")
+
+
+def _ended(terminated: bool, truncated: bool, success: bool) -> dict[str, Any]:
+    flags = {"terminated": terminated, "truncated": truncated and not terminated, "success": success}
+    return {name: bool(flag) for name, flag in flags.items()}  # NumPy's would come back as an array of objects

