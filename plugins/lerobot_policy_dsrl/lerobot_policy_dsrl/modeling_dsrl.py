@@ -14,6 +14,7 @@ from huggingface_hub import snapshot_download
 from lerobot.policies.pretrained import PreTrainedPolicy
 from torch import Tensor
 
+from dsrl import history
 from dsrl.interfaces import Observation
 from dsrl.run.exported import ExportedPolicy
 from lerobot_policy_dsrl.configuration_dsrl import DsrlConfig
@@ -34,7 +35,7 @@ class DsrlPolicy(PreTrainedPolicy):
         if folder is None:
             raise ValueError("a policy of type dsrl is loaded from an exported folder; type --policy.path=…")
         self.player = ExportedPolicy(folder, config.device, config.base_path)
-        self._num_observations = getattr(self.player.env.policy, "num_observations", 1)  # that the base policy encodes
+        self._num_observations = history.length(self.player.env.policy)  # that the base policy encodes
         self._begun = 0  # worlds of earlier resets
         self._batch = 0
         self.reset()
@@ -75,7 +76,7 @@ class DsrlPolicy(PreTrainedPolicy):
         seen = [self._seen[0]] * (self._num_observations - len(self._seen)) + list(self._seen)
         self._batch = len(seen[-1].state)
         first = self.config.first_seed + self._begun
-        chunk = self.player.chunk(_joined(seen), range(first, first + self._batch), self._decision)
+        chunk = self.player.chunk(history.join(seen), range(first, first + self._batch), self._decision)
         self._decision += 1
         return chunk
 
@@ -86,14 +87,6 @@ class DsrlPolicy(PreTrainedPolicy):
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Any] | None]:
         """Raise: it is not trained by lerobot."""
         raise NotImplementedError("a policy of type dsrl is trained by dsrl: python train.py --help")
-
-
-def _joined(seen: list[Observation]) -> Observation:
-    """Join observations of consecutive control steps, oldest first, as dsrl's environment does."""
-    if len(seen) == 1:
-        return seen[0]
-    images = {name: torch.stack([one.images[name] for one in seen], 1) for name in seen[-1].images}
-    return Observation(torch.stack([one.state for one in seen], 1), images, seen[-1].instruction)
 
 
 def to_observation(batch: dict[str, Any]) -> Observation:
