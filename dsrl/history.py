@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dsrl.interfaces import HasHistory, Observation, Policy
+from dsrl.interfaces import HasHistory, Observation, ObservesRows, Policy, Task
 
 
 def length(policy: Policy) -> int:
@@ -29,18 +29,21 @@ def join(steps: Sequence[Observation]) -> Observation:
     return Observation(torch.stack([step.state for step in steps], 1), images, steps[-1].instruction)
 
 
-def update(observed: Observation | None, latest: Observation, worlds: Tensor, copies: int = 0) -> Observation:
-    """Append the latest observation to the histories of rows `worlds`, which lose their oldest.
+def update(observed: Observation | None, task: Task, worlds: Tensor, copies: int = 0) -> Observation:
+    """Observe rows `worlds`, alone where the task can, and append to their histories, which lose their oldest.
 
-    With `copies`, the histories start anew: n copies of the latest observation; all rows, where there are none yet.
+    With `copies`, the histories start anew: n copies of the fresh observation. Where there are none yet, the other rows
+    are placeholders: those worlds have ended, and nothing reads them before a reset.
     """
-    if observed is None:
-        assert copies, "worlds are reset before they are stepped"
-        return join([latest] * copies)
-    fresh = latest[worlds]
+    fresh = task.observe_rows(worlds) if isinstance(task, ObservesRows) else task.observe()[worlds]
     if copies:
         fresh = join([fresh] * copies)
-    elif observed.state.ndim > fresh.state.ndim:
+    if observed is None:
+        assert copies, "worlds are reset before they are stepped"
+        rows = torch.zeros(task.num_envs, dtype=torch.int64)
+        rows[worlds] = torch.arange(len(worlds))
+        return fresh[rows]
+    if not copies and observed.state.ndim > fresh.state.ndim:
         known = observed[worlds]
         images = {name: _shifted(image, fresh.images[name]) for name, image in known.images.items()}
         fresh = Observation(_shifted(known.state, fresh.state), images, fresh.instruction)

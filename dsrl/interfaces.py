@@ -126,6 +126,14 @@ class Restorable(Protocol):
 
 
 @runtime_checkable
+class ObservesRows(Protocol):
+    """A task that can draw and read some of its worlds without the others (optional)."""
+
+    def observe_rows(self, rows: Tensor) -> Observation:
+        """Render and read `rows` (int64 [n]) alone, bit by bit as `observe()[rows]`."""
+
+
+@runtime_checkable
 class Filmable(Protocol):
     """A task with a picture of its worlds for people, apart from the policy's cameras (optional)."""
 

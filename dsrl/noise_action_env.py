@@ -248,13 +248,13 @@ class NoiseActionEnv:
             if not active.any():
                 break
             if self.horizon - history.length(self.policy) <= t < self.horizon - 1:  # `_observe` observes the last
-                self.observed = history.update(self.observed, self.task.observe(), active.nonzero()[:, 0].cpu())
+                self.observed = history.update(self.observed, self.task, active.nonzero()[:, 0].cpu())
         return outcome
 
     def _observe(self, worlds: Tensor, *, at_start: bool = False) -> None:
         """Encode `worlds` as they are now, into their rows of `encoding` and `observed`."""
         copies = history.length(self.policy) if at_start else 0
-        self.observed = history.update(self.observed, self.task.observe(), worlds, copies)
+        self.observed = history.update(self.observed, self.task, worlds, copies)
         encoding = self.policy.encode(self.observed[worlds])
         _check_finite(encoding.features, worlds, "features")
         if torch.equal(worlds, torch.arange(len(self))):

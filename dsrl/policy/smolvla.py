@@ -4,9 +4,9 @@
                                                                              +-> context: prefix keys and values
     noise [B, T', D] + context -> Euler steps of the action expert -> saved postprocessor -> chunk [B, T, A]
 
-Every computation is lerobot's own; `sample_actions`, which fuses the two lines, is split between them, so that
-a chunk equals `predict_action_chunk(batch, noise=noise)`. Images become float32 in [0, 1] and all tensors move to the
-policy's device here; chunks come back where the saved postprocessor puts them (lerobot: the CPU).
+The first line is lerobot's own computation, the second rearranges it (`_smolvla_expert`): a chunk equals
+`predict_action_chunk(batch, noise=noise)` to rounding, 1e-6. Images become float32 in [0, 1] and all tensors move to
+the policy's device here; chunks come back where the saved postprocessor puts them (lerobot: the CPU).
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from typing import Annotated, Any, Literal, get_args
 import torch
 import torch.nn.functional as F  # noqa: N812
 from annotated_types import Ge
-from lerobot.policies.common.flow_matching import euler_integrate
 from lerobot.policies.common.vla_utils import make_att_2d_masks
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.utils.constants import ACTION, OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
 from torch import Tensor
-from transformers import DynamicCache
 
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy import _lerobot, _smolvlm
 from dsrl.policy._embodiment import check_features, image_keys, read_embodiment
 from dsrl.policy._find import PREPROCESSOR, find_backbone, find_checkpoint
+from dsrl.policy._graph import Replayed, recorder
+from dsrl.policy._linear import speed_up_linear_layers
+from dsrl.policy._smolvla_expert import Expert
 from dsrl.policy._statistics import check_statistics
 from dsrl.policy._weights import Device, choose_device, weights_sha256
 
@@ -45,7 +46,7 @@ class SmolVLA:
         path: a bundled policy's name, the folder of a lerobot checkpoint, or a hub id.
         device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
         dtype: `checkpoint` computes in the types that the weights are stored in, as lerobot does; `float32` casts all
-            weights to it; `bfloat16` is autocast.
+            weights to it; `bfloat16` casts those of the VLM and the expert, which is faster and moves chunks.
         camera_map: {task camera: checkpoint camera} where the two names differ; None or {} where they agree.
         num_steps: Euler steps of a denoising; None for the checkpoint's own number.
 
@@ -68,13 +69,14 @@ class SmolVLA:
             raise ValueError(f"policy.dtype={dtype} is not supported; type one of {', '.join(get_args(Dtype))}")
         self.path = path
         self.device = choose_device(device)
-        self._half = dtype == "bfloat16"
         checkpoint = find_checkpoint(path)
         steps = _lerobot.read_steps(checkpoint, POLICY_TYPE)
         self._config = _inference_config(checkpoint, self.device, num_steps)
         self._policy = _load_policy(self._config, checkpoint)
-        if dtype == "float32":
-            self._policy.float()
+        _cast(self._policy, dtype)
+        speed_up_linear_layers(self._policy)
+        self._expert = Expert(self._policy.model, self._config.num_steps)
+        self._denoise = Replayed(self._expert.denoise, recorder(self.device))
         self._preprocess, self._postprocess = _load_processors(self._config, checkpoint, steps, self.device)
         tokenizer = _lerobot.processor_step(self._preprocess, "tokenizer_processor")
         self._longest_prompt = tokenizer.max_length
@@ -98,8 +100,8 @@ class SmolVLA:
     def encode(self, observation: Observation) -> Encoding:
         """Encode once per decision: the only pass over images and language.
 
-        The context is the prefix: `keys` and `values` [B, layers, heads, L, head_dim], `pad_masks` [B, L] bool, with
-        the same L for every instruction.
+        The context is the prefix as the action expert's layers see it: `prefix_keys` and `prefix_values` [B, layers,
+        heads, L, head_dim], `pad_masks` [B, L] bool, with the same L for every instruction.
 
         Raises:
             ValueError: if the observation lacks a camera, or its state or images are not what the checkpoint takes.
@@ -114,9 +116,10 @@ class SmolVLA:
         room = prefix.state_token + 1 + self._longest_prompt - batch[OBS_LANGUAGE_TOKENS].shape[1]
         spare = max(0, room - prefix.pad_masks.shape[1])
         layers = prefix.cache.layers
+        keys, values = self._expert.project([layer.keys for layer in layers], [layer.values for layer in layers])
         context = {
-            "keys": F.pad(torch.stack([layer.keys for layer in layers], dim=1), (0, 0, 0, spare)),
-            "values": F.pad(torch.stack([layer.values for layer in layers], dim=1), (0, 0, 0, spare)),
+            "prefix_keys": F.pad(keys, (0, 0, 0, spare)),
+            "prefix_values": F.pad(values, (0, 0, 0, spare)),
             "pad_masks": F.pad(prefix.pad_masks, (0, spare)),
         }
         return Encoding(features, context)
@@ -133,14 +136,8 @@ class SmolVLA:
         expected = (len(encoding.features), *self.noise_shape)
         if tuple(noise.shape) != expected:
             raise ValueError(f"noise has shape {tuple(noise.shape)} but this encoding and policy take {expected}")
-        model, cache = self._policy.model, _rebuild_cache(encoding)
-
-        def velocity(noisy: Tensor, time: Tensor) -> Tensor:
-            flow: Tensor = model.denoise_step(encoding.context["pad_masks"], cache, noisy, time)
-            return flow.float()
-
-        with self._autocast():
-            actions = euler_integrate(velocity, noise.to(self.device, torch.float32), self._config.num_steps)
+        context, start = encoding.context, noise.to(self.device, torch.float32)
+        actions = self._denoise(context["prefix_keys"], context["prefix_values"], context["pad_masks"], start)
         actions = actions[:, :, : self.embodiment.action_dim]
         if self._config.adapt_to_pi_aloha:
             actions = self._policy._pi_aloha_encode_actions(actions)
@@ -158,13 +155,9 @@ class SmolVLA:
     def _prefill(self, batch: dict[str, Any]) -> Prefix:
         """Run the VLM over a preprocessed batch."""
         policy, model = self._policy, self._policy.model
-        with self._autocast():
-            images, image_masks = policy.prepare_images(batch)
-            tokens, token_masks = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]
-            return prefill(model, images, image_masks, tokens, token_masks, policy.prepare_state(batch))
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half)
+        images, image_masks = policy.prepare_images(batch)
+        tokens, token_masks = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]
+        return prefill(model, images, image_masks, tokens, token_masks, policy.prepare_state(batch))
 
     def _check_statistics(self, checkpoint: Path) -> None:
         normaliser = _lerobot.processor_step(self._preprocess, "normalizer_processor")
@@ -241,6 +234,14 @@ def _load_policy(config: SmolVLAConfig, checkpoint: Path) -> Any:
     return policy.to(config.device)
 
 
+def _cast(policy: Any, dtype: Dtype) -> None:
+    """Cast all weights to float32, or those of both towers to bfloat16; states and actions enter in float32."""
+    if dtype == "float32":
+        policy.float()
+    elif dtype == "bfloat16":
+        policy.model.vlm_with_expert.bfloat16()
+
+
 def _load_processors(config: SmolVLAConfig, checkpoint: Path, steps: Any, device: torch.device) -> tuple[Any, Any]:
     """Load the saved pre- and post-processor with the tokenizer that the checkpoint names."""
     name = steps[PREPROCESSOR]["tokenizer_processor"]["config"].get("tokenizer_name", config.vlm_model_name)
@@ -259,12 +260,3 @@ def _check_vocabulary(tokenizer: Any, policy: Any, checkpoint: Path) -> None:
             f"{checkpoint} has a tokenizer with the token {largest} but a backbone of {known} tokens; copy the "
             "tokenizer that it was trained with"
         )
-
-
-def _rebuild_cache(encoding: Encoding) -> DynamicCache:
-    """Build a new cache from copies of the prefix, because denoising appends to it and crops it."""
-    cache = DynamicCache()
-    keys, values = encoding.context["keys"], encoding.context["values"]
-    for layer in range(keys.shape[1]):
-        cache.update(keys[:, layer], values[:, layer], layer)
-    return cache

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
@@ -44,12 +43,6 @@ def start_genesis(backend: str) -> Any:
         torch.set_rng_state(torch_state)
         np.random.set_state(numpy_state)
     return gs
-
-
-def kernels_are_compiled() -> bool:
-    """Whether this machine has Genesis kernels from an earlier run; without them, the first start takes minutes."""
-    folder = os.environ.get("QD_OFFLINE_CACHE_FILE_PATH") or Path.home() / ".cache" / "quadrants"
-    return any(Path(folder).rglob("*.*"))
 
 
 def make_scene(gs: Any, physics_dt: float) -> Any:
@@ -125,14 +118,15 @@ def _comes_from_opengl(error: BaseException | None) -> bool:
     return inside or _comes_from_opengl(error.__cause__)
 
 
-def render(cameras: Mapping[str, Any], num_envs: int) -> dict[str, Tensor]:
-    """Draw every world with every camera: name -> uint8 [B, 3, H, W]."""
+def render(scene: Any, cameras: Mapping[str, Any], rows: Tensor) -> dict[str, Tensor]:
+    """Draw the worlds `rows` (int64 [n]) of a built scene with every camera: name -> uint8 [n, 3, H, W]."""
+    num_envs = scene.visualizer.context._scene.n_envs
     images = {}
     for name, camera in cameras.items():
         if camera._attached_link is not None:
             camera.move_to_attach()
         # force_render: Genesis caches pictures by simulation time, which a reset does not change.
-        with drawing():
+        with drawing(), _only(scene, camera, rows, num_envs):
             picture = np.asarray(camera.render(rgb=True, force_render=True)[0])
         if num_envs == 1 and picture.ndim == 3:  # Genesis omits the batch dimension for a single world
             picture = picture[None]
@@ -142,16 +136,30 @@ def render(cameras: Mapping[str, Any], num_envs: int) -> dict[str, Tensor]:
                 f"camera {name!r} drew {picture.shape} but {num_envs} worlds need {(num_envs, height, width, 3)}; "
                 f"install the pinned version of genesis-world"
             )
-        images[name] = torch.from_numpy(picture.transpose(0, 3, 1, 2).copy())
+        images[name] = torch.from_numpy(picture[rows.numpy()].transpose(0, 3, 1, 2).copy())
     return images
+
+
+@contextmanager
+def _only(scene: Any, camera: Any, rows: Tensor, num_envs: int) -> Iterator[None]:
+    """Let Genesis draw nothing but `rows`: its renderer draws the worlds of a camera one after another."""
+    if num_envs == 1 or len(rows) == num_envs:
+        yield
+        return
+    target = scene.visualizer.rasterizer._camera_targets[camera.uid]
+    draw, wanted, (width, height) = target._forward_pass, set(rows.tolist()), camera.res
+    blank = (np.zeros((height, width, 3), np.uint8),)
+
+    def draw_wanted(*args: Any, env_idx: int, **kwargs: Any) -> Any:
+        return draw(*args, env_idx=env_idx, **kwargs) if env_idx in wanted else blank
+
+    target._forward_pass = draw_wanted
+    try:
+        yield
+    finally:
+        target._forward_pass = draw
 
 
 def render_first(scene: Any, camera: Any, num_worlds: int) -> Tensor:
     """Draw the first worlds of a built scene with one camera: uint8 [num_worlds, 3, H, W]."""
-    renderer = scene.visualizer.context._scene
-    num_envs = renderer.n_envs
-    renderer.n_envs = min(num_envs, max(num_worlds, 2))  # Genesis draws a lone world of many as all of them in one
-    try:
-        return render({"video": camera}, renderer.n_envs)["video"][:num_worlds]
-    finally:
-        renderer.n_envs = num_envs
+    return render(scene, {"video": camera}, torch.arange(num_worlds))["video"]

@@ -26,7 +26,6 @@ from dsrl.task._genesis import (
     add_camera,
     attach_camera,
     drawing,
-    kernels_are_compiled,
     make_scene,
     render,
     render_first,
@@ -34,6 +33,7 @@ from dsrl.task._genesis import (
     set_scene_state,
     start_genesis,
 )
+from dsrl.task._kernels import ESTIMATE, are_compiled, scene_name, watched
 from dsrl.task._panda import light_panda
 
 COLOURS = {"red": (0.85, 0.08, 0.08), "green": (0.08, 0.65, 0.12), "blue": (0.1, 0.2, 0.85)}
@@ -132,11 +132,15 @@ class Tabletop(ABC):
 
     def observe(self) -> Observation:
         """Read all worlds, and draw them where the policy has cameras."""
-        instruction = tuple(self.instructions[int(i)] for i in self.named)
+        return self.observe_rows(torch.arange(self.num_envs))
+
+    def observe_rows(self, rows: Tensor) -> Observation:
+        """Read some worlds, int64 [n], and draw them alone."""
+        instruction = tuple(self.instructions[int(i)] for i in self.named[rows])
         state = (
             torch.cat([self.robot_state(), self._cubes_from_named()], 1) if self._observes_cubes else self.robot_state()
         )
-        return Observation(state, render(self._cameras, self.num_envs), instruction)
+        return Observation(state[rows], render(self._scene, self._cameras, rows), instruction)
 
     def picture(self, num_worlds: int) -> Tensor:
         """Draw the first worlds for a video, uint8 [num_worlds, 3, H, W], by a camera that no policy uses."""
@@ -209,9 +213,13 @@ class Tabletop(ABC):
     # -- building and control -------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        first = "" if kernels_are_compiled() else "; the first build on a machine also compiles kernels, for minutes"
+        kernels = scene_name(type(self).__name__, self.control, self.num_envs == 1, self.backend)
+        first = "" if are_compiled(kernels) else f"; this {ESTIMATE}"
         self._announce(f"building {self.num_envs} worlds in Genesis{first}")
-        gs = start_genesis(self.backend)
+        with watched(kernels, self._announce):
+            self._build_scene(start_genesis(self.backend))
+
+    def _build_scene(self, gs: Any) -> None:
         scene = make_scene(gs, _PHYSICS_DT)
         scene.add_entity(gs.morphs.Plane(), surface=gs.surfaces.Default(color=(0.55, 0.5, 0.45)))
         stock = Path(gs.utils.get_assets_dir()) / "xml" / "franka_emika_panda"

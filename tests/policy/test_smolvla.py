@@ -19,6 +19,7 @@ from transformers import AutoConfig, SmolVLMForConditionalGeneration
 from dsrl.interfaces import Encoding, Observation
 from dsrl.policy._tiny_vlm import write_tiny_vlm
 from dsrl.policy.smolvla import SmolVLA
+from scripts.benchmark.real_size import SMOLVLM2_500M
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -43,21 +44,6 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "no_normalisation": {"normalization_mapping": {"STATE": "IDENTITY", "ACTION": "IDENTITY", "VISUAL": "IDENTITY"}},
 }
 
-SMOLVLM2_500M = {  # of SmolVLM2-500M-Video-Instruct, the backbone of the real SmolVLA
-    "hidden_size": 960,
-    "head_dim": 64,
-    "num_layers": 32,
-    "mlp_size": 2560,
-    "key_value_heads": 5,
-    "vocab_size": 49280,
-    "image_size": 512,
-    "patch_size": 16,
-    "scale_factor": 4,
-    "vision_hidden_size": 768,
-    "vision_layers": 12,
-    "vision_mlp_size": 3072,
-}
-
 
 def lerobots_chunk(policy: SmolVLA, observation: Observation, noise: torch.Tensor) -> torch.Tensor:
     """Compute lerobot's own chunk of an observation; only the names of the cameras are ours."""
@@ -75,8 +61,19 @@ def test_decoding_gives_lerobots_own_chunk(name: str, tmp_path: Path) -> None:
     encoding = policy.encode(observation)
     expected = lerobots_chunk(policy, observation, noise)
     assert expected.shape == (3, *policy.chunk_shape)
-    for _ in range(2):  # the second time shows that denoising left the cache alone
-        torch.testing.assert_close(policy.decode(encoding, noise), expected, rtol=0, atol=1e-5)
+    for _ in range(2):  # the second time shows that denoising left the context alone
+        torch.testing.assert_close(policy.decode(encoding, noise), expected, rtol=0, atol=1e-6)
+
+
+def test_queries_that_share_a_key_give_lerobots_own_chunk(copy: Path) -> None:
+    vlm = json.loads((copy / "vlm" / "config.json").read_text())
+    edit_json(copy / "vlm" / "config.json", text_config={**vlm["text_config"], "num_key_value_heads": 1})
+    save_random_policy(copy, tiny_config(("front",), 5, 4, 6), random_stats(5, 4))
+    policy = load(copy)
+    assert (policy._expert.heads, policy._expert.groups) == (2, 1)
+    observation, noise = observe(policy), torch.randn(3, *policy.noise_shape)
+    chunk = policy.decode(policy.encode(observation), noise)
+    torch.testing.assert_close(chunk, lerobots_chunk(policy, observation, noise), rtol=0, atol=1e-6)
 
 
 def test_images_of_another_size_are_resized_as_lerobot_does(checkpoint: Path) -> None:
@@ -149,7 +146,7 @@ def test_a_policy_of_the_real_dimensions_loads_encodes_and_decodes(real_size: Pa
     observation = Observation(torch.zeros(1, 6), {"camera1": image}, ("pick up the red cube",))
     noise = torch.randn(1, 50, 32)
     encoding = policy.encode(observation)
-    assert encoding.context["keys"].shape == (1, 16, 5, 64 + 12 + 1, 64)  # 64 image, 12 language, 1 state token
+    assert encoding.context["prefix_keys"].shape == (1, 16, 5, 64 + 12 + 1, 64)  # 64 image, 12 language, 1 state token
     expected = lerobots_chunk(policy, observation, noise)
     torch.testing.assert_close(policy.decode(encoding, noise), expected, rtol=0, atol=1e-5)
 
@@ -214,7 +211,8 @@ def test_weights_keep_the_types_that_lerobot_gives_them(half: str, checkpoint: P
     noise, observation = torch.randn(3, *policy.noise_shape), observe(policy)
     chunk = policy.decode(policy.encode(observation), noise)
     policy._policy = lerobots
-    torch.testing.assert_close(chunk, lerobots_chunk(policy, observation, noise), rtol=0, atol=1e-5)
+    # bfloat16 has 8 bits: lerobot rounds the same products in another order
+    torch.testing.assert_close(chunk, lerobots_chunk(policy, observation, noise), rtol=0, atol=2e-2)
     assert {weight.dtype for weight in load(copy, dtype="float32")._policy.parameters()} == {torch.float32}
 
 

@@ -31,7 +31,7 @@ def env(tiny_smolvla: Path) -> NoiseActionEnv:
 def test_replayed_states_decode_to_the_executed_chunks_within_half_precision(env: NoiseActionEnv) -> None:
     buffer = played(env)
     stored = stored_context(buffer)
-    assert stored["keys"].dtype == stored["values"].dtype == torch.float16
+    assert stored["prefix_keys"].dtype == stored["prefix_values"].dtype == torch.float16
     vectors, encoding = torch.as_tensor(1.5 * buffer.act), Encoding(torch.as_tensor(buffer.obs), stored)
     chunk = env.decode(encoding, vectors)
     moved = (chunk - env.decode(encoding, -vectors)).abs().mean().item()

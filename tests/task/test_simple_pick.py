@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,6 +38,20 @@ def test_a_reset_changes_the_pictures_of_that_world_only(task):
     for name, image in task.observe().images.items():
         changed = [not torch.equal(image[row], before[name][row]) for row in range(4)]
         assert changed == [False, False, True, False], name
+
+
+def test_only_the_worlds_that_are_observed_are_drawn(task, monkeypatch):
+    restart(task)
+    drawn = []
+
+    def record(draw, *args, env_idx, **kwargs):
+        drawn.append(env_idx)
+        return draw(*args, env_idx=env_idx, **kwargs)
+
+    for target in task._scene.visualizer.rasterizer._camera_targets.values():
+        monkeypatch.setattr(target, "_forward_pass", partial(record, target._forward_pass))
+    task.observe_rows(torch.tensor([3, 1]))
+    assert drawn == [1, 3, 1, 3]  # by the first camera, then by the second
 
 
 def test_each_colour_appears_where_its_cube_is(task):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from toys import genesis_worlds
 
-from dsrl.interfaces import Observation, Task
+from dsrl.interfaces import Observation, ObservesRows, Task
 from dsrl.task.gym import GymTask
 from dsrl.task.lerobot import LerobotTask
 from dsrl.task.metaworld import MetaWorldTask
@@ -64,6 +64,18 @@ def test_observations_and_steps_have_the_declared_shapes(task):
     assert step.reward.shape == step.terminated.shape == step.truncated.shape == (task.num_envs,)
     assert step.terminated.dtype == step.truncated.dtype == torch.bool
     assert (step.success is not None) == task.has_success
+
+
+def test_some_worlds_are_observed_bit_by_bit_as_among_all(task):
+    if not isinstance(task, ObservesRows):
+        pytest.skip("observes all worlds at once")
+    task.reset(all_worlds(task), seeds=list(range(task.num_envs)))
+    task.step(task.hold())
+    everything = task.observe()
+    for rows in ([2, 0], [1], list(range(task.num_envs))):
+        some, expected = task.observe_rows(torch.tensor(rows)), everything[torch.tensor(rows)]
+        assert same(some, expected, torch.arange(len(rows)))
+        assert len(some.state) == len(some.instruction) == len(rows)
 
 
 def test_resetting_one_world_leaves_the_others_alone(task):
