@@ -100,8 +100,7 @@ class Task(Protocol):
     def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
         """Start new episodes in `rows` (int64 [n]) and leave the other worlds untouched.
 
-        With `seeds` (one per row) row i becomes exactly the world of seeds[i], independent of its history and row;
-        without, every row continues its own stream of worlds.
+        Row i becomes exactly the world of seeds[i], whatever its history; without seeds it continues its own stream.
         """
 
     def observe(self) -> Observation:
@@ -296,8 +295,7 @@ class Decoder(Protocol):
     def decode_replayed(
         self, features: Tensor, info: Any, when: Literal["before", "after"], rows: Any, vectors: Tensor
     ) -> Tensor:
-        """Decode noise at stored states: chunks [B, horizon, A].
+        """Decode noise [B, dim] at the states, of features [B, F], before or after `rows` of tianshou's `info`.
 
-        `info` is tianshou's record of transitions; `rows` of it, and the state before or after each decision, belong
-        to features [B, F] and vectors [B, dim].
+        Returns chunks [B, horizon, A].
         """

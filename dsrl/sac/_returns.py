@@ -50,8 +50,11 @@ class RewardScale(nn.Module):
 
 def following(buffer: ReplayBuffer, indices: NDArray[np.int64], steps: int, gamma: float) -> Following:
     """Sum the rewards of `indices` [B] and of the decisions after them, `steps` in all within the episode."""
-    at, going = np.array(indices), np.ones(len(indices), dtype=bool)
-    rewards, discounts, last = np.zeros(len(at)), np.ones(len(at)), at
+    at: NDArray[np.int64] = np.array(indices)
+    going = np.ones(len(at), dtype=bool)
+    rewards: NDArray[np.float64] = np.zeros(len(at))
+    discounts: NDArray[np.float64] = np.ones(len(at))
+    last = at
     for step in range(steps):
         rewards = rewards + np.where(going, discounts * buffer.rew[at], 0.0)
         discounts, last = np.where(going, gamma * discounts, discounts), np.where(going, at, last)
