@@ -295,7 +295,4 @@ class Decoder(Protocol):
     def decode_replayed(
         self, features: Tensor, info: Any, when: Literal["before", "after"], rows: Any, vectors: Tensor
     ) -> Tensor:
-        """Decode noise [B, dim] at the states, of features [B, F], before or after `rows` of tianshou's `info`.
-
-        Returns chunks [B, horizon, A].
-        """
+        """Decode noise [B, dim] at the states before or after `rows` of tianshou's `info` into chunks [B, h, A]."""
