@@ -144,9 +144,9 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
     def _bound_values(self, buffer: ReplayBuffer) -> None:
         """Bound the critics' targets by the returns of rewards like those in `buffer`, where they are returns."""
         if not self.regulariser.in_backup:
-            scale = float(self.reward_scale.value)
-            low, high = bounds(buffer, self.gamma)
-            self.value_bounds = (scale * low, scale * high)
+            scale = self.reward_scale.value.cpu()
+            low, high = (float(scale * torch.tensor(bound)) for bound in bounds(buffer, self.gamma))
+            self.value_bounds = (low, high)
 
     def _preprocess_batch(self, batch: Any, buffer: ReplayBuffer, indices: Any) -> Any:
         """Add tensors to the batch: `features`, the critics' other input `choice`, and their target `returns`."""

@@ -66,11 +66,11 @@ def test_eval_plays_the_returned_policy_unless_another_is_typed(tmp_path: Path) 
     folder.save("best", {"weights": torch.zeros(1)})
     for returned, checkpoint in (("base", "none"), ("steered", "best"), (None, "best")):
         folder.summary.write_text(json.dumps({} if returned is None else {"returned": returned}))
-        request, *_, state = _loaded(request_of(tmp_path, checkpoint="returned"))
+        request, *_, state = _loaded(request_of(tmp_path, checkpoint="returned"), [])
         assert request.checkpoint == checkpoint
         assert (state is None) == (checkpoint == "none")
     folder.summary.write_text(json.dumps({"returned": "base"}))
-    assert _loaded(request_of(tmp_path, checkpoint="best"))[0].checkpoint == "best"
+    assert _loaded(request_of(tmp_path, checkpoint="best"), [])[0].checkpoint == "best"
 
 
 @pytest.mark.parametrize(("name", "value"), [("best_of", 8), ("stochastic", True)])

@@ -80,7 +80,7 @@ def test_an_actor_is_drawn_from_until_its_first_step_and_then_its_mean_is_played
     assert algorithm.stochastic
     saved = deepcopy(algorithm.state_dict())
     features = torch.randn(8, 1)
-    algorithm._actor_step(features, *algorithm.policy.sample(features), torch.tensor(0.1))
+    algorithm._actor_step(features, *algorithm.policy.draw(features)[:2], torch.tensor(0.1))
     assert not algorithm.stochastic
     algorithm.load_state_dict(saved)
     assert algorithm.stochastic

@@ -111,7 +111,7 @@ class Exploding:
 
     def __init__(self, algorithm):
         self.algorithm, self.policy, self.replay, self.bounded = algorithm, algorithm.policy, "noise", True
-        self.act = algorithm.act
+        self.act, self.state_dict = algorithm.act, algorithm.state_dict
 
     def warm_up(self, buffer, batch_size):
         return []
