@@ -2,8 +2,8 @@
 
     state -> <digest>.safetensors (tensors) + <digest>.json (structure) + manifest.json -> the same state, bit by bit
 
-manifest.json = {"version": 2, "files": {name: sha256}, "notes": {...}}; without a version it is of format 1, whose best
-and last weights are read as well.
+manifest.json = {"version": 3, "files": {name: sha256}, "notes": {...}}; without a version it is of format 1. Best and
+last weights of formats 1 and 2 are read as well; training continues from format 3 alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from torch import Tensor
 from dsrl.interfaces import StateDict
 from dsrl.run.files import atomic_write, completed_name, parse_json, sha256_of, sync_folder, write_json
 
-VERSION = 2
+VERSION = 3
+EARLIER = (1, 2)  # of other losses and contexts in replay
 MANIFEST = "manifest.json"
 _FILE = re.compile(r"[0-9a-f]{16}\.(safetensors|json)")
 _PARTIAL = "safetensors.partial"
@@ -99,7 +100,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder / MANIFEST} is damaged: it lists no files")
     if not isinstance(manifest.setdefault("notes", {}), dict):
         raise ValueError(f"{folder / MANIFEST} is damaged: its notes are no names with values")
-    if manifest["version"] not in (1, VERSION):
+    if manifest["version"] not in (*EARLIER, VERSION):
         found = str(manifest["version"])[:20]
         raise WrongVersionError(
             f"{folder} has format {found}, which this version of dsrl cannot read (it reads {VERSION})"
@@ -147,8 +148,9 @@ class Checkpoints:
         """
         for folder in self._numbered():
             try:
-                if read_manifest(folder)["version"] != VERSION:
-                    raise WrongVersionError(f"{folder} has format 1, from which training cannot continue here")
+                version = read_manifest(folder)["version"]
+                if version != VERSION:
+                    raise WrongVersionError(f"{folder} has format {version}, from which training cannot continue here")
                 return read_checkpoint(folder)
             except WrongVersionError:
                 raise

@@ -137,6 +137,9 @@ def test_a_checkpoint_of_another_format_is_refused_with_one_sentence(tmp_path: P
     (tmp_path / "000000100" / "manifest.json").write_text('{"tensors.safetensors": "0", "structure.json": "1"}')
     with pytest.raises(WrongVersionError, match=r"has format 1, from which training cannot continue here"):
         newest(checkpoints)
+    (tmp_path / "000000100" / "manifest.json").write_text('{"version": 2, "files": {}}')
+    with pytest.raises(WrongVersionError, match=r"has format 2, from which training cannot continue here"):
+        newest(checkpoints)
     (tmp_path / "000000100" / "manifest.json").write_text('{"version": 99, "files": {}}')
     with pytest.raises(WrongVersionError, match="has format 99, which this version of dsrl cannot read"):
         newest(checkpoints)

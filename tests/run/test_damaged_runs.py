@@ -144,7 +144,7 @@ MANIFESTS = {
     "notes are a list": '{"version": 2, "files": {}, "notes": []}',
     "version is a list": '{"version": [], "files": {}, "notes": {}}',
     "version is null": '{"version": null, "files": {}, "notes": {}}',
-    "later version": '{"version": 3, "files": {}, "notes": {}}',
+    "later version": '{"version": 4, "files": {}, "notes": {}}',
     "deep": "[" * 100_000,
     "infinity": '{"version": 1e999, "files": {}, "notes": {}}',
 }
