@@ -173,7 +173,9 @@ class RunFolder:
     def finished(self, requested: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the summary of a finished run of the same `requested` values; None otherwise."""
         summary = read_json(self.summary)
-        complete = isinstance(summary.get(str(summary.get("returned", "steered"))), dict)
+        complete = isinstance(summary.get(str(summary.get("returned", "steered"))), dict) and isinstance(
+            summary.get("best_validation"), float
+        )
         return summary if complete and summary.get("requested") == json.loads(json.dumps(requested)) else None
 
     def read_summary(self) -> dict[str, Any]:

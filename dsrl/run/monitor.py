@@ -40,6 +40,11 @@ class Monitor:
         """Time of work besides building the simulation, in this process and previous ones."""
         return time.monotonic() - self._begin - self.setup_seconds
 
+    @property
+    def best_score(self) -> float:
+        """The score of the best validation: success rate, or mean return where the task defines no success."""
+        return max(point.evaluation.score for point in self.curve)
+
     @contextmanager
     def training(self) -> Iterator[None]:
         """Show a live line while the block trains."""

@@ -5,12 +5,10 @@ Steering never leaves a user worse off: a run whose training failed returns the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from dsrl.evaluation.confirmation import Confirmation, confirm
-from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.noise_sources import Act, base_noise
 from dsrl.run.console import Screen
 from dsrl.run.final_evaluation import play
@@ -41,11 +39,6 @@ def confirm_steered(parts: Parts, steered: Act, screen: Screen, signals: Signals
 def returned_name(confirmation: Confirmation | None) -> str:
     """Return `steered` or `base`: the policy that a run returns."""
     return "steered" if confirmation is None or confirmation.better else "base"
-
-
-def returned_score(results: Mapping[str, Evaluation], confirmation: Confirmation | None) -> float:
-    """Return the score, on the test worlds, of the policy that a run returns."""
-    return results[returned_name(confirmation)].score
 
 
 def sentence(found: Confirmation, *, has_success: bool) -> str:

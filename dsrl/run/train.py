@@ -31,7 +31,7 @@ from dsrl.run.installed import typed
 from dsrl.run.monitor import Monitor
 from dsrl.run.parts import Parts
 from dsrl.run.resume import Checkpointer
-from dsrl.run.returned import confirm_steered, returned_name, returned_score
+from dsrl.run.returned import confirm_steered, returned_name
 from dsrl.run.returned import content as returned_content
 from dsrl.run.settings import resume_options
 from dsrl.run.signals import Signals, Stopped
@@ -40,7 +40,10 @@ from dsrl.training.metrics import Counters
 
 
 def train(cfg: DictConfig) -> float:
-    """Run one experiment in Hydra's run folder; returns the steered success rate (or mean return)."""
+    """Run one experiment in Hydra's run folder; returns the best validation's success rate (or mean return).
+
+    A search or a grid chooses by this number, and test worlds must choose nothing.
+    """
     with one_sentence(), Signals() as signals:
         screen, folder = Screen(), _folder(cfg)
         with folder.claimed(), folder.noting_failure():
@@ -77,7 +80,7 @@ def _described(cfg: DictConfig, folder: RunFolder) -> Description:
 
 
 def finished_score(parts: Parts, folder: RunFolder, checkpointer: Checkpointer, screen: Screen) -> float | None:
-    """Return the score of a run of the same values that has finished in `folder` before; None otherwise."""
+    """Return the best validation of a run of the same values that has finished in `folder` before; None otherwise."""
     stored = folder.finished(requested(parts, checkpointer))
     if stored is None:
         return None
@@ -87,7 +90,8 @@ def finished_score(parts: Parts, folder: RunFolder, checkpointer: Checkpointer, 
         f"finished before ({folder.summary}): it returned the {returned} policy, score {score:.4g}; "
         f"to run it again, name another {folder.key}"
     )
-    return score
+    best: float = stored["best_validation"]
+    return best
 
 
 def steer(
@@ -95,8 +99,8 @@ def steer(
 ) -> float:
     """Evaluate, train and evaluate again, from the beginning or from `checkpointer`'s previous state.
 
-    Leaves summary, checkpoints, plot and video in `folder` and returns the score of the policy that the run returns.
-    Raises `Stopped` on a signal.
+    Leaves summary, checkpoints, plot and video in `folder` and returns the score of the best validation. Raises
+    `Stopped` on a signal.
     """
     checkpointer = checkpointer or make_checkpointer(parts, folder, screen, Signals(), keep=1, minutes=None, other=None)
     try:
@@ -147,7 +151,7 @@ def _steer(
     _log_results(folder, loggers, results, content, recorded=recorded)
     write_json(folder.summary, content)
     _conclude(folder, results, monitor.seconds, screen, confirmation)
-    return returned_score(results, confirmation)
+    return monitor.best_score
 
 
 def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> dict[str, Evaluation]:
@@ -225,6 +229,7 @@ def _summary(
         "decisions": counters.decisions,
         "gradient_steps": counters.gradient_steps,
         "training_episodes": counters.episodes,
+        "best_validation": monitor.best_score,
         "collapse": monitor.collapse,
         "wall_time_s": monitor.seconds,
         "setup_time_s": monitor.setup_seconds,

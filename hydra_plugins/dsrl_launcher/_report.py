@@ -58,9 +58,9 @@ def failure_block(outcome: Outcome, width: int) -> str:
 
 
 def table(outcomes: Sequence[Outcome], sweep: Path, width: int) -> str:
-    """Return one row per run: number, result, score, folder in the sweep, and the overrides in which runs differ."""
+    """Return one row per run: number, result, best validation, folder in the sweep, and the overrides that differ."""
     runs = [outcome.run for outcome in outcomes]
-    rows = [("job", "result", "score", "folder", "overrides")]
+    rows = [("job", "result", "validation", "folder", "overrides")]
     for outcome in outcomes:
         run, result = outcome.run, "done" if outcome.problem is None else "FAILED"
         score = "-" if outcome.score is None else f"{outcome.score:.4g}"

@@ -30,9 +30,9 @@ def test_the_table_shows_in_which_overrides_the_jobs_differ() -> None:
     ]
     assert report.table(outcomes, SWEEP, 80).splitlines() == [
         "results in multirun/2026-01-31/12-00-00",
-        "job  result  score  folder  overrides",
-        "1    done    0.25   1       seed=0",
-        "2    FAILED  -      2       seed=1",
+        "job  result  validation  folder  overrides",
+        "1    done    0.25        1       seed=0",
+        "2    FAILED  -           2       seed=1",
     ]
 
 

@@ -19,7 +19,7 @@ TWO = ("train.py", *SHORT_PENDULUM, "logging=csv", "batch_size=0,16", "hydra.swe
 
 
 def _score(run: Path) -> str:
-    return f"{json.loads((run / 'summary.json').read_text())['steered']['mean_return']:.4g}"
+    return f"{json.loads((run / 'summary.json').read_text())['best_validation']:.4g}"
 
 
 def test_the_states_of_jobs_are_unknown_while_slurm_does_not_answer(
@@ -43,9 +43,9 @@ def test_local_processes_run_without_further_flags_and_the_failed_one_is_shown(t
     assert "error: 1 of 2 jobs failed (0); the log of the first is" in done.stderr
     assert done.stdout.splitlines()[-4:] == [
         "results in sweep",
-        "job  result  score   folder  overrides",
-        "0    FAILED  -       0       batch_size=0",
-        f"1    done    {_score(tmp_path / 'sweep' / '1')}  1       batch_size=16",
+        "job  result  validation  folder  overrides",
+        "0    FAILED  -           0       batch_size=0",
+        f"1    done    {_score(tmp_path / 'sweep' / '1'):10}  1       batch_size=16",
     ]
     hydra = (tmp_path / "sweep" / "1" / ".hydra" / "hydra.yaml").read_text()
     assert str(tmp_path / "sweep" / ".snapshot" / "0" / "conf") in hydra
@@ -60,9 +60,9 @@ def test_a_multirun_in_this_process_ends_with_the_table_of_a_sweep(tmp_path: Pat
     assert "error: batch_size=0 must be between 1 and" in done.stderr
     assert done.stdout.splitlines()[-4:] == [
         "results in sweep",
-        "job  result  score   folder  overrides",
-        "0    FAILED  -       0       batch_size=0",
-        f"1    done    {_score(tmp_path / 'sweep' / '1')}  1       batch_size=16",
+        "job  result  validation  folder  overrides",
+        "0    FAILED  -           0       batch_size=0",
+        f"1    done    {_score(tmp_path / 'sweep' / '1'):10}  1       batch_size=16",
     ]
 
 

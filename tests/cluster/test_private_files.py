@@ -29,7 +29,7 @@ def test_a_launch_in_a_foreign_folder_loads_nothing_that_was_planted_there(tmp_p
     first = type_command(*command, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     summary = (sweep / "0" / "summary.json").read_bytes()
-    score = f"{json.loads(summary)['steered']['mean_return']:.4g}"
+    score = f"{json.loads(summary)['best_validation']:.4g}"
     assert first.stdout.splitlines()[-1].split() == ["0", "done", score, "0", "-"]
     assert not sign.exists()
 

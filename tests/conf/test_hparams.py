@@ -1,8 +1,9 @@
-"""A search by Optuna, by the command that a person types: it maximises what runs return, and can be continued."""
+"""A search by Optuna, by the command that a person types: it maximises validations, and can be continued."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,11 @@ import optuna
 import pytest
 from omegaconf import OmegaConf
 from toys.commands import ROOT, SHORT_PENDULUM, type_command
+from toys.complaints import complaint, composed
 
-ASKED = (*SHORT_PENDULUM, "sac.hidden=8", "logging=none", "sac.gamma=0.9", "sac.tau=interval(0.01,0.1)")
+from dsrl.run import choices
+
+ASKED = (*SHORT_PENDULUM, "sac.hidden=8", "logging=csv", "sac.target_kl=0.5", "sac.gamma=interval(0.8,0.9)")
 
 
 def launch(folder: Path, trials: int) -> None:
@@ -20,7 +24,21 @@ def launch(folder: Path, trials: int) -> None:
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
 
 
-def test_a_second_launch_continues_a_search_that_maximises_what_runs_return(tmp_path: Path) -> None:
+def best_of(run: Path) -> float:
+    """Return the best of the validations that a run has logged."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return max(row["eval/mean_return"] for row in rows if "eval/mean_return" in row)
+
+
+@pytest.mark.parametrize("sac", choices.names("sac"))
+def test_the_ranges_of_an_algorithm_are_of_options_that_it_has(sac: str) -> None:
+    cfg = composed("hparams=optuna", f"sac={sac}")
+    assert cfg.hydra.sweeper.params
+    last = {key: re.split(r"[(,)]+", str(value))[-2] for key, value in cfg.hydra.sweeper.params.items()}
+    assert complaint(f"sac={sac}", *(f"{key}={value}" for key, value in last.items())) is None
+
+
+def test_a_second_launch_continues_a_search_that_maximises_the_best_validation(tmp_path: Path) -> None:
     launch(tmp_path, trials=2)
     launch(tmp_path, trials=1)
     (database,) = tmp_path.glob("multirun/*/study.db")
@@ -29,12 +47,13 @@ def test_a_second_launch_continues_a_search_that_maximises_what_runs_return(tmp_
     assert len(study.trials) == 3
     scores = {}
     for summary in database.parent.glob("*/summary.json"):
-        rate = OmegaConf.load(summary.parent / ".hydra" / "config.yaml").sac.actor_lr
-        scores[rate] = json.loads(summary.read_text())["steered"]["mean_return"]
-    assert {trial.params["sac.actor_lr"]: trial.value for trial in study.trials} == pytest.approx(scores)
+        rate = OmegaConf.load(summary.parent / ".hydra" / "config.yaml").learning_rate
+        scores[rate] = best_of(summary.parent)
+        assert scores[rate] != json.loads(summary.read_text())["steered"]["mean_return"]  # that of the test worlds
+    assert {trial.params["learning_rate"]: trial.value for trial in study.trials} == pytest.approx(scores)
     assert study.best_value == pytest.approx(max(scores.values()))
     for trial in study.trials:  # typed: a value leaves the space, a range joins it
-        assert set(trial.params) == {"noise.magnitude", "sac.reward_scale", "sac.actor_lr", "sac.tau"}
+        assert set(trial.params) == {"noise.magnitude", "learning_rate", "sac.tau", "sac.gamma"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from toys.commands import CONF
-from toys.complaints import NEEDS, composed
+from toys.complaints import NEEDS, complaint, composed
 
 from dsrl.run import choices
 
@@ -19,8 +19,8 @@ METHODS = {  # method -> the same, typed
     "sac_full": ("sac=dsrl_sac", "noise=full"),
     "na": ("sac=dsrl_na", "noise=repeat", "batch_size=128"),
     "lp_ds": ("sac=lp_ds", "noise=repeat"),
-    "golden_ticket": ("sac=golden_ticket", "noise=repeat"),
-    "best_of_n": ("sac=dsrl_na", "noise=repeat", "batch_size=64", "best_of=16"),
+    "golden_ticket": ("sac=golden_ticket", "noise=full"),
+    "best_of_n": ("sac=dsrl_na", "noise=full", "batch_size=64", "best_of=16"),
 }
 
 
@@ -72,6 +72,14 @@ def test_a_task_keeps_its_noise_and_batch_under_a_method_and_typed_values_win() 
     assert (cfg.noise._target_, cfg.batch_size) == ("dsrl.noise.full.FullNoise", 256)
     cfg = composed("task=hopper", "method=na", "noise=repeat", "batch_size=32")
     assert (cfg.noise._target_, cfg.batch_size) == ("dsrl.noise.repeat.RepeatNoise", 32)
+
+
+@pytest.mark.parametrize("method", ["golden_ticket", "best_of_n"])
+def test_a_typed_noise_replaces_that_of_a_published_method(method: str) -> None:
+    for noise in ("repeat", "smooth"):
+        cfg = composed(f"method={method}", f"noise={noise}")
+        assert cfg.hydra.runtime.choices["noise"] == noise
+        assert complaint(f"method={method}", f"noise={noise}") is None
 
 
 @pytest.mark.parametrize("task", choices.names("task"))

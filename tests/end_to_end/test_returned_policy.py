@@ -42,21 +42,20 @@ def _parts(task: type[Guess]) -> Parts:
 
 def test_a_policy_that_was_lifted_is_returned_steered(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    score = steer(_parts(Guess), folder, [], Screen())
+    steer(_parts(Guess), folder, [], Screen())
     summary = json.loads(folder.summary.read_text())
     assert summary["returned"] == "steered"
     assert summary["confirmation"]["better"]
-    assert score == summary["steered"]["success_rate"] > summary["base"]["success_rate"]
+    assert summary["steered"]["success_rate"] > summary["base"]["success_rate"]
 
 
 def test_a_policy_that_noise_cannot_lift_is_returned_as_it_was(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    score = steer(_parts(Coin), folder, [], Screen())
+    steer(_parts(Coin), folder, [], Screen())
     summary = json.loads(folder.summary.read_text())
     assert summary["returned"] == "base"
     assert not summary["confirmation"]["better"]
     assert summary["confirmation"]["worlds"] == 64
-    assert score == summary["base"]["success_rate"]
 
 
 def test_eval_plays_the_returned_policy_unless_another_is_typed(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: P
     score = steer(_with_plot(toy_parts()), folder, loggers, Screen())
 
     summary = json.loads(folder.summary.read_text())
-    assert score == summary["steered"]["success_rate"]
-    assert 0.0 < summary["base"]["success_rate"] < score
+    assert score == summary["best_validation"] == _best_validation(tmp_path)
+    assert 0.0 < summary["base"]["success_rate"] < summary["steered"]["success_rate"]
     assert sum(summary["paired"][outcome] for outcome in ("both", "only_steered", "only_base", "neither")) == 20
     assert summary["policy_sha256"] == {"before": "0" * 64, "after": "0" * 64}
     assert folder.learning_curve.is_file()
@@ -51,6 +51,11 @@ def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: P
     again = newest_evaluation(tmp_path)
     assert again["policy_sha256"] == "0" * 64
     assert again["packages"] == summary["packages"]
+
+
+def _best_validation(run: Path) -> float:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return max(row["eval/success_rate"] for row in rows if "eval/success_rate" in row)
 
 
 def _with_plot(parts: Parts) -> Parts:
@@ -72,6 +77,11 @@ def test_a_finished_run_stays_until_other_values_are_requested(
 
     assert _finished_score(folder, toy_parts()) == score
     assert "finished before" in capsys.readouterr().out
+
+    summary = json.loads(folder.summary.read_text())
+    earlier = {key: value for key, value in summary.items() if key != "best_validation"}  # of an earlier version
+    folder.summary.write_text(json.dumps(earlier))
+    assert _finished_score(folder, toy_parts()) is None
 
     parts = toy_parts()
     fewer = replace(parts, settings=replace(parts.settings, eval_episodes=8))
