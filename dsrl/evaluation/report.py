@@ -19,7 +19,13 @@ from rich.table import Column, Table
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.summary import by_instruction, summary
 
-LABELS = {"base_actor_noise": "base (actor's noise)", "best": "steered", "last": "steered (last)", "none": "base"}
+LABELS = {
+    "base_actor_noise": "base (actor's noise)",
+    "zero_noise": "base (w = 0)",
+    "best": "steered",
+    "last": "steered (last)",
+    "none": "base",
+}
 """Result of a run, or checkpoint of eval.py -> the name of its row, where that differs."""
 
 

@@ -55,7 +55,7 @@ def chosen_by(group: str, choice: str) -> dict[str, str]:
     content = _read(group, choice)
     found: dict[str, str] = {}
     for base in _bases(content):
-        found |= chosen_by(group, base)
+        found |= chosen_by(*(base[1:].split("/") if base.startswith("/") else (group, base)))
     for entry in content.get("defaults", []):
         for key, value in entry.items() if isinstance(entry, dict) else ():
             if key.startswith("override /") and not key.startswith("override /hydra"):

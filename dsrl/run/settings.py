@@ -32,6 +32,7 @@ ADDED_LATER = (
     "confirm_episodes",
     "confirm_seed",
     "plot",
+    "zero_noise",
     "stop_on_collapse",
     "best_of",
     "offline_data",
@@ -68,6 +69,7 @@ class Settings:
     utd: Annotated[float, Gt(0), Le(1000)]
     eval_episodes: Episodes
     test_seed: Seed
+    zero_noise: bool
     eval_every: Positive
     validation_episodes: Episodes
     validation_seed: Seed

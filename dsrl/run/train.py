@@ -167,9 +167,14 @@ def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> 
         base = play(parts, base_noise(parts.policy.noise_shape), screen, **worlds, signals=signals)
         screen.phase(f"base policy in the same worlds, N(0, I) in the noise that the actor can choose ({within}) …")
         prior = play(parts, prior_noise(parts.noise, bound), screen, **worlds, signals=signals)
-        return {"base": base, "base_actor_noise": prior}
+        if not settings.zero_noise:
+            return {"base": base, "base_actor_noise": prior}
+        screen.phase("base policy in the same worlds, w = 0 …")
+        zero = play(parts, prior_noise(parts.noise, 0.0), screen, **worlds, signals=signals)
+        return {"base": base, "base_actor_noise": prior, "zero_noise": zero}
 
     key = {"test_seed": settings.test_seed, "eval_episodes": settings.eval_episodes}
+    key |= {"zero_noise": True} if settings.zero_noise else {}
     results = checkpointer.base_results(key, played)
     base, prior = results["base"], results["base_actor_noise"]
     difference = f"{prior.score - base.score:+.1%}" if base.successes else f"{prior.score - base.score:+.2f}"
@@ -201,7 +206,8 @@ def _log_results(
 ) -> None:
     """Log the final scores, the video, and the numbers of summary.json."""
     env_steps = content["env_steps"]
-    shown = flat_results({name: content[name] for name in ("base", "base_under_actor_noise", "steered", "paired")})
+    names = ("base", "base_under_actor_noise", "zero_noise", "steered", "paired")
+    shown = flat_results({name: content[name] for name in names})
     for logger in loggers:
         logger.log({f"final/{name}": result.score for name, result in results.items()}, env_steps)
         if recorded and isinstance(logger, ShowsVideos):
@@ -214,11 +220,12 @@ def _summary(
     parts: Parts, monitor: Monitor, checkpointer: Checkpointer, results: Mapping[str, Evaluation], counters: Counters
 ) -> dict[str, Any]:
     """Return the content of summary.json."""
-    base, prior, steered = (results.get(name) for name in ("base", "base_actor_noise", "steered"))
+    base, prior, zero, steered = map(results.get, ("base", "base_actor_noise", "zero_noise", "steered"))
     assert steered is not None
     return {
         "base": base and summary.summary(base),
         "base_under_actor_noise": prior and summary.summary(prior),
+        "zero_noise": zero and summary.summary(zero),
         "steered": summary.summary(steered),
         "paired": base and summary.paired(base, steered),
         "by_instruction": {

@@ -112,14 +112,15 @@ def check_choices(typed: Mapping[str, str], chosen: Mapping[str, Any]) -> None:
             raise ValueError(f"{group}={choice} is not known; choose one of {', '.join(choices.names(group))}")
     for other, choice in choices.chosen_by("method", str(chosen.get("method"))).items():
         if chosen.get(other) != choice and other not in typed:
+            chooser = "suite" if other in choices.chosen_by("suite", str(chosen.get("suite"))) else "task"
             raise ValueError(
-                f"method={chosen['method']} means {other}={choice} but task={chosen['task']} chooses "
+                f"method={chosen['method']} means {other}={choice} but {chooser}={chosen[chooser]} chooses "
                 f"{other}={chosen[other]}; type {other}={choice} too, or another method"
             )
-    experiment, task = chosen.get("experiment"), chosen.get("task")
-    named = choices.chosen_by("experiment", str(experiment)).get("task")
-    if named is not None and named != task:
-        raise ValueError(f"experiment={experiment} is of task={named}; leave out task={task}, or the experiment")
+    for group in ("experiment", "suite"):
+        named, task = choices.chosen_by(group, str(chosen.get(group))).get("task"), chosen.get("task")
+        if named is not None and named != task:
+            raise ValueError(f"{group}={chosen[group]} is of task={named}; leave out task={task}, or the {group}")
 
 
 def check_typed(cfg: DictConfig, typed: Mapping[str, str], chosen: Mapping[str, Any]) -> None:

@@ -1,9 +1,11 @@
 """Compares runs of train.py and writes tables, plots and a report.
 
     python -m scripts.compare 'multirun/2026-01-31/12-00-00'      # folders or quoted globs, any number of them
+    python -m scripts.compare --by-task 'multirun/…'              # of experiment=suite: a row for each task
 
 Runs are grouped by the differences between their configs, apart from the seed. Writes report.html (opens offline),
-comparison.png, comparison.md and comparison.json into `compare/` below the folder that contains all the runs.
+comparison.png, comparison.md and comparison.json into `compare/` below the folder that contains all the runs. With
+--by-task, where tasks need no measure in common, by_task.md and by_task.json.
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from scripts.compare import tables
-from scripts.compare.methods import Comparison, group
+from scripts.compare.methods import Comparison, group, named
 from scripts.compare.run_files import printable
 from scripts.compare.runs import Run, gather
 from scripts.compare.tables import Table
@@ -29,17 +32,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     try:
         runs = gather(options.runs)
-        comparison = group(runs, options.measure)
+        found = named(runs) if options.by_task else group(runs, options.measure)
     except ValueError as error:
         sys.exit(f"error: {printable(str(error), 2000)}")
-    _print(comparison)
     out = options.out or _common_folder(runs) / "compare"
+    title = printable(options.title or "") or f"Comparison of {len(runs)} runs"
     try:
-        _write(comparison, out, printable(options.title or "") or f"Comparison of {len(runs)} runs")
+        written = _whole(found, out, title) if isinstance(found, Comparison) else _by_task(*found, out, title)
     except OSError as error:
         sys.exit(f"error: {error.filename or out} cannot be written ({error.strerror}); name another folder by --out")
-    for name in ("report.html", "comparison.png", "comparison.md", "comparison.json"):
+    for name in written:
         print(printable(str(out / name), 4096))
+
+
+def _whole(comparison: Comparison, out: Path, title: str) -> tuple[str, ...]:
+    """Print a comparison and write its files; returns their names."""
+    _print(comparison)
+    _write(comparison, out, title)
+    return "report.html", "comparison.png", "comparison.md", "comparison.json"
+
+
+def _by_task(names: dict[Any, tuple[str, str]], runs: Sequence[Run], out: Path, title: str) -> tuple[str, ...]:
+    """Print the table of tasks and the runs that it leaves out, and write them; returns the names of the files."""
+    from scripts.compare.by_task import by_task
+
+    found = [table for table in (by_task(runs, names), tables.missing(runs, names)) if table is not None]
+    console = _console()
+    for table in found:
+        console.print(tables.rich_table(table))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "by_task.md").write_text(f"# {title}\n\n" + "\n".join(table.markdown() for table in found))
+    content = {"title": title, "tables": [asdict(table) for table in found]}
+    (out / "by_task.json").write_text(json.dumps(content, indent=2) + "\n")
+    return "by_task.md", "by_task.json"
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -47,20 +72,26 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("runs", nargs="+", help="folders of runs or above them; quoted globs work too")
     parser.add_argument("--out", type=out_folder, help="folder for the files")
     parser.add_argument("--title", help="title of the report")
+    parser.add_argument("--by-task", action="store_true", help="a row for each task, in units of its own")
     parser.add_argument("--measure", choices=["success_rate", "mean_return"],
                         help="score to compare (default success_rate where every task defines success)")  # fmt: skip
     return parser.parse_args(arguments)
 
 
 def _print(comparison: Comparison) -> None:
-    """Print the main tables, at most 80 columns wide off a terminal."""
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 80, highlight=False)
+    """Print the main tables."""
+    console = _console()
     for table in _main_tables(comparison):
         console.print(tables.rich_table(table))
     for warning in tables.warnings(comparison):
         console.print(f"note: {warning}", markup=False)
+
+
+def _console() -> Any:
+    """Return a console, 80 columns wide off a terminal."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 80, highlight=False)
 
 
 def _main_tables(comparison: Comparison) -> list[Table]:
@@ -69,7 +100,7 @@ def _main_tables(comparison: Comparison) -> list[Table]:
         tables.learning(comparison, "env_steps"),
         tables.learning(comparison, "wall_time_s"),
         tables.improvements(comparison),
-        tables.missing(comparison),
+        tables.missing(comparison.runs, comparison.names),
     )
     return [table for table in found if table is not None]
 

@@ -65,16 +65,9 @@ def group(runs: Sequence[Run], measure: str | None = None) -> Comparison:
     Runs without a readable config take no part in the grouping. Raises ValueError where no run is finished, or where
     they have no measure in common.
     """
+    names, runs = named(runs)
     readable = [run for run in runs if run.config]
-    tasks = _task_names(readable)
-    keys = _method_keys(readable, tasks)
-    names: dict[Any, tuple[str, str]] = dict.fromkeys((run.path for run in runs), NO_NAMES)
-    names |= {run.path: (_name(run, keys, readable), tasks[run.path]) for run in readable}
-    runs = _latest(runs, names)
     finished = [run for run in runs if run.state == "finished"]
-    if not finished:
-        reasons = "; ".join(f"{run.path} is {run.state} ({run.reason})" for run in runs)
-        raise ValueError(f"none of {len(runs)} runs is finished, so that there is nothing to compare: {reasons}")
     return Comparison(
         runs=tuple(runs),
         methods=tuple(_methods(finished, names)),
@@ -82,6 +75,23 @@ def group(runs: Sequence[Run], measure: str | None = None) -> Comparison:
         differences=tuple(sorted({key for _, key in _varying(readable, {}) if not _ignored(key)})),
         measure=_measure(finished, measure),
     )
+
+
+def named(runs: Sequence[Run]) -> tuple[dict[Any, tuple[str, str]], list[Run]]:
+    """Return path -> (method, task) of all runs, and the runs with those that are repeated later superseded.
+
+    Raises ValueError where no run is finished.
+    """
+    readable = [run for run in runs if run.config]
+    tasks = _task_names(readable)
+    keys = _method_keys(readable, tasks)
+    names: dict[Any, tuple[str, str]] = dict.fromkeys((run.path for run in runs), NO_NAMES)
+    names |= {run.path: (_name(run, keys, readable), tasks[run.path]) for run in readable}
+    runs = _latest(runs, names)
+    if not any(run.state == "finished" for run in runs):
+        reasons = "; ".join(f"{run.path} is {run.state} ({run.reason})" for run in runs)
+        raise ValueError(f"none of {len(runs)} runs is finished, so that there is nothing to compare: {reasons}")
+    return names, runs
 
 
 def _methods(finished: Sequence[Run], names: Mapping[Any, tuple[str, str]]) -> Iterable[Method]:
@@ -95,14 +105,15 @@ def _methods(finished: Sequence[Run], names: Mapping[Any, tuple[str, str]]) -> I
 
 
 def _task_names(runs: Sequence[Run]) -> dict[Any, str]:
-    """Return the word for each run's task, with the gymnasium id where one word stands for several."""
+    """Return the word for each run's task: its choice of the suite or task, or the id where several share the word."""
     ids: dict[str, set[str]] = {}
     for run in runs:
         ids.setdefault(run.choices.get("task", "task"), set()).add(repr(run.config.get("task.id")))
     names = {}
     for run in runs:
         word = run.choices.get("task", "task")
-        names[run.path] = printable(word if len(ids[word]) == 1 else str(run.config.get("task.id")), 60)
+        word = word if len(ids[word]) == 1 else str(run.config.get("task.id"))
+        names[run.path] = printable(run.choices.get("suite", word), 60)
     return names
 
 
@@ -134,14 +145,19 @@ def _ignored(key: str) -> bool:
 
 def _name(run: Run, keys: set[tuple[_Choices, str]], runs: Sequence[Run]) -> str:
     method = run.choices.get("method")
-    alike = [other for other in runs if other.choices.get("method") == method]
-    groups = [name for name in run.choices if name not in ("task", "method") and not _ignored(name)]
+    alike = [other for other in runs if _alike(other) == _alike(run)]
+    groups = [name for name in run.choices if name not in ("task", "suite", "method") and not _ignored(name)]
     chosen = [name for name in groups if len({other.choices.get(name) for other in alike}) > 1]
     words = [method] if method is not None else []
     words += [f"{name}={run.choices[name]}" for name in chosen]
     own = sorted(key for choices, key in keys if key in run.config and choices == _choices(run, key))
     words += [f"{key}={_shown(run.config[key])}" for key in own]
     return printable(" ".join(words) or f"sac={run.choices.get('sac', 'unknown')}", 160)
+
+
+def _alike(run: Run) -> tuple[str | None, str | None]:
+    """Return what runs share whose choices are compared: a task of the suite brings choices of its own."""
+    return run.choices.get("method"), run.choices.get("suite")
 
 
 def _shown(value: Any) -> str:

@@ -92,7 +92,7 @@ def _sections(comparison: Comparison, here: Path, title: str) -> Iterable[str]:
         yield f"<section class='care'><h2>Limits of these numbers</h2><ul>{items}</ul></section>"
     picture = plots.svg(plots.plot_scores(comparison), "scores")
     yield _section(tables.scores(comparison), below=picture + _note(HOW))
-    yield _section(tables.missing(comparison))
+    yield _section(tables.missing(comparison.runs, comparison.names))
     curves = plots.plot_curves(comparison)
     if curves is not None:
         yield f"<section><h2>Learning curves</h2>{plots.svg(curves, 'curves')}{_note(HOW_CURVES)}</section>"

@@ -149,10 +149,10 @@ def _curve(path: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[Point, ...]:
 
 def _check_summary(path: Path, summary: Mapping[str, Any]) -> None:
     """Raise DamagedError where a number that is compared is missing or not finite."""
-    numbers = {key: summary[key] for key in ("env_steps", "wall_time_s") if key in summary}
-    for side in ("steered", "base"):
+    numbers = {key: summary[key] for key in ("env_steps", "decisions", "wall_time_s") if key in summary}
+    for side in ("steered", "base", "zero_noise"):
         scores = summary.get(side)
-        if scores is None and side == "base":
+        if scores is None and side != "steered":
             continue
         if not isinstance(scores, dict):
             raise DamagedError(f"{path} is damaged: it has no {side} scores")
@@ -182,8 +182,8 @@ def _choices(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
         if not isinstance(found, dict):
             raise DamagedError(f"{path} is damaged: {key} is no mapping")
     choices = {group: str(found.get(group, built[group])) for group in sorted(groups)}
-    method = found.get("method")
-    return choices if method in (None, "null") else {**choices, "method": str(method)}
+    chosen = {group: str(found.get(group)) for group in ("method", "suite")}
+    return choices | {group: choice for group, choice in chosen.items() if choice not in ("None", "null")}
 
 
 def _flat(node: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -110,14 +110,14 @@ def all_runs(comparison: Comparison) -> Table:
     return Table("All runs", head, tuple(rows))
 
 
-def missing(comparison: Comparison) -> Table | None:
+def missing(runs: Sequence[Run], names: Mapping[Any, tuple[str, str]]) -> Table | None:
     """Return one row per run that is not counted, with the reason; None where all are finished."""
-    left_out = [run for run in comparison.runs if run.state != "finished"]
+    left_out = [run for run in runs if run.state != "finished"]
     head = ("run", "method", "task", "seed", "state", "why")
     rows = []
     for run in left_out:
         reason = run.reason.replace(f"{run.path}/", "")  # the first column has the path
-        rows.append((str(run.path), *comparison.names[run.path], str(run.seed), run.state, reason))
+        rows.append((str(run.path), *names[run.path], str(run.seed), run.state, reason))
     return Table("Not counted", head, tuple(rows)) if rows else None
 
 

@@ -83,7 +83,7 @@ def test_failed_unfinished_superseded_and_damaged_runs_are_named_and_not_counted
     assert states["10"][0] == "damaged"
     assert "summary.json is damaged" in states["10"][1]
     assert comparison.methods[0].scores("success_rate") == {"simple_pick": [0.9]}
-    missing = tables.missing(comparison)
+    missing = tables.missing(comparison.runs, comparison.names)
     assert missing is not None
     assert [row[0] for row in missing.rows] == [str(tmp_path / name) for name in ("1", "2", "3", "10")]
 

@@ -19,6 +19,9 @@ def write_run(
     task: str = "simple_pick",
     sac: str = "dsrl_sac",
     method: str | None = None,
+    suite: str | None = None,
+    noise: str = "repeat",
+    zero_noise: float | None = None,
     options: dict[str, Any] | None = None,
     seed: int = 0,
     success: float | None = 0.5,
@@ -35,11 +38,12 @@ def write_run(
         "decisions": 8000,
         "task": {"_target_": f"dsrl.task.{task}.Task", "reward": "sparse"},
         "policy": {"_target_": "dsrl.policy.smolvla.SmolVLA", "path": None},
-        "noise": {"_target_": "dsrl.noise.repeat.RepeatNoise", "magnitude": 1.5},
+        "noise": {"_target_": f"dsrl.noise.{noise}.Noise", "magnitude": 1.5},
         "sac": {"_target_": f"dsrl.sac.{sac}.build_{sac}", "alpha": "auto", **(options or {})},
         "logging": {"csv": {"_target_": "dsrl.logging.csv.CsvLogger", "folder": str(folder)}},
     }
-    choices = {"task": task, "policy": "smolvla", "noise": "repeat", "sac": sac, "logging": "csv", "method": method}
+    choices = {"task": task, "policy": "smolvla", "noise": noise, "sac": sac, "logging": "csv"}
+    choices |= {"method": method, "suite": suite}
     (hydra / "config.yaml").write_text(yaml.safe_dump(config))
     (hydra / "hydra.yaml").write_text(yaml.safe_dump({"hydra": {"runtime": {"choices": choices}}}))
     (hydra / "overrides.yaml").write_text(yaml.safe_dump([f"seed={seed}"]))
@@ -52,24 +56,28 @@ def write_run(
     environment = {"git_commit": "0123abc", "git_changed": [], "python": "3.12.1", "gpu": None}
     (folder / "environment.json").write_text(json.dumps(environment))
     if finished:
-        (folder / "summary.json").write_text(json.dumps(_summary(success, base)))
+        (folder / "summary.json").write_text(json.dumps(_summary(success, base, zero_noise)))
     if film:
         frames = [np.full((48, 96, 3), shade, np.uint8) for shade in range(0, 250, 25)]
         (folder / "base_vs_steered.mp4").write_bytes(mp4(frames))
     return folder
 
 
-def _summary(success: float | None, base: float | None) -> dict[str, Any]:
+def _summary(success: float | None, base: float | None, zero_noise: float | None) -> dict[str, Any]:
     def side(rate: float | None) -> dict[str, Any]:
         return {"success_rate": rate, "mean_return": -100.0 if rate is None else rate, "episodes": 256, "ci95": None}
 
     return {
         "base": None if base is None else side(base),
+        "zero_noise": None if zero_noise is None else side(zero_noise),
         "steered": side(success),
+        "returned": "steered",
+        "confirmation": {"better": True},
         "paired": None
         if base is None
         else {"both": 1, "only_steered": 3, "only_base": 1, "neither": 1, "p_value": 0.625},
         "env_steps": 8000,
+        "decisions": 2000,
         "wall_time_s": 480.0,
         "packages": {"dsrl": "0.1.0", "torch": "2.11.0"},
     }

@@ -51,6 +51,7 @@ def toy_parts() -> Parts:
         utd=1.0,
         eval_episodes=20,
         test_seed=1000,
+        zero_noise=False,
         eval_every=200,
         validation_episodes=10,
         validation_seed=2000,
