@@ -98,7 +98,8 @@ def composed(script: str, overrides: list[str]) -> DictConfig:
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[f"{page}: {command}" for page, command in COMMANDS])
-def test_a_documented_command_composes(page: str, command: str) -> None:
+def test_a_documented_command_composes(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs" / "template")  # the package of docs/packages.md
     script, overrides, multirun = split(command)
     choices = [values_of(override) for override in overrides]
     for chosen in product(*choices):
