@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 from toys.commands import CONF, SHORT_PENDULUM
 from toys.requests import request_of
 
+from dsrl.evaluation.report import score_of
 from dsrl.run.build import build, check_budget
 from dsrl.run.console import Screen
 from dsrl.run.evaluate import evaluate_run
@@ -29,6 +31,7 @@ def test_an_algorithm_runs_from_its_yaml_and_its_checkpoint_plays_again(choice: 
     folder.write_configs({"config.yaml": OmegaConf.to_yaml(cfg)})
     parts = build(cfg, print)
     check_budget(parts, print)
-    score = steer(parts, folder, [], Screen())
+    steer(parts, folder, [], Screen())
+    score = score_of(json.loads(folder.summary.read_text())["steered"])
     request = request_of(tmp_path, base=False)
     assert evaluate_run(build(cfg, print), folder, request, folder.load("best"), Screen()) == score

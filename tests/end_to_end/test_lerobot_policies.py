@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from toys.runs import results, run, short_parts
 from toys.tiny_diffusion import make_tiny_diffusion
 from toys.tiny_pi import make_tiny_pi, small_sizes
 
+from dsrl.evaluation.report import score_of
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.policy.lerobot import load_policy
@@ -45,7 +47,8 @@ def train(folder: Path, policy: Path, *options: str) -> None:
     parts = build(cfg, print)
     check_budget(parts, print)
     request = request_of(folder, base=False)
-    score = steer(parts, folder_of_run, [], Screen())
+    steer(parts, folder_of_run, [], Screen())
+    score = score_of(json.loads(folder_of_run.summary.read_text())["steered"])
     assert evaluate_run(build(cfg, print), folder_of_run, request, folder_of_run.load("best"), Screen()) == score
 
 
