@@ -64,7 +64,7 @@ def _preflight(options: argparse.Namespace) -> None:
 
     found = measure(
         parts.env,
-        noises(parts.noise, parts.policy.noise_shape),
+        noises(parts.noise, parts.policy.noise_shape, parts.env.horizon),
         worlds=settings.validation_episodes,
         first_seed=settings.validation_seed,
         draws=options.draws,

@@ -111,12 +111,14 @@ def clipped_name(noise: str, magnitude: float) -> str:
     return f"{noise} ±{magnitude:g}"
 
 
-def noises(chosen: Noise, noise_shape: tuple[int, int]) -> dict[str, Noise]:
-    """Return the parametrisations to compare: full, repeat, smooth ones between, and `chosen` under its own name.
+def noises(chosen: Noise, noise_shape: tuple[int, int], horizon: int) -> dict[str, Noise]:
+    """Return the parametrisations to compare: full, repeat, those between, and `chosen` under its own name.
 
-    Those besides `chosen` get its magnitude, in all dimensions.
+    Those besides `chosen` get its magnitude, in all dimensions. `per_step` is among them where `horizon`, the executed
+    steps of a chunk, is below the number of slots.
     """
     from dsrl.noise.full import FullNoise
+    from dsrl.noise.per_step import PerStepNoise
     from dsrl.noise.repeat import RepeatNoise
     from dsrl.noise.smooth import SmoothNoise
 
@@ -129,6 +131,8 @@ def noises(chosen: Noise, noise_shape: tuple[int, int]) -> dict[str, Noise]:
     }
     for rank in smooth_ranks(noise_shape[0]):
         others[smooth_name(rank)] = SmoothNoise(noise_shape, chosen.magnitude, None, rank, "zero")
+    if horizon < noise_shape[0]:
+        others["per_step"] = PerStepNoise(noise_shape, chosen.magnitude, None, horizon, "fresh")
     return {**others, name: chosen}
 
 

@@ -9,7 +9,8 @@
 5. little     the best of all draws gains less than LITTLE over the base policy
 6. lift       otherwise: from the base policy's success towards that of the best of all draws
 
-Where w = 0 differs from the base policy, p < SIGNIFICANCE, the sentence ends with its success.
+Where w = 0 differs from the base policy, p < SIGNIFICANCE, the sentence ends with its success; where it is better, also
+with the option that compares training with it.
 The best of n draws is chosen in hindsight: it shows that noise which succeeds exists, not that an actor will find it.
 Tests are paired by world and two-sided: signs of the worlds' differences are flipped at random.
 """
@@ -77,11 +78,13 @@ def _differ(first: Outcomes, second: Outcomes) -> bool:
 
 
 def _aside(found: Preflight) -> str:
-    """Return the end of the sentence: the success of w = 0 where it differs from the base policy's."""
+    """Return the end of the sentence: the success of w = 0 where it differs from the base policy's, and its use."""
     still, base = found.outcomes[STILL], found.outcomes[BASE]
     if not _differ(still, base):
         return ""
-    return f"; w = 0 {'alone' if still.rate > base.rate else 'only'} gives {still.rate:.0%}"
+    if still.rate < base.rate:
+        return f"; w = 0 only gives {still.rate:.0%}"
+    return f"; w = 0 alone gives {still.rate:.0%}, where an actor starts: compare with it by zero_noise=true"
 
 
 def _broken(found: Preflight) -> str:
