@@ -69,7 +69,12 @@ class _Renderer:
 
 def _opengl() -> Any:
     if sys.platform == "linux" and "MUJOCO_GL" not in os.environ:
+        from mujoco import egl
         from mujoco.egl import GLContext
+        from OpenGL import EGL
+
+        if egl.EGL_DISPLAY is not None:  # another renderer of this process may have ended the display that all share
+            EGL.eglInitialize(egl.EGL_DISPLAY, None, None)
     else:
         from mujoco.gl_context import GLContext
     return GLContext

@@ -18,7 +18,7 @@ def main() -> None:
     os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
     os.environ.pop("DISPLAY", None)
     _make_context()
-    from OpenGL import GL  # type: ignore[import-untyped]
+    from OpenGL import GL
 
     frame, colours = GL.glGenFramebuffers(1), GL.glGenRenderbuffers(1)
     GL.glBindFramebuffer(GL.GL_FRAMEBUFFER, frame)

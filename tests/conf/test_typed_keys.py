@@ -69,7 +69,7 @@ OWN = "is not used by sac=dsrl_pi0, which has its own"
         ("n_envs=2", "n_envs is not the name of this option; type num_envs=…"),
         ("sac=_actor_critic", "sac=_actor_critic is not known; choose one of dsrl_na, dsrl_pi0, dsrl_sac"),
         ("sac=ppo", "sac=ppo is not known; choose one of dsrl_na, dsrl_pi0, dsrl_sac, golden_ticket, lp_ds"),
-        ("task=_mujoco", "task=_mujoco is not known; choose one of gym, halfcheetah"),
+        ("task=_mujoco", "task=_mujoco is not known; choose one of aloha, gym, halfcheetah"),
         ("task=hopper method=sac_repeat", "method=sac_repeat means noise=repeat but task=hopper chooses noise=full"),
         ("task=hopper experiment=simple_pick_state", "experiment=simple_pick_state is of task=simple_pick; leave"),
         ("task=hopper experiment=methods_state", "experiment=methods_state is of task=simple_pick; leave out"),
@@ -86,7 +86,7 @@ def test_a_typed_key_without_effect_is_one_sentence(overrides: str, sentence: st
     [
         "gamma=0.9 learning_rate=1e-3 reward_scale=2 critic_warmup_updates=3",
         "sac=dsrl_pi0 sac.gamma=0.9 utd=2",
-        "sac.actor_lr=1e-3 learning_rate=1e-2",  # of the temperature
+        "sac.actor_lr=1e-3 learning_rate=1e-2",  # of the critics
         "sac=golden_ticket validation_episodes=9 validation_seed=7 decisions=900",
         "sac=golden_ticket best_of=null",
         "sac=dsrl_na best_of=4",
@@ -110,7 +110,7 @@ def test_a_typed_key_with_an_effect_is_accepted(overrides: str) -> None:
 
 def test_keys_without_a_group_are_those_of_the_loops_and_those_that_algorithms_refer_to() -> None:
     referred = {name for sac in choices.names("sac") for _, name in references(composed(f"sac={sac}"), "sac")}
-    assert choices.top_level() == set(TYPES) | set(CHECKPOINT_TYPES) | referred
+    assert choices.top_level() == set(TYPES) | set(CHECKPOINT_TYPES) | {"plugins"} | referred
 
 
 def test_the_tables_name_keys_that_exist() -> None:

@@ -125,6 +125,20 @@ def test_images_come_with_the_numbers_of_the_gripper_alone():
     assert images.picture(1).shape == (1, 3, 448, 448)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="EGL draws on Linux")
+def test_images_are_drawn_although_another_renderer_of_the_process_ended_the_display():
+    from mujoco import egl
+    from OpenGL import EGL
+
+    rows = torch.arange(2)
+    first, second = (make(observation="images", image_size=48) for _ in range(2))
+    first.reset(rows, [0, 1])
+    before = first.observe().images["corner2"]
+    EGL.eglTerminate(egl.EGL_DISPLAY)
+    second.reset(rows, [0, 1])
+    assert torch.equal(second.observe().images["corner2"], before)
+
+
 def test_a_metaworld_task_is_bounded_restorable_and_filmable():
     task = make(num_envs=1)
     assert isinstance(task, BoundedActions)
