@@ -10,7 +10,6 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 
-from hydra_plugins.dsrl_launcher import LocalLauncher
 from hydra_plugins.dsrl_launcher import _report as report
 from hydra_plugins.dsrl_launcher._outcome import Outcome, Run
 
@@ -74,7 +73,6 @@ def test_output_that_goes_to_a_file_is_80_columns_wide(monkeypatch: pytest.Monke
 )
 def test_a_suggested_sweep_folder_can_be_typed_as_it_is_printed(name: str) -> None:
     words = report.typed("hydra.sweep.dir", Path(name))
-    assert words in LocalLauncher(parallel=1, gpus=0)._interrupt_note(words)
     argument = subprocess.run(f"printf %s {words}", shell=True, capture_output=True, text=True, check=True).stdout
     (override,) = OverridesParser.create().parse_overrides([argument])
     assert (override.key_or_group, override.value()) == ("hydra.sweep.dir", name)
