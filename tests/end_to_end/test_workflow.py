@@ -29,11 +29,12 @@ def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: P
     where = str(tmp_path)
     loggers = [CsvLogger(where), TensorBoardLogger(where), WandbLogger(where, mode="offline", **offline)]
     folder = RunFolder(tmp_path)
-    score = steer(_with_plot(toy_parts()), folder, loggers, Screen())
+    score = steer(_with_all(toy_parts()), folder, loggers, Screen())
 
     summary = json.loads(folder.summary.read_text())
     assert score == summary["best_validation"] == _best_validation(tmp_path)
     assert 0.0 < summary["base"]["success_rate"] < summary["steered"]["success_rate"]
+    assert (summary["zero_noise"]["success_rate"], summary["zero_noise"]["episodes"]) == (0.0, 20)  # 0 guesses neither
     assert sum(summary["paired"][outcome] for outcome in ("both", "only_steered", "only_base", "neither")) == 20
     assert summary["policy_sha256"] == {"before": "0" * 64, "after": "0" * 64}
     assert folder.learning_curve.is_file()
@@ -58,8 +59,8 @@ def _best_validation(run: Path) -> float:
     return max(row["eval/success_rate"] for row in rows if "eval/success_rate" in row)
 
 
-def _with_plot(parts: Parts) -> Parts:
-    return replace(parts, settings=replace(parts.settings, plot=True))
+def _with_all(parts: Parts) -> Parts:
+    return replace(parts, settings=replace(parts.settings, plot=True, zero_noise=True))
 
 
 def _finished_score(folder: RunFolder, parts: Parts) -> float | None:
