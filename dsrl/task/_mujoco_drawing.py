@@ -68,7 +68,7 @@ class _Renderer:
 
 
 def _opengl() -> Any:
-    if sys.platform == "linux" and "MUJOCO_GL" not in os.environ:
+    if sys.platform == "linux" and os.environ.get("MUJOCO_GL", "egl") == "egl":
         from mujoco import egl
         from mujoco.egl import GLContext
         from OpenGL import EGL

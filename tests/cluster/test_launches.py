@@ -96,7 +96,7 @@ def test_ctrl_c_ends_local_jobs_with_a_checkpoint_from_which_the_same_command_co
     )
     while not all((tmp_path / "sweep" / number / "resume").exists() for number in "01"):
         time.sleep(0.05)
-        assert process.poll() is None
+        assert process.poll() is None, process.communicate()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     out, err = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGINT

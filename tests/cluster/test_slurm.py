@@ -69,7 +69,7 @@ def test_a_sweep_ends_with_a_summary_and_a_line_for_every_job(sweeps: Sweeps) ->
         summary = json.loads((four.folder / str(number) / "summary.json").read_text())
         words = line.split()
         assert words[0] == str(number)
-        assert words[1:4] == ["done", f"{summary['steered']['mean_return']:.4g}", str(number)]
+        assert words[1:4] == ["done", f"{summary['best_validation']:.4g}", str(number)]
     assert table[1].split()[4:] == ["keep_checkpoints=2", "video_episodes=0"]
     assert len(table) == 5
     assert max(map(len, table)) <= 80
