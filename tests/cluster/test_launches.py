@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-from toys.commands import ROOT, SHORT_PENDULUM, type_command
+from toys.commands import SHORT_PENDULUM, type_command
 
 from hydra_plugins.dsrl_launcher._slurm import states
 
@@ -82,31 +77,3 @@ def test_an_option_that_no_cluster_accepts_is_one_sentence(overrides: list[str],
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
     assert sentence in line
-
-
-def test_ctrl_c_ends_local_jobs_with_a_checkpoint_from_which_the_same_command_continues(tmp_path: Path) -> None:
-    longer = [*SHORT_PENDULUM, "decisions=20000", "cluster=local", "seed=0,1", "hydra.sweep.dir=sweep"]
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *longer],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # a process group of its own, as a terminal's
-    )
-    while not all((tmp_path / "sweep" / number / "resume").exists() for number in "01"):
-        time.sleep(0.05)
-        assert process.poll() is None, process.communicate()
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 128 + signal.SIGINT
-    assert "stopping all jobs after this round with a checkpoint; press Ctrl-C again to stop at once" in " ".join(
-        out.split()
-    )
-    assert out.splitlines()[-1] == "the same command with hydra.sweep.dir=sweep continues them"
-    assert "Traceback" not in err
-    for number in "01":
-        log = (tmp_path / "sweep" / number / "train.log").read_text()
-        (stopped,) = [line for line in log.splitlines() if "stopped by SIG" in line]
-        (newest,) = sorted((tmp_path / "sweep" / number / "resume").iterdir())[-1:]
-        assert f"continues from {int(newest.name)} decisions" in stopped
