@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from dsrl.evaluation.noise_sources import check_best_of
-from dsrl.interfaces import ChecksTask, Policy, ReplaysDraws, Searcher, Task
+from dsrl.interfaces import ChecksTask, Policy, Searcher, Task
 from dsrl.logging import Description, Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.allow_list import component
@@ -23,7 +23,7 @@ from dsrl.run.errors import user_errors
 from dsrl.run.parts import Parts
 from dsrl.run.settings import checked, identity, settings_of
 from dsrl.training.offline_data import OfflineData
-from dsrl.training.replay_memory import GIB, buffer_length, checked_replay_bytes
+from dsrl.training.replay_memory import GIB, buffer_length, checked_replay_bytes, draws_of
 
 if TYPE_CHECKING:
     from dsrl.training.loop import Checkpointer, Monitor
@@ -138,8 +138,7 @@ def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
             return
         played = buffer_length(settings.buffer_size, settings.decisions, len(parts.env))
         transitions = played + len(parts.offline or ())
-        draws = algorithm.base_draws if isinstance(algorithm, ReplaysDraws) else 0
-        taken = checked_replay_bytes(parts.env, algorithm.replay, transitions, draws=draws)
+        taken = checked_replay_bytes(parts.env, algorithm.replay, transitions, draws=draws_of(algorithm))
     if algorithm.replay != "noise":
         announce(f"replay stores states: up to {taken / GIB:.2f} GiB for {transitions} transitions")
 

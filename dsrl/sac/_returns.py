@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from tianshou.data import ReplayBuffer
 from torch import Tensor, nn
 
+from dsrl.sac._options import Auto
+
 
 @dataclass(frozen=True)
 class Following:
@@ -35,11 +37,11 @@ class RewardScale(nn.Module):
 
     value: Tensor
 
-    def __init__(self, scale: float | None) -> None:
-        """`scale` None is fitted; until then, and where all rewards were zero, it is that of rewards up to 1."""
+    def __init__(self, scale: float | Auto) -> None:
+        """`scale` auto is fitted; until then, and where all rewards were zero, it is that of rewards up to 1."""
         super().__init__()
-        self.fitted = scale is None
-        self.register_buffer("value", torch.tensor(LARGEST if scale is None else scale))
+        self.fitted = scale == "auto"
+        self.register_buffer("value", torch.tensor(LARGEST if scale == "auto" else scale))
 
     def fit(self, buffer: ReplayBuffer, gamma: float) -> None:
         """Fit a scale that was not given to the returns in `buffer`."""

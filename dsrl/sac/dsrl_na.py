@@ -5,17 +5,17 @@
 After each round of play, in the order of the published code (the paper's order is Q^A, Q^W, π):
 
     A, once per update, with û ~ π(s) drawn once and α fixed:
-        temperature   L = -mean[log α · (price(s) - limit)]
+        temperature   L = -mean[log α · (penalty(s) - limit)]
         Q^A           y = clip(c·R + γ^m (1 - terminated) min_j Q̄^A_j(s', π_dp(s', b·u')), bounds),  u' ~ π(s')
                       L = ½ Σ_j MSE(Q^A_j(s, a), y)
-        actor         L = mean[α price(s) - min_j Q^W_j(s, û)]
+        actor         L = mean[α penalty(s) - min_j Q^W_j(s, û)]
         polyak        Q̄^A <- τ Q^A + (1 - τ) Q̄^A
     B, `noise_critic_grad_steps` times on other states, one unclipped w ~ N(0, I) for each:
         Q^W           L = ½ Σ_j MSE(Q^W_j(s, w/b), Q^A_j(s, π_dp(s, w))),  online Q^A, head j to head j
 
-Price, limit, R, m and bounds are those of DSRL-SAC; with `sac.regulariser=entropy` the target contains -α log π(u'|s')
-and is not bounded, as published. B draws w anew, as published, or among `base_draws` whose chunks were decoded once,
-when the state was stored. Replay needs no noise: base play, demonstrations and steered play are used alike.
+Penalty, limit, R, m and bounds are those of DSRL-SAC; with `sac.regulariser=entropy` the target contains
+-α log π(u'|s') and is not bounded, as published. B draws w anew, as published, or among `base_draws` whose chunks were
+decoded once, when the state was stored. Replay needs no noise: any play and demonstrations are used alike.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class DSRLNA(DSRLSAC):
         features = self._tensor(batch.obs_next)
         scaled = self.policy.standardise(features)
         drawn = self.policy.draw(scaled)
-        value: Tensor = torch.zeros_like(drawn.log_prob) - self._backup_price(drawn)
+        value: Tensor = torch.zeros_like(drawn.log_prob) - self._backup_penalty(drawn)
         on = np.flatnonzero(~np.asarray(batch.terminated, dtype=bool))
         if len(on):
             vectors = self.policy.magnitude * drawn.noise[on]
@@ -246,7 +246,7 @@ def build_dsrl_na(
         optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
         gamma=gamma,
         tau=tau,
-        reward_scale=RewardScale(None if reward_scale == "auto" else reward_scale),
+        reward_scale=RewardScale(reward_scale),
         critic_warmup_updates=critic_warmup_updates,
         n_step=n_step,
         noise_critic_grad_steps=None if noise_critic_grad_steps == "auto" else noise_critic_grad_steps,

@@ -72,10 +72,10 @@ class DSRLPi0(DSRLSAC):
         self.critic_optim.step(loss)
         return loss.detach(), values.detach().mean()
 
-    def _temperature_step(self, price: Tensor) -> Tensor | None:
+    def _temperature_step(self, penalty: Tensor) -> Tensor | None:
         if self.alpha_optim is None:
             return None
-        loss = self.temperature.log_alpha.exp() * (self.regulariser.limit - price).mean()
+        loss = self.temperature.log_alpha.exp() * (self.regulariser.limit - penalty).mean()
         self.alpha_optim.step(loss)
         return loss.detach()
 
@@ -111,7 +111,7 @@ def build_dsrl_pi0(
         policy=NoisePolicy(actor, FeatureScaler(features), observation_space, action_space),
         critics=StackedCritics(num_critics, features, dim, hidden, depth, activation),
         temperature=Temperature(start, trainable=alpha == "auto"),
-        regulariser=Entropy(float(-dim if target_entropy == "auto" else target_entropy)),
+        regulariser=Entropy(target_entropy, dim),
         optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
         gamma=gamma ** chunk_shape[0],
         tau=tau,

@@ -2,14 +2,14 @@
 
 One gradient step, in the order of the published code, with û ~ π(s) drawn once and α = exp(log α) fixed:
 
-    temperature   L = -mean[log α · (price(s) - limit)]
+    temperature   L = -mean[log α · (penalty(s) - limit)]
     critics       y = clip(c·R + γ^m (1 - terminated) min_j Q̄_j(s', u'), bounds),  u' ~ π(s')
                   L = ½ Σ_j MSE(Q_j(s, u), y)
-    actor         L = mean[α price(s) - min_j Q_j(s, û)]
+    actor         L = mean[α penalty(s) - min_j Q_j(s, û)]
     polyak        Q̄ <- τ Q + (1 - τ) Q̄
 
-`price` is the divergence of the actor from the base policy's noise. With `sac.regulariser=entropy` it is log π(û), its
-limit -H̄, and y = c·R + γ^m (1 - terminated) (min_j Q̄_j(s', u') - α log π(u'|s')) without bounds: as published with
+`penalty` is the divergence of the actor from the base policy's noise. With `sac.regulariser=entropy` it is log π(û),
+its limit -H̄, and y = c·R + γ^m (1 - terminated) (min_j Q̄_j(s', u') - α log π(u'|s')) without bounds: as published with
 `sac.n_step=1`. R sums the next m <= n rewards of the episode, and s' follows them. A time-out bootstraps: only
 `terminated` cuts the return. c is the reward scale; bounds are those of returns of the rewards so far.
 """
@@ -59,7 +59,7 @@ class SACStats(TrainingStats):  # type: ignore[misc]  # tianshou is not followed
     q: Tensor
     actor_loss: Tensor | None = None
     entropy: Tensor | None = None  # of u, in nats
-    price: Tensor | None = None  # of the regulariser
+    penalty: Tensor | None = None  # of the regulariser
     alpha: Tensor | None = None
     alpha_loss: Tensor | None = None
 
@@ -171,36 +171,36 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         """Return the value [B] of the next state under target critics and the current actor."""
         features = self.policy.standardise(batch.obs_next)
         drawn = self.policy.draw(features)
-        return self._joined(self.critic_old(features, drawn.noise)) - self._backup_price(drawn)
+        return self._joined(self.critic_old(features, drawn.noise)) - self._backup_penalty(drawn)
 
-    def _backup_price(self, drawn: Draw) -> Tensor | float:
-        """Return α times the price [n] of draws at the next states, where the regulariser enters the targets."""
-        return self.temperature.value * self._price(drawn) if self.regulariser.in_backup else 0.0
+    def _backup_penalty(self, drawn: Draw) -> Tensor | float:
+        """Return α times the penalty [n] of draws at the next states, where the regulariser enters the targets."""
+        return self.temperature.value * self._penalty(drawn) if self.regulariser.in_backup else 0.0
 
-    def _price(self, drawn: Draw) -> Tensor:
-        return self.regulariser.price(drawn.mean, drawn.log_std, drawn.log_prob)
+    def _penalty(self, drawn: Draw) -> Tensor:
+        return self.regulariser.penalty(drawn.mean, drawn.log_std, drawn.log_prob)
 
     def _update_with_batch(self, batch: Any) -> TrainingStats:
         drawn = self.policy.draw(batch.features)
-        price, alpha = self._price(drawn), self.temperature.value
-        alpha_loss = self._temperature_step(price.detach())
+        penalty, alpha = self._penalty(drawn), self.temperature.value
+        alpha_loss = self._temperature_step(penalty.detach())
         critic_loss, q = self._critic_step(batch)
-        actor_loss = self._actor_step(batch.features, drawn.noise, price, alpha)
+        actor_loss = self._actor_step(batch.features, drawn.noise, penalty, alpha)
         self._update_lagged_network_weights()
         return SACStats(
             critic_loss=critic_loss,
             q=q,
             actor_loss=actor_loss,
             entropy=-drawn.log_prob.detach().mean(),
-            price=price.detach().mean(),
+            penalty=penalty.detach().mean(),
             alpha=alpha,
             alpha_loss=alpha_loss,
         )
 
-    def _temperature_step(self, price: Tensor) -> Tensor | None:
+    def _temperature_step(self, penalty: Tensor) -> Tensor | None:
         if self.alpha_optim is None:
             return None
-        loss = -(self.temperature.log_alpha * (price - self.regulariser.limit)).mean()
+        loss = -(self.temperature.log_alpha * (penalty - self.regulariser.limit)).mean()
         self.alpha_optim.step(loss)
         return loss.detach()
 
@@ -210,10 +210,10 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         self.critic_optim.step(loss)
         return loss.detach(), values.detach().mean()
 
-    def _actor_step(self, features: Tensor, noise: Tensor, price: Tensor, alpha: Tensor) -> Tensor:
+    def _actor_step(self, features: Tensor, noise: Tensor, penalty: Tensor, alpha: Tensor) -> Tensor:
         critic = self._actors_critic
         critic.requires_grad_(False)  # the gradient passes through the critics to the actor alone
-        loss: Tensor = (alpha * price - self._joined(critic(features, noise))).mean()
+        loss: Tensor = (alpha * penalty - self._joined(critic(features, noise))).mean()
         self.policy_optim.step(loss)
         critic.requires_grad_(True)
         return loss.detach()
@@ -271,7 +271,7 @@ def build_dsrl_sac(
         optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
         gamma=gamma,
         tau=tau,
-        reward_scale=RewardScale(None if reward_scale == "auto" else reward_scale),
+        reward_scale=RewardScale(reward_scale),
         critic_warmup_updates=critic_warmup_updates,
         n_step=n_step,
     )

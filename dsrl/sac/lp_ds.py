@@ -110,7 +110,7 @@ class SquaredShift:
     def __init__(self, delta: float) -> None:
         self.limit = delta
 
-    def price(self, mean: Tensor, log_std: Tensor, log_prob: Tensor) -> Tensor:
+    def penalty(self, mean: Tensor, log_std: Tensor, log_prob: Tensor) -> Tensor:
         """Return ‖Δ‖² [n] of shifts `mean` [n, dim]."""
         return mean.square().sum(-1)
 
@@ -124,7 +124,7 @@ class LPDS(DSRLSAC):
 
     def _update_with_batch(self, batch: Any) -> TrainingStats:
         drawn = self.policy.draw(batch.features)
-        squared_shift, multiplier = self._price(drawn), self.temperature.value
+        squared_shift, multiplier = self._penalty(drawn), self.temperature.value
         multiplier_loss = self._temperature_step(squared_shift.detach())
         critic_loss, q = self._critic_step(batch)
         actor_loss = self._actor_step(batch.features, drawn.noise, squared_shift, multiplier)
@@ -176,6 +176,6 @@ def build_lp_ds(
         optimisers=(adam(actor_lr), adam(critic_lr), adam(multiplier_lr)),
         gamma=gamma,
         tau=tau,
-        reward_scale=RewardScale(None if reward_scale == "auto" else reward_scale),
+        reward_scale=RewardScale(reward_scale),
         critic_warmup_updates=critic_warmup_updates,
     )

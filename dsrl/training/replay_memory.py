@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from dsrl.interfaces import Encoding, Replay
+from dsrl.interfaces import Encoding, Replay, ReplaysDraws
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.replay_format import blank_observation, stored_arrays
 
@@ -17,6 +18,11 @@ GIB = 2**30
 def buffer_length(buffer_size: int, decisions: int, num_envs: int) -> int:
     """Return the number of transitions that replay will store: `buffer_size`, or all of a shorter run."""
     return min(buffer_size, num_envs * max(1, -(-decisions // num_envs)))
+
+
+def draws_of(algorithm: Any) -> int:
+    """Return the number of base noises whose chunks `algorithm` learns from, 0 for none."""
+    return algorithm.base_draws if isinstance(algorithm, ReplaysDraws) else 0
 
 
 def replay_bytes(env: NoiseActionEnv, replay: Replay, transitions: int, draws: int = 0) -> int:

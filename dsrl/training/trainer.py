@@ -16,14 +16,14 @@ from typing import Any, Protocol
 from tianshou.data import Collector
 from tianshou.utils.torch_utils import policy_within_training_step
 
-from dsrl.interfaces import ReplaysDraws, StateDict
+from dsrl.interfaces import StateDict
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.loop import Checkpointer, Monitor, NoCheckpoints, Validator, check_finite
 from dsrl.training.metrics import Counters, EpisodeStats, UpdateStats
 from dsrl.training.random_state import load_random_state_dict, random_state_dict, seed_everything
 from dsrl.training.replay_buffer import Replay
 from dsrl.training.replay_format import Recorder
-from dsrl.training.replay_memory import buffer_length
+from dsrl.training.replay_memory import buffer_length, draws_of
 
 
 class OfflineTransitions(Protocol):
@@ -76,7 +76,7 @@ class Trainer:
         self.eval_every, self.log_every = eval_every, log_every
         self._checkpoints: Checkpointer = checkpointer or NoCheckpoints()
 
-        self._draws = algorithm.base_draws if isinstance(algorithm, ReplaysDraws) else 0
+        self._draws = draws_of(algorithm)
         seed_everything(seed)
         env.seed(seed)
         env.action_space.clips = algorithm.bounded

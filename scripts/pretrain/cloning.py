@@ -32,6 +32,19 @@ def choose_frames(
     return chosen
 
 
+def hold_out(
+    frames: list[NDArray[np.int64]], share: float, generator: np.random.Generator
+) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+    """Return the frames of a random `share` of episodes, one at least, and those of the others.
+
+    Raises ValueError where no episode is left to learn from.
+    """
+    order, num = generator.permutation(len(frames)), max(1, round(share * len(frames)))
+    if num >= len(frames):
+        raise ValueError(f"--held-out {share} leaves no episode of {len(frames)} to learn from; lower it")
+    return [frames[i] for i in order[:num]], [frames[i] for i in order[num:]]
+
+
 def learn(policy: Any, loss_of: LossOf, num_clips: int, held_out: HeldOut, options: argparse.Namespace) -> Any:
     """Minimise a loss; returns the running average of the weights at the lowest held-out loss.
 

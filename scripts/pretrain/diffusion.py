@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dsrl.training.lerobot_columns import ACTION, STATE
 from scripts.lerobot_dataset import numbers, open_dataset
-from scripts.pretrain.cloning import choose_frames, held_out_loss, learn
+from scripts.pretrain.cloning import choose_frames, held_out_loss, hold_out, learn
 
 SURROUNDINGS = "observation.environment_state"
 
@@ -124,13 +124,8 @@ def pretrain(options: argparse.Namespace) -> None:
     config = make_config(recordings, options)
     generator = np.random.default_rng(options.seed)
     frames = choose_frames(recordings.lengths, recordings.starts, config.n_action_steps, None, generator)
-    order = generator.permutation(len(frames))
-    held_out = max(1, round(options.held_out * len(frames)))
-    if held_out >= len(frames):
-        raise ValueError(f"--held-out {options.held_out} leaves no episode of {len(frames)} to learn from; lower it")
     outside, clips = (
-        Clips(recordings, np.concatenate([frames[i] for i in part]), config)
-        for part in (order[:held_out], order[held_out:])
+        Clips(recordings, np.concatenate(part), config) for part in hold_out(frames, options.held_out, generator)
     )
     policy = DiffusionPolicy(config).to(options.device)
     preprocess, postprocess = make_diffusion_pre_post_processors(config, dataset_stats=recordings.stats)

@@ -19,7 +19,7 @@ from dsrl.policy import diffusion_mlp, flow_mlp
 from dsrl.policy._mlp_checkpoint import MLPConfig, save_checkpoint
 from dsrl.training.lerobot_columns import ACTION, STATE
 from scripts.lerobot_dataset import numbers, open_dataset
-from scripts.pretrain.cloning import choose_frames, held_out_loss, learn
+from scripts.pretrain.cloning import choose_frames, held_out_loss, hold_out, learn
 
 SQUARED_ERRORS = {"flow_mlp": flow_mlp.squared_errors, "diffusion_mlp": diffusion_mlp.squared_errors}
 CONSTANT = 1e-6  # a dimension that varies less is constant: dividing by its spread would amplify rounding errors
@@ -113,16 +113,10 @@ def pretrain(kind: str, options: argparse.Namespace) -> None:
     config = describe(kind, recordings, options)
     generator = np.random.default_rng(options.seed)
     frames = choose_frames(recordings.lengths, recordings.starts, config.chunk, options.extra_frames, generator)
-    order = generator.permutation(len(frames))
-    num_held_out = max(1, round(options.held_out * len(frames)))
-    if num_held_out >= len(frames):
-        raise ValueError(f"--held-out {options.held_out} leaves no episode of {len(frames)} to learn from; lower it")
-    outside, clips = (
-        Clips(recordings, np.concatenate([frames[i] for i in part]), config)
-        for part in (order[:num_held_out], order[num_held_out:])
-    )
+    parts = hold_out(frames, options.held_out, generator)
+    outside, clips = (Clips(recordings, np.concatenate(part), config) for part in parts)
     network = config.build()
-    print(f"{len(clips)} frames of {len(frames) - num_held_out} episodes, {len(outside)} of {num_held_out} held out; "
+    print(f"{len(clips)} frames of {len(parts[1])} episodes, {len(outside)} of {len(parts[0])} held out; "
           f"{sum(weight.numel() for weight in network.parameters())} weights", flush=True)  # fmt: skip
     average = learn(
         network,

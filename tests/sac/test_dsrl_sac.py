@@ -250,7 +250,7 @@ def test_the_target_sums_the_next_rewards_of_the_episode_before_the_value_follow
     torch.testing.assert_close(batch.returns, (rewards + weights * value).clamp(0.0, high), rtol=1e-5, atol=1e-5)
 
 
-def test_the_divergence_stays_out_of_the_targets_and_its_price_enters_the_actors_loss():
+def test_the_divergence_stays_out_of_the_targets_and_its_penalty_enters_the_actors_loss():
     algorithm, buffer = build(regulariser="kl", target_kl=0.25), filled_buffer()
     rows = np.arange(BATCH)
     torch.manual_seed(1)
@@ -259,10 +259,10 @@ def test_the_divergence_stays_out_of_the_targets_and_its_price_enters_the_actors
     torch.manual_seed(1)
     assert torch.equal(algorithm._preprocess_batch(buffer[rows], buffer, rows).returns, cheap)
     mean, log_std = algorithm.policy.actor(algorithm.policy.standardise(buffer.obs))
-    price = algorithm.regulariser.price(mean, log_std, torch.zeros(BATCH)).mean()
+    penalty = algorithm.regulariser.penalty(mean, log_std, torch.zeros(BATCH)).mean()
     stats = updated(algorithm, buffer)
-    torch.testing.assert_close(stats.price, price.detach())
-    torch.testing.assert_close(stats.alpha_loss, -5.0 * (price.detach() - 0.25))
+    torch.testing.assert_close(stats.penalty, penalty.detach())
+    torch.testing.assert_close(stats.alpha_loss, -5.0 * (penalty.detach() - 0.25))
 
 
 def test_rewards_in_other_units_lead_to_the_same_actor():

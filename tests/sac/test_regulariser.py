@@ -1,4 +1,4 @@
-"""The price of leaving the base policy's noise, the scale of rewards, and the bounds of values."""
+"""The penalty of leaving the base policy's noise, the scale of rewards, and the bounds of values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NUMBERS = st.floats(-3.0, 3.0)
 
 
 def divergence(mean: torch.Tensor, log_std: torch.Tensor) -> torch.Tensor:
-    return Divergence(math.log(STD), 1.0).price(mean, log_std, torch.zeros(len(mean)))
+    return Divergence(math.log(STD), 1.0).penalty(mean, log_std, torch.zeros(len(mean)))
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=40))
@@ -41,17 +41,17 @@ def test_the_base_policys_noise_is_free_and_all_other_noise_costs() -> None:
         assert divergence(torch.full((1, 32), mean), torch.full((1, 32), log_std)) > 1e-3
 
 
-def test_the_price_of_a_number_does_not_depend_on_how_many_there_are() -> None:
+def test_the_penalty_of_a_number_does_not_depend_on_how_many_there_are() -> None:
     few = divergence(torch.full((1, 4), 0.7), torch.full((1, 4), -1.0))
     many = divergence(torch.full((1, 1600), 0.7), torch.full((1, 1600), -1.0))
     torch.testing.assert_close(few, many)
 
 
-def test_entropy_is_priced_by_its_density_and_limited_by_its_target() -> None:
+def test_entropy_is_penalised_by_its_density_and_limited_by_its_target() -> None:
     log_prob = torch.tensor([1.0, -2.0])
     entropy = regulariser_named("entropy", STD, 1.0, "auto", 32)
     assert isinstance(entropy, Entropy)
-    assert torch.equal(entropy.price(torch.zeros(2, 1), torch.zeros(2, 1), log_prob), log_prob)
+    assert torch.equal(entropy.penalty(torch.zeros(2, 1), torch.zeros(2, 1), log_prob), log_prob)
     assert entropy.limit == 32.0
     assert regulariser_named("entropy", STD, 1.0, 0.0, 32).limit == 0.0
 
@@ -92,15 +92,15 @@ def test_returns_of_an_unfinished_episode_end_with_the_play() -> None:
 @given(st.floats(1e-3, 1e3), st.booleans())
 def test_the_fitted_scale_makes_learning_the_same_in_all_units(unit: float, terminated: bool) -> None:
     rewards = [[0.0, -1.0, 3.0], [1.0]]
-    fitted = RewardScale(None)
+    fitted = RewardScale("auto")
     fitted.fit(episodes(rewards, terminated, unit), 0.9)
-    plain = RewardScale(None)
+    plain = RewardScale("auto")
     plain.fit(episodes(rewards, terminated), 0.9)
     assert float(fitted.value) * unit == pytest.approx(float(plain.value), rel=1e-5)
 
 
 def test_a_success_that_pays_one_is_worth_five_and_a_given_scale_stays() -> None:
-    fitted, given_scale, nothing = RewardScale(None), RewardScale(2.0), RewardScale(None)
+    fitted, given_scale, nothing = RewardScale("auto"), RewardScale(2.0), RewardScale("auto")
     fitted.fit(episodes([[0.0, 1.0]]), 0.9)
     given_scale.fit(episodes([[0.0, 1.0]]), 0.9)
     nothing.fit(episodes([[0.0, 0.0]]), 0.9)

@@ -51,7 +51,7 @@ def build_cautious_sac(
         optimisers=(adam(learning_rate), adam(learning_rate), adam(learning_rate)),
         gamma=gamma,
         tau=0.01,
-        reward_scale=RewardScale(None),
+        reward_scale=RewardScale("auto"),
         critic_warmup_updates=critic_warmup_updates,
     )
     algorithm.caution = caution
