@@ -72,7 +72,7 @@ class JobLauncher(BaseSubmititLauncher):  # type: ignore[misc]
         count = f"{len(job_overrides)} jobs" if len(job_overrides) > 1 else "1 job"
         report.say(f"submitting {count}, logs in {report.whole(report.shown(private))}")
         calls = [self._arguments(initial_job_idx + i, overrides) for i, overrides in enumerate(job_overrides)]
-        jobs, queue = self._submit(calls, folder=private / "%j", snapshot=snapshot)
+        jobs, queue = self._submit(calls, folder=private, snapshot=snapshot)
 
         def on_outcome(outcome: Outcome) -> None:
             if outcome.problem is None:
@@ -127,7 +127,7 @@ class JobLauncher(BaseSubmititLauncher):  # type: ignore[misc]
 
     @abstractmethod
     def _submit(self, calls: Sequence[tuple[Any, ...]], folder: Path, snapshot: Path) -> tuple[list[Job], Queue]:
-        """Submit, or prepare, one job for each tuple of arguments; submitit's files go to `folder`."""
+        """Submit, or prepare, one job for each tuple of arguments; submitit's files go to `folder`, which exists."""
 
     def _handle_signals(self) -> None:
         """Install signal handlers inside the job."""
@@ -231,16 +231,12 @@ class LocalLauncher(JobLauncher):
         self._gpus, self._at_once = gpus, parallel
 
     def _submit(self, calls: Sequence[tuple[Any, ...]], folder: Path, snapshot: Path) -> tuple[list[Job], Queue]:
-        import submitit
-
         from hydra_plugins.dsrl_launcher import _processes
         from hydra_plugins.dsrl_launcher._code_snapshot import python_on
         from hydra_plugins.dsrl_launcher._watch import Job
 
-        executor = submitit.AutoExecutor(folder=folder, cluster="local", local_python=python_on(snapshot))
-        executor.update_parameters(timeout_min=60 * 24 * 365, gpus_per_node=self._gpus)
-        queue = _processes.Queue()
-        starts = [partial(queue.start, partial(executor.submit, self, *call)) for call in calls]
+        queue, submit = _processes.Queue(), partial(_processes.submit, python_on(snapshot), self._gpus)
+        starts = [partial(queue.start, partial(submit, folder / str(call[0]), self, *call)) for call in calls]
         return [Job(_run(*call[:2]), start) for call, start in zip(calls, starts, strict=True)], queue
 
     def _handle_signals(self) -> None:

@@ -3,8 +3,8 @@
 A sweep folder may come from somebody else and hold planted pickles under any name. Therefore every launch makes
 a new folder with an unpredictable name, which only its user can enter, and reads nothing beside it:
 
-<sweep>/.submitit/<random>/<job>/   <job>_submitted.pkl (read by the job)   <job>_0_result.pkl (read by the launch)
-                                    <job>_0_log.out   <job>_0_log.err
+<sweep>/.submitit/<random>/   <job>_submitted.pkl (read by the job)   <job>_0_result.pkl (read by the launch)
+                              <job>_0_log.out   <job>_0_log.err       (of cluster=local in a folder <run> each)
 """
 
 from __future__ import annotations

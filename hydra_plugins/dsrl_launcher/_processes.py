@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -17,6 +18,7 @@ from hydra_plugins.dsrl_launcher._report import say
 
 _AGAIN = 2.0  # seconds after which a job that still runs gets the signal again: it may have been starting
 _POLL = 0.1  # seconds
+_YEAR = 60 * 24 * 365  # minutes, without which submitit ends a job after five
 
 
 class Queue:
@@ -57,6 +59,19 @@ class Queue:
         except KeyboardInterrupt:
             say("the jobs stop at once")
         say(f"the same command with {sweep_dir} continues them")
+
+
+def submit(python: str, gpus: int, folder: Path, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Start a process that calls `function`; returns submitit's LocalJob, whose files are in `folder`.
+
+    The folder exists before the process does. One named after the process's number (%j), as is usual with submitit,
+    is made only afterwards, and a process that is faster finds no place for its log and ends at once.
+    """
+    import submitit
+
+    executor = submitit.AutoExecutor(folder=folder, cluster="local", local_python=python)  # makes the folder
+    executor.update_parameters(timeout_min=_YEAR, gpus_per_node=gpus)
+    return executor.submit(function, *arguments)
 
 
 def exit_at_signals() -> None:

@@ -127,7 +127,7 @@ def test_a_job_that_fails_is_shown_with_its_log_and_the_others_end(sweeps: Sweep
     _, serial = sweeps
     assert serial.exit_code == 1
     block = serial.text[serial.text.index("── job 0 failed") :]
-    (log,) = serial.folder.glob(f".submitit/*/{serial.number}_0/{serial.number}_0_0_log.err")
+    (log,) = serial.folder.glob(f".submitit/*/{serial.number}_0_0_log.err")
     assert f"log         {log.relative_to(serial.folder.parents[1])}" in block
     assert "batch_size=0 " in block
     assert "run folder  multirun/serial/0" in block

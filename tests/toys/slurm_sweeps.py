@@ -68,7 +68,7 @@ class Sweep:
     @property
     def number(self) -> str:
         """The array's job number."""
-        first = next(self.folder.glob(".submitit/*/*_0"))
+        first = next(self.folder.glob(".submitit/*/*_0_submitted.pkl"))
         return first.name.partition("_")[0]
 
     def signal(self, job: int, name: str) -> None:
@@ -78,7 +78,7 @@ class Sweep:
         slurm("scancel", f"--signal={name}", f"{own}.0")
 
     def submitted(self) -> bool:
-        return len(list(self.folder.glob(".submitit/*/*/*_submitted.pkl"))) == self.num_jobs
+        return len(list(self.folder.glob(".submitit/*/*_submitted.pkl"))) == self.num_jobs
 
     def at_work(self, job: int) -> bool:
         """Whether a job is in the middle of its training."""
@@ -87,7 +87,7 @@ class Sweep:
 
     def log(self, job: int) -> str:
         """Return the output of a job in all its starts."""
-        return "".join(path.read_text() for path in self.folder.glob(f".submitit/*/*_{job}/*_log.*"))
+        return "".join(path.read_text() for path in self.folder.glob(f".submitit/*/{self.number}_{job}_0_log.*"))
 
     def look(self) -> None:
         """Count the jobs that are running."""
