@@ -18,7 +18,7 @@ from dsrl.evaluation.noise_sources import Act, base_noise, check_best_of, evalua
 from dsrl.interfaces import StateDict
 from dsrl.logging import ShowsResults, ShowsVideos
 from dsrl.run import provenance
-from dsrl.run.build import build, build_loggers
+from dsrl.run.build import build, build_loggers, load_weights
 from dsrl.run.console import Screen
 from dsrl.run.description import described_evaluation, flat_results
 from dsrl.run.errors import UserError, one_sentence, user_errors
@@ -30,7 +30,6 @@ from dsrl.run.parts import Parts
 from dsrl.run.plugins import plugins_of
 from dsrl.run.request import Request
 from dsrl.run.settings import checked, requests_of, saved_config
-from dsrl.training.loop import check_finite
 
 Content = Mapping[str, Any]
 """The content of eval.json, or, of videos, the request and their paths."""
@@ -192,21 +191,7 @@ def _requested_noise(parts: Parts, request: Request, state: StateDict | None) ->
     """Return the noise of the requested checkpoint."""
     if state is None:
         return base_noise(parts.policy.noise_shape)
-    check_finite(state, f"checkpoint={request.checkpoint} of {request.run}:")
-    try:
-        parts.algorithm.load_state_dict(state)
-    except (
-        RuntimeError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        ValueError,
-    ) as error:  # the file may come from anybody
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"checkpoint={request.checkpoint} of {request.run} does not fit the run's algorithm ({reason})"
-        ) from error
+    load_weights(parts.algorithm, state, f"checkpoint={request.checkpoint} of {request.run}")
     best_of = request.best_of or (None if request.stochastic else parts.settings.best_of)
     check_best_of(parts.algorithm, best_of)
     stochastic = request.stochastic or None

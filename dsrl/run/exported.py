@@ -10,21 +10,57 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Ge, Le
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from dsrl.evaluation.noise_sources import evaluation_noise
 from dsrl.interfaces import HasWeights, Observation, Step
-from dsrl.run.build import build_player
+from dsrl.run import ranges
+from dsrl.run.build import build_player, load_weights
 from dsrl.run.checkpoint import unflatten
 from dsrl.run.errors import UserError
 from dsrl.run.files import parse_json
+from dsrl.run.plain_yaml import check_references
+from dsrl.run.settings import TYPES, Seed
 
 STEERING, WEIGHTS, BASE = "steering.json", "model.safetensors", "base"
 VERSION = 1
+ON_CPU = {"device": "cpu", "float_dtype": None}  # lerobot replaces it by its own device
+PROCESSORS: dict[str, dict[str, dict[str, Any]]] = {  # file -> registered steps of lerobot, with their options
+    "policy_preprocessor.json": {
+        "rename_observations_processor": {"rename_map": {}},
+        "to_batch_processor": {},
+        "device_processor": ON_CPU,
+    },
+    "policy_postprocessor.json": {"device_processor": ON_CPU},
+}
+"""All that an exported folder has: other steps of lerobot's could name any code."""
+
+_DEEPEST = 100  # levels; the state of an algorithm has about 20
+_Size = Annotated[int, Ge(1), Le(1_000_000)]
+_CONTENT: dict[str, Any] = {
+    **dict.fromkeys(("policy", "noise", "sac", "task"), Mapping[str, Any]),
+    "horizon": _Size,
+    "best_of": TYPES["best_of"],
+    "first_seed": Seed,
+    "copied": bool,
+    "base_sha256": str,
+    "action_low": Sequence[float] | None,
+    "action_high": Sequence[float] | None,
+    "state": Any,
+}
+_TASK: dict[str, Any] = {
+    "state_dim": Annotated[int, Ge(0), Le(1_000_000)],
+    "action_dim": _Size,
+    "cameras": Mapping[str, Sequence[Annotated[int, Ge(1), Le(4096)]]],
+    "max_steps": _Size,
+    "has_success": bool,
+}
 
 
 @dataclass
@@ -68,18 +104,17 @@ class ExportedPolicy:
         nodes["policy"]["path"] = base or (str(folder / BASE) if content["copied"] else nodes["policy"]["path"])
         if device is not None:
             nodes["policy"]["device"] = device
-        described = {**content["task"], "cameras": {name: tuple(s) for name, s in content["task"]["cameras"].items()}}
-        task = Described(**described)
-        self.env, algorithm = build_player(nodes, task)
+        cameras = {name: tuple(shape) for name, shape in content["task"]["cameras"].items()}
+        self.env, algorithm = build_player(nodes, Described(**{**content["task"], "cameras": cameras}))
         policy = self.env.policy
         found = policy.policy_sha256() if isinstance(policy, HasWeights) else None
         if found != content["base_sha256"]:
             raise UserError(
                 f"the base policy {nodes['policy']['path']} has weights with sha256 {found} but "
-                f"{content['base_sha256']} were steered; restore it, or export again with --copy-base"
+                f"{content['base_sha256'][:64]} were steered; restore it, or export again with --copy-base"
             )
         if content["state"] is not None:
-            algorithm.load_state_dict(unflatten(content["state"], load_file(folder / WEIGHTS)))
+            load_weights(algorithm, _weights(folder, content["state"]), str(folder / WEIGHTS))
         self._act = evaluation_noise(algorithm, self.env.noise, best_of=content["best_of"])
         self.first_seed: int = content["first_seed"]
         self.horizon = self.env.horizon
@@ -96,10 +131,79 @@ class ExportedPolicy:
 
 
 def _read(folder: Path) -> dict[str, Any]:
+    """Return steering.json, every value of its type and range. Raises UserError for anything else in the folder."""
+    file = folder / STEERING
     try:
-        content = parse_json(folder / STEERING)
+        content = parse_json(file)
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} is no exported policy ({error}); export one: python -m scripts.export") from error
     if not isinstance(content, dict) or content.get("version") != VERSION:
-        raise UserError(f"{folder / STEERING} is not of version {VERSION}; export the run again")
+        raise UserError(f"{file} is not of version {VERSION}; export the run again")
+    try:
+        _check_depth(content)
+        _check_values(f"{file}: ", content, _CONTENT)
+        _check_values(f"{file}: task.", content["task"], _TASK)
+        _check_sizes(file, content)
+        check_references(file, {group: content[group] for group in ("policy", "noise", "sac")})
+        for name, steps in PROCESSORS.items():
+            _check_processors(folder / name, steps)
+    except RecursionError:
+        raise UserError(f"{file} is nested too deeply; export the run again") from None
+    except ValueError as error:
+        raise UserError(f"{error}; export the run again") from error
     return content
+
+
+def _check_depth(node: Any, depth: int = 0) -> None:
+    if depth > _DEEPEST:
+        raise RecursionError
+    if isinstance(node, dict | list):
+        for inner in node.values() if isinstance(node, dict) else node:
+            _check_depth(inner, depth + 1)
+
+
+def _check_values(where: str, content: Mapping[str, Any], types: Mapping[str, Any]) -> None:
+    for key, declared in types.items():
+        if key not in content:
+            raise ValueError(f"{where}{key} is missing")
+        ranges.check(f"{where}{key}", content[key], declared)
+
+
+def _check_sizes(file: Path, content: Mapping[str, Any]) -> None:
+    """Compare sizes with each other, and names with those that a task and a policy have."""
+    task = content["task"]
+    unknown = sorted(set(task) - set(_TASK))
+    if unknown:
+        raise ValueError(f"{file}: task.{unknown[0][:60]} is not described by an export")
+    for bound in ("action_low", "action_high"):
+        if content[bound] is not None and len(content[bound]) != task["action_dim"]:
+            raise ValueError(f"{file}: {bound} has {len(content[bound])} numbers for {task['action_dim']} actions")
+    if any(len(shape) != 3 or shape[0] != 3 for shape in task["cameras"].values()):
+        raise ValueError(f"{file}: task.cameras must have the shape [3, height, width] each")
+    if not isinstance(content["policy"].get("path"), str):
+        raise ValueError(f"{file}: policy.path must name the base policy")
+
+
+def _check_processors(file: Path, steps: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise ValueError for a step or an option that no exported policy has; lerobot would run it."""
+    content = parse_json(file) if file.is_file() else {}
+    listed = content.get("steps", []) if isinstance(content, dict) else [content]
+    for step in listed if isinstance(listed, list) else [listed]:
+        name = step.get("registry_name") if isinstance(step, dict) else None
+        options = step.get("config", {}) if isinstance(step, dict) else {}
+        if not isinstance(name, str) or name not in steps or set(step) - {"registry_name", "config"}:
+            raise ValueError(f"{file} has the step {str(name)[:60]!r} but an export has {', '.join(steps)} alone")
+        if not isinstance(options, dict) or set(options) - set(steps[name]):
+            raise ValueError(f"{file} gives {name} options but it takes {', '.join(steps[name]) or 'none'}")
+
+
+def _weights(folder: Path, state: Any) -> Any:
+    """Return the algorithm's state, its structure filled with the tensors of the folder. Raises UserError."""
+    file = folder / WEIGHTS
+    if not file.is_file():
+        raise UserError(f"{file} is missing; export the run again")
+    try:
+        return unflatten(state, load_file(file))
+    except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        raise UserError(f"{folder} is damaged ({reason}); export the run again") from error

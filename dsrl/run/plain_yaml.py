@@ -20,13 +20,16 @@ MOST, LONGEST = 4, 4096  # references in one text, and characters of a value tha
 _OUTPUT = "${hydra:runtime.output_dir}"  # the folder of loggers, which no evaluation builds
 
 
-def read_checked(path: Path) -> str:
-    """Return the text of a YAML file. Raises ValueError where loading it would not be safe, fast and small."""
+def read_checked(path: Path, kind: type = dict) -> str:
+    """Return the text of a YAML file that holds a `kind`, dict or list.
+
+    Raises ValueError where loading it would not be safe, fast and small.
+    """
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path} is larger than the {LARGEST // 1024} KiB that a config can have")
     try:
         text = path.read_text(encoding="utf-8")
-        _check_events(text)
+        _check_events(text, kind)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise damaged(path, error) from error
     return text
@@ -58,10 +61,10 @@ def damaged(path: Path, error: Exception) -> ValueError:
     return ValueError(f"{path} is damaged ({' '.join(reason.split())[:200]}); restore it, or name another run")
 
 
-def _check_events(text: str) -> None:
+def _check_events(text: str, kind: type) -> None:
     depth, events = 0, list(islice(yaml.parse(text, yaml.SafeLoader), 3))
-    if not isinstance(events[-1], yaml.events.MappingStartEvent):
-        raise ValueError("it has no keys")
+    if not isinstance(events[-1], yaml.events.MappingStartEvent if kind is dict else yaml.events.SequenceStartEvent):
+        raise ValueError("it has no keys" if kind is dict else "it is no list")
     for event in yaml.parse(text, yaml.SafeLoader):
         if isinstance(event, yaml.events.AliasEvent):
             raise ValueError("it has aliases, which can stand for gigabytes")

@@ -11,7 +11,6 @@ comparison.png, comparison.md and comparison.json into `compare/` below the fold
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dsrl.run.files import atomic_write, write_json
 from scripts.compare import tables
 from scripts.compare.methods import Comparison, group, named
 from scripts.compare.run_files import printable
@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         sys.exit(f"error: {printable(str(error), 2000)}")
     out = options.out or _common_folder(runs) / "compare"
+    if options.out is None and out.is_symlink():  # of a sweep that somebody sent
+        sys.exit(
+            f"error: {printable(str(out))} is a link that may lead elsewhere; remove it, or name a folder by --out"
+        )
     title = printable(options.title or "") or f"Comparison of {len(runs)} runs"
     try:
         written = _whole(found, out, title) if isinstance(found, Comparison) else _by_task(*found, out, title)
@@ -61,9 +65,9 @@ def _by_task(names: dict[Any, tuple[str, str]], runs: Sequence[Run], out: Path, 
     for table in found:
         console.print(tables.rich_table(table))
     out.mkdir(parents=True, exist_ok=True)
-    (out / "by_task.md").write_text(f"# {title}\n\n" + "\n".join(table.markdown() for table in found))
-    content = {"title": title, "tables": [asdict(table) for table in found]}
-    (out / "by_task.json").write_text(json.dumps(content, indent=2) + "\n")
+    text = f"# {title}\n\n" + "\n".join(table.markdown() for table in found)
+    atomic_write(out / "by_task.md", text.encode())
+    write_json(out / "by_task.json", {"title": title, "tables": [asdict(table) for table in found]})
     return "by_task.md", "by_task.json"
 
 
@@ -119,9 +123,9 @@ def _write(comparison: Comparison, out: Path, title: str) -> None:
     more = (tables.config_differences(comparison), tables.all_runs(comparison), tables.environments(comparison))
     every = [*_main_tables(comparison), *(table for table in more if table is not None)]
     notes = "".join(f"- {warning}\n" for warning in tables.warnings(comparison))
-    (out / "comparison.md").write_text(f"# {title}\n\n{notes}\n" + "\n".join(table.markdown() for table in every))
-    content = {"title": title, "tables": [asdict(table) for table in every]}
-    (out / "comparison.json").write_text(json.dumps(content, indent=2) + "\n")
+    text = f"# {title}\n\n{notes}\n" + "\n".join(table.markdown() for table in every)
+    atomic_write(out / "comparison.md", text.encode())
+    write_json(out / "comparison.json", {"title": title, "tables": [asdict(table) for table in every]})
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
+from dsrl.run.files import atomic_write
 from scripts.compare import plots, tables
 from scripts.compare.methods import Comparison
 from scripts.compare.tables import Table
@@ -81,7 +82,7 @@ def write(comparison: Comparison, path: Path, title: str) -> None:
             "</main>\n</body>\n</html>\n",
         ]
     )
-    path.write_text(text, encoding="utf-8")
+    atomic_write(path, text.encode())
 
 
 def _sections(comparison: Comparison, here: Path, title: str) -> Iterable[str]:

@@ -8,6 +8,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
+from dsrl.run.files import atomic_write
 from scripts.compare.methods import Comparison, Method
 from scripts.compare.runs import Run, point_at, score
 from scripts.compare.statistics import curve, iqm, middle
@@ -107,7 +108,9 @@ def png(comparison: Comparison, path: Path) -> None:
             pictures.append(np.asarray(Image.open(buffer).convert("RGB")))
     width = max(picture.shape[1] for picture in pictures)
     wide = [np.pad(one, ((0, 0), (0, width - one.shape[1]), (0, 0)), constant_values=255) for one in pictures]
-    Image.fromarray(np.concatenate(wide)).save(path)
+    whole = io.BytesIO()
+    Image.fromarray(np.concatenate(wide)).save(whole, format="png")
+    atomic_write(path, whole.getvalue())
 
 
 def _literal(text: str) -> str:

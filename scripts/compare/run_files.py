@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def is_finite(value: Any) -> bool:
-    """Return whether `value` is a finite number."""
+    """Return whether `value` is a finite number that a float holds."""
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return False
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -157,8 +157,10 @@ def _check_summary(path: Path, summary: Mapping[str, Any]) -> None:
         if not isinstance(scores, dict):
             raise DamagedError(f"{path} is damaged: it has no {side} scores")
         numbers[f"{side}.mean_return"] = scores.get("mean_return")
-        if scores.get("success_rate") is not None:
-            numbers[f"{side}.success_rate"] = scores["success_rate"]
+        if "success_rate" not in scores or scores["success_rate"] is not None:
+            numbers[f"{side}.success_rate"] = scores.get("success_rate")
+        if scores.get("success_rate") is None and summary["steered"].get("success_rate") is not None:
+            raise DamagedError(f"{path} is damaged: steered has a success rate and {side} has none")
     pair = summary.get("paired")
     if pair is not None:
         numbers["paired.p_value"] = pair.get("p_value") if isinstance(pair, dict) else None

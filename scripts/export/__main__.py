@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload the folder to this repository of the hub")
     options = parser.parse_intermixed_args(arguments)
     keys = _keys(options.keys, parser)
-    with one_sentence(ValueError, FileNotFoundError):
+    with one_sentence(ValueError, OSError, ImportError):
         from dsrl.run.plugins import plugins_of
         from scripts.export.folder import export
 

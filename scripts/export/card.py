@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
+
 from dsrl.policy._find import HUB_ID
+from dsrl.run.plain_yaml import read_checked
 
 
 def card(
@@ -22,7 +24,7 @@ def card(
     worlds += str(settings["test_seed"] + settings["eval_episodes"] - 1)
     returned = summary.get("returned", "steered")
     unconfirmed = "\nThe run did not confirm that steering helps, and returned the base policy.\n"
-    where = "a copy in `base/`" if content["copied"] else f"`{base}`"
+    where = "a copy in `base/`" if content["copied"] else f"`{_line(base)}`"
     algorithm = str(content["sac"]["_target_"]).split(".")[-2]
     noise = str(content["noise"]["_target_"]).split(".")[-2]
     return "\n".join(
@@ -37,7 +39,7 @@ def card(
             f"`{algorithm}` with `{noise}` noise within ±{content['noise']['magnitude']}, checkpoint `{checkpoint}`.",
             f"No weight of the base policy was changed; its sha256 is `{content['base_sha256']}`.",
             "",
-            f"Task: `{task}`. {worlds[0].upper()}{worlds[1:]}, the same for both policies.",
+            f"Task: `{_line(task)}`. {worlds[0].upper()}{worlds[1:]}, the same for both policies.",
             "" if returned == "steered" else unconfirmed,
             "| policy | success | 95 % interval | mean return | episodes |",
             "|---|---|---|---|---|",
@@ -57,24 +59,36 @@ def card(
 
 
 def _row(label: str, numbers: Any) -> str:
-    if not isinstance(numbers, Mapping):
+    mean, episodes = _number(numbers, "mean_return"), _number(numbers, "episodes")
+    if mean is None or episodes is None:
         return f"| {label} | not evaluated | - | - | - |"
-    rate, interval = numbers.get("success_rate"), numbers.get("ci95")
+    rate, interval = _number(numbers, "success_rate"), numbers.get("ci95")
     success = "-" if rate is None else f"{rate:.1%}"
-    between = "-" if interval is None else "{:.1%} … {:.1%}".format(*interval)
-    return f"| {label} | {success} | {between} | {numbers['mean_return']:.3f} | {numbers['episodes']} |"
+    ends = [_number({"end": end}, "end") for end in interval] if isinstance(interval, list) else []
+    between = f"{ends[0]:.1%} … {ends[1]:.1%}" if len(ends) == 2 and None not in ends else "-"
+    return f"| {label} | {success} | {between} | {mean:.3f} | {episodes:g} |"
+
+
+def _number(content: Any, key: str) -> float | None:
+    """Return a number of the summary, which may come from anybody; None for anything else."""
+    value = content.get(key) if isinstance(content, Mapping) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _paired(summary: Mapping[str, Any]) -> str:
-    pair = summary.get("paired")
-    if not isinstance(pair, Mapping):
+    p_value = _number(summary.get("paired"), "p_value")
+    if p_value is None:
         return "The two policies were not compared by successes."
-    return f"Exact McNemar test of the two in the same worlds: p = {pair['p_value']:.2g}."
+    return f"Exact McNemar test of the two in the same worlds: p = {p_value:.2g}."
 
 
 def _command(run: Path) -> str:
     """Return the command that trained the run; its overrides are text of the run's folder, and stay on one line."""
     file = run / ".hydra" / "overrides.yaml"
-    lines = file.read_text().splitlines() if file.is_file() else []
-    typed = [re.sub(r"[^\x20-\x7e]|`", "", line.removeprefix("- ")).strip() for line in lines if line.startswith("- ")]
-    return " ".join(["python train.py", *(json.loads(one) if one.startswith('"') else one for one in typed)])
+    overrides = yaml.safe_load(read_checked(file, list)) if file.is_file() else []
+    return " ".join(["python train.py", *(_line(one) for one in overrides)])
+
+
+def _line(text: Any) -> str:
+    """Return text without what could end its line or its place in the card."""
+    return re.sub(r"[^\x20-\x7e]|`", "", str(text)).strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,11 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
 from dsrl.interfaces import BoundedActions
-from dsrl.run.build import build
+from dsrl.policy._checkpoint_files import file_inside
+from dsrl.run.build import build, load_weights
 from dsrl.run.checkpoint import flatten
 from dsrl.run.errors import UserError
 from dsrl.run.evaluate import check_same_policy
-from dsrl.run.exported import BASE, STEERING, VERSION, WEIGHTS
+from dsrl.run.exported import BASE, PROCESSORS, STEERING, VERSION, WEIGHTS
 from dsrl.run.files import write_json
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
@@ -25,15 +27,6 @@ from dsrl.run.settings import checked, saved_config
 from scripts.export.card import card
 
 POLICY_FILES = ("*.json", "*.txt", "*.safetensors", "*.jinja")  # no code, no pickles
-ON_CPU = {"device": "cpu", "float_dtype": None}  # lerobot replaces it by its own device
-STEPS: dict[str, dict[str, Any]] = {  # registered steps of lerobot, with their options
-    "policy_preprocessor": {
-        "rename_observations_processor": {"rename_map": {}},
-        "to_batch_processor": {},
-        "device_processor": ON_CPU,
-    },
-    "policy_postprocessor": {"device_processor": ON_CPU},
-}
 
 
 def export(run: Path, out: Path, *, checkpoint: str, copy_base: bool, plugins: Sequence[str] = ()) -> None:
@@ -48,24 +41,28 @@ def export(run: Path, out: Path, *, checkpoint: str, copy_base: bool, plugins: S
     state = folder.load(checkpoint)
     parts = build(saved, lambda sentence: None)
     check_same_policy(parts, folder)
+    load_weights(parts.algorithm, state, f"checkpoint={checkpoint} of {run}")
     if parts.policy_sha256() is None:
         raise UserError(f"run={run} has a policy without weights: there is no base policy to export")
-    partial = out.with_name(out.name + ".partial")
     content = _steering(saved, parts, copied=copy_base)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    if copy_base:
-        _copy_policy(_base_folder(str(content["policy"]["path"])), partial / BASE)
     tensors: dict[str, Any] = {}
     content["state"] = flatten(state, "", tensors)
-    save_file(tensors, partial / WEIGHTS)
-    write_json(partial / STEERING, content)
-    write_json(partial / "config.json", _config(parts, content))
-    for name, steps in STEPS.items():
+    files = {"config.json": _config(parts, content), STEERING: content}
+    for name, steps in PROCESSORS.items():
         listed = [{"registry_name": step, "config": options} for step, options in steps.items()]
-        write_json(partial / f"{name}.json", {"name": name, "steps": listed})
-    (partial / "README.md").write_text(card(run, out.name, checkpoint, content, summary, _task_of(saved)))
-    partial.rename(out)
+        files[name] = {"name": name.removesuffix(".json"), "steps": listed}
+    partial = out.with_name(f"{out.name}.{os.urandom(4).hex()}.partial")
+    partial.mkdir(parents=True)  # a new one: nothing of the user's is in it
+    try:
+        if copy_base:
+            _copy_policy(_base_folder(str(content["policy"]["path"])), partial / BASE)
+        save_file(tensors, partial / WEIGHTS)
+        for name, one in files.items():
+            write_json(partial / name, one)
+        (partial / "README.md").write_text(card(run, out.name, checkpoint, content, summary, _task_of(saved)))
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _steering(saved: DictConfig, parts: Parts, *, copied: bool) -> dict[str, Any]:
@@ -146,9 +143,11 @@ def _bundled(path: str) -> Path:
 
 
 def _copy_policy(source: Path, target: Path) -> None:
-    """Copy the files of a policy, those that links name too, with the folders inside."""
+    """Copy the files of a policy with the folders inside. Raises ValueError for a link that leads out of it."""
     for path in sorted(source.rglob("*")):
-        if path.is_file() and any(path.match(pattern) for pattern in POLICY_FILES):
-            copy = target / path.relative_to(source)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
+        if any(path.match(pattern) for pattern in POLICY_FILES):
+            found = file_inside(source, str(path.relative_to(source)))
+            if found.is_file():
+                copy = target / path.relative_to(source)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(found, copy)

@@ -46,7 +46,11 @@ DAMAGE = [
     ("summary.json", '{"steered": {"success_rate": "high", "mean_return": 0.5}}'),
     ("summary.json", '{"steered": {"success_rate": NaN, "mean_return": 0.5}}'),
     ("summary.json", '{"steered": {"success_rate": 0.5}}'),
+    ("summary.json", '{"steered": {"mean_return": 0.5}}'),
+    ("summary.json", '{"steered": {"success_rate": 0.5, "mean_return": 1' + "0" * 400 + "}}"),
     ("summary.json", STEERED + ', "base": 3}'),
+    ("summary.json", STEERED + ', "base": {"mean_return": 1.0, "success_rate": null}}'),
+    ("summary.json", STEERED + ', "zero_noise": {"mean_return": 1.0}}'),
     ("summary.json", STEERED + ', "base": {"mean_return": Infinity}}'),
     ("summary.json", STEERED + ', "paired": {}}'),
     ("summary.json", STEERED + ', "wall_time_s": "long"}'),
@@ -109,6 +113,31 @@ def test_a_video_that_is_a_link_is_not_embedded(tmp_path: Path) -> None:
     secret.write_text("private words")
     (run / "base_vs_steered.mp4").symlink_to(secret)
     assert read(run).video is None
+
+
+@pytest.mark.parametrize("options", [[], ["--by-task"]], ids=["whole", "by task"])
+def test_a_report_replaces_links_that_a_foreign_sweep_has_in_its_place(options: list[str], tmp_path: Path) -> None:
+    write_run(tmp_path / "sweep" / "0", curve=[0.1, 0.2])
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    out = tmp_path / "sweep" / "compare"
+    out.mkdir()
+    names = ["report.html", "comparison.png", "comparison.md", "comparison.json", "by_task.md", "by_task.json"]
+    for name in names:
+        (out / name).symlink_to(mine)
+    compare.main([str(tmp_path / "sweep"), *options])
+    assert mine.read_text() == "mine"
+    written = [name for name in names if not (out / name).is_symlink()]
+    assert written == (names[4:] if options else names[:4])
+
+
+def test_a_link_in_place_of_the_report_s_folder_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path / "sweep" / "0")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "sweep" / "compare").symlink_to(tmp_path / "mine")
+    with pytest.raises(SystemExit, match="is a link that may lead elsewhere; remove it, or name a folder by --out"):
+        compare.main([str(tmp_path / "sweep")])
+    assert not list((tmp_path / "mine").iterdir())
 
 
 class Canary:
