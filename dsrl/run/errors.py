@@ -69,6 +69,10 @@ def run(main: Callable[[], Any]) -> None:
         if error.errno is None:
             raise
         raise SystemExit(f"error: {system_error(error, 'what Hydra writes first', 'type the command again')}") from None
+    except ValueError as error:
+        if "No trials are completed yet" not in str(error):  # Optuna's, after the last trial
+            raise
+        raise SystemExit("error: no trial of this search has finished; the lines above say why") from None
     except KeyboardInterrupt:
         print("stopped at once", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from dsrl.run import ranges, signatures
+from dsrl.run.errors import UserError, user_errors
 from dsrl.run.folder_checks import check_entries, check_hard_links
+from dsrl.run.typed_keys import check_config, typed_keys, without_effect
 
 HPARAMS: Mapping[str, Any] = {
     "study": str,
@@ -56,16 +59,44 @@ class ClusterOptions(Callback):
 
 
 class SearchFolder(Callback):
-    """Checks the options of a search and creates its folder, in which the sweeper opens its database."""
+    """Checks a search and creates its folder, in which the sweeper opens its database."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check and create."""
+        """Check the options and all values that no trial changes, leave out ranges without effect, and create."""
         sweep = Path(str(config.hydra.sweep.dir))
         try:
             for name, declared in HPARAMS.items():
                 ranges.check(f"hparams.{name}", config.hparams[name], declared)
+            with user_errors():
+                _check_search(config)
             sweep.mkdir(parents=True, exist_ok=True)
-        except ValueError as error:
+        except (ValueError, UserError) as error:
             raise SystemExit(f"error: {error}") from None
         except OSError as error:
             raise SystemExit(f"error: hydra.sweep.dir={sweep} cannot be used ({error.strerror})") from None
+
+
+def _check_search(config: DictConfig) -> None:
+    """Check what all trials share, and remove ranges of files that have no effect with it.
+
+    Raises UserError or ValueError for values that cannot work, whatever a trial draws.
+    """
+    typed = typed_keys(config.hydra.overrides.task)
+    shared = config.copy()
+    with open_dict(shared):
+        del shared["hydra"]
+        shared.logging = {}  # loggers write to the folder of a trial, which is not known yet
+    check_config(shared, typed, config.hydra)
+    params = config.hydra.sweeper.get("params") or {}
+    for key in [key for key in params if key not in typed]:
+        found = without_effect(shared, str(key))
+        if found is not None and found.partition("=")[0] not in params and _is_value(config, found):
+            print(f"{key} is not searched: it has no effect with {found}", flush=True)
+            with read_write(config), open_dict(config):
+                del params[key]
+
+
+def _is_value(config: DictConfig, found: str) -> bool:
+    """Return whether other=value is the value of all trials, and no range was typed for it."""
+    parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    return not any(one.key_or_group == found.partition("=")[0] and one.is_sweep_override() for one in parsed)

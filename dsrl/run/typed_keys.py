@@ -67,17 +67,37 @@ def check_train(cfg: DictConfig) -> None:
 
     Ends the program, or raises UserError in a sweep, with one sentence for what cannot work or has no effect.
     """
-    hydra = HydraConfig.get()
     with one_sentence(), user_errors():
-        typed = typed_keys(hydra.overrides.task)
-        check_choices(typed, dict(hydra.runtime.choices))
-        check_typed_plugins(cfg, typed)
-        check_scalars(cfg)
-        for group in GROUPS:
-            checked(cfg, group)
-        check_typed(cfg, typed, dict(hydra.runtime.choices))
-        resume_options(cfg)
-        settings_of(cfg)
+        hydra = HydraConfig.get()
+        typed, searched = typed_keys(hydra.overrides.task), searched_keys(hydra)
+        check_config(cfg, {key: text for key, text in typed.items() if key not in searched}, hydra)
+
+
+def check_config(cfg: DictConfig, typed: Mapping[str, str], hydra: DictConfig) -> None:
+    """Check a config without Hydra's own part, `hydra`, and keys of `typed_keys`; raises ValueError or UserError."""
+    chosen = {str(group): choice for group, choice in hydra.runtime.choices.items()}
+    check_choices(typed, chosen)
+    check_typed_plugins(cfg, typed)
+    check_scalars(cfg)
+    for group in GROUPS:
+        checked(cfg, group)
+    check_typed(cfg, typed, chosen)
+    resume_options(cfg)
+    settings_of(cfg)
+
+
+def searched_keys(hydra: DictConfig) -> set[str]:
+    """Return the keys whose ranges are in files: they hold for many searches, and may have no effect in one."""
+    return set(map(str, hydra.sweeper.get("params") or ()))
+
+
+def without_effect(cfg: DictConfig, key: str) -> str | None:
+    """Return other=value of a config in which a key has no effect, None where it has one."""
+    for other, value in ONLY_WITH.get(key, {}).items():
+        found = OmegaConf.select(cfg, other)
+        if found is not None and found != value:
+            return f"{other}={shown(found)}"
+    return None
 
 
 def check_eval(cfg: DictConfig) -> None:
@@ -165,10 +185,10 @@ def _used(cfg: DictConfig) -> Iterator[str]:
 
 
 def _check_condition(cfg: DictConfig, key: str, text: str) -> None:
-    for other, value in ONLY_WITH[key].items():
-        found = OmegaConf.select(cfg, other)
-        if found is not None and found != value:
-            raise ValueError(f"{text} is not used with {other}={shown(found)}; type {other}={value}, or leave it out")
+    found = without_effect(cfg, key)
+    if found is not None:
+        other = found.partition("=")[0]
+        raise ValueError(f"{text} is not used with {found}; type {other}={ONLY_WITH[key][other]}, or leave it out")
 
 
 def _other_learner(text: str, option: str, sac: str) -> str:

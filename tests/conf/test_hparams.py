@@ -63,9 +63,36 @@ def test_a_second_launch_continues_a_search_that_maximises_the_best_validation(t
         ("hparams.n_jobs=0", "hparams.n_jobs=0 must be at least 1"),
         ("hparams.n_startup_trials=-1", "hparams.n_startup_trials=-1 must be at least 0"),
         ("hparams.seed=-1", "hparams.seed=-1 must be at least 0"),
+        ("batch_size=0", "batch_size=0 must be between 1 and 1000000"),
+        (
+            "sac.alpha=0.1 sac.target_kl=0.3",
+            "sac.target_kl=0.3 is not used with sac.alpha=0.1; type sac.alpha=auto, or leave it out",
+        ),
     ],
 )
 def test_a_wrong_option_of_a_search_is_one_sentence_before_any_run(typed: str, sentence: str, tmp_path: Path) -> None:
-    done = type_command("train.py", "hparams=optuna", typed, cwd=tmp_path)
+    done = type_command("train.py", "hparams=optuna", *typed.split(), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, f"error: {sentence}\n")
     assert not list(tmp_path.glob("multirun/*"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "params"),
+    [
+        ("sac.regulariser=entropy", {"noise.magnitude", "learning_rate", "sac.tau"}),
+        ("sac.regulariser=choice(entropy,kl)", {"noise.magnitude", "learning_rate", "sac.tau", "sac.target_kl"}),
+    ],
+)
+def test_a_range_without_effect_leaves_the_search_and_refuses_no_trial(
+    typed: str, params: set[str], tmp_path: Path
+) -> None:
+    search = ("hparams=optuna", "hparams.n_trials=1", "hparams.seed=0", typed)
+    done = type_command("train.py", *search, *SHORT_PENDULUM, "sac.hidden=8", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (database,) = tmp_path.glob("multirun/*/study.db")
+    study = optuna.load_study(study_name="pendulum_dsrl_sac_search", storage=f"sqlite:///{database}")
+    assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.COMPLETE]
+    drawn = set(study.trials[0].params)
+    assert drawn - {"sac.regulariser"} == params
+    sentence = "sac.target_kl is not searched: it has no effect with sac.regulariser=entropy"
+    assert (sentence in done.stdout) is ("sac.regulariser" not in drawn)
