@@ -189,18 +189,21 @@ def _check_state_file(state: Path, file: Path) -> None:
 
 
 def load_processors(
-    config: Any, checkpoint: Path, steps: dict[str, Any], tokenizer: Path | None, device: torch.device
+    config: Any,
+    checkpoint: Path,
+    steps: dict[str, Any],
+    replaced: Mapping[str, Mapping[str, Any]],
+    device: torch.device,
 ) -> tuple[Any, Any]:
     """Load the saved pre- and post-processor of a checkpoint, checked by `read_steps`, to work on `device`.
 
-    `tokenizer` is the folder to read the tokenizer from, whatever the checkpoint names; None for policies without.
+    `replaced` are arguments of steps of the preprocessor that count, whatever the checkpoint says: the folder of a
+    tokenizer.
 
     Raises:
         ValueError: if lerobot cannot build one of the steps.
     """
-    overrides: dict[str, dict[str, Any]] = {}
-    if tokenizer is not None:
-        overrides["tokenizer_processor"] = {"tokenizer_name": str(tokenizer)}
+    overrides = {step: dict(arguments) for step, arguments in replaced.items()}
     if "device_processor" in steps[PREPROCESSOR]:
         overrides["device_processor"] = {"device": str(device)}
     with one_sentence(f"{checkpoint} has processors that the installed lerobot cannot build"), quiet():

@@ -104,7 +104,7 @@ class LerobotPolicy(ABC):
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
         """Load the saved pre- and post-processor."""
-        return _lerobot.load_processors(self._config, checkpoint, steps, None, self.device)
+        return _lerobot.load_processors(self._config, checkpoint, steps, {}, self.device)
 
     def _resizes(self) -> bool:
         """Return whether images of any size are taken."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dsrl.policy._schema import (
     Check,
+    anything,
     choice,
     constant,
     flag,
@@ -190,6 +191,45 @@ PI: dict[str, Check] = {
     "tokenizer_max_length": integer(1, 4096),
 }
 RELATIVE = record({"enabled": constant(False), "exclude_joints": _NAMES, "action_names": optional(_NAMES)})
+_PIXELS = integer(28 * 28, 2048 * 28 * 28)  # of an image; EO-1 has 64 to 128 times 28 * 28
+EO1_CONVERSATION = record(
+    {"input_features": _FEATURES, "chunk_size": integer(1, 1024)}, required=("input_features", "chunk_size")
+)
+EO1_QWEN = record(
+    {
+        "processor_name": FOLDER_NAME,
+        "image_min_pixels": _PIXELS,
+        "image_max_pixels": _PIXELS,
+        "use_fast_processor": flag,
+    },
+    required=("image_min_pixels", "image_max_pixels"),
+)
+EO1: dict[str, Check] = {
+    "vlm_base": FOLDER_NAME,
+    "vlm_config": mapping(text(), anything, most=200),  # read by `_qwen`, which leaves out what it does not know
+    "image_min_pixels": _PIXELS,
+    "image_max_pixels": _PIXELS,
+    "use_fast_processor": flag,
+    "chunk_size": integer(1, 1024),
+    "n_action_steps": integer(1, 1024),
+    "max_state_dim": DIM,
+    "max_action_dim": DIM,
+    "num_denoise_steps": integer(1, 100),
+    "num_action_layers": integer(1, 16),
+    "action_act": choice("linear", "silu", "gelu", "relu", "tanh"),
+    "time_sampling_beta_alpha": number(0, 1e3),
+    "time_sampling_beta_beta": number(0, 1e3),
+    "time_sampling_scale": number(0, 1),
+    "time_sampling_offset": number(0, 1),
+    "min_period": number(1e-9, 1e9),
+    "max_period": number(1e-9, 1e9),
+    "supervise_padding_action_dims": flag,
+    "supervise_padding_actions": flag,
+    "dtype": choice("auto", "float32", "bfloat16"),
+    "force_fp32_autocast": flag,
+    "attn_implementation": optional(choice("eager", "sdpa", "flash_attention_2")),
+    "gradient_checkpointing": flag,
+}
 DIT: dict[str, Check] = {
     "horizon": integer(1, 1024),
     "n_action_steps": integer(1, 1024),

@@ -15,6 +15,9 @@ from dsrl.policy._policy_fields import (
     DIFFUSION,
     DIM,
     DIT,
+    EO1,
+    EO1_CONVERSATION,
+    EO1_QWEN,
     NORMALISER,
     OPTIMISER,
     PI,
@@ -73,6 +76,22 @@ POLICY_TYPES: dict[str, PolicyType] = {
         needed=("tokenizer_processor", "normalizer_processor", "unnormalizer_processor"),
         unused_weights=(),
         largest_weights=8192 * MIB,  # a multi-task DiT has about 1 GB
+    ),
+    "eo1": PolicyType(
+        config=record({**CONFIG, **OPTIMISER, **EO1}, required=("input_features", "output_features", "vlm_config")),
+        preprocessor={
+            **STEPS,
+            "normalizer_processor": NORMALISER,
+            "eo1_conversation_template_processor": EO1_CONVERSATION,
+            "eo1_qwen_processor": EO1_QWEN,
+        },
+        postprocessor={**STEPS, "unnormalizer_processor": NORMALISER},
+        needed=(
+            *("normalizer_processor", "eo1_conversation_template_processor", "eo1_qwen_processor"),
+            "unnormalizer_processor",
+        ),
+        unused_weights=("model.vlm_backbone.lm_head.",),  # EO-1 writes actions here, never words
+        largest_weights=20480 * MIB,  # EO-1 has 7 or 14 GB
     ),
     "pi0": _pi({"pi0_new_line_processor": record({})}),
     "pi05": _pi(

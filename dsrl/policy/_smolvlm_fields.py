@@ -21,6 +21,7 @@ from dsrl.policy._schema import (
 TOKENIZERS = (
     *("TokenizersBackend", "PreTrainedTokenizerFast", "GPT2Tokenizer", "GPT2TokenizerFast"),
     *("GemmaTokenizer", "GemmaTokenizerFast", "CLIPTokenizer", "CLIPTokenizerFast"),
+    *("Qwen2Tokenizer", "Qwen2TokenizerFast"),
 )
 
 _WIDTH = integer(1, 16384)
@@ -133,7 +134,7 @@ TOKENIZER: dict[str, Check] = {
     "legacy": flag,
     "model_max_length": number(1, 1e31),
     "padding_side": choice("left", "right"),
-    "processor_class": choice("SmolVLMProcessor", "PaliGemmaProcessor", "CLIPProcessor"),
+    "processor_class": choice("SmolVLMProcessor", "PaliGemmaProcessor", "CLIPProcessor", "Qwen2_5_VLProcessor"),
     "split_special_tokens": flag,
     "tokenizer_class": choice(*TOKENIZERS),
     "truncation_side": choice("left", "right"),

@@ -17,19 +17,25 @@ CLASSES = {  # type -> module and class of ours, packages that it needs, extra t
     "smolvla": ("smolvla.SmolVLA", (), ""),
     "pi0": ("pi0.Pi0", (), ""),
     "pi05": ("pi0.Pi05", (), ""),
+    "eo1": ("eo1.EO1", (), ""),
     "diffusion": ("diffusion.Diffusion", ("diffusers",), "diffusion"),
     "multi_task_dit": ("multi_task_dit.MultiTaskDiT", ("diffusers",), "diffusion"),
 }
 IGNORES = "takes a noise argument and ignores it, so that nothing can be steered"
 NO_NOISE = "draws no Gaussian noise that its actions start from, so that there is nothing to steer"
-INSIDE = "draws its noise inside of its sampler, which dsrl replaces for multi_task_dit alone"
+ELSEWHERE = "reads the sizes of its network from a second checkpoint, its {}, which dsrl does not load"
+VIDEO = "imagines a video beside its actions and loads its encoders (Wan 2.2) from a second checkpoint, unlike dsrl"
 REFUSED = {
     "act": NO_NOISE,
     "vqbet": NO_NOISE,
     "tdmpc": NO_NOISE,
     "pi0_fast": NO_NOISE,
     "evo1": "starts from uniform noise, and dsrl steers Gaussian noise",
-    **dict.fromkeys(("groot", "eo1", "wall_x", "molmoact2", "fastwam", "lingbot_va"), INSIDE),
+    "groot": ELSEWHERE.format("base_model_path"),
+    "wall_x": ELSEWHERE.format("pretrained_name_or_path"),
+    "molmoact2": ELSEWHERE.format("checkpoint_path"),
+    "fastwam": VIDEO,
+    "lingbot_va": VIDEO,
     "xvla": IGNORES,
     "vla_jepa": IGNORES,
 }

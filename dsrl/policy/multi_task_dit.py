@@ -56,7 +56,8 @@ class MultiTaskDiT(LerobotPolicy):
         name = steps[PREPROCESSOR]["tokenizer_processor"]["config"].get("tokenizer_name", "")
         folder = find_backbone(name, checkpoint, needs="tokenizer_config.json")
         with clean_tokenizer(folder, checkpoint if folder.is_relative_to(checkpoint) else folder) as clean:
-            return _lerobot.load_processors(self._config, checkpoint, steps, clean, self.device)
+            names = {"tokenizer_processor": {"tokenizer_name": str(clean)}}
+            return _lerobot.load_processors(self._config, checkpoint, steps, names, self.device)
 
     def _shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
         action_dim = self.embodiment.action_dim

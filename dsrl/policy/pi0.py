@@ -76,7 +76,8 @@ class Pi0(LerobotPolicy):
         self._longest_prompt: int = settings["max_length"]
         folder = find_backbone(settings.get("tokenizer_name", ""), checkpoint, needs="tokenizer_config.json")
         with clean_tokenizer(folder, checkpoint if folder.is_relative_to(checkpoint) else folder) as clean:
-            return _lerobot.load_processors(self._config, checkpoint, steps, clean, self.device)
+            names = {"tokenizer_processor": {"tokenizer_name": str(clean)}}
+            return _lerobot.load_processors(self._config, checkpoint, steps, names, self.device)
 
     def _shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
         length = self._config.chunk_size

@@ -248,7 +248,8 @@ def _load_processors(config: SmolVLAConfig, checkpoint: Path, steps: Any, device
     tokenizer = find_backbone(name, checkpoint)
     root = checkpoint if tokenizer.is_relative_to(checkpoint) else tokenizer
     with _smolvlm.clean_backbone(tokenizer, root) as clean:
-        return _lerobot.load_processors(config, checkpoint, steps, clean, device)
+        names = {"tokenizer_processor": {"tokenizer_name": str(clean)}}
+        return _lerobot.load_processors(config, checkpoint, steps, names, device)
 
 
 def _check_vocabulary(tokenizer: Any, policy: Any, checkpoint: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -23,8 +24,14 @@ SMOLVLM2_500M: dict[str, int] = {  # of SmolVLM2-500M-Video-Instruct, the backbo
 VOCABULARY = ["pick", "up", "the", "red", "green", "blue", "cube"]
 
 
-def write_checkpoint(folder: Path, cameras: int = 2, num_steps: int = 10) -> Path:
-    """Write weights, configuration, processors and backbone to `folder` and return it."""
+def write_checkpoint(
+    folder: Path,
+    cameras: Sequence[str] = ("camera1", "camera2"),
+    state_dim: int = 6,
+    action_dim: int = 6,
+    num_steps: int = 10,
+) -> Path:
+    """Write weights, configuration, processors and backbone of a robot to `folder` and return it."""
     from lerobot.configs import FeatureType, PolicyFeature
     from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
     from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
@@ -36,10 +43,10 @@ def write_checkpoint(folder: Path, cameras: int = 2, num_steps: int = 10) -> Pat
 
     write_tiny_vlm(folder / "vlm", vocabulary=VOCABULARY, **SMOLVLM2_500M)
     image = PolicyFeature(type=FeatureType.VISUAL, shape=(3, 512, 512))
-    state = {"observation.state": PolicyFeature(type=FeatureType.STATE, shape=(6,))}
+    state = {"observation.state": PolicyFeature(type=FeatureType.STATE, shape=(state_dim,))}
     config = SmolVLAConfig(
-        input_features={**state, **{f"observation.images.camera{i + 1}": image for i in range(cameras)}},
-        output_features={"action": PolicyFeature(type=FeatureType.ACTION, shape=(6,))},
+        input_features={**state, **{f"observation.images.{camera}": image for camera in cameras}},
+        output_features={"action": PolicyFeature(type=FeatureType.ACTION, shape=(action_dim,))},
         chunk_size=50, n_action_steps=50, max_state_dim=32, max_action_dim=32, resize_imgs_with_padding=(512, 512),
         tokenizer_max_length=48, num_steps=num_steps, num_vlm_layers=16, expert_width_multiplier=0.75, device="cpu",
         vlm_model_name=str(folder / "vlm"),
@@ -47,7 +54,8 @@ def write_checkpoint(folder: Path, cameras: int = 2, num_steps: int = 10) -> Pat
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(0)
         policy = SmolVLAPolicy(config)
-    statistics = {key: {"mean": torch.zeros(6), "std": torch.ones(6)} for key in ("observation.state", "action")}
+    dims = {"observation.state": state_dim, "action": action_dim}
+    statistics = {key: {"mean": torch.zeros(dim), "std": torch.ones(dim)} for key, dim in dims.items()}
     pipelines = make_smolvla_pre_post_processors(config, dataset_stats=statistics)
     for step in pipelines[0].steps:
         if isinstance(step, TokenizerProcessorStep):

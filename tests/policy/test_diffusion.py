@@ -165,6 +165,8 @@ def test_a_type_that_cannot_be_steered_and_a_missing_package_are_one_sentence(
         ("pi0_fast", "draws no Gaussian noise"),
         ("xvla", "takes a noise argument and ignores it"),
         ("vla_jepa", "takes a noise argument and ignores it"),
+        ("groot", "reads the sizes of its network from a second checkpoint, its base_model_path"),
+        ("fastwam", "imagines a video beside its actions"),
         ("__import__", "is not one that dsrl can load"),
     ):
         edit_json(folder / "config.json", type=found)

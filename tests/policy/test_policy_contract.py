@@ -44,13 +44,13 @@ def make_mlp(kind: str, folder: Path) -> World:
 def make_lerobot(kind: str, folder: Path) -> World:
     from toys.tiny_diffusion import make_tiny_diffusion
     from toys.tiny_dit import make_tiny_dit
+    from toys.tiny_eo1 import make_tiny_eo1
     from toys.tiny_pi import make_tiny_pi, small_sizes
 
     from dsrl.policy.lerobot import load_policy
 
-    make = {"diffusion": make_tiny_diffusion, "multi_task_dit": make_tiny_dit}.get(
-        kind, partial(make_tiny_pi, kind=kind)
-    )
+    makers = {"diffusion": make_tiny_diffusion, "multi_task_dit": make_tiny_dit, "eo1": make_tiny_eo1}
+    make = makers.get(kind, partial(make_tiny_pi, kind=kind))
     with small_sizes():
         policy = load_policy(str(make(folder / kind)), "cpu", "checkpoint")
     past = () if policy.num_observations == 1 else (policy.num_observations,)
@@ -64,7 +64,7 @@ def make_lerobot(kind: str, folder: Path) -> World:
 
 MAKERS: dict[str, Callable[[Path], World]] = {
     "smolvla": make_smolvla,
-    **{kind: partial(make_lerobot, kind) for kind in ("diffusion", "multi_task_dit", "pi0", "pi05")},
+    **{kind: partial(make_lerobot, kind) for kind in ("diffusion", "multi_task_dit", "pi0", "pi05", "eo1")},
     "identity": make_identity,
     "flow_mlp": partial(make_mlp, "flow_mlp"),
     "diffusion_mlp": partial(make_mlp, "diffusion_mlp"),
