@@ -57,15 +57,14 @@ class LerobotPolicy(ABC):
             raise ValueError(f"policy.dtype={dtype} is not supported; type one of {', '.join(get_args(Dtype))}")
         self.path = path
         self.device = choose_device(device)
-        self._half = dtype == "bfloat16"
+        self._half = False
         checkpoint = find_checkpoint(path)
         steps = _lerobot.read_steps(checkpoint, self.policy_type)
         self._config = _lerobot.read_config(checkpoint, self.policy_type, self.device)
         check_features(self._config, checkpoint)
         self._prepare(self._config, checkpoint, num_steps)
         self._policy = self._load(self._config, checkpoint)
-        if dtype == "float32":
-            self._policy.float()
+        self._set_dtype(dtype)
         self._preprocess, self._postprocess = self._processors(checkpoint, steps)
         self._check_statistics(checkpoint)
         self.embodiment = read_embodiment(
@@ -74,8 +73,9 @@ class LerobotPolicy(ABC):
         self.num_observations = self.embodiment.num_observations
         self.noise_shape, self.chunk_shape = self._shapes()
         with _lerobot.one_sentence(f"policy.path={path} cannot be run by the installed lerobot"):
-            self.feature_dim = self._encode_random().features.shape[1]
-            drift, steer = self._measure_steering()
+            encoding = self._encode_random()
+            self.feature_dim: int = encoding.features.shape[1]
+            drift, steer = self._measure_steering(encoding)
         if not (steer > 0 and drift <= 1e-3 * steer):
             raise ValueError(
                 f"policy.path={path} cannot be steered: the same noise moves its chunk by {drift:.2g}, another "
@@ -101,6 +101,12 @@ class LerobotPolicy(ABC):
     @abstractmethod
     def _denoise(self, encoding: Encoding, noise: Tensor) -> Tensor:
         """Denoise noise [B, T', D] float32 on the policy's device into normalised actions [B, T, A]."""
+
+    def _set_dtype(self, dtype: Dtype) -> None:
+        """Choose the types of computation, once the weights are there; what is built from the weights follows."""
+        self._half = dtype == "bfloat16"
+        if dtype == "float32":
+            self._policy.float()
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
         """Load the saved pre- and post-processor."""
@@ -166,10 +172,10 @@ class LerobotPolicy(ABC):
         }
         return self.encode(Observation(torch.zeros(1, *past, self.embodiment.state_dim), images, ("",)))
 
-    def _measure_steering(self) -> tuple[float, float]:
-        """Measure how far a chunk moves under the same noise, and under another noise."""
+    def _measure_steering(self, encoding: Encoding) -> tuple[float, float]:
+        """Measure how far a chunk of one encoding moves under the same noise, and under another noise."""
         one, other = torch.randn(2, *self.noise_shape, generator=torch.Generator().manual_seed(0))
-        encoding = self._encode_random()[torch.zeros(3, dtype=torch.int64)]
-        chunks = self.decode(encoding, torch.stack([one, one, other]))
+        rows = torch.zeros(3, dtype=torch.int64)
+        chunks = self.decode(encoding[rows], torch.stack([one, one, other]))
         drift, steer = ((chunks[0] - chunk).abs().max().item() for chunk in chunks[1:])
         return drift, steer

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dsrl.interfaces import Observation
-from dsrl.policy.smolvla import SmolVLA, _inference_config, _load_policy, prefill
+from dsrl.policy.smolvla import SmolVLA, prefill
 from scripts.benchmark.paired import Timed, clock_of, in_turns, table
 
 
@@ -30,7 +30,7 @@ class Stock:
     @classmethod
     def beside(cls, ours: SmolVLA, checkpoint: Path) -> Stock:
         """Load the checkpoint of `ours` again as lerobot does."""
-        return cls(ours, _load_policy(_inference_config(checkpoint, ours.device, None), checkpoint))
+        return cls(ours, ours._load(ours._config, checkpoint))
 
     @torch.no_grad()
     def batch(self, observation: Observation) -> dict[str, Any]:
