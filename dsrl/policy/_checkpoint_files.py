@@ -16,6 +16,7 @@ MAX_DEPTH = 32  # nested lists and mappings; honest files have at most 8
 MAX_HEADER = 8 * MIB  # of a safetensors file; the header of 500 weights has 60 KB
 MAX_ATTENTION = 2**28  # attention weights of one layer, 1 GiB in float32; SmolVLA has 13 million
 FLOAT_TYPES = ("F32", "F16", "BF16")
+STATISTICS = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")  # among the weights before lerobot 0.4
 COUNTER, COUNTERS = ".num_batches_tracked", ("I64",)  # of batch normalisation
 
 
@@ -106,13 +107,14 @@ def read_shapes(file: Path, limit: int) -> dict[str, tuple[int, ...]]:
 def check_shapes(file: Path, shapes: dict[str, tuple[int, ...]], module: nn.Module, unused: Iterable[str] = ()) -> None:
     """Compare stored weights with a module on the meta device, so that no memory is taken for weights that lie.
 
-    Weights whose name starts with one of `unused` may be missing or left over.
+    Weights whose name starts with one of `unused` may be missing or left over, and so may the statistics of early
+    checkpoints, which their processors hold as well.
 
     Raises:
         ValueError: if any other weight is missing, left over or of another shape.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    ignored = tuple(unused)
+    ignored = (*unused, *STATISTICS)
     lost = sorted(name for name in missing_weights(module, set(shapes)) if not name.startswith(ignored))
     left = sorted(name for name in shapes if name not in expected and not name.startswith(ignored))
     if lost or left:

@@ -7,6 +7,8 @@ Cameras are matched by name, never by order.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,14 +38,11 @@ class Embodiment:
 
     def check_fits(self, task: Task) -> None:
         """Compare with a task before it simulates; raises ValueError with all differences and what to type."""
-        missing = sorted(set(self.cameras) - set(task.cameras))
+        views = self._pair_cameras(task)
         problems, advice = [], []
-        if missing:
+        if set(self.cameras) - set(task.cameras):
             problems.append(f"cameras {sorted(self.cameras)} but the task has {sorted(task.cameras)}")
-            free = sorted(set(task.cameras) - set(self.cameras))
-            pairs = ", ".join(f"{ours}: {theirs}" for ours, theirs in zip(free, missing, strict=False))
-            renamed = f"where they are the same views, type 'policy.camera_map={{{pairs}}}'"
-            advice.append(renamed if pairs else "choose a task with more cameras")
+            advice.append(self._camera_advice(views))
         for name, ours, theirs in (
             ("state", self.state_dim, task.state_dim),
             ("action", self.action_dim, task.action_dim),
@@ -52,14 +51,39 @@ class Embodiment:
                 problems.append(f"a {ours}-dim {name} but the task has a {theirs}-dim one")
         if not self.resizes:
             problems += [
-                f"images {camera} of {list(shape)} but the task's are {list(task.cameras[camera])}"
-                for camera, shape in self.image_shapes.items()
-                if camera in task.cameras and tuple(task.cameras[camera]) != shape
+                f"images {camera} of {list(self.image_shapes[camera])} but the task's "
+                f"{'' if view == camera else f'{view} '}are {list(task.cameras[view])}"
+                for camera, view in views.items()
+                if tuple(task.cameras[view]) != self.image_shapes[camera]
             ]
-        if len(problems) > bool(missing):
+        if len(problems) > len(advice):
             advice.append("choose a checkpoint trained on this robot and control, or another task")
         if problems:
             raise ValueError(f"policy.path={self.path} has {', and '.join(problems)}; {', and '.join(advice)}")
+
+    def _pair_cameras(self, task: Task) -> dict[str, str]:
+        """Return the view of the task for each camera: of its name, or a free one, of its size if there is one."""
+        views = {camera: camera for camera in self.cameras if camera in task.cameras}
+        free = sorted(set(task.cameras) - set(views))
+        for camera in sorted(set(self.cameras) - set(views)):
+            if not free:
+                break
+            same = [view for view in free if tuple(task.cameras[view]) == self.image_shapes[camera]]
+            views[camera] = (same or free)[0]
+            free.remove(views[camera])
+        return views
+
+    def _camera_advice(self, views: Mapping[str, str]) -> str:
+        """Return what to type so that each camera gets its view."""
+        if len(views) < len(self.cameras):
+            return f"choose a task with {len(self.cameras)} cameras or more"
+        names = {camera: key.rsplit(".", 1)[-1] for camera, key in self.cameras.items()}
+        shared = [name for name in names.values() if list(names.values()).count(name) > 1]
+        names = {camera: self.cameras[camera] if name in shared else name for camera, name in names.items()}
+        pairs = ", ".join(
+            f"{_word(view)}: {_word(names[camera])}" for camera, view in views.items() if view != names[camera]
+        )
+        return f"where they are the same views, type 'policy.camera_map={{{pairs}}}'"
 
     def as_batch(self, observation: Observation, device: torch.device) -> dict[str, Any]:
         """Convert an observation to the names and ranges of lerobot's preprocessor; images in [0, 1].
@@ -92,6 +116,12 @@ class Embodiment:
             batch[key] = image.to(device).float() / 255
         batch["task"] = list(observation.instruction)
         return batch
+
+
+def _word(name: str) -> str:
+    """Return a camera's name as it is typed inside of a mapping, in quotes where it would be read as something else."""
+    plain = re.fullmatch(r"[A-Za-z_][\w.-]*", name) and name.lower() not in ("null", "true", "false", "nan", "inf")
+    return name if plain else json.dumps(name)
 
 
 def read_embodiment(
@@ -161,16 +191,20 @@ def image_keys(config: Any) -> list[str]:
 def _name_cameras(path: str, keys: list[str], camera_map: Mapping[str, str]) -> dict[str, str]:
     """Map task cameras to keys; a camera has the last part of its key as name unless `camera_map` renames it."""
     renamed: dict[str, str] = {}
+    found = {target: [key for key in keys if target in (key, key.rsplit(".", 1)[-1])] for target in camera_map.values()}
+    unknown = [target for target, matches in found.items() if len(matches) != 1]
+    if unknown:
+        listed = ", ".join(map(repr, unknown))
+        raise ValueError(f"policy.camera_map names {listed} but the cameras of {path} are {keys}; type one of them")
     for camera, target in camera_map.items():
-        matches = [key for key in keys if target in (key, key.rsplit(".", 1)[-1])]
-        if len(matches) != 1:
-            raise ValueError(
-                f"policy.camera_map names {target!r} but the cameras of {path} are {keys}; type one of them"
-            )
+        matches = found[target]
         if matches[0] in renamed:
             raise ValueError(f"policy.camera_map gives {matches[0]} two task cameras; name it once")
         renamed[matches[0]] = camera
     cameras = {renamed.get(key, key.rsplit(".", 1)[-1]): key for key in keys}
     if len(cameras) != len(keys):
-        raise ValueError(f"cameras {keys} of {path} share a name; rename one with policy.camera_map")
+        raise ValueError(
+            f"cameras {keys} of {path} share a name; name the task's camera for one of them, as in "
+            f"'policy.camera_map={{front: {_word(keys[0])}}}'"
+        )
     return cameras

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
-from dsrl.policy._checkpoint_files import file_inside, first_line
+from dsrl.policy._checkpoint_files import MIB, STATISTICS, file_inside, first_line, read_shapes
 from dsrl.policy._weights import ASSETS
 
 PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
 CHECKPOINT_FILES = ("config.json", "model.safetensors", PREPROCESSOR, POSTPROCESSOR)
+MOST_WEIGHTS = 20480 * MIB  # bytes of any type's weights
 CHECKPOINT_PATTERNS = ["*.json", "*.txt", "model.safetensors", "policy_*.safetensors"]  # no code, no pickles
 BACKBONE_PATTERNS = ["*.json", "*.txt"]
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
@@ -47,11 +49,21 @@ def find_checkpoint(path: str, named: str = "policy.path=", needed: Sequence[str
         )
     missing = [name for name in needed if not file_inside(folder, name).is_file()]
     if missing:
-        raise FileNotFoundError(
-            f"{named}{path} lacks {', '.join(missing)}; a lerobot checkpoint has {', '.join(CHECKPOINT_FILES)} "
-            "(older ones get theirs from `python -m lerobot.processor.migrate_policy_normalization`)"
-        )
+        advice = _migration(folder, path, named) if {*missing} == {PREPROCESSOR, POSTPROCESSOR} else ""
+        advice = advice or f"a lerobot checkpoint has {', '.join(CHECKPOINT_FILES)}: copy them from where it was saved"
+        raise FileNotFoundError(f"{named}{path} lacks {', '.join(missing)}; {advice}")
     return folder.resolve()
+
+
+def _migration(folder: Path, path: str, named: str) -> str:
+    """Return what to type for a checkpoint of an early lerobot, which has its statistics among the weights, or ""."""
+    weights = file_inside(folder, "model.safetensors")
+    if not any(name.startswith(STATISTICS) for name in read_shapes(weights, MOST_WEIGHTS)):
+        return ""
+    local = Path(path).is_dir()
+    result = f"{folder.resolve()}_migrated" if local else f"./{path.replace('/', '_')}_migrated"
+    command = f"python -m lerobot.processor.migrate_policy_normalization --pretrained-path {shlex.quote(path)}"
+    return f"it is of lerobot 0.3 or earlier: type `{command}`, then {named}{shlex.quote(result)}"
 
 
 def find_backbone(name: str, checkpoint: Path, needs: str = "config.json") -> Path:

@@ -120,8 +120,9 @@ def record(fields: Mapping[str, Check], required: tuple[str, ...] = ()) -> Check
             refuse(where, value, "a mapping")
         unknown = [key for key in value if key not in fields]
         if unknown:
-            known = f"it may have {', '.join(fields)}" if 0 < len(fields) <= 12 else "remove it"
-            raise ValueError(f"{where} has the unknown key {_short(unknown[0])}; {known}")
+            known = f"it may have {', '.join(fields)}" if 0 < len(fields) <= 12 else "remove what it names"
+            listed = ", ".join(_short(key) for key in unknown[:8]) + (", …" if len(unknown) > 8 else "")
+            raise ValueError(f"{where} has the unknown key{'s' * (len(unknown) > 1)} {listed}; {known}")
         missing = [key for key in required if key not in value]
         if missing:
             raise ValueError(f"{where} lacks the key {missing[0]}; it needs {', '.join(required)}")

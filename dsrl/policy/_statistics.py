@@ -42,7 +42,10 @@ def check_statistics(step: Any, keys: Iterable[str], checkpoint: Path, *, inputs
             )
         sizes_fit = {low.numel(), high.numel()} <= {1, feature.shape[0]}
         if not sizes_fit or not all(bool(numbers.isfinite().all()) for numbers in (low, high)):
-            raise ValueError(f"{checkpoint} has statistics of {key} that are not {feature.shape[0]} finite numbers")
+            raise ValueError(
+                f"{checkpoint} has statistics of {key} that are not {feature.shape[0]} finite numbers; save its "
+                "processors anew with the statistics of its dataset"
+            )
         spread = high if mode == NormalizationMode.MEAN_STD else high - low
         if inputs and bool((spread < SMALLEST_SPREAD).any()):
             dead = (spread.flatten() < SMALLEST_SPREAD).nonzero().flatten().tolist()

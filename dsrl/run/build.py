@@ -43,7 +43,10 @@ def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None =
         nodes = {group: checked(cfg, group) for group in ("task", "policy", "noise", "sac")}
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
-        task, policy = _task_and_policy(nodes, announce) if like is None else (like.task, like.policy)
+        if like is None:
+            task, policy = _task_and_policy(nodes, announce, settings.horizon)
+        else:
+            task, policy = like.task, like.policy
         horizon = policy.chunk_shape[0] if settings.horizon is None else settings.horizon
         noise = _instantiate(nodes["noise"])(noise_shape=policy.noise_shape)
         env = NoiseActionEnv(task, policy, noise, horizon)
@@ -52,16 +55,25 @@ def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None =
     return Parts(settings, task, policy, noise, env, algorithm, identity(cfg, nodes))
 
 
-def _task_and_policy(nodes: Mapping[str, DictConfig], announce: Callable[[str], None]) -> tuple[Task, Policy]:
+def _task_and_policy(
+    nodes: Mapping[str, DictConfig], announce: Callable[[str], None], horizon: int | None
+) -> tuple[Task, Policy]:
     task: Task = _instantiate(nodes["task"], **_accepted(nodes["task"], announce=announce))
-    return task, _policy(nodes["policy"], task)
+    return task, _policy(nodes["policy"], task, horizon)
 
 
-def _policy(node: DictConfig, task: Task) -> Policy:
-    """Build the policy. Raises ValueError where it does not fit the task."""
+def _policy(node: DictConfig, task: Task, horizon: int | None) -> Policy:
+    """Build the policy. Raises ValueError with all that does not fit the task, a chunk's executed steps among it."""
     policy: Policy = _instantiate(node, **_accepted(node, task=task))
-    if isinstance(policy, ChecksTask):
-        policy.check_fits(task)
+    try:
+        if isinstance(policy, ChecksTask):
+            policy.check_fits(task)
+    except ValueError as error:
+        if (horizon or policy.chunk_shape[0]) <= task.max_steps:
+            raise
+        longest = min(policy.chunk_shape[0], task.max_steps)
+        episode = f"a chunk is longer than an episode of {task.max_steps} control steps"
+        raise ValueError(f"{error}; and type horizon={longest}, because {episode}") from error
     return policy
 
 
@@ -101,7 +113,7 @@ def build_player(content: Mapping[str, Any], task: Task) -> tuple[NoiseActionEnv
     with user_errors():
         cfg = DictConfig(dict(content))
         nodes = {group: checked(cfg, group) for group in ("policy", "noise", "sac")}
-        policy = _policy(nodes["policy"], task)
+        policy = _policy(nodes["policy"], task, cfg.horizon)
         noise = _instantiate(nodes["noise"])(noise_shape=policy.noise_shape)
         env = NoiseActionEnv(task, policy, noise, policy.chunk_shape[0] if cfg.horizon is None else cfg.horizon)
         return env, _algorithm(nodes["sac"], env, seed=0)  # its weights are about to be loaded

@@ -72,7 +72,7 @@ def make_tiny_dit(folder: Path, **config_overrides: Any) -> Path:
             weight.data.add_(torch.randn_like(weight) * 0.05)
         policy.save_pretrained(folder)
         patch.setattr("lerobot.processor.tokenizer_processor.AutoTokenizer.from_pretrained", lambda name: tokenizer)
-        stats = random_stats({**inputs, **config.output_features})
+        stats = random_stats({**config.input_features, **config.output_features})
         for pipeline in make_multi_task_dit_pre_post_processors(config, dataset_stats=stats):
             for step in pipeline.steps:
                 if isinstance(step, TokenizerProcessorStep):
