@@ -9,10 +9,18 @@ from dsrl.run.installed import CONF
 
 
 def build_parts(overrides: Sequence[str], announce: Callable[[str], None] = print) -> Any:
-    """Return the `Parts` of `python train.py` with `overrides`; starts no simulation.
+    """Return the `Parts` of `python train.py` with `overrides`; starts no simulation, and noise=auto stays full noise.
 
     Raises UserError for overrides that cannot work.
     """
+    cfg = composed(overrides)
+    from dsrl.run.build import build  # loads torch, which a misspelled key need not wait for
+
+    return build(cfg, announce)
+
+
+def composed(overrides: Sequence[str]) -> Any:
+    """Return the config of `python train.py` with `overrides`. Raises UserError for keys that do not exist."""
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
 
@@ -20,9 +28,6 @@ def build_parts(overrides: Sequence[str], announce: Callable[[str], None] = prin
 
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = compose("train", ["logging=none", *overrides])
+            return compose("train", ["logging=none", *overrides])
     except HydraException as error:
         raise UserError(explain(error)) from error
-    from dsrl.run.build import build  # loads torch, which a misspelled key need not wait for
-
-    return build(cfg, announce)

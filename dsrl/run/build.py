@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from dsrl.evaluation.noise_sources import check_best_of
-from dsrl.interfaces import ChecksTask, Policy, Searcher, Task
+from dsrl.interfaces import ChecksTask, Noise, Policy, Searcher, Task
 from dsrl.logging import Description, Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.allow_list import component
@@ -48,11 +48,22 @@ def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None =
         else:
             task, policy = like.task, like.policy
         horizon = policy.chunk_shape[0] if settings.horizon is None else settings.horizon
-        noise = _instantiate(nodes["noise"])(noise_shape=policy.noise_shape)
+        noise = _noise(nodes["noise"], policy.noise_shape)
         env = NoiseActionEnv(task, policy, noise, horizon)
         algorithm = _algorithm(nodes["sac"], env, settings.seed)
         check_best_of(algorithm, settings.best_of, noise)
     return Parts(settings, task, policy, noise, env, algorithm, identity(cfg, nodes))
+
+
+def build_noise(node: Mapping[str, Any], noise_shape: tuple[int, int]) -> Noise:
+    """Build a parametrisation from the content of a group `noise`. Raises UserError for values that cannot work."""
+    with user_errors():
+        return _noise(checked(DictConfig({"noise": dict(node)}), "noise"), noise_shape)
+
+
+def _noise(node: DictConfig, noise_shape: tuple[int, int]) -> Noise:
+    noise: Noise = _instantiate(node)(noise_shape=noise_shape)
+    return noise
 
 
 def _task_and_policy(
@@ -114,7 +125,7 @@ def build_player(content: Mapping[str, Any], task: Task) -> tuple[NoiseActionEnv
         cfg = DictConfig(dict(content))
         nodes = {group: checked(cfg, group) for group in ("policy", "noise", "sac")}
         policy = _policy(nodes["policy"], task, cfg.horizon)
-        noise = _instantiate(nodes["noise"])(noise_shape=policy.noise_shape)
+        noise = _noise(nodes["noise"], policy.noise_shape)
         env = NoiseActionEnv(task, policy, noise, policy.chunk_shape[0] if cfg.horizon is None else cfg.horizon)
         return env, _algorithm(nodes["sac"], env, seed=0)  # its weights are about to be loaded
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dsrl.evaluation import video
 from dsrl.evaluation.episodes import Evaluation, evaluate, play_worlds
-from dsrl.evaluation.noise_sources import Act
+from dsrl.evaluation.noise_sources import Act, base_noise
 from dsrl.evaluation.report import shown
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.console import Screen, clock
@@ -59,3 +59,17 @@ def record_video(path: Path, parts: Parts, acts: Sequence[Act], seeds: Sequence[
     frames = video.side_by_side(recorders[0], recorders[1], seeds) if side_by_side else video.alone(recorders[0], seeds)
     atomic_write(path, video.mp4(frames))
     return results
+
+
+def record_comparison(path: Path, parts: Parts, steered: Act, screen: Screen) -> bool:
+    """Record the first test worlds under base and steered policy; returns False for a task without pictures."""
+    num = min(parts.settings.video_episodes, len(parts.env), parts.settings.eval_episodes)
+    if not num:
+        return False
+    if not video.can_record(parts.task):
+        screen.phase("no video: this task has no camera and draws no picture")
+        return False
+    screen.phase(f"recording a video of {num} of these worlds …")
+    seeds = range(parts.settings.test_seed, parts.settings.test_seed + num)
+    record_video(path, parts, [base_noise(parts.policy.noise_shape), steered], seeds)
+    return True

@@ -87,10 +87,10 @@ def foreign_entry(folder: Path) -> str | None:
 
 
 def _begun(path: Path) -> bool:
-    """Return whether this is `.hydra` of a run that was killed while it wrote its config."""
+    """Return whether this is `.hydra` of a run that was killed while it wrote its choice of noise, or its config."""
     if path.name != ".hydra" or path.is_symlink() or not path.is_dir():
         return False
-    return all(completed_name(one.name) == "config.yaml" for one in path.iterdir())
+    return all(completed_name(one.name) in ("config.yaml", "noise.json") for one in path.iterdir())
 
 
 def _check_link(link: Path, folder: Path) -> None:

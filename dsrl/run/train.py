@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,21 +12,22 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from dsrl.evaluation import report, summary, video
+from dsrl.evaluation import report, summary
 from dsrl.evaluation.collapse import naming_checkpoints
 from dsrl.evaluation.confirmation import Confirmation
 from dsrl.evaluation.episodes import Evaluation
-from dsrl.evaluation.noise_sources import Act, base_noise, evaluation_noise, prior_noise
+from dsrl.evaluation.noise_sources import base_noise, evaluation_noise, prior_noise
 from dsrl.interfaces import Searcher
 from dsrl.logging import Description, Logger, ShowsResults, ShowsVideos
 from dsrl.run import provenance
+from dsrl.run.auto_noise import with_chosen_noise
 from dsrl.run.build import build, build_loggers, build_loop, check_budget, with_offline_data
 from dsrl.run.console import Screen, clock
 from dsrl.run.description import described_run, flat_results
 from dsrl.run.errors import one_sentence, user_errors
 from dsrl.run.extension import check_extension
-from dsrl.run.files import atomic_write, write_json
-from dsrl.run.final_evaluation import build_simulation, play, record_video
+from dsrl.run.files import atomic_write, read_json, write_json
+from dsrl.run.final_evaluation import build_simulation, play, record_comparison
 from dsrl.run.folder import RunFolder
 from dsrl.run.installed import typed
 from dsrl.run.monitor import Monitor
@@ -48,11 +50,14 @@ def train(cfg: DictConfig) -> float:
         screen, folder = Screen(), _folder(cfg)
         with folder.claimed(), folder.noting_failure():
             screen.phase(f"run folder {folder.path}; loading task and policy …")
-            parts = with_offline_data(build(cfg, screen.phase), screen.phase)
+            parts, options = build(cfg, screen.phase), resume_options(cfg)
+            earlier = [folder, *([] if options["other"] is None else [RunFolder(options["other"])])]
+            cfg, parts, choice = with_chosen_noise(cfg, parts, earlier, screen, signals)
+            parts = with_offline_data(parts, screen.phase)
             check_budget(parts, screen.phase)
             with user_errors():
                 check_unsteered(parts.noise, typed_keys(HydraConfig.get().overrides.task))
-                checkpointer = make_checkpointer(parts, folder, screen, signals, **resume_options(cfg))
+                checkpointer = make_checkpointer(parts, folder, screen, signals, **options)
             score = finished_score(parts, folder, checkpointer, screen)
             if score is not None:
                 return score
@@ -60,7 +65,7 @@ def train(cfg: DictConfig) -> float:
                 check_extension(parts, checkpointer)
             loggers = build_loggers(cfg, _described(cfg, folder))
             folder.continuing = checkpointer.continuation
-            folder.write_configs(_configs(cfg))
+            folder.write_configs(_configs(cfg, choice))
             with screen.logging_to(folder.log):
                 return steer(parts, folder, loggers, screen, checkpointer)
 
@@ -146,7 +151,7 @@ def _steer(
 
     if settings.plot:
         atomic_write(folder.learning_curve, report.learning_curve(monitor.curve, monitor.base, results["steered"]))
-    recorded = monitor.base is not None and _record_videos(parts, folder, steered, screen)
+    recorded = monitor.base is not None and record_comparison(folder.video, parts, steered, screen)
     content = {**_summary(parts, monitor, checkpointer, results, counters), **returned_content(confirmation)}
     _log_results(folder, loggers, results, content, recorded=recorded)
     write_json(folder.summary, content)
@@ -180,20 +185,6 @@ def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> 
     difference = f"{prior.score - base.score:+.1%}" if base.successes else f"{prior.score - base.score:+.2f}"
     screen.phase(f"base policy: {report.shown(base)}; with the actor's noise: {report.shown(prior)} ({difference})")
     return results
-
-
-def _record_videos(parts: Parts, folder: RunFolder, steered: Act, screen: Screen) -> bool:
-    """Record the first test worlds under both policies; returns False for a task without pictures."""
-    num = min(parts.settings.video_episodes, len(parts.env), parts.settings.eval_episodes)
-    if not num:
-        return False
-    if not video.can_record(parts.task):
-        screen.phase("no video: this task has no camera and draws no picture")
-        return False
-    screen.phase(f"recording a video of {num} of these worlds …")
-    seeds = range(parts.settings.test_seed, parts.settings.test_seed + num)
-    record_video(folder.video, parts, [base_noise(parts.policy.noise_shape), steered], seeds)
-    return True
 
 
 def _log_results(
@@ -242,6 +233,7 @@ def _summary(
         "setup_time_s": monitor.setup_seconds,
         "policy_sha256": {"before": checkpointer.identity["policy_sha256"], "after": parts.policy_sha256()},
         "seed": parts.settings.seed,
+        "noise_choice": read_json(checkpointer.folder.hydra / "noise.json") or None,
         "packages": provenance.package_versions(),
         "requested": requested(parts, checkpointer),
     }
@@ -288,10 +280,12 @@ def requested(parts: Parts, checkpointer: Checkpointer) -> dict[str, Any]:
     return {**checkpointer.identity, **asdict(parts.settings)}
 
 
-def _configs(cfg: DictConfig) -> dict[str, str]:
-    """Return the files that Hydra itself would write, before the checks, into `.hydra`."""
+def _configs(cfg: DictConfig, choice: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the files of `.hydra`: those that Hydra itself would write before the checks, and noise=auto's choice."""
     hydra: Any = HydraConfig.instance().cfg
+    chosen = {} if choice is None else {"noise.json": json.dumps(choice, indent=2)}
     return {
+        **chosen,
         "config.yaml": OmegaConf.to_yaml(cfg),
         "hydra.yaml": OmegaConf.to_yaml(hydra),
         "overrides.yaml": OmegaConf.to_yaml(hydra.hydra.overrides.task),

@@ -43,7 +43,8 @@ def started_parts(overrides: Sequence[str], num_envs: int) -> Any:
     """Return the parts of train.py with these overrides and number of worlds, after the simulation has started."""
     from scripts.parts import build_parts
 
-    parts = build_parts([*overrides, f"num_envs={num_envs}"], lambda text: print(text, file=sys.stderr, flush=True))
+    noise = [] if any(one.startswith("noise=") for one in overrides) else ["noise=repeat"]  # not measured here
+    parts = build_parts([*overrides, *noise, f"num_envs={num_envs}"], lambda text: print(text, file=sys.stderr, flush=True))
     parts.env.reset(seeds=list(range(num_envs)))
     return parts
 

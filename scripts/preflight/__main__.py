@@ -46,9 +46,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _preflight(options: argparse.Namespace) -> None:
+    from dsrl.evaluation.outcomes import Outcomes
     from dsrl.run.errors import UserError
     from dsrl.run.final_evaluation import build_simulation
-    from scripts.preflight.measure import Outcomes, measure, noises
+    from scripts.preflight.measure import measure, noises
     from scripts.preflight.verdict import judge
 
     screen = _screen()
@@ -87,14 +88,19 @@ def _screen() -> Any:
 
 
 def _parts(overrides: Sequence[str], screen: Any) -> Any:
-    """Return the parts of train.py with these overrides. Raises UserError for overrides that cannot work."""
+    """Return the parts of train.py with these overrides, noise=auto chosen. Raises UserError for what cannot work."""
     from dsrl.run.errors import UserError
-    from scripts.parts import build_parts
+    from scripts.parts import composed
 
-    parts = build_parts(overrides, screen.phase)
+    cfg = composed(overrides)
+    from dsrl.run.auto_noise import with_chosen_noise  # these load torch, which a misspelled key need not wait for
+    from dsrl.run.build import build
+    from dsrl.run.signals import Signals
+
+    parts = build(cfg, screen.phase)
     if parts.policy_sha256() is None:
         raise UserError("this policy has no weights, so that there is no base to steer; choose another policy")
-    return parts
+    return with_chosen_noise(cfg, parts, [], screen, Signals())[1]
 
 
 def _report(found: Any, verdict: Any, parts: Any, options: argparse.Namespace, screen: Any) -> None:

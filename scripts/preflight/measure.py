@@ -15,62 +15,16 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from dsrl.evaluation.episodes import Evaluation, evaluate
+from dsrl.evaluation.episodes import evaluate
 from dsrl.evaluation.noise_sources import Act, base_noise, prior_noise
-from dsrl.evaluation.statistics import wilson
+from dsrl.evaluation.outcomes import Outcomes, outcomes_of
 from dsrl.interfaces import Noise
 from dsrl.noise._steered import SteeredNoise
 from dsrl.noise_action_env import NoiseActionEnv
 
 BASE, STILL = "full", "w = 0"  # independent N(0, I) in every slot, as in the policy's training; its mean
 MOVEMENT_DRAWS = 16  # of w for each world's chunks
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """Successes [W, n] of W worlds under n draws of one noise."""
-
-    successes: NDArray[np.bool_]
-
-    @property
-    def rate(self) -> float:
-        """The success rate over all episodes."""
-        return float(self.successes.mean())
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % Wilson interval of `rate`; conservative, as worlds of fixed difficulty vary less than by chance."""
-        return wilson(int(self.successes.sum()), self.successes.size)
-
-    @property
-    def draws(self) -> int:
-        """The number of draws per world."""
-        return self.successes.shape[1]
-
-    @property
-    def mixed(self) -> int:
-        """The number of worlds that some draws solve and some fail."""
-        return int((self.successes.any(1) & ~self.successes.all(1)).sum())
-
-    def pass_at(self, k: int) -> float:
-        """Return the share of worlds that the best of `k` draws solves: 1 - C(n-c, k) / C(n, k), averaged over worlds.
-
-        Unbiased for any k up to n (Chen et al., arXiv 2107.03374, eq. 1). Raises ValueError beyond.
-        """
-        num = self.draws
-        if not 1 <= k <= num:
-            raise ValueError(f"pass@{k} needs at least {k} draws, not {num}; choose k from 1 to {num}")
-        failures = num - self.successes.sum(1)
-        missed = np.ones(len(failures))
-        for i in range(k):  # the probability that k draws without replacement all fail
-            missed *= np.maximum(failures - i, 0) / (num - i)
-        return float(1 - missed.mean())
-
-    def pass_interval(self, k: int) -> tuple[float, float]:
-        """Return a 95 % Wilson interval of `pass_at(k)`; conservative: numbers in [0, 1] vary less than hits."""
-        return wilson_of_mean(self.pass_at(k), len(self.successes))
 
 
 @dataclass(frozen=True)
@@ -173,7 +127,7 @@ def measure(
         played = [evaluate(env, act(draw), episodes=worlds, first_seed=first_seed) for draw in range(num)]
         if threshold is None and not env.has_success:
             threshold = float(np.median([one.returns for one in played]))
-        outcomes[name] = _outcomes(played, threshold)
+        outcomes[name] = outcomes_of(played, threshold)
         on_row(name, outcomes[name])
     movement = chunk_movement(env, range(first_seed, first_seed + worlds))
     dims = {name: noise.dim for name, noise in noises.items()}
@@ -193,12 +147,6 @@ def _rows(env: NoiseActionEnv, noises: Mapping[str, Noise], chosen: str) -> dict
     return rows
 
 
-def _outcomes(played: Sequence[Evaluation], threshold: float | None) -> Outcomes:
-    """Return success of each world (rows) and draw (columns)."""
-    columns = [np.array(one.returns) >= threshold if one.successes is None else one.successes for one in played]
-    return Outcomes(np.array(columns, dtype=bool).T)
-
-
 def chunk_movement(env: NoiseActionEnv, seeds: Sequence[int], draws: int = MOVEMENT_DRAWS) -> Movement:
     """Return standard deviations of the first chunks over `draws` draws of the actor's noise and between worlds.
 
@@ -216,11 +164,3 @@ def chunk_movement(env: NoiseActionEnv, seeds: Sequence[int], draws: int = MOVEM
     over_noise = chunks.var(1, correction=0).mean((0, 1)).sqrt()
     between = chunks.mean(1).var(0, correction=0).mean(0).sqrt()
     return Movement(tuple(over_noise.tolist()), tuple(between.tolist()))
-
-
-def wilson_of_mean(mean: float, num: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of a rate `mean` over `num` trials; `mean * num` may be fractional."""
-    z2 = 1.959963984540054**2
-    centre = (mean + z2 / (2 * num)) / (1 + z2 / num)
-    half = np.sqrt(z2 * (mean * (1 - mean) / num + z2 / (4 * num**2))) / (1 + z2 / num)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))

@@ -9,8 +9,9 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from scripts.preflight.measure import BASE, STILL, Outcomes, Preflight
-from scripts.preflight.verdict import Verdict, p_value
+from dsrl.evaluation.outcomes import Outcomes, p_value
+from scripts.preflight.measure import BASE, STILL, Preflight
+from scripts.preflight.verdict import Verdict
 
 POWERS = (1, 2, 4, 8, 16, 32, 64)
 

@@ -19,16 +19,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from scripts.preflight.measure import BASE, STILL, Outcomes, Preflight, clipped_name
+from dsrl.evaluation.outcomes import Outcomes, p_value
+from scripts.preflight.measure import BASE, STILL, Preflight, clipped_name
 
 SIGNIFICANCE = 0.01
 BROKEN = 0.10  # success
 SOLVED = 0.95  # success
 LITTLE = 0.05  # success
 IMMOVABLE = 1e-3  # of the movement between worlds
-FLIPS = 9999
 
 
 @dataclass(frozen=True)
@@ -62,15 +60,6 @@ def judge(found: Preflight) -> Verdict:
 def worse(outcomes: Outcomes, base: Outcomes) -> bool:
     """Return whether `outcomes` are below `base` on the same worlds by BROKEN or more, and significantly."""
     return bool(base.rate - outcomes.rate >= BROKEN) and _differ(outcomes, base)
-
-
-def p_value(first: Outcomes, second: Outcomes) -> float:
-    """Return the p-value of equal success: a two-sided sign-flip test of the worlds' mean differences."""
-    differences = first.successes.mean(1) - second.successes.mean(1)
-    differences = differences[differences != 0]
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], (FLIPS, len(differences)))
-    as_far = np.abs(signs @ differences) >= abs(differences.sum()) - 1e-9
-    return float((1 + as_far.sum()) / (1 + FLIPS))
 
 
 def _differ(first: Outcomes, second: Outcomes) -> bool:

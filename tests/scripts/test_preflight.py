@@ -22,6 +22,7 @@ from toys.runs import toy_parts
 
 from dsrl.evaluation.episodes import evaluate
 from dsrl.evaluation.noise_sources import base_noise, prior_noise
+from dsrl.evaluation.outcomes import Outcomes, p_value, wilson_of_mean
 from dsrl.evaluation.statistics import wilson
 from dsrl.interfaces import Encoding, Noise
 from dsrl.noise.full import FullNoise
@@ -31,17 +32,8 @@ from dsrl.noise_action_env import NoiseActionEnv
 from scripts.preflight import __main__ as preflight
 from scripts.preflight import report
 from scripts.preflight.__main__ import main
-from scripts.preflight.measure import (
-    Movement,
-    Outcomes,
-    Preflight,
-    chunk_movement,
-    measure,
-    noises,
-    smooth_ranks,
-    wilson_of_mean,
-)
-from scripts.preflight.verdict import judge, p_value
+from scripts.preflight.measure import Movement, Preflight, chunk_movement, measure, noises, smooth_ranks
+from scripts.preflight.verdict import judge
 
 WORLDS = 100
 Decode = Callable[[Tensor, Tensor], Tensor]  # (state [B, 1, 1], noise [B, 2, 1]) -> chunk [B, 2, 1]

@@ -1,0 +1,102 @@
+"""Replaces noise=auto by the noise that a measurement chooses, before the run is built; a continued run keeps its own.
+
+cfg with noise=auto -> (base policy in the validation worlds | config of the earlier run) -> cfg with noise=repeat, …
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dsrl.evaluation.noise_choice import NoiseChoice, choose_noise
+from dsrl.evaluation.noise_sources import Act
+from dsrl.interfaces import Noise
+from dsrl.run.build import build, build_noise
+from dsrl.run.console import Screen
+from dsrl.run.errors import user_errors
+from dsrl.run.files import read_json
+from dsrl.run.final_evaluation import build_simulation, play
+from dsrl.run.folder import RunFolder
+from dsrl.run.parts import Parts
+from dsrl.run.plugins import plugins_of
+from dsrl.run.settings import checked, saved_config
+from dsrl.run.signals import Signals
+
+AUTO = "dsrl.noise.auto.AutoNoise"
+Node = Mapping[str, Any]
+
+
+def with_chosen_noise(
+    cfg: DictConfig, parts: Parts, earlier: Sequence[RunFolder], screen: Screen, signals: Signals
+) -> tuple[DictConfig, Parts, dict[str, Any] | None]:
+    """Return config and parts with the noise that stands for noise=auto, and the choice as JSON.
+
+    `parts` are those of `cfg`. The first of the folders `earlier` that holds a run of this task and policy decides;
+    without one the base policy is measured. Any other noise is returned as it is, without a choice.
+    """
+    if cfg.noise.get("_target_") != AUTO:
+        return cfg, parts, None
+    node, content = _earlier(cfg, earlier) or _measured(cfg, parts, screen, signals)
+    cfg = cfg.copy()
+    OmegaConf.set_struct(cfg, False)
+    cfg.noise = node
+    return cfg, build(cfg, screen.phase, parts), content
+
+
+def _earlier(cfg: DictConfig, folders: Sequence[RunFolder]) -> tuple[Node, dict[str, Any]] | None:
+    """Return the noise of an earlier run, with the values that are typed now, and its choice."""
+    for folder in folders:
+        if not folder.any_config.is_file():
+            continue
+        with user_errors():
+            saved = saved_config(folder.path, folder.key, plugins_of(cfg))
+            same = all(checked(saved, group) == checked(cfg, group) for group in ("task", "policy"))
+            node: Any = OmegaConf.to_container(checked(saved, "noise"))
+        if (same or folder.resume.is_dir()) and node["_target_"] != AUTO:
+            typed = {name: cfg.noise[name] for name in ("magnitude", "action_dims")}
+            return {**node, **typed, "_partial_": True}, read_json(folder.hydra / "noise.json")
+    return None
+
+
+def _measured(cfg: DictConfig, parts: Parts, screen: Screen, signals: Signals) -> tuple[Node, dict[str, Any]]:
+    """Play the base policy under its own noise and under the candidates, and return the best of them."""
+    settings, shape = parts.settings, parts.policy.noise_shape
+    nodes = candidates(cfg, parts)
+    noises: dict[str, Noise] = {name: build_noise(node, shape) for name, node in nodes.items()}
+    if len(noises) == 1 or parts.policy_sha256() is None:  # nothing to choose, or no base policy to measure
+        name, noise = list(noises.items())[-1]
+        choice = NoiseChoice(name, noise.dim, {})
+    else:
+        build_simulation(parts, screen)
+        worlds: dict[str, int] = {"episodes": settings.validation_episodes, "first_seed": settings.validation_seed}
+        screen.phase(f"noise=auto: the base policy on {settings.validation_episodes} worlds, under several noises …")
+
+        def played(name: str, act: Act) -> Any:
+            return play(parts, act, screen, **worlds, signals=signals)
+
+        options: Any = parts.noise
+        choice = choose_noise(noises, shape, played, draws=options.draws_per_world, largest_loss=options.largest_loss)
+    screen.phase(f"noise=auto chose {choice.sentence}")
+    return nodes[choice.name], choice.content()
+
+
+def candidates(cfg: DictConfig, parts: Parts) -> dict[str, Node]:
+    """Return the noises to choose from, as typed -> node, smallest first; the last has the base policy's own prior.
+
+    That is `per_step` where fewer steps than slots are executed, and `full` elsewhere.
+    """
+    slots, horizon = parts.policy.noise_shape[0], parts.env.horizon
+    shared = {"_partial_": True, "magnitude": cfg.noise.magnitude, "action_dims": cfg.noise.action_dims}
+    zero = {**shared, "unsteered": "zero"}
+    nodes: dict[str, Node] = {"noise=repeat": {"_target_": "dsrl.noise.repeat.RepeatNoise", **zero}}
+    per_step = horizon < slots and parts.settings.best_of is None  # best_of cannot value numbers that are drawn besides
+    for rank in (2**i for i in range(1, slots.bit_length())):
+        if rank <= (horizon if per_step else slots) // 2:
+            smooth = {"_target_": "dsrl.noise.smooth.SmoothNoise", **zero, "rank": rank}
+            nodes[f"noise=smooth noise.rank={rank}"] = smooth
+    if per_step:
+        last = {"_target_": "dsrl.noise.per_step.PerStepNoise", **shared, "horizon": horizon, "unsteered": "fresh"}
+        return {**nodes, "noise=per_step": last}
+    return nodes if slots == 1 else {**nodes, "noise=full": {"_target_": "dsrl.noise.full.FullNoise", **zero}}

@@ -1,0 +1,116 @@
+"""The choice of noise=auto: the smallest noise that keeps the base policy's success and can raise it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+import pytest
+from torch import Tensor
+from toys.guess import Echo, Guess
+
+from dsrl.evaluation.episodes import evaluate
+from dsrl.evaluation.noise_choice import BASE, NoiseChoice, choose_noise
+from dsrl.interfaces import Encoding, Noise
+from dsrl.noise.full import FullNoise
+from dsrl.noise.repeat import RepeatNoise
+from dsrl.noise.smooth import SmoothNoise
+from dsrl.noise_action_env import NoiseActionEnv
+
+SLOTS, WORLDS = 8, 200
+Decode = Callable[[Tensor, Tensor], Tensor]  # (state [B, 1, 1], noise [B, 8, 1]) -> chunk [B, 2, 1]
+
+
+class Through(Echo):
+    """A policy of two actions, given by a formula of eight slots of noise."""
+
+    noise_shape = (SLOTS, 1)
+
+    def __init__(self, formula: Decode) -> None:
+        self.formula = formula
+
+    def decode(self, encoding: Encoding, noise: Tensor) -> Tensor:
+        return self.formula(encoding.features[:, None], noise)
+
+
+def _chosen(formula: Decode, *, has_success: bool = True, largest_loss: float = 0.2) -> NoiseChoice:
+    shape = (SLOTS, 1)
+    candidates: Mapping[str, Noise] = {
+        "repeat": RepeatNoise(shape, 1.5, None),
+        "smooth": SmoothNoise(shape, 1.5, None, 2, "zero"),
+        "full": FullNoise(shape, 1.5, None),
+    }
+    env = NoiseActionEnv(Guess(20, max_steps=2), Through(formula), candidates["full"], 2)
+    env.has_success = has_success
+    play = partial(evaluate, env, episodes=WORLDS, first_seed=0)
+    return choose_noise(candidates, shape, lambda _, act: play(act), draws=2, largest_loss=largest_loss)
+
+
+def _first_slots(state: Tensor, noise: Tensor) -> Tensor:
+    """One of two signs must be right: every slot is as good as another, and one draw is right in half of the worlds."""
+    return noise[:, :1].repeat(1, 2, 1)
+
+
+def _first_and_last(state: Tensor, noise: Tensor) -> Tensor:
+    """Two chances where the slots differ, one where they are equal."""
+    return noise[:, [0, SLOTS - 1]]
+
+
+def _needs_differences(state: Tensor, noise: Tensor) -> Tensor:
+    """Right only where the noise changes its sign between all neighbours of four."""
+    changes = (noise[:, 1:4] * noise[:, :3] < 0).all(1, keepdim=True)
+    return changes * state.sign().repeat(1, 2, 1)
+
+
+def _solved(state: Tensor, noise: Tensor) -> Tensor:
+    return state.repeat(1, 2, 1) + 0 * noise[:, :2]
+
+
+def _hopeless(state: Tensor, noise: Tensor) -> Tensor:
+    return -_solved(state, noise)
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        (_first_slots, "repeat"),  # keeps 1/2, and the best of two draws solves 3/4
+        (_first_and_last, "smooth"),  # repeat keeps 1/2 of 3/4, which is a third less
+        (_needs_differences, "full"),  # smooth noise never changes so often
+        (_solved, "repeat"),  # nothing can be raised: the smallest that keeps the success
+        (_hopeless, "repeat"),  # the same
+    ],
+)
+def test_the_smallest_noise_that_keeps_the_success_is_chosen(formula: Decode, expected: str) -> None:
+    choice = _chosen(formula)
+    assert choice.name == expected
+    assert choice.numbers == {"repeat": 1, "smooth": 2, "full": SLOTS}[expected]
+    assert expected in choice.sentence
+
+
+def test_larger_noise_is_not_played_once_the_choice_is_made() -> None:
+    assert list(_chosen(_first_slots).measured) == [BASE, "repeat"]
+    assert list(_chosen(_needs_differences).measured) == [BASE, "repeat", "smooth"]  # full noise is the base policy's
+
+
+def test_a_loss_that_is_allowed_does_not_matter() -> None:
+    assert _chosen(_needs_differences, largest_loss=1.0).name == "repeat"
+
+
+def test_a_noise_that_changes_nothing_is_left_for_one_that_does() -> None:
+    """Repeated noise gives one chunk for all draws, so that no draw is better than another."""
+
+    def formula(state: Tensor, noise: Tensor) -> Tensor:
+        right = (state.abs() < 2.5).float() * state.sign()  # half of the worlds, whatever the noise is
+        lucky = (noise[:, :1] - noise[:, -1:] > 0.5).float() * state.sign()
+        return right.repeat(1, 2, 1) + lucky.repeat(1, 2, 1)
+
+    choice = _chosen(formula, largest_loss=0.5)
+    repeat = choice.measured["repeat"]
+    assert repeat.pass_at(2) == repeat.rate == 0.4
+    assert choice.name == "smooth"
+
+
+def test_a_task_without_success_counts_returns_from_the_median_on() -> None:
+    choice = _chosen(_first_slots, has_success=False)
+    np.testing.assert_array_equal(choice.measured[BASE].successes, _chosen(_first_slots).measured[BASE].successes)

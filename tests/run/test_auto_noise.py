@@ -1,0 +1,76 @@
+"""noise=auto in real runs: the choice enters the run's config, and a continued run keeps it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from toys.requests import newest_evaluation
+from toys.typed import type_eval, type_train
+
+SHORT_HOPPER = (
+    "task=hopper",
+    "task.max_steps=40",
+    "noise=auto",
+    "num_envs=2",
+    "decisions=40",
+    "warmup_decisions=20",
+    "batch_size=8",
+    "critic_warmup_updates=2",
+    "eval_every=20",
+    "eval_episodes=4",
+    "confirm_episodes=0",
+    "validation_episodes=8",
+)
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return content
+
+
+@pytest.fixture(scope="module")
+def hopper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a finished run on Hopper that has measured its noise."""
+    folder = tmp_path_factory.mktemp("hopper") / "run"
+    assert type_train(folder, start=SHORT_HOPPER) is None
+    return folder
+
+
+def test_the_measured_choice_is_the_noise_of_the_run(hopper: Path) -> None:
+    choice = _summary(hopper)["noise_choice"]
+    kind = choice["chosen"].removeprefix("noise=").split()[0]
+    assert choice["measured"]["base policy"]["episodes"] == 8 * 2
+    for config in (hopper / "checkpoints" / "config.yaml", hopper / ".hydra" / "config.yaml"):
+        assert OmegaConf.load(config).noise._target_.startswith(f"dsrl.noise.{kind}.")
+    assert type_eval(f"run={hopper}") is None
+    assert newest_evaluation(hopper)["result"] == _summary(hopper)["steered"]
+
+
+def test_a_continued_run_keeps_its_noise_without_measuring(
+    hopper: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert type_train(tmp_path / "other", f"resume={hopper}", "decisions=60", start=SHORT_HOPPER) is None
+    assert "noise=auto" not in capsys.readouterr().out
+    assert _summary(tmp_path / "other")["noise_choice"] == _summary(hopper)["noise_choice"]
+    before = OmegaConf.load(hopper / "checkpoints" / "config.yaml").noise
+    assert OmegaConf.load(tmp_path / "other" / "checkpoints" / "config.yaml").noise == before
+
+
+def test_the_same_command_again_finds_the_finished_run(hopper: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert type_train(hopper, start=SHORT_HOPPER) is None
+    assert "finished before" in capsys.readouterr().out
+
+
+def test_another_magnitude_is_refused_at_resume(hopper: Path, tmp_path: Path) -> None:
+    ending = type_train(tmp_path / "other", f"resume={hopper}", "noise.magnitude=2.0", start=SHORT_HOPPER)
+    assert "noise.magnitude=2.0 but the checkpoint" in str(ending)
+
+
+def test_a_policy_of_one_slot_has_nothing_to_choose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert type_train(tmp_path / "run", "noise=auto", "noise.magnitude=1.0") is None
+    assert "noise=auto chose noise=repeat (1 numbers)" in capsys.readouterr().out
+    assert _summary(tmp_path / "run")["noise_choice"] == {"chosen": "noise=repeat", "numbers": 1, "measured": {}}
