@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -44,7 +45,8 @@ def started_parts(overrides: Sequence[str], num_envs: int) -> Any:
     from scripts.parts import build_parts
 
     noise = [] if any(one.startswith("noise=") for one in overrides) else ["noise=repeat"]  # not measured here
-    parts = build_parts([*overrides, *noise, f"num_envs={num_envs}"], lambda text: print(text, file=sys.stderr, flush=True))
+    announce = partial(print, file=sys.stderr, flush=True)
+    parts = build_parts([*overrides, *noise, f"num_envs={num_envs}"], announce)
     parts.env.reset(seeds=list(range(num_envs)))
     return parts
 

@@ -17,8 +17,8 @@ from dsrl.run import choices
 METHODS = {  # method -> the same, typed
     "sac_repeat": ("sac=dsrl_sac", "noise=repeat"),
     "sac_full": ("sac=dsrl_sac", "noise=full"),
-    "na": ("sac=dsrl_na", "noise=repeat", "batch_size=128"),
-    "lp_ds": ("sac=lp_ds", "noise=repeat"),
+    "na": ("sac=dsrl_na", "noise=auto", "batch_size=128"),
+    "lp_ds": ("sac=lp_ds", "noise=auto"),
     "golden_ticket": ("sac=golden_ticket", "noise=full"),
     "best_of_n": ("sac=dsrl_na", "noise=full", "batch_size=64", "best_of=16"),
 }
