@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from annotated_types import Ge, Le
 from gymnasium.spaces import Box
+from numpy.typing import NDArray
 from tianshou.algorithm.algorithm_base import TrainingStats
 from tianshou.algorithm.optim import OptimizerFactory
 from tianshou.data import ReplayBuffer
@@ -159,24 +160,25 @@ class DSRLNA(DSRLSAC):
         vectors = torch.randn(len(features), self.policy.action_space.shape[0], device=features.device)
         return vectors, self.decoder.decode_replayed(features, buffer.info, "before", indices, vectors)
 
-    def _choice(self, batch: Any) -> Tensor:
+    def _choice(self, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Tensor:
         """Return the executed chunks, flat and scaled [B, horizon·A]."""
-        return self._flat(self._tensor(batch.info.chunk))
+        return self._flat(self._tensor(buffer.info.chunk[rows]))
 
     @torch.no_grad()
-    def _next_value(self, batch: Any) -> Tensor:
-        """Return the soft value [B] of the next state: target Q^A of the chunk from the current actor's noise.
+    def _next_value(self, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Tensor:
+        """Return the soft value [B] of the states after `rows`: target Q^A of the chunk from the actor's noise.
 
-        States after a termination are not denoised, which saves work: their value is multiplied by zero.
+        States after a termination are not denoised, which saves work: their value is multiplied by zero. Of replay's
+        contexts, only those of the others are copied.
         """
-        features = self._tensor(batch.obs_next)
+        features = self._tensor(buffer.obs_next[rows])
         scaled = self.policy.standardise(features)
         drawn = self.policy.draw(scaled)
         value: Tensor = torch.zeros_like(drawn.log_prob) - self._backup_penalty(drawn)
-        on = np.flatnonzero(~np.asarray(batch.terminated, dtype=bool))
+        on = np.flatnonzero(~np.asarray(buffer.terminated[rows], dtype=bool))
         if len(on):
             vectors = self.policy.magnitude * drawn.noise[on]
-            chunk = self.decoder.decode_replayed(features[on], batch.info, "after", on, vectors)
+            chunk = self.decoder.decode_replayed(features[on], buffer.info, "after", rows[on], vectors)
             value[on] += self._joined(self.critic_old(scaled[on], self._flat(chunk)))
         return value
 

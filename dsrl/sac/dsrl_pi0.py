@@ -13,12 +13,15 @@ Entropies are those of u; in the published code, those of w = b·u: its H̄ is `
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
+import numpy as np
 import torch
 from annotated_types import Ge
 from gymnasium.spaces import Box
+from numpy.typing import NDArray
 from tianshou.algorithm.algorithm_base import TrainingStats
+from tianshou.data import ReplayBuffer
 from torch import Tensor
 
 from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
@@ -38,7 +41,7 @@ from dsrl.sac._options import (
 )
 from dsrl.sac._regulariser import Entropy
 from dsrl.sac._returns import RewardScale
-from dsrl.sac.dsrl_sac import DSRLSAC, SACStats
+from dsrl.sac.dsrl_sac import DSRLSAC, SACStats, Transitions
 
 
 class DSRLPi0(DSRLSAC):
@@ -49,12 +52,12 @@ class DSRLPi0(DSRLSAC):
         return values.mean(0)
 
     @torch.no_grad()
-    def _next_value(self, batch: Any) -> Tensor:
-        """Return the value [B] of the next state, without entropy."""
-        features = self.policy.standardise(batch.obs_next)
+    def _next_value(self, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Tensor:
+        """Return the value [B] of the states after `rows`, without entropy."""
+        features = self.policy.standardise(buffer.obs_next[rows])
         return self._joined(self.critic_old(features, self.policy.draw(features).noise))
 
-    def _update_with_batch(self, batch: Any) -> TrainingStats:
+    def _update_with_batch(self, batch: Transitions) -> TrainingStats:
         alpha = self.temperature.value
         critic_loss, q = self._critic_step(batch)
         self._update_lagged_network_weights()
@@ -66,7 +69,7 @@ class DSRLPi0(DSRLSAC):
             critic_loss=critic_loss, q=q, actor_loss=actor_loss, entropy=entropy, alpha=alpha, alpha_loss=alpha_loss
         )
 
-    def _critic_step(self, batch: Any) -> tuple[Tensor, Tensor]:
+    def _critic_step(self, batch: Transitions) -> tuple[Tensor, Tensor]:
         values = self.critic(batch.features, batch.choice)  # [E, B]
         loss = (values - batch.returns).square().mean()
         self.critic_optim.step(loss)

@@ -22,9 +22,11 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from annotated_types import Ge, Le
 from gymnasium.spaces import Box
+from numpy.typing import NDArray
 from tianshou.algorithm.algorithm_base import TrainingStats
 from tianshou.algorithm.modelfree.ddpg import ActorCriticOffPolicyAlgorithm
 from tianshou.algorithm.optim import OptimizerFactory
@@ -62,6 +64,15 @@ class SACStats(TrainingStats):  # type: ignore[misc]  # tianshou is not followed
     penalty: Tensor | None = None  # of the regulariser
     alpha: Tensor | None = None
     alpha_loss: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """A batch of replay, as the gradient step takes it."""
+
+    features: Tensor  # [B, F], standardised
+    choice: Tensor  # [B, C], the critics' other input
+    returns: Tensor  # [B], the critics' targets
 
 
 class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou is not followed
@@ -127,8 +138,7 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         self._bound_values(buffer)
         stats: list[TrainingStats] = []
         for _ in range(self.critic_warmup_updates):
-            batch, indices = buffer.sample(batch_size)
-            loss, q = self._critic_step(self._preprocess_batch(batch, buffer, indices))
+            loss, q = self._critic_step(self._transitions(buffer, buffer.sample_indices(batch_size)))
             self._update_lagged_network_weights()
             stats.append(SACStats(critic_loss=loss, q=q))
         return stats
@@ -137,6 +147,13 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         """Learn after a round of play: `updates` gradient steps."""
         self._bound_values(buffer)
         return [self.update(buffer, batch_size) for _ in range(updates)]
+
+    def update(self, buffer: ReplayBuffer, sample_size: int | None) -> TrainingStats:
+        """Take one gradient step on `sample_size` transitions, or on all of them in order for 0.
+
+        tianshou's own would copy every entry of the batch, contexts included, whether it is read or not.
+        """
+        return self._update_with_batch(self._transitions(buffer, buffer.sample_indices(sample_size)))
 
     def _fit_scaling(self, buffer: ReplayBuffer, indices: Any) -> None:
         self.policy.scaler.fit(torch.as_tensor(buffer.obs[indices], dtype=torch.float32))
@@ -148,28 +165,25 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
             low, high = (float(scale * torch.tensor(bound)) for bound in bounds(buffer, self.gamma))
             self.value_bounds = (low, high)
 
-    def _preprocess_batch(self, batch: Any, buffer: ReplayBuffer, indices: Any) -> Any:
-        """Add tensors to the batch: `features`, the critics' other input `choice`, and their target `returns`."""
-        batch.features = self.policy.standardise(batch.obs)
-        batch.choice = self._choice(batch)
-        ahead = following(buffer, indices, self.n_step, self.gamma)
-        last = batch if self.n_step == 1 else buffer[ahead.last]
-        weight = self._tensor(ahead.discounts) * (1.0 - self._tensor(last.terminated))
-        returns = self.reward_scale.value * self._tensor(ahead.rewards) + weight * self._next_value(last)
-        batch.returns = returns.clamp(*self.value_bounds)
-        return batch
+    def _transitions(self, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Transitions:
+        """Read `rows` [B] of replay, and compute the critics' targets there."""
+        ahead = following(buffer, rows, self.n_step, self.gamma)
+        weight = self._tensor(ahead.discounts) * (1.0 - self._tensor(buffer.terminated[ahead.last]))
+        returns = self.reward_scale.value * self._tensor(ahead.rewards) + weight * self._next_value(buffer, ahead.last)
+        features = self.policy.standardise(buffer.obs[rows])
+        return Transitions(features, self._choice(buffer, rows), returns.clamp(*self.value_bounds))
 
-    def _choice(self, batch: Any) -> Tensor:
+    def _choice(self, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Tensor:
         """Return the critics' input besides features: u [B, dim]."""
-        return self._tensor(batch.act)
+        return self._tensor(buffer.act[rows])
 
     def _tensor(self, values: Any) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=self.policy.scaler.mean.device)
 
     @torch.no_grad()
-    def _next_value(self, batch: Any) -> Tensor:
-        """Return the value [B] of the next state under target critics and the current actor."""
-        features = self.policy.standardise(batch.obs_next)
+    def _next_value(self, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Tensor:
+        """Return the value [B] of the states after `rows` under target critics and the current actor."""
+        features = self.policy.standardise(buffer.obs_next[rows])
         drawn = self.policy.draw(features)
         return self._joined(self.critic_old(features, drawn.noise)) - self._backup_penalty(drawn)
 
@@ -180,7 +194,7 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
     def _penalty(self, drawn: Draw) -> Tensor:
         return self.regulariser.penalty(drawn.mean, drawn.log_std, drawn.log_prob)
 
-    def _update_with_batch(self, batch: Any) -> TrainingStats:
+    def _update_with_batch(self, batch: Transitions) -> TrainingStats:
         drawn = self.policy.draw(batch.features)
         penalty, alpha = self._penalty(drawn), self.temperature.value
         alpha_loss = self._temperature_step(penalty.detach())
@@ -204,7 +218,7 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         self.alpha_optim.step(loss)
         return loss.detach()
 
-    def _critic_step(self, batch: Any) -> tuple[Tensor, Tensor]:
+    def _critic_step(self, batch: Transitions) -> tuple[Tensor, Tensor]:
         values = self.critic(batch.features, batch.choice)  # [E, B]
         loss = 0.5 * (values - batch.returns).square().mean(1).sum()
         self.critic_optim.step(loss)

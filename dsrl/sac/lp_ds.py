@@ -41,7 +41,7 @@ from dsrl.sac._options import (
     adam,
 )
 from dsrl.sac._returns import RewardScale
-from dsrl.sac.dsrl_sac import DSRLSAC
+from dsrl.sac.dsrl_sac import DSRLSAC, Transitions
 
 
 @dataclass(kw_only=True)
@@ -122,7 +122,7 @@ class LPDS(DSRLSAC):
     stochastic = True  # the policy is ε + Δ: Δ alone differs from the base policy at the start
     bounded = False  # clipped noise differs from the base policy's
 
-    def _update_with_batch(self, batch: Any) -> TrainingStats:
+    def _update_with_batch(self, batch: Transitions) -> TrainingStats:
         drawn = self.policy.draw(batch.features)
         squared_shift, multiplier = self._penalty(drawn), self.temperature.value
         multiplier_loss = self._temperature_step(squared_shift.detach())

@@ -80,12 +80,38 @@ def test_the_losses_of_an_update_are_those_of_the_equations_and_honour_the_magni
 
 def test_only_states_that_do_not_follow_a_termination_are_denoised_for_the_target():
     algorithm, buffer = build_na(1.5), na_buffer()
-    batch = buffer[np.arange(BATCH)]
-    algorithm._preprocess_batch(batch, buffer, np.arange(BATCH))
+    batch = algorithm._transitions(buffer, np.arange(BATCH))
     (vectors,) = algorithm.decoder.vectors
     assert len(vectors) == (~buffer.terminated).sum() == 12
     assert vectors.abs().max() <= 1.5
     assert torch.equal(batch.returns[1::4], torch.arange(BATCH, dtype=torch.float32)[1::4])
+
+
+def test_the_value_that_follows_several_rewards_is_decoded_at_the_context_after_the_last_of_them():
+    """Transitions end in fours: terminated after the second, truncated after the fourth."""
+    algorithm, buffer = build_na(n_step=3), na_buffer()
+    expected, rows = Reference(algorithm, buffer), np.arange(BATCH)
+    torch.manual_seed(1)
+    returns = algorithm._transitions(buffer, rows).returns
+
+    last = torch.as_tensor([i + (1 - i % 2) for i in range(BATCH)])
+    torch.manual_seed(1)
+    actor, target = snapshot(algorithm.policy.actor), snapshot(algorithm.critic_old.module)
+    u, log_prob = reference_pi(actor, expected.s_next[last], torch.randn(BATCH, DIM))
+    a = expected.decode(expected.raw_next[last], expected.shift_next[last], 1.5 * u)
+    value = stacked_q(target, expected.s_next[last], a).min(0).values - 0.3 * log_prob
+    both = torch.as_tensor(rows % 2 == 0)  # rewards before the end
+    rewards = torch.where(both, expected.r + GAMMA * expected.r[last], expected.r)
+    discounts = torch.where(both, GAMMA**2, GAMMA) * (1 - expected.d[last])
+    torch.testing.assert_close(returns, rewards + discounts * value, rtol=1e-5, atol=1e-5)
+
+
+def test_learning_copies_no_whole_transitions(monkeypatch):
+    algorithm, buffer = build_na(n_step=3, critic_warmup_updates=1), na_buffer()
+    monkeypatch.setattr(ReplayBuffer, "__getitem__", lambda *_: pytest.fail("contexts of all rows were copied"))
+    with policy_within_training_step(algorithm.policy):
+        algorithm.warm_up(buffer, 8)
+    assert len(learned(algorithm, buffer, batch_size=8)) == 1 + 4
 
 
 @pytest.mark.parametrize("magnitude", [0.5, 1.5])

@@ -60,7 +60,7 @@ def test_an_observation_that_is_encoded_again_gives_the_targets_of_the_stored_co
         )
         algorithm = build_algorithm("dsrl_na", env, replay=replay)
         torch.manual_seed(0)
-        returns.append(algorithm._next_value(batch))
+        returns.append(algorithm._next_value(batch, np.arange(3)))
         chunk = ReplayDecoder(env, replay).decode_replayed(features, info, "before", np.arange(3), vectors)
         torch.testing.assert_close(chunk, torch.as_tensor(info.chunk), rtol=1e-4, atol=1e-5)
         scaled = algorithm.policy.standardise(features)

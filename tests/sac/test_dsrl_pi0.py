@@ -68,7 +68,7 @@ def test_one_update_is_critics_then_polyak_then_actor_then_temperature_without_e
 def test_a_decision_is_discounted_by_its_executed_horizon_and_success_alone_cuts_the_return():
     algorithm, buffer = build(), filled_buffer(minus_one_until_success)
     assert algorithm.gamma == pytest.approx(GAMMA**HORIZON)
-    batch = algorithm._preprocess_batch(buffer[np.arange(BATCH)], buffer, np.arange(BATCH))
+    batch = algorithm._transitions(buffer, np.arange(BATCH))
     success = torch.arange(BATCH) % 4 == 1
     assert (batch.returns[success] == 0).all()
     assert (batch.returns[~success] != -1).all()  # those that ran out of time among them

@@ -77,7 +77,7 @@ def test_the_critics_take_one_adam_step_along_the_gradient_of_their_loss_only():
     twin = build()
     parameters = {name: value.clone().requires_grad_() for name, value in before.items()}
     torch.manual_seed(1)
-    batch = twin._preprocess_batch(buffer[np.arange(BATCH)], buffer, np.arange(BATCH))
+    batch = twin._transitions(buffer, np.arange(BATCH))
     values = torch.stack([reference_q(parameters, j, batch.features, batch.choice) for j in range(3)])
     (0.5 * ((values - batch.returns) ** 2).mean(1).sum()).backward()
     for name, value in parameters.items():
@@ -135,7 +135,7 @@ def test_deterministic_noise_is_the_scaled_tanh_of_the_mean_and_given_draws_make
 
 def test_a_time_out_bootstraps_and_a_terminal_state_does_not():
     algorithm, buffer = build(), filled_buffer()
-    batch = algorithm._preprocess_batch(buffer[np.arange(BATCH)], buffer, np.arange(BATCH))
+    batch = algorithm._transitions(buffer, np.arange(BATCH))
     reward = SCALE * torch.arange(BATCH, dtype=torch.float32)
     ended = torch.arange(BATCH) % 4 == 1
     assert torch.equal(batch.returns[ended], reward[ended])
@@ -232,7 +232,7 @@ def test_the_target_sums_the_next_rewards_of_the_episode_before_the_value_follow
     algorithm, buffer = build(n_step=3, regulariser="kl"), filled_buffer()
     algorithm._bound_values(buffer)
     torch.manual_seed(1)
-    batch = algorithm._preprocess_batch(buffer[np.arange(BATCH)], buffer, np.arange(BATCH))
+    batch = algorithm._transitions(buffer, np.arange(BATCH))
     expected, rows = [], []
     for i in range(BATCH):
         total, discount, last = 0.0, 1.0, i
@@ -244,7 +244,7 @@ def test_the_target_sums_the_next_rewards_of_the_episode_before_the_value_follow
         expected.append((SCALE * total, 0.0 if buffer.terminated[last] else discount))
         rows.append(last)
     torch.manual_seed(1)
-    value = algorithm._next_value(buffer[np.array(rows)])
+    value = algorithm._next_value(buffer, np.array(rows))
     rewards, weights = torch.tensor(expected).T
     high = SCALE * (BATCH - 1) / (1 - GAMMA)
     torch.testing.assert_close(batch.returns, (rewards + weights * value).clamp(0.0, high), rtol=1e-5, atol=1e-5)
@@ -254,10 +254,10 @@ def test_the_divergence_stays_out_of_the_targets_and_its_penalty_enters_the_acto
     algorithm, buffer = build(regulariser="kl", target_kl=0.25), filled_buffer()
     rows = np.arange(BATCH)
     torch.manual_seed(1)
-    cheap = algorithm._preprocess_batch(buffer[rows], buffer, rows).returns
+    cheap = algorithm._transitions(buffer, rows).returns
     algorithm.temperature.log_alpha.data.fill_(5.0)
     torch.manual_seed(1)
-    assert torch.equal(algorithm._preprocess_batch(buffer[rows], buffer, rows).returns, cheap)
+    assert torch.equal(algorithm._transitions(buffer, rows).returns, cheap)
     mean, log_std = algorithm.policy.actor(algorithm.policy.standardise(buffer.obs))
     penalty = algorithm.regulariser.penalty(mean, log_std, torch.zeros(BATCH)).mean()
     stats = updated(algorithm, buffer)
