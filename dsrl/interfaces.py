@@ -79,9 +79,7 @@ def _with_rows(old: Tensor, fresh: Tensor, rows: Tensor, name: str) -> Tensor:
             f"{name!r} has rows of shape {tuple(fresh.shape[1:])} now but {tuple(old.shape[1:])} before; every world "
             "must be observed and encoded to the same shape (pad to a fixed length)"
         )
-    replaced = old.clone()
-    replaced[rows.to(old.device)] = fresh
-    return replaced
+    return old.index_copy(0, rows.to(old.device), fresh)
 
 
 # ---- task
@@ -182,6 +180,13 @@ class ChecksTask(Protocol):
 
 
 @runtime_checkable
+class HasDevice(Protocol):
+    """A policy that computes on a device of its own, where its encodings are (optional)."""
+
+    device: torch.device
+
+
+@runtime_checkable
 class HasHistory(Protocol):
     """A policy that encodes several observations of consecutive control steps (optional)."""
 
@@ -206,10 +211,7 @@ class Noise(Protocol):
 
 @runtime_checkable
 class DrawsUnsteered(Protocol):
-    """A parametrisation that can draw noise which the actor's vector does not determine (optional).
-
-    Its `expand` draws from torch's global stream, which a run seeds and its checkpoints contain.
-    """
+    """A parametrisation whose `expand` can draw noise besides the actor's, from torch's global stream (optional)."""
 
     draws: bool  # whether it draws any
 

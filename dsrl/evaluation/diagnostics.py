@@ -35,7 +35,7 @@ def diagnose(env: NoiseActionEnv, algorithm: Algorithm, draws: int = 16) -> dict
     prior = env.noise.sample_prior(len(worlds), generator)
     chunks = env.decode(encoding, prior).flatten(1)
     features = encoding.features.float()
-    steered = algorithm.act(features.cpu(), env.noise.sample_prior(len(worlds), generator))
+    steered = algorithm.act(features, env.noise.sample_prior(len(worlds), generator))
     metrics = _spread(chunks.view(len(env), draws, -1)) | _distance(steered, env.noise.magnitude)
     if isinstance(algorithm, ChunkCritic) and isinstance(algorithm, NoiseCritic):
         by_chunk = algorithm.chunk_values(encoding, prior).amin(0).cpu()

@@ -42,7 +42,7 @@ def steered_noise(algorithm: Algorithm, noise: Noise, *, stochastic: bool) -> Ac
 
     def act(encoding: Encoding, seeds: Sequence[int], decision: int) -> Tensor:
         normal = _prior(noise, seeds, decision) if stochastic else None
-        return _expanded(noise, algorithm.act(encoding.features.float().cpu(), normal), seeds, decision)
+        return _expanded(noise, algorithm.act(encoding.features.float(), normal), seeds, decision)
 
     return act
 

@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from dsrl.evaluation.noise_sources import check_best_of
-from dsrl.interfaces import ChecksTask, Noise, Policy, Searcher, Task
+from dsrl.interfaces import ChecksTask, HasDevice, Noise, Policy, Searcher, Task
 from dsrl.logging import Description, Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.allow_list import component
@@ -26,6 +26,8 @@ from dsrl.training.offline_data import OfflineData
 from dsrl.training.replay_memory import GIB, buffer_length, checked_replay_bytes, draws_of
 
 if TYPE_CHECKING:
+    import torch
+
     from dsrl.training.loop import Checkpointer, Monitor
     from dsrl.training.successive_halving import SuccessiveHalving
     from dsrl.training.trainer import Trainer
@@ -50,7 +52,7 @@ def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None =
         horizon = policy.chunk_shape[0] if settings.horizon is None else settings.horizon
         noise = _noise(nodes["noise"], policy.noise_shape)
         env = NoiseActionEnv(task, policy, noise, horizon)
-        algorithm = _algorithm(nodes["sac"], env, settings.seed)
+        algorithm = _algorithm(nodes["sac"], env, settings.seed, settings.learner_device)
         check_best_of(algorithm, settings.best_of, noise)
     return Parts(settings, task, policy, noise, env, algorithm, identity(cfg, nodes))
 
@@ -88,16 +90,37 @@ def _policy(node: DictConfig, task: Task, horizon: int | None) -> Policy:
     return policy
 
 
-def _algorithm(node: DictConfig, env: NoiseActionEnv, seed: int) -> Any:
-    """Build the algorithm, its weights drawn from `seed`."""
+def _algorithm(node: DictConfig, env: NoiseActionEnv, seed: int, device: str) -> Any:
+    """Build the algorithm, its weights drawn from `seed`: the same ones on every device.
+
+    Raises ValueError for a device that is not on this machine.
+    """
     import torch
 
     from dsrl.training.replay_format import ReplayDecoder
 
+    chosen = learner_device(device, env.policy)
     decoder = ReplayDecoder(env, node.get("replay", "noise"))
     live = _accepted(node, decoder=decoder, chunk_shape=env.chunk_shape)
     torch.manual_seed(seed)
-    return _instantiate(node)(env.observation_space, env.action_space, **live)
+    algorithm = _instantiate(node)(env.observation_space, env.action_space, **live)
+    return algorithm.to(chosen) if isinstance(algorithm, torch.nn.Module) else algorithm  # a search has no networks
+
+
+def learner_device(name: str, policy: Policy) -> torch.device:
+    """Return the device of the networks that learn; `auto` is the policy's.
+
+    Raises ValueError for a device that is not on this machine.
+    """
+    import torch
+
+    if name == "auto":
+        return policy.device if isinstance(policy, HasDevice) else torch.device("cpu")
+    device, present = torch.device(name), torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= present:
+        found = f"torch {torch.__version__} sees {present or 'no'} CUDA device{'s' if present > 1 else ''}"
+        raise ValueError(f"learner_device={name} but {found}; type auto or cpu")
+    return device
 
 
 def load_weights(algorithm: Any, state: Any, named: str) -> None:
@@ -127,7 +150,7 @@ def build_player(content: Mapping[str, Any], task: Task) -> tuple[NoiseActionEnv
         policy = _policy(nodes["policy"], task, cfg.horizon)
         noise = _noise(nodes["noise"], policy.noise_shape)
         env = NoiseActionEnv(task, policy, noise, policy.chunk_shape[0] if cfg.horizon is None else cfg.horizon)
-        return env, _algorithm(nodes["sac"], env, seed=0)  # its weights are about to be loaded
+        return env, _algorithm(nodes["sac"], env, seed=0, device="auto")  # its weights are about to be loaded
 
 
 def build_loggers(cfg: DictConfig, described: Description, folder: Path | None = None) -> list[Logger]:

@@ -71,6 +71,7 @@ def _loaded(request: Request, plugins: Sequence[str]) -> tuple[Request, RunFolde
     folder = RunFolder(Path(request.run))
     folder.check()
     saved = saved_config(folder.path, "run", plugins)
+    saved.learner_device = "auto"  # that of training need not be on this machine
     summary = folder.read_summary()
     if request.checkpoint == "returned":
         base = summary.get("returned") == "base"

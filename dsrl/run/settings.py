@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml  # type: ignore[import-untyped]
 from annotated_types import Ge, Gt, Le
@@ -29,6 +29,7 @@ from dsrl.run.request import Request, config_of, requests
 GROUPS = ("task", "policy", "noise", "sac", "logging")  # conf/<group>/ builds only from dsrl/<group>/
 NOT_OF_A_REQUEST = ("logging", "plugins")  # keys of conf/eval.yaml that are not of one run
 ADDED_LATER = (
+    "learner_device",
     "confirm_episodes",
     "confirm_seed",
     "plot",
@@ -62,6 +63,7 @@ class Settings:
     num_envs: Annotated[int, Ge(1), Le(100_000)]
     horizon: Positive | None
     threads: Annotated[int, Ge(1), Le(4096)] | None
+    learner_device: Literal["auto", "cpu", "cuda", "cuda:<n>"]  # <n> is a number
     decisions: Budget
     warmup_decisions: Budget
     batch_size: Annotated[int, Ge(1), Le(1_000_000)]

@@ -43,6 +43,7 @@ LEARNERS = {  # keys of conf/train.yaml that not all algorithms use -> the optio
     "batch_size": "gamma",
     "buffer_size": "gamma",
     "utd": "gamma",
+    "learner_device": "gamma",
     "warmup_decisions": "gamma",
     "eval_every": "gamma",
     "stop_on_collapse": "gamma",

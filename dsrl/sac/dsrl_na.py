@@ -124,14 +124,15 @@ class DSRLNA(DSRLSAC):
     @torch.no_grad()
     def chunk_values(self, encoding: Encoding, vectors: Tensor) -> Tensor:
         """Return online Q^A_j(s, π_dp(s, w)) [E, B] at an encoding [B] and noise vectors w [B, dim]."""
-        chunk = self.decoder.decode(encoding, vectors)
+        chunk = self._tensor(self.decoder.decode(encoding, vectors))
         values: Tensor = self.critic(self.policy.standardise(encoding.features), self._flat(chunk))
         return values
 
     @torch.no_grad()
     def noise_values(self, features: Tensor, vectors: Tensor) -> Tensor:
         """Return Q^W_j(s, w/b) [E, B] for raw features [B, F] and noise vectors w [B, dim]."""
-        values: Tensor = self.noise_critic(self.policy.standardise(features), vectors / self.policy.magnitude)
+        scaled = self.policy.standardise(features)
+        values: Tensor = self.noise_critic(scaled, self._tensor(vectors) / self.policy.magnitude)
         return values
 
     def _distil(self, buffer: ReplayBuffer, batch_size: int, steps: int) -> list[TrainingStats]:

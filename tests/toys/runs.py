@@ -44,6 +44,7 @@ def toy_parts() -> Parts:
         num_envs=4,
         horizon=None,
         threads=1,
+        learner_device="cpu",
         decisions=600,
         warmup_decisions=80,
         batch_size=32,
