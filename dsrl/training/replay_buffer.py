@@ -15,10 +15,14 @@ from tianshou.data import Batch, ReplayBuffer, ReplayBufferManager
 from torch import Tensor
 
 from dsrl.interfaces import StateDict
+from dsrl.training.next_observations import NextObservations
 
 
 class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not followed
-    """Parts of equal size for the worlds, in their order, then one for `offline` transitions where there are any."""
+    """Parts of equal size for the worlds, in their order, then one for `offline` transitions where there are any.
+
+    Observations are stored once, see `NextObservations`.
+    """
 
     def __init__(self, size: int, num_envs: int, seed: int, *, offline: int = 0, share: float | None = None) -> None:
         """`size` transitions of the worlds and `offline` others; batches are drawn from `seed`.
@@ -30,13 +34,35 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
             raise ValueError(f"buffer_size={size} must be at least the {num_envs} worlds of num_envs")
         self.num_envs, self.share = num_envs, share
         sizes = [-(-size // num_envs)] * num_envs + [offline] * bool(offline)
-        super().__init__([ReplayBuffer(part) for part in sizes])
+        super().__init__([ReplayBuffer(part, ignore_obs_next=True) for part in sizes])
+        self._next = NextObservations(self)
         # tianshou seeds none of them: each part, and the choice among parts, would draw from RandomState(42)
         for i, part in enumerate(self._with_random_state()):
             part._random_state = np.random.RandomState([seed, i])
 
     def _compile(self) -> None:
         """Leave out tianshou's eager numba compilation of `prev` and `next`: they compile when first called."""
+
+    @property
+    def obs_next(self) -> NextObservations:
+        """The next observations, indexed by rows."""
+        return self._next
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return transitions as a batch, their next observations included."""
+        rows = self.sample_indices(0) if isinstance(index, slice) and index == slice(None) else self._indices[index]
+        batch = super().__getitem__(rows)
+        batch.obs_next = self._next[rows]
+        return batch
+
+    def add(self, batch: Any, buffer_ids: Any = None) -> tuple[Any, Any, Any, Any]:
+        """Add one transition to each of the parts `buffer_ids` (None: all); see tianshou's for what it returns."""
+        parts = np.arange(self.buffer_num) if buffer_ids is None else np.asarray(buffer_ids)
+        begun = self._lengths[parts] > 0
+        self._next.release(self.last_index[parts[begun]], batch.obs[begun])
+        added = super().add(batch, buffer_ids)
+        self._next.store(added[0], batch.obs, batch.obs_next)
+        return added  # type: ignore[no-any-return]
 
     def add_offline(self, batch: Any) -> None:
         """Add transitions to the offline part."""
@@ -75,7 +101,8 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         ]
         rows = _tensors(self._meta[self._played].to_dict()) if len(self) else {}
         random = [_tensors(part._random_state.get_state(legacy=False)) for part in self._with_random_state()]
-        return {"rows": rows, "part_size": self.buffers[0].maxsize, "parts": parts, "random": random}
+        apart = self._next.state_dict(self._played.stop)
+        return {"rows": rows, "apart": apart, "part_size": self.buffers[0].maxsize, "parts": parts, "random": random}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a `state_dict` before any world has played, also into a larger buffer, for a run that is extended.
@@ -90,7 +117,13 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
             )
         parts = [_unrolled(part, previous_size) if previous_size < size else part for part in state["parts"]]
         if state["rows"]:
-            self.set_batch(self._enlarged(Batch(_arrays(state["rows"])), parts, previous_size))
+            rows = dict(state["rows"])
+            apart = _apart_of_earlier(rows, state["parts"], previous_size) if "obs_next" in rows else state["apart"]
+            self.set_batch(self._enlarged(Batch(_arrays(rows)), parts, previous_size))
+            order = np.concatenate([i * previous_size + _order(part, previous_size) for i, part in enumerate(parts)])
+            moved = np.empty(len(order), dtype=np.int64)
+            moved[order] = np.concatenate([i * size + np.arange(previous_size) for i in range(len(parts))])
+            self._next.load_state_dict(apart, moved)
         for i, (part, previous) in enumerate(zip(self.buffers, parts, strict=False)):
             part._size, part._insertion_idx = previous["size"], previous["insertion"]
             part.last_index = np.array([previous["last"]])
@@ -106,8 +139,7 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         blank = [] if previous_size == size else [_blank(rows, size - previous_size)]
         batches = []
         for i, part in enumerate(parts):
-            order = part.get("order", np.arange(previous_size))
-            batches += [rows[i * previous_size + order], *blank]
+            batches += [rows[i * previous_size + _order(part, previous_size)], *blank]
         end = self._played.stop
         return Batch.cat([*batches, self._meta[end:]] if self.maxsize > end else batches)
 
@@ -131,6 +163,20 @@ def _unrolled(part: Mapping[str, Any], size: int) -> dict[str, Any]:
         "last": (part["last"] - oldest) % size,
         "episode": (value, length, (start - oldest) % size if length else part["size"]),
     }
+
+
+def _apart_of_earlier(rows: dict[str, Any], parts: Sequence[Mapping[str, Any]], size: int) -> StateDict:
+    """Remove the next observations that earlier versions stored of every row; return those that are needed apart."""
+    obs_next = rows.pop("obs_next")
+    latest = [i * size + part["last"] for i, part in enumerate(parts)]
+    apart = sorted({*latest, *rows["truncated"].nonzero()[:, 0].tolist()})
+    return {"rows": torch.tensor(apart), "obs": list(obs_next[apart])}
+
+
+def _order(part: Mapping[str, Any], size: int) -> NDArray[np.int64]:
+    """Return the rows of a part, whose state it is, in the order that they get."""
+    order: NDArray[np.int64] = part.get("order", np.arange(size))
+    return order
 
 
 def _blank(rows: Batch, num: int) -> Batch:

@@ -30,16 +30,18 @@ def replay_bytes(env: NoiseActionEnv, replay: Replay, transitions: int, draws: i
 
     `draws` is the number of base noises whose chunks are stored of each state.
     """
-    numbers = 2 * env.policy.feature_dim + env.noise.dim + 8  # reward, flags, counts
+    numbers = env.policy.feature_dim + env.noise.dim + 8  # reward, flags, counts
+    ends = len(env) + -(-transitions // env.longest_episode)  # next observations that are stored apart
+    apart = 4 * ends * env.policy.feature_dim
     if replay == "noise":
-        return transitions * 4 * numbers
+        return transitions * 4 * numbers + apart
     length, action_dim = env.chunk_shape
     blank = blank_observation(env)
     with torch.no_grad():
         encoding = Encoding(blank.state, {}) if replay == "observation" else env.policy.encode(blank)
     state = sum(array.nbytes for array in stored_arrays(encoding, blank, replay).values())
     drawn = 4 * draws * (env.noise.dim + length * action_dim)
-    return transitions * (4 * (numbers + length * action_dim) + drawn + (1 if draws else 2) * state)
+    return apart + transitions * (4 * (numbers + length * action_dim) + drawn + (1 if draws else 2) * state)
 
 
 def checked_replay_bytes(

@@ -72,8 +72,9 @@ def test_an_observation_that_is_encoded_again_gives_the_targets_of_the_stored_co
     torch.testing.assert_close(returns[1], returns[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(distilled[1], distilled[0], rtol=1e-4, atol=1e-5)
     pictures = 3 * IMAGE_SIZE**2
-    numbers = 2 * env.policy.feature_dim + env.noise.dim + 8 + 4 * 4
-    assert replay_bytes(env, "observation", 7) == 7 * (4 * numbers + 2 * (pictures + 4 * 5 + 256))
+    numbers = env.policy.feature_dim + env.noise.dim + 8 + 4 * 4
+    apart = 4 * env.policy.feature_dim * (3 + -(-7 // env.longest_episode))
+    assert replay_bytes(env, "observation", 7) == 7 * (4 * numbers + 2 * (pictures + 4 * 5 + 256)) + apart
 
 
 def test_an_update_is_finite_and_moves_the_actor(env: NoiseActionEnv) -> None:

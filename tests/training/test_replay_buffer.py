@@ -35,6 +35,7 @@ def drawn(buffer: Replay) -> list[Any]:
         batch, indices = buffer.sample(32)
         stored = batch.info.before.stored_keys
         assert stored.dtype == np.float16
+        np.testing.assert_array_equal(batch.obs_next, batch.obs + 1)
         batches.append([indices.tolist(), batch.obs.tolist(), batch.rew.tolist(), batch.done.tolist(), stored.tolist()])
     return batches
 
@@ -60,6 +61,59 @@ def test_a_restored_buffer_draws_the_same_batches_and_takes_up_the_same_transiti
         for mine, theirs in zip(one, other, strict=True):
             np.testing.assert_array_equal(mine, theirs)
     assert drawn(first) == drawn(second)
+
+
+def test_next_observations_are_stored_once_and_apart_only_where_no_row_begins_with_them() -> None:
+    """Episodes of seven decisions end in an observation that is not the next one's first; parts overflow and wrap."""
+    buffer = Replay(30, 3, seed=0)
+    rng = np.random.default_rng(0)
+    expected: dict[int, Any] = {}
+    now = rng.standard_normal((3, 4)).astype(np.float32)
+    for i in range(47):
+        following = rng.standard_normal((3, 4)).astype(np.float32)
+        terminated, truncated = np.array([i % 7 == 6, False, False]), np.array([False, i % 7 == 6, i == 20])
+        following[terminated] = now[terminated]  # no state follows
+        ended = terminated | truncated
+        flags = {"rew": np.ones(3), "terminated": terminated, "truncated": truncated, "done": ended}
+        rows = buffer.add(Batch(obs=now, obs_next=following, act=now, info=Batch(), **flags), np.arange(3))[0]
+        expected.update(zip(rows.tolist(), following, strict=True))
+        filled_rows = np.array(sorted(expected))
+        np.testing.assert_array_equal(buffer.obs_next[filled_rows], [expected[row] for row in filled_rows])
+        now = np.where(ended[:, None], rng.standard_normal((3, 4)).astype(np.float32), following)
+    assert "obs_next" not in buffer._meta
+    apart = buffer.state_dict()["apart"]["rows"].tolist()
+    assert apart == sorted({*buffer.last_index.tolist(), *np.flatnonzero(buffer.truncated).tolist()})
+    row = int(buffer.last_index[0])
+    np.testing.assert_array_equal(buffer[row].obs_next, expected[row])
+    ends = np.flatnonzero(buffer.truncated)
+    np.testing.assert_array_equal(buffer[buffer.truncated].obs_next, [expected[end] for end in ends])
+
+
+def test_an_episode_that_is_cut_keeps_its_last_observation() -> None:
+    buffer = filled(rounds=5)
+    last = buffer.last_index.copy()
+    buffer.cut_episodes()
+    buffer.add(rollout(50.0, 3), buffer_ids=np.arange(3))
+    assert (buffer.obs_next[last] == 5.0).all()
+    twin = Replay(300, 3, seed=0)
+    twin.load_state_dict(deepcopy(buffer.state_dict()))
+    np.testing.assert_array_equal(twin.obs_next[twin.sample_indices(0)], buffer.obs_next[buffer.sample_indices(0)])
+
+
+def test_a_buffer_of_an_earlier_version_which_stored_next_observations_of_every_row_is_restored() -> None:
+    def cut(buffer: Replay) -> Replay:
+        buffer._meta.truncated[:] = buffer.terminated
+        buffer._meta.terminated[:] = False
+        return buffer
+
+    first = cut(filled(rounds=40))
+    state = deepcopy(first.state_dict())
+    del state["apart"]
+    state["rows"]["obs_next"] = state["rows"]["obs"] + 1
+    second = Replay(300, 3, seed=7)
+    second.load_state_dict(state)
+    assert drawn(first) == drawn(second)
+    assert second.state_dict()["apart"]["rows"].tolist() == first.state_dict()["apart"]["rows"].tolist()
 
 
 def test_an_empty_buffer_is_restored_too() -> None:
@@ -96,6 +150,7 @@ def test_a_larger_buffer_takes_up_a_smaller_one_oldest_first_and_keeps_what_foll
     for part in range(3):
         start = 200 * part
         assert large.obs[start : start + len(expected), 0].tolist() == expected
+        assert (large.obs_next[start : start + len(expected)][:, 0] == np.array(expected) + 1).all()
     assert set(large.sample(256)[0].obs[:, 0].tolist()) <= set(expected)
 
 
