@@ -18,6 +18,8 @@ from dsrl.sac._networks import FeatureScaler
 
 Floats = NDArray[np.float32]
 
+DIVERGED = "the actor's noise is not finite; it has diverged, so lower its learning rates"
+
 
 class Draw(NamedTuple):
     """Draws of an actor, one for each state."""
@@ -50,7 +52,7 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
         normal = torch.zeros_like(mean) if deterministic else torch.randn_like(mean)
         squashed, log_prob = squashed_sample(mean, log_std, normal)
         if not bool(squashed.isfinite().all()):
-            raise FloatingPointError("the actor's noise is not finite; it has diverged, so lower its learning rates")
+            raise FloatingPointError(DIVERGED)
         return Batch(act=squashed, log_prob=log_prob, logits=(mean, log_std.exp()))
 
     def standardise(self, features: Floats | Tensor) -> Tensor:

@@ -34,29 +34,16 @@ from tianshou.data import ReplayBuffer
 from torch import Tensor
 
 from dsrl.interfaces import Decoder, Encoding, Replay
-from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
-from dsrl.sac._noise_policy import NoisePolicy, prior_std
-from dsrl.sac._options import (
-    Activation,
-    Auto,
-    Count,
-    Depth,
-    Discount,
-    Positive,
-    Rate,
-    Share,
-    Width,
-    adam,
-    initial_temperature,
-)
-from dsrl.sac._regulariser import Kind, Regulariser, regulariser_named
+from dsrl.sac._na_parts import build_na_parts
+from dsrl.sac._networks import FeatureScaler, StackedCritics, Temperature
+from dsrl.sac._noise_policy import Draw, NoisePolicy
+from dsrl.sac._options import Activation, Auto, Count, Depth, Discount, Positive, Rate, Share, Width
+from dsrl.sac._regulariser import Kind, Regulariser
 from dsrl.sac._returns import RewardScale
 from dsrl.sac.dsrl_sac import DSRLSAC
 
 DISTILLATIONS = 3
 """Steps of B for each of A, where no number is set: the actor follows Q^W, which must rank noise at each state."""
-
-REPLAYS = ("context", "exact_context", "observation")
 
 
 @dataclass(kw_only=True)
@@ -174,7 +161,7 @@ class DSRLNA(DSRLSAC):
         """
         features = self._tensor(buffer.obs_next[rows])
         scaled = self.policy.standardise(features)
-        drawn = self.policy.draw(scaled)
+        drawn = self._next_draw(scaled)
         value: Tensor = torch.zeros_like(drawn.log_prob) - self._backup_penalty(drawn)
         on = np.flatnonzero(~np.asarray(buffer.terminated[rows], dtype=bool))
         if len(on):
@@ -182,6 +169,11 @@ class DSRLNA(DSRLSAC):
             chunk = self.decoder.decode_replayed(features[on], buffer.info, "after", rows[on], vectors)
             value[on] += self._joined(self.critic_old(scaled[on], self._flat(chunk)))
         return value
+
+    def _next_draw(self, features: Tensor) -> Draw:
+        """Draw the actor's noise at the next states, for the targets, from standardised features."""
+        drawn: Draw = self.policy.draw(features)
+        return drawn
 
     @property
     def _actors_critic(self) -> StackedCritics:
@@ -229,29 +221,30 @@ def build_dsrl_na(
     `dsrl.interfaces.Replay`), `base_draws` the number of base noises decoded with it; see `build_dsrl_sac` for others.
     Raises ValueError for values out of range.
     """
-    if replay not in REPLAYS:
-        raise ValueError(f"sac.replay={replay} must be one of {', '.join(REPLAYS)}")
-    if noise_critic_grad_steps != "auto" and noise_critic_grad_steps < 1:
-        raise ValueError(f"sac.noise_critic_grad_steps={noise_critic_grad_steps} must be at least 1")
-    start = initial_temperature(alpha, initial_alpha)
-    features, dim, chunk_dim = observation_space.shape[0], action_space.shape[0], chunk_shape[0] * chunk_shape[1]
-    std = prior_std(float(action_space.high[0]))
-    actor = Actor(features, dim, hidden, depth, activation, std)
-    return DSRLNA(
-        policy=NoisePolicy(actor, FeatureScaler(features), observation_space, action_space),
-        critics=StackedCritics(num_critics, features, chunk_dim, hidden, depth, activation),
-        noise_critics=StackedCritics(num_critics, features, dim, hidden, depth, activation),
-        chunk_scaler=FeatureScaler(chunk_dim),
+    parts = build_na_parts(
+        observation_space,
+        action_space,
         decoder=decoder,
+        chunk_shape=chunk_shape,
+        hidden=hidden,
+        depth=depth,
+        activation=activation,
+        num_critics=num_critics,
+        noise_critic_grad_steps=noise_critic_grad_steps,
+        base_draws=base_draws,
         replay=replay,
-        temperature=Temperature(start, trainable=alpha == "auto"),
-        regulariser=regulariser_named(regulariser, std, target_kl, target_entropy, dim),
-        optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
+        regulariser=regulariser,
+        alpha=alpha,
+        initial_alpha=initial_alpha,
+        target_kl=target_kl,
+        target_entropy=target_entropy,
+        actor_lr=actor_lr,
+        critic_lr=critic_lr,
+        alpha_lr=alpha_lr,
         gamma=gamma,
         tau=tau,
-        reward_scale=RewardScale(reward_scale),
+        reward_scale=reward_scale,
         critic_warmup_updates=critic_warmup_updates,
         n_step=n_step,
-        noise_critic_grad_steps=None if noise_critic_grad_steps == "auto" else noise_critic_grad_steps,
-        base_draws=base_draws,
     )
+    return DSRLNA(**parts)

@@ -217,7 +217,7 @@ def test_statistics_of_an_mlp_without_value_or_spread_are_one_sentence(key: str,
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("algorithm", ["dsrl_sac", "dsrl_na", "dsrl_pi0", "lp_ds", "golden_ticket"])
+@pytest.mark.parametrize("algorithm", ["dsrl_sac", "dsrl_na", "dsrl_pi0", "dsrl_select", "lp_ds", "golden_ticket"])
 def test_every_algorithm_begins_with_finite_numbers(algorithm: str) -> None:
     env = NoiseActionEnv(Guess(4, max_steps=6), Echo(), RepeatNoise((2, 1), 1.0, None), horizon=2)
     check_finite(build_algorithm(algorithm, env).state_dict())

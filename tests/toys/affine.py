@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from gymnasium.spaces import Box
@@ -10,7 +13,7 @@ from tianshou.data import Batch, ReplayBuffer
 from dsrl.interfaces import Encoding
 from dsrl.noise.space import NoiseSpace
 from dsrl.sac.dsrl_na import DSRLNA, build_dsrl_na
-from toys.options import BY_HAND, BY_HAND_TEMPERATURE, NA
+from toys.options import BY_HAND, BY_HAND_TEMPERATURE, NA, Options
 from toys.replay import BATCH, DIM, FEATURES, ends
 
 HORIZON, ACTION, GAMMA, TAU = 2, 2, NA["gamma"], BY_HAND["tau"]
@@ -35,11 +38,16 @@ class Affine:
 
 
 def build_na(magnitude: float = 1.5, **changes) -> DSRLNA:
+    return build_affine(build_dsrl_na, NA, magnitude, **changes)
+
+
+def build_affine(build: Callable[..., Any], own: Options, magnitude: float = 1.5, **changes) -> Any:
+    """Build an algorithm on chunks with its own options for tests, changed to what is computed by hand."""
     live = {"decoder": Affine(), "chunk_shape": (HORIZON, ACTION)}
-    options = NA | BY_HAND | BY_HAND_TEMPERATURE | {"noise_critic_grad_steps": 4} | live
+    options = own | BY_HAND | BY_HAND_TEMPERATURE | {"noise_critic_grad_steps": 4} | live
     torch.manual_seed(0)
     box = Box(-np.inf, np.inf, (FEATURES,), np.float32)
-    algorithm = build_dsrl_na(box, NoiseSpace(DIM, magnitude), **(options | changes))
+    algorithm = build(box, NoiseSpace(DIM, magnitude), **(options | changes))
     with torch.no_grad():
         algorithm.policy.actor.head.weight.normal_(std=0.3)  # away from the prior, the same in every state
     algorithm.policy.scaler.fit(torch.randn(50, FEATURES) * 3 + 1)

@@ -30,8 +30,16 @@ NA = AUTO | {"replay": "context", "noise_critic_grad_steps": 2, "base_draws": 0}
 PI0 = CRITICS_AND_ACTOR | TEMPERATURE | {"alpha": "auto"}
 LP_DS = CRITICS_AND_ACTOR | {"delta": "auto", "initial_multiplier": 0.1, "multiplier_lr": 3e-3}
 GOLDEN_TICKET: Options = {"candidates": 4}
+SELECT = NA | {"candidates": 3, "select_targets": True}
 
-OPTIONS = {"dsrl_sac": SAC, "dsrl_na": NA, "dsrl_pi0": PI0, "lp_ds": LP_DS, "golden_ticket": GOLDEN_TICKET}
+OPTIONS = {
+    "dsrl_sac": SAC,
+    "dsrl_na": NA,
+    "dsrl_pi0": PI0,
+    "dsrl_select": SELECT,
+    "lp_ds": LP_DS,
+    "golden_ticket": GOLDEN_TICKET,
+}
 
 # networks as toys.references writes them out; no warm-up, so that the first update is that of the equations
 BY_HAND: Options = {

@@ -1,0 +1,169 @@
+"""DSRL-NA with selection: of N noises of the actor the best by the noise critic is decoded (FASTER, arXiv 2604.19730).
+
+    features  ->  actor  ->  u_1 … u_N  ->  k = argmax_i min_j Q^W_j(s, u_i)  ->  π_dp(s, b·u_k): one chunk, one decode
+
+In training u_i ~ π(s). Evaluations compare the actor's mean with N - 1 draws whose normal numbers are constants, so
+that they depend on the state alone; until the actor's first step they draw once, as DSRL-NA does: the base policy.
+With `select_targets` the noise u' of the critics' target is selected in the same way, and decoded once too.
+
+All losses are those of DSRL-NA. FASTER learns the value of noise by temporal differences, whose reward is the value of
+the decoded chunk; with one filtering step, at the noise, that is the distillation of Q^A into Q^W. Its candidates come
+from the base policy's noise; here they come from the actor, which starts there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, Le
+from gymnasium.spaces import Box
+from tianshou.data import Batch
+from torch import Tensor, nn
+
+from dsrl.interfaces import Decoder
+from dsrl.sac._na_parts import build_na_parts
+from dsrl.sac._networks import FeatureScaler
+from dsrl.sac._noise_policy import DIVERGED, Draw, NoisePolicy
+from dsrl.sac._options import Activation, Auto, Count, Depth, Discount, Positive, Rate, Share, Width
+from dsrl.sac._regulariser import Kind
+from dsrl.sac.dsrl_na import DSRLNA
+
+Candidates = Annotated[int, Ge(2), Le(1024)]
+
+
+class SelectingPolicy(NoisePolicy):
+    """A policy that draws N noises from its actor and plays the one of the largest value."""
+
+    normals: Tensor  # [N - 1, dim], of evaluations
+    values: Callable[[Tensor, Tensor], Tensor]  # standardised features [n, F], u [n, dim] -> values [n]
+
+    def __init__(
+        self, actor: nn.Module, scaler: FeatureScaler, observation_space: Box, action_space: Box, num: int
+    ) -> None:
+        """`num` is the number N of candidates; the owner sets `values`."""
+        super().__init__(actor, scaler, observation_space, action_space)
+        self.num = num
+        self.register_buffer("normals", torch.randn(num - 1, action_space.shape[0]))
+
+    def forward(self, batch: Any, state: Any = None, **kwargs: Any) -> Batch:
+        """Return u [n, dim] for `batch.obs` [n, F]: within a training step the best of N draws, else the mean's tanh.
+
+        Raises FloatingPointError where u is not finite.
+        """
+        if not self.is_within_training_step:
+            return super().forward(batch, state, **kwargs)
+        drawn = self.best_draw(self.standardise(batch.obs))
+        if not bool(drawn.noise.isfinite().all()):
+            raise FloatingPointError(DIVERGED)
+        return Batch(act=drawn.noise, log_prob=drawn.log_prob, logits=(drawn.mean, drawn.log_std.exp()))
+
+    def best_draw(self, features: Tensor) -> Draw:
+        """Draw N noises for each of the standardised features [n, F] and return the best, with its log density."""
+        drawn = self.draw(features.repeat_interleave(self.num, 0))
+        best = self._best(features, drawn.noise)
+        return Draw(*(value[best] for value in drawn))
+
+    @torch.no_grad()
+    def act(self, features: Tensor, normal: Tensor | None = None) -> Tensor:
+        """Choose noise vectors w [n, dim] for features [n, F]: the best of N without `normal`, else one draw by it."""
+        if normal is not None:
+            return super().act(features, normal)
+        scaled = self.standardise(features)
+        mean, log_std = self.actor(scaled)
+        moved = mean[:, None] + log_std.exp()[:, None] * self.normals  # [n, N - 1, dim]
+        noise = torch.tanh(torch.cat([mean[:, None], moved], 1)).flatten(0, 1)
+        return (self.magnitude * noise[self._best(scaled, noise)]).cpu()
+
+    def _best(self, features: Tensor, noise: Tensor) -> Tensor:
+        """Return the rows [n] of the largest values among u [n·N, dim], the N of a state in a row."""
+        with torch.no_grad():
+            values = self.values(features.repeat_interleave(self.num, 0), noise).view(-1, self.num)
+        return values.argmax(1) + self.num * torch.arange(len(features), device=values.device)
+
+
+class DSRLSelect(DSRLNA):
+    """DSRL-NA whose noise critic chooses among N noises of the actor before the one decode."""
+
+    policy: SelectingPolicy
+
+    def __init__(self, *, select_targets: bool, **parts: Any) -> None:
+        """`parts` are those of `DSRLNA`, with a `SelectingPolicy`."""
+        super().__init__(**parts)
+        self.select_targets = select_targets
+        self.policy.values = self._noise_value
+
+    def _noise_value(self, features: Tensor, noise: Tensor) -> Tensor:
+        """Return the smallest value [n] of the noise critics for standardised features and u."""
+        return self._joined(self.noise_critic(features, noise))
+
+    def _next_draw(self, features: Tensor) -> Draw:
+        """Draw the noise of the targets at standardised features: the best of N where targets select, else one."""
+        return self.policy.best_draw(features) if self.select_targets else super()._next_draw(features)
+
+
+def build_dsrl_select(
+    observation_space: Box,
+    action_space: Box,
+    *,
+    decoder: Decoder,
+    chunk_shape: tuple[int, int],
+    hidden: Width,
+    depth: Depth,
+    activation: Activation,
+    num_critics: Count,
+    candidates: Candidates,
+    select_targets: bool,
+    noise_critic_grad_steps: Count | Auto,
+    base_draws: Annotated[int, Ge(0), Le(256)],
+    replay: Literal["context", "exact_context", "observation"],
+    regulariser: Kind,
+    alpha: Positive | Auto,
+    initial_alpha: Positive,
+    target_kl: Positive,
+    target_entropy: float | Auto,
+    actor_lr: Rate,
+    critic_lr: Rate,
+    alpha_lr: Rate,
+    gamma: Discount,
+    tau: Share,
+    reward_scale: Positive | Auto,
+    critic_warmup_updates: Annotated[int, Ge(0)],
+    n_step: Annotated[int, Ge(1), Le(1000)],
+) -> DSRLSelect:
+    """Build DSRL-NA with selection among `candidates` noises, in the critics' targets too with `select_targets`.
+
+    See `build_dsrl_na` for the other options. Raises ValueError for values out of range.
+    """
+    if candidates < 2:
+        raise ValueError(f"sac.candidates={candidates} must be at least 2; sac=dsrl_na decodes the only one")
+    parts = build_na_parts(
+        observation_space,
+        action_space,
+        decoder=decoder,
+        chunk_shape=chunk_shape,
+        hidden=hidden,
+        depth=depth,
+        activation=activation,
+        num_critics=num_critics,
+        noise_critic_grad_steps=noise_critic_grad_steps,
+        base_draws=base_draws,
+        replay=replay,
+        regulariser=regulariser,
+        alpha=alpha,
+        initial_alpha=initial_alpha,
+        target_kl=target_kl,
+        target_entropy=target_entropy,
+        actor_lr=actor_lr,
+        critic_lr=critic_lr,
+        alpha_lr=alpha_lr,
+        gamma=gamma,
+        tau=tau,
+        reward_scale=reward_scale,
+        critic_warmup_updates=critic_warmup_updates,
+        n_step=n_step,
+    )
+    plain: NoisePolicy = parts["policy"]
+    parts["policy"] = SelectingPolicy(plain.actor, plain.scaler, observation_space, action_space, candidates)
+    return DSRLSelect(**parts, select_targets=select_targets)
