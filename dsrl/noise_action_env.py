@@ -2,7 +2,7 @@
 
     learner                   NoiseActionEnv                           task, policy
     encoding [n]       <---   encode(observe())    once a decision
-    noise [n, T', D]   --->   decode -> chunk [n, T, A]         --->   `horizon` x step, summed to the world's end
+    noise [n, T', D]   --->   decode (-> edit) -> chunk [n, T, A] ->   `horizon` x step, summed to the world's end
 
 Row i is world i for the whole run: worlds that have ended, or that a call does not name, are parked by `hold()`.
 tianshou plays by `reset` and `step` (numpy, noise vectors), evaluations by `reset_worlds` and `decide` (torch).
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dsrl import history
+from dsrl.edits import Editor
 from dsrl.interfaces import Encoding, Noise, Observation, Policy, Restorable, StateDict, Task
 from dsrl.noise.space import NoiseSpace
 
@@ -30,7 +31,6 @@ Infos = NDArray[np.object_]
 Ids = NDArray[np.int64] | Sequence[int] | int | None
 
 FIRST_DRAWN_SEED = 2**30  # of the environment's own draws, so that small seeds stay free for evaluation
-
 ENCODED_AT_ONCE = 64  # observations per encoding of replayed ones: the policy's intermediate values take memory
 CHECK = "check the task's state and the policy's normalisation statistics"
 
@@ -87,6 +87,7 @@ class NoiseActionEnv:
         self.encoding: Encoding | None = None  # of all worlds, as each was last observed
         self.observed: Observation | None = None  # of all worlds, as each was last observed; a history [B, n, ...]
         self.decision: Decision | None = None  # the latest
+        self.editor: Editor = None  # of the chunks of `step`
         self.ended = torch.ones(task.num_envs, dtype=torch.bool)
         self.seeds = np.zeros(task.num_envs, dtype=np.int64)
         self._seed_stream = np.random.default_rng(0)
@@ -119,8 +120,8 @@ class NoiseActionEnv:
         self._fresh = len(worlds) == len(self)
 
     @torch.no_grad()
-    def decide(self, noise: Tensor, worlds: Tensor, *, observe_truncated: bool = True) -> Outcome:
-        """Execute one decision by the sampler's own noise [n, T', D] in `worlds` (int64 [n]).
+    def decide(self, noise: Tensor, worlds: Tensor, editor: Editor = None, observe_truncated: bool = True) -> Outcome:
+        """Execute one decision by the sampler's own noise [n, T', D], edited by `editor`, in `worlds` (int64 [n]).
 
         Afterwards `encoding` is of the next observation of each world, the last one of a truncated world, from which
         its value bootstraps (unless `observe_truncated=False`), and the row of a terminated world is unchanged. Raises
@@ -130,7 +131,8 @@ class NoiseActionEnv:
             raise ValueError(f"worlds {worlds[self.ended[worlds]].tolist()} have ended; reset them before stepping")
         _check_finite(noise, worlds, "noise", "the actor has diverged, so lower its learning rates")
         before, observed = self.encoding[worlds], self.observed[worlds]
-        chunk = self.policy.decode(before, noise.to(before.features.device))
+        chunk = self.policy.decode(before, noise.to(before.features.device))[:, : self.horizon]
+        chunk = chunk if editor is None else editor.edit(before, chunk)
         _check_finite(chunk, worlds, "chunk")
         outcome = self._execute(chunk, worlds).of(worlds)
         self._fresh = False
@@ -138,8 +140,7 @@ class NoiseActionEnv:
         continuing = ~(outcome.terminated | outcome.truncated)
         if continuing.any() or (observe_truncated and outcome.truncated.any()):
             self._observe(worlds[continuing | outcome.truncated] if observe_truncated else worlds[continuing])
-        after, observed_after = self.encoding[worlds], self.observed[worlds]
-        self.decision = Decision(before, chunk[:, : self.horizon], after, observed, observed_after)
+        self.decision = Decision(before, chunk, self.encoding[worlds], observed, self.observed[worlds])
         return outcome
 
     @torch.no_grad()
@@ -176,7 +177,7 @@ class NoiseActionEnv:
     def step(self, action: Floats, id: Ids = None) -> tuple[Floats, Floats, Bools, Bools, Infos]:
         """Execute one decision by noise vectors [n, dim]: features, reward, terminated, truncated, info, each [n]."""
         worlds = self._rows(id)
-        done = self.decide(self.noise.expand(torch.as_tensor(action, dtype=torch.float32)), worlds)
+        done = self.decide(self.noise.expand(torch.as_tensor(action, dtype=torch.float32)), worlds, self.editor)
         reward, terminated, truncated = (flow.numpy() for flow in (done.reward, done.terminated, done.truncated))
         return self._features(worlds), reward, terminated, truncated, self._info(worlds, done)
 
@@ -253,8 +254,7 @@ class NoiseActionEnv:
 
     def _observe(self, worlds: Tensor, *, at_start: bool = False) -> None:
         """Encode `worlds` as they are now, into their rows of `encoding` and `observed`."""
-        copies = history.length(self.policy) if at_start else 0
-        self.observed = history.update(self.observed, self.task, worlds, copies)
+        self.observed = history.update(self.observed, self.task, worlds, history.length(self.policy) if at_start else 0)
         encoding = self.policy.encode(self.observed[worlds])
         _check_finite(encoding.features, worlds, "features")
         if torch.equal(worlds, torch.arange(len(self))):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dsrl.edits import EditsChunks
 from dsrl.evaluation.noise_sources import Act
 from dsrl.noise_action_env import NoiseActionEnv
 
@@ -81,11 +82,12 @@ def play_worlds(env: NoiseActionEnv, act: Act, seeds: Sequence[int]) -> Evaluati
     env.reset_worlds(rows, seeds)
     assert env.observed is not None
     instructions = env.observed[rows].instruction
+    editor = act if isinstance(act, EditsChunks) else None
     decision = 0
     while len(rows):
         assert env.encoding is not None
         noise = act(env.encoding[rows], [seeds[int(row)] for row in rows], decision)
-        outcome = env.decide(noise, rows, observe_truncated=False)
+        outcome = env.decide(noise, rows, editor, observe_truncated=False)
         returns[rows] += outcome.reward
         lengths[rows] += outcome.env_steps
         successes[rows] |= outcome.success

@@ -6,12 +6,14 @@ Every draw is a function of (world, decision) alone, independent of the batch th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dsrl.edits import EditsChunks
 from dsrl.interfaces import Algorithm, ChunkCritic, DrawsUnsteered, Encoding, Noise
 
 Act = Callable[[Encoding, Sequence[int], int], Tensor]
@@ -37,14 +39,30 @@ def prior_noise(noise: Noise, bound: float = float("inf"), draw: int = 0) -> Act
     return act
 
 
+@dataclass(frozen=True)
+class EditedNoise:
+    """A source of noise whose chunks are edited before they are executed."""
+
+    act: Act
+    editor: EditsChunks
+
+    def __call__(self, encoding: Encoding, seeds: Sequence[int], decision: int) -> Tensor:
+        """Return the noise [n, T', D]."""
+        return self.act(encoding, seeds, decision)
+
+    def edit(self, encoding: Encoding, chunk: Tensor) -> Tensor:
+        """Return the chunks [n, h, A] to execute."""
+        return self.editor.edit(encoding, chunk)
+
+
 def steered_noise(algorithm: Algorithm, noise: Noise, *, stochastic: bool) -> Act:
-    """Return the noise that `algorithm` chooses: its mean, or a draw."""
+    """Return the noise that `algorithm` chooses: its mean, or a draw; with its edits, where it edits chunks."""
 
     def act(encoding: Encoding, seeds: Sequence[int], decision: int) -> Tensor:
         normal = _prior(noise, seeds, decision) if stochastic else None
         return _expanded(noise, algorithm.act(encoding.features.float(), normal), seeds, decision)
 
-    return act
+    return EditedNoise(act, algorithm) if isinstance(algorithm, EditsChunks) else act
 
 
 def best_of_noise(critic: ChunkCritic, noise: Noise, num: int) -> Act:

@@ -15,7 +15,7 @@ LIVE = {  # arguments that no YAML can hold: dsrl.run.build gives them to those 
     "policy": {"task"},
     "noise": {"noise_shape"},
     "logging": {"described"},
-    "sac": {"observation_space", "action_space", "decoder", "chunk_shape"},
+    "sac": {"observation_space", "action_space", "decoder", "chunk_shape", "action_bounds"},
 }
 _OPEN = "???"  # how a YAML leaves a value open
 

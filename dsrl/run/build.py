@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from dsrl.edits import action_bounds
 from dsrl.evaluation.noise_sources import check_best_of
 from dsrl.interfaces import ChecksTask, HasDevice, Noise, Policy, Searcher, Task
 from dsrl.logging import Description, Logger
@@ -101,7 +102,7 @@ def _algorithm(node: DictConfig, env: NoiseActionEnv, seed: int, device: str) ->
 
     chosen = learner_device(device, env.policy)
     decoder = ReplayDecoder(env, node.get("replay", "noise"))
-    live = _accepted(node, decoder=decoder, chunk_shape=env.chunk_shape)
+    live = _accepted(node, decoder=decoder, chunk_shape=env.chunk_shape, action_bounds=action_bounds(env.task))
     torch.manual_seed(seed)
     algorithm = _instantiate(node)(env.observation_space, env.action_space, **live)
     return algorithm.to(chosen) if isinstance(algorithm, torch.nn.Module) else algorithm  # a search has no networks

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dsrl.edits import EditsChunks
 from dsrl.evaluation.noise_sources import evaluation_noise
 from dsrl.interfaces import HasWeights, Observation, Step
 from dsrl.run import ranges
@@ -126,6 +127,7 @@ class ExportedPolicy:
         encoding = self.env.policy.encode(observation)
         noise = self._act(encoding, seeds, decision).to(encoding.features.device)
         chunk = self.env.policy.decode(encoding, noise)[:, : self.horizon]
+        chunk = self._act.edit(encoding, chunk) if isinstance(self._act, EditsChunks) else chunk
         low, high = (None if bound is None else torch.tensor(bound).to(chunk) for bound in self._bounds)
         return chunk if low is None else chunk.clamp(low, high)
 

@@ -167,8 +167,12 @@ class DSRLNA(DSRLSAC):
         if len(on):
             vectors = self.policy.magnitude * drawn.noise[on]
             chunk = self.decoder.decode_replayed(features[on], buffer.info, "after", rows[on], vectors)
-            value[on] += self._joined(self.critic_old(scaled[on], self._flat(chunk)))
+            value[on] += self._chunk_value(scaled[on], chunk)
         return value
+
+    def _chunk_value(self, features: Tensor, chunk: Tensor) -> Tensor:
+        """Return the target critics' value [n] of the chunks that follow, at standardised features."""
+        return self._joined(self.critic_old(features, self._flat(chunk)))
 
     def _next_draw(self, features: Tensor) -> Draw:
         """Draw the actor's noise at the next states, for the targets, from standardised features."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from tianshou.data import Collector
 from tianshou.utils.torch_utils import policy_within_training_step
 
+from dsrl.edits import EditsChunks
 from dsrl.interfaces import StateDict
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.loop import Checkpointer, Monitor, NoCheckpoints, Validator, check_finite
@@ -164,7 +165,8 @@ class Trainer:
         return False
 
     def _play(self, *, random: bool) -> None:
-        """Play one decision in every world."""
+        """Play one decision in every world; the base policy's chunks, of a random play, are not edited."""
+        self.env.editor = self.algorithm if not random and isinstance(self.algorithm, EditsChunks) else None
         with policy_within_training_step(self.algorithm.policy):
             self._collector.collect(n_step=self._collector.env_num, random=random)
 

@@ -42,7 +42,12 @@ def _build_error(*overrides: str) -> str:
     [
         (
             "train.py",
-            ["task: aloha, gym, halfcheetah", "sac: dsrl_na", "logging: csv, none, tensorboard, wandb", "sac.alpha"],
+            [
+                "task: aloha, gym, halfcheetah",
+                "sac: dsrl_edit",
+                "logging: csv, none, tensorboard, wandb",
+                "sac.alpha",
+            ],
         ),
         ("eval.py", ["checkpoint", "run=outputs"]),
     ],

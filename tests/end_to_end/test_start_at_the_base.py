@@ -42,6 +42,7 @@ class Wide(Echo):
 CHANGES: dict[str, dict[str, Any]] = {
     "dsrl_na": {"alpha": 0.01, "noise_critic_grad_steps": 4},
     "dsrl_pi0": {"alpha": 0.01},
+    "dsrl_edit": {"alpha": 0.01, "noise_critic_grad_steps": 4},
     "dsrl_select": {"alpha": 0.01, "noise_critic_grad_steps": 4},
 }
 
@@ -58,7 +59,7 @@ def parts_of(name: str) -> Parts:
     return replace(parts, settings=settings, policy=policy, noise=noise, env=env, algorithm=algorithm)
 
 
-@pytest.mark.parametrize("name", ["dsrl_sac", "dsrl_na", "dsrl_pi0", "dsrl_select", "lp_ds"])
+@pytest.mark.parametrize("name", ["dsrl_sac", "dsrl_na", "dsrl_edit", "dsrl_pi0", "dsrl_select", "lp_ds"])
 def test_the_first_validation_is_that_of_the_base_policy_although_w_0_fails(name: str, tmp_path: Path) -> None:
     parts, folder = parts_of(name), RunFolder(tmp_path)
     steer(parts, folder, [CsvLogger(str(tmp_path))], Screen())

@@ -15,6 +15,7 @@ from torch import Tensor
 from toys.algorithms import build_algorithm
 from toys.guess import Echo, Guess
 from toys.mlp_checkpoints import load, make_mlp_checkpoint
+from toys.options import OPTIONS
 from toys.typed import type_eval, type_train
 
 from dsrl.interfaces import Encoding, Observation, Step
@@ -217,7 +218,7 @@ def test_statistics_of_an_mlp_without_value_or_spread_are_one_sentence(key: str,
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("algorithm", ["dsrl_sac", "dsrl_na", "dsrl_pi0", "dsrl_select", "lp_ds", "golden_ticket"])
+@pytest.mark.parametrize("algorithm", OPTIONS)
 def test_every_algorithm_begins_with_finite_numbers(algorithm: str) -> None:
     env = NoiseActionEnv(Guess(4, max_steps=6), Echo(), RepeatNoise((2, 1), 1.0, None), horizon=2)
     check_finite(build_algorithm(algorithm, env).state_dict())

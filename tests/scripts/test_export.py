@@ -114,6 +114,28 @@ def test_a_chunk_is_what_the_run_decodes_and_a_vla_exports_too(tmp_path: Path) -
     assert set(config["input_features"]) == set(batch) - {"task"}
 
 
+def test_an_exported_policy_edits_its_chunks_as_the_run_does(tmp_path: Path) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", ["logging=none", "experiment=simple_pick_state", "sac=dsrl_edit"])
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.write_configs({"config.yaml": OmegaConf.to_yaml(cfg)})
+    parts = build(cfg, print)
+    with torch.no_grad():
+        parts.algorithm.head.head.weight.normal_()
+        parts.algorithm.head.reach.fill_(0.5)
+    folder.save("best", parts.algorithm.state_dict())
+    export([f"run={folder.path}", f"out={tmp_path / 'out'}"])
+    state, seeds = torch.randn(16, parts.task.state_dim), [parts.settings.test_seed + i for i in range(16)]
+    encoding = parts.policy.encode(Observation(state, {}, ("",) * 16))
+    act = steered_noise(parts.algorithm, parts.noise, stochastic=parts.algorithm.stochastic)
+    decoded = parts.policy.decode(encoding, act(encoding, seeds, 0))[:, : parts.env.horizon]
+    expected = parts.algorithm.edit(encoding, decoded)
+    assert not torch.equal(expected, decoded)
+    played = _lerobot_policy(tmp_path / "out").predict_action_chunk({"observation.state": state, "task": [""] * 16})
+    torch.testing.assert_close(played, expected)
+
+
 def test_the_model_card_has_both_policies_worlds_and_command(run: Path, tmp_path: Path) -> None:
     export([f"run={run}", f"out={tmp_path / 'mine'}"])
     card, summary = (tmp_path / "mine" / "README.md").read_text(), json.loads((run / "summary.json").read_text())

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from dsrl.edits import action_bounds
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.replay_format import ReplayDecoder
 from toys.options import OPTIONS
@@ -18,7 +19,7 @@ def build_algorithm(name: str, env: NoiseActionEnv, *, seed: int = 0, **changes:
     build = getattr(import_module(f"dsrl.sac.{name}"), f"build_{name}")
     accepted = inspect.signature(build).parameters
     decoder = ReplayDecoder(env, (OPTIONS[name] | changes).get("replay", "noise"))
-    live = {"decoder": decoder, "chunk_shape": env.chunk_shape}
+    live = {"decoder": decoder, "chunk_shape": env.chunk_shape, "action_bounds": action_bounds(env.task)}
     options = OPTIONS[name] | {key: value for key, value in live.items() if key in accepted} | changes
     torch.manual_seed(seed)
     return build(env.observation_space, env.action_space, **options)

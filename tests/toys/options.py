@@ -32,9 +32,12 @@ LP_DS = CRITICS_AND_ACTOR | {"delta": "auto", "initial_multiplier": 0.1, "multip
 GOLDEN_TICKET: Options = {"candidates": 4}
 SELECT = NA | {"candidates": 3, "select_targets": True}
 
+EDIT = NA | {"edit_scale": 0.5, "edit_noise": 0.5, "edit_kl": 0.5, "edit_draws": 2}
+
 OPTIONS = {
     "dsrl_sac": SAC,
     "dsrl_na": NA,
+    "dsrl_edit": EDIT,
     "dsrl_pi0": PI0,
     "dsrl_select": SELECT,
     "lp_ds": LP_DS,

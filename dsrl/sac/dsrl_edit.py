@@ -1,0 +1,198 @@
+"""DSRL-NA with an edit head: a small residual on the decoded chunk, and Q^A chooses among the chunk and its edits.
+
+    noise -> π_dp(s, w) = a  ->  candidates a, a + e(s, a), …  ->  argmax by min_j Q^A_j(s, ·)  ->  task, replay
+
+    e(s, a) = reach · tanh(m(s, a) + σ ε),  ε = 0 in evaluations and targets; clipped to the task's actions
+
+One gradient step, after that of DSRL-NA (whose step B, the noise critic's, remains as it is):
+
+    Q^A           y = clip(c·R + γ^m (1 - terminated) max(min_j Q̄^A_j(s', a'), min_j Q̄^A_j(s', a' + e(s', a'))), bounds)
+    temperature   L = -mean[log β · (penalty(s, a) - edit_kl)],  penalty = KL(N(m, σ²) ‖ N(0, σ²)) / (h·A)
+    edit          L = mean[β penalty(s, a) - min_j Q^A_j(s, a + e(s, a))],  ε ~ N(0, I)
+
+Replay stores the executed chunk, edited or not. The chunk a of the edit's loss is the executed one or, for half of the
+states, a chunk of the base policy's noise that replay stores (`base_draws`). m = 0 before the first step and ε = 0
+unless in training, so that evaluations start at the base policy. From EXPO and EXPO-FT (arXiv 2507.07986, 2605.25477),
+whose noise is the base policy's, and RFS (arXiv 2602.01789), which steers noise beside the residual, as here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, Gt, Le
+from gymnasium.spaces import Box
+from tianshou.data import ReplayBuffer
+from torch import Tensor
+
+from dsrl.interfaces import Decoder, Encoding
+from dsrl.sac._edit_policy import EditHead, build_edit_head
+from dsrl.sac._na_parts import build_na_parts
+from dsrl.sac._networks import Temperature
+from dsrl.sac._options import Activation, Auto, Count, Depth, Discount, Positive, Rate, Share, Width
+from dsrl.sac._regulariser import Divergence, Kind
+from dsrl.sac.dsrl_na import DSRLNA
+from dsrl.sac.dsrl_sac import SACStats
+
+
+@dataclass(kw_only=True)
+class EditStats(SACStats):
+    """Scalars of one update, still tensors."""
+
+    edit_loss: Tensor
+    edit_penalty: Tensor
+    edit_alpha: Tensor  # β
+
+
+class DSRLEdit(DSRLNA):
+    """DSRL-NA whose chunks are edited by a head that climbs the critics of chunks."""
+
+    def __init__(
+        self, *, head: EditHead, edit_temperature: Temperature, edit_kl: float, edit_draws: int, **parts: Any
+    ) -> None:
+        """`parts` are those of `DSRLNA`; their optimisers of actor and temperature serve the edits too."""
+        super().__init__(**parts)
+        actor_optim, _, alpha_optim = parts["optimisers"]
+        self.head, self.edit_temperature, self.edit_draws = head, edit_temperature, edit_draws
+        self.edit_divergence = Divergence(head.log_std, edit_kl)
+        self.head_optim = self._create_optimizer(head, actor_optim)
+        self.edit_alpha_optim = self._create_optimizer(edit_temperature, alpha_optim)
+
+    @torch.no_grad()
+    def edit(self, encoding: Encoding, chunk: Tensor) -> Tensor:
+        """Return the best of the chunk and its edits by the smallest value of the online critics [n, h, A].
+
+        Candidates are the chunk [n, h, A], its edit and, within a training step, `edit_draws` drawn edits.
+        """
+        features, plain = self.policy.standardise(encoding.features), self._tensor(chunk)
+        mean = self.head(features, self._flat(plain))
+        draws = self.edit_draws if self.policy.is_within_training_step else 0
+        edits = [self.head.applied(plain, mean, torch.randn_like(mean)) for _ in range(draws)]
+        candidates = torch.stack([plain, self.head.applied(plain, mean), *edits])  # [C, n, h, A]
+        values = torch.stack([self._joined(self.critic(features, self._flat(one))) for one in candidates])
+        best = candidates[values.argmax(0), torch.arange(len(plain), device=plain.device)]
+        return best.to(chunk)
+
+    def _fit_scaling(self, buffer: ReplayBuffer, indices: Any) -> None:
+        super()._fit_scaling(buffer, indices)
+        self.head.fit(self._tensor(buffer.info.chunk[indices]))
+
+    def _chunk_value(self, features: Tensor, chunk: Tensor) -> Tensor:
+        edited = self.head.applied(chunk, self.head(features, self._flat(chunk)))
+        return super()._chunk_value(features, chunk).maximum(super()._chunk_value(features, edited))
+
+    def _update_with_batch(self, batch: Any) -> EditStats:
+        stats = super()._update_with_batch(batch)
+        given = {field.name: getattr(stats, field.name) for field in fields(SACStats) if field.init}
+        return EditStats(**given, **self._edit_step(batch.features, self._edited_chunks(batch)))
+
+    def _edited_chunks(self, batch: Any) -> Tensor:
+        """Return chunks [B, h, A] to edit: the executed ones, half of them replaced by chunks of base noise."""
+        chunk = self._tensor(batch.info.chunk)
+        if not self.base_draws:
+            return chunk
+        which = torch.randint(self.base_draws, (len(chunk),))
+        drawn = self._tensor(batch.info.draw_chunks[torch.arange(len(chunk)).numpy(), which.numpy()])
+        return torch.where((torch.rand(len(chunk)) < 0.5).to(chunk.device)[:, None, None], drawn, chunk)
+
+    def _edit_step(self, features: Tensor, chunk: Tensor) -> dict[str, Tensor]:
+        """Take a step of the edits' temperature and of the edits; returns their statistics by name."""
+        mean, alpha = self.head(features, self._flat(chunk)), self.edit_temperature.value
+        penalty = self.edit_divergence.penalty(mean, torch.full_like(mean, self.head.log_std), mean)
+        excess = penalty.detach() - self.edit_divergence.limit
+        self.edit_alpha_optim.step(-(self.edit_temperature.log_alpha * excess).mean())
+        edited = self.head.applied(chunk, mean, torch.randn_like(mean))
+        self.critic.requires_grad_(False)  # the gradient passes through the critics to the edits alone
+        loss = (alpha * penalty - self._joined(self.critic(features, self._flat(edited)))).mean()
+        self.head_optim.step(loss)
+        self.critic.requires_grad_(True)
+        return {"edit_loss": loss.detach(), "edit_penalty": penalty.detach().mean(), "edit_alpha": alpha}
+
+
+def build_dsrl_edit(
+    observation_space: Box,
+    action_space: Box,
+    *,
+    decoder: Decoder,
+    chunk_shape: tuple[int, int],
+    action_bounds: tuple[Tensor, Tensor] | None,
+    hidden: Width,
+    depth: Depth,
+    activation: Activation,
+    num_critics: Count,
+    edit_scale: Annotated[float, Gt(0), Le(10)],
+    edit_noise: Annotated[float, Gt(0), Le(2)],
+    edit_kl: Positive,
+    edit_draws: Annotated[int, Ge(0), Le(1024)],
+    noise_critic_grad_steps: Count | Auto,
+    base_draws: Annotated[int, Ge(0), Le(256)],
+    replay: Literal["context", "exact_context", "observation"],
+    regulariser: Kind,
+    alpha: Positive | Auto,
+    initial_alpha: Positive,
+    target_kl: Positive,
+    target_entropy: float | Auto,
+    actor_lr: Rate,
+    critic_lr: Rate,
+    alpha_lr: Rate,
+    gamma: Discount,
+    tau: Share,
+    reward_scale: Positive | Auto,
+    critic_warmup_updates: Annotated[int, Ge(0)],
+    n_step: Annotated[int, Ge(1), Le(1000)],
+) -> DSRLEdit:
+    """Build DSRL-NA with an edit head; see `build_dsrl_na` for the options that it shares.
+
+    `edit_scale` bounds edits, in standard deviations of the base policy's chunks; `edit_noise` is σ, before tanh;
+    `edit_kl` is the divergence of edits towards which their temperature is tuned, in nats per number; `edit_draws` is
+    the number of drawn edits among which training chooses. `action_bounds` are the least and greatest actions [A].
+    Raises ValueError for values out of range.
+    """
+    for name, value in (("edit_scale", edit_scale), ("edit_noise", edit_noise), ("edit_kl", edit_kl)):
+        if not value > 0:
+            raise ValueError(f"sac.{name}={value} must be above 0; sac=dsrl_na edits nothing")
+    parts = build_na_parts(
+        observation_space,
+        action_space,
+        decoder=decoder,
+        chunk_shape=chunk_shape,
+        hidden=hidden,
+        depth=depth,
+        activation=activation,
+        num_critics=num_critics,
+        noise_critic_grad_steps=noise_critic_grad_steps,
+        base_draws=base_draws,
+        replay=replay,
+        regulariser=regulariser,
+        alpha=alpha,
+        initial_alpha=initial_alpha,
+        target_kl=target_kl,
+        target_entropy=target_entropy,
+        actor_lr=actor_lr,
+        critic_lr=critic_lr,
+        alpha_lr=alpha_lr,
+        gamma=gamma,
+        tau=tau,
+        reward_scale=reward_scale,
+        critic_warmup_updates=critic_warmup_updates,
+        n_step=n_step,
+    )
+    head = build_edit_head(
+        observation_space.shape[0],
+        chunk_shape,
+        hidden=hidden,
+        depth=depth,
+        activation=activation,
+        scale=edit_scale,
+        noise=edit_noise,
+        bounds=action_bounds,
+    )
+    return DSRLEdit(
+        **parts,
+        head=head,
+        edit_temperature=Temperature(initial_alpha, trainable=True),
+        edit_kl=edit_kl,
+        edit_draws=edit_draws,
+    )
