@@ -69,7 +69,7 @@ def check_train(cfg: DictConfig) -> None:
     Ends the program, or raises UserError in a sweep, with one sentence for what cannot work or has no effect.
     """
     with one_sentence(), user_errors():
-        hydra = HydraConfig.get()
+        hydra: Any = HydraConfig.get()
         typed, searched = typed_keys(hydra.overrides.task), searched_keys(hydra)
         check_config(cfg, {key: text for key, text in typed.items() if key not in searched}, hydra)
 
