@@ -22,7 +22,7 @@ from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.allow_list import component
 from dsrl.run.errors import user_errors
 from dsrl.run.parts import Parts
-from dsrl.run.settings import checked, identity, settings_of
+from dsrl.run.settings import Settings, checked, identity, settings_of
 from dsrl.training.offline_data import OfflineData
 from dsrl.training.replay_memory import GIB, buffer_length, checked_replay_bytes, draws_of
 
@@ -55,6 +55,7 @@ def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None =
         env = NoiseActionEnv(task, policy, noise, horizon)
         algorithm = _algorithm(nodes["sac"], env, settings.seed, settings.learner_device)
         check_best_of(algorithm, settings.best_of, noise)
+        _check_success(settings, task)
     return Parts(settings, task, policy, noise, env, algorithm, identity(cfg, nodes))
 
 
@@ -67,6 +68,14 @@ def build_noise(node: Mapping[str, Any], noise_shape: tuple[int, int]) -> Noise:
 def _noise(node: DictConfig, noise_shape: tuple[int, int]) -> Noise:
     noise: Noise = _instantiate(node)(noise_shape=noise_shape)
     return noise
+
+
+def _check_success(settings: Settings, task: Task) -> None:
+    if settings.success_share is not None and not task.has_success:
+        raise ValueError(
+            f"success_share={settings.success_share} needs a task with a success, and this one has none; "
+            "type success_share=null"
+        )
 
 
 def _task_and_policy(
@@ -209,7 +218,7 @@ def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
 def build_loop(parts: Parts, monitor: Monitor, checkpointer: Checkpointer) -> Trainer | SuccessiveHalving:
     """Build the training loop of the algorithm's kind."""
     from dsrl.training.successive_halving import SuccessiveHalving
-    from dsrl.training.trainer import Trainer
+    from dsrl.training.trainer import Offline, Trainer
 
     settings = parts.settings
     if isinstance(parts.algorithm, Searcher):
@@ -221,6 +230,8 @@ def build_loop(parts: Parts, monitor: Monitor, checkpointer: Checkpointer) -> Tr
             seed=settings.seed,
             checkpointer=checkpointer,
         )
+    data = parts.offline
+    offline = None if data is None else Offline(data, settings.offline_updates, settings.offline_share)
     return Trainer(
         parts.env,
         parts.algorithm,
@@ -232,9 +243,8 @@ def build_loop(parts: Parts, monitor: Monitor, checkpointer: Checkpointer) -> Tr
         buffer_size=settings.buffer_size,
         eval_every=settings.eval_every,
         seed=settings.seed,
-        offline=parts.offline,
-        offline_updates=settings.offline_updates,
-        offline_share=settings.offline_share,
+        offline=offline,
+        success_share=settings.success_share,
         checkpointer=checkpointer,
     )
 

@@ -39,6 +39,7 @@ ADDED_LATER = (
     "offline_data",
     "offline_updates",
     "offline_share",
+    "success_share",
 )
 """What configs of earlier runs lack: they mean the values of conf/train.yaml."""
 
@@ -84,6 +85,7 @@ class Settings:
     offline_data: str | None
     offline_updates: Budget
     offline_share: Annotated[float, Ge(0), Le(1)] | None
+    success_share: Annotated[float, Ge(0), Le(1)] | None
 
 
 TYPES: Mapping[str, Any] = get_type_hints(Settings, include_extras=True)
@@ -155,7 +157,8 @@ def requests_of(cfg: DictConfig) -> list[Request]:
 
 def identity(cfg: DictConfig, nodes: Mapping[str, DictConfig]) -> dict[str, Any]:
     """Return the values that a run's checkpoints depend on, flat; budgets and evaluations may change on resume."""
-    scalars = ("seed", "num_envs", "horizon", "warmup_decisions", "batch_size", "utd", "offline_data", "offline_share")
+    budget = ("seed", "num_envs", "horizon", "warmup_decisions", "batch_size", "utd")
+    scalars = (*budget, "offline_data", "offline_share", "success_share")
     plain: dict[str, Any] = {group: OmegaConf.to_container(node, resolve=True) for group, node in nodes.items()}
     groups = {f"{group}.{key}": value for group, node in plain.items() for key, value in node.items()}
     return {**{name: cfg.get(name) for name in scalars}, **groups}

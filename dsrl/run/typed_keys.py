@@ -44,6 +44,7 @@ LEARNERS = {  # keys of conf/train.yaml that not all algorithms use -> the optio
     "buffer_size": "gamma",
     "utd": "gamma",
     "learner_device": "gamma",
+    "success_share": "gamma",
     "warmup_decisions": "gamma",
     "eval_every": "gamma",
     "stop_on_collapse": "gamma",

@@ -1,6 +1,7 @@
 """Replay as one tianshou buffer: a part for each world, and one for offline data.
 
-[ world 0 | world 1 | … | offline ]  -> a batch, `share` of which comes from offline data
+[ world 0 | world 1 | … | offline ]  -> a batch, `share` of which comes from offline data, and `success_share` of
+                                        either from episodes that ended with success
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from torch import Tensor
 from dsrl.interfaces import StateDict
 from dsrl.training.next_observations import NextObservations
 
+Pools = tuple[NDArray[np.int64], NDArray[np.int64]]
+
 
 class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not followed
     """Parts of equal size for the worlds, in their order, then one for `offline` transitions where there are any.
@@ -24,15 +27,26 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
     Observations are stored once, see `NextObservations`.
     """
 
-    def __init__(self, size: int, num_envs: int, seed: int, *, offline: int = 0, share: float | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        num_envs: int,
+        seed: int,
+        *,
+        offline: int = 0,
+        share: float | None = None,
+        success_share: float | None = None,
+    ) -> None:
         """`size` transitions of the worlds and `offline` others; batches are drawn from `seed`.
 
-        `share` of each batch is drawn from the offline part; None draws alike from all transitions. Raises ValueError
-        where the buffer is smaller than one transition per world.
+        `share` of each batch is drawn from the offline part; None draws alike from all transitions. `success_share` of
+        what is drawn comes from episodes that ended with success, the rest from all others; while there are none of one
+        kind, all comes from the other. Raises ValueError where the buffer is smaller than one transition per world.
         """
         if size < num_envs:
             raise ValueError(f"buffer_size={size} must be at least the {num_envs} worlds of num_envs")
-        self.num_envs, self.share = num_envs, share
+        self.num_envs, self.share, self.success_share = num_envs, share, success_share
+        self._pools: list[Pools] | None = None  # by success, of all parts; None after a change of the rows
         sizes = [-(-size // num_envs)] * num_envs + [offline] * bool(offline)
         super().__init__([ReplayBuffer(part, ignore_obs_next=True) for part in sizes])
         self._next = NextObservations(self)
@@ -57,6 +71,7 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
 
     def add(self, batch: Any, buffer_ids: Any = None) -> tuple[Any, Any, Any, Any]:
         """Add one transition to each of the parts `buffer_ids` (None: all); see tianshou's for what it returns."""
+        self._pools = None
         parts = np.arange(self.buffer_num) if buffer_ids is None else np.asarray(buffer_ids)
         begun = self._lengths[parts] > 0
         self._next.release(self.last_index[parts[begun]], batch.obs[begun])
@@ -71,6 +86,7 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
 
     def cut_episodes(self) -> None:
         """End the unfinished episode of every world as a time-out does: its worlds are reset before it ends."""
+        self._pools = None
         for i, part in enumerate(self.buffers[: self.num_envs]):
             if len(part) and not self.done[self.last_index[i]]:
                 self._meta.truncated[self.last_index[i]] = self._meta.done[self.last_index[i]] = True
@@ -79,14 +95,44 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
     def sample_indices(self, batch_size: int | None) -> NDArray[np.int64]:
         """Draw the indices of a batch; all transitions for 0 or None."""
         played = self._lengths[: self.num_envs].sum()
-        if self.share is None or not batch_size or batch_size < 0 or not played or played == len(self):
+        share = self.share if played and played < len(self) else None
+        if not batch_size or batch_size < 0 or (share is None and self.success_share is None):
             everywhere: NDArray[np.int64] = super().sample_indices(batch_size)
             return everywhere
-        offline = round(self.share * batch_size)
+        if self.success_share is not None:
+            return self._sample_by_success(batch_size, self.success_share, share)
+        assert share is not None
+        offline = round(share * batch_size)
         chances = self._lengths[: self.num_envs] / played
         counts = [*self._random_state.multinomial(batch_size - offline, chances).tolist(), offline]
         parts = zip(self._offset, self.buffers, counts, strict=True)
         return np.concatenate([part.sample_indices(num) + start for start, part, num in parts if num])
+
+    def _sample_by_success(self, batch_size: int, success_share: float, share: float | None) -> NDArray[np.int64]:
+        """Draw the indices of a batch; `share` of it from offline data, None: from all parts alike."""
+        pools = self._by_success()
+        offline = 0 if share is None else round(share * batch_size)
+        apart = [(pools[:-1], batch_size - offline), (pools[-1:], offline)]
+        drawn = []
+        for parts, num in [(pools, batch_size)] if share is None else apart:
+            succeeded, others = (np.concatenate(kind) for kind in zip(*parts, strict=True))
+            fortunate = round(success_share * num) if len(succeeded) and len(others) else num * bool(len(succeeded))
+            for pool, count in ((succeeded, fortunate), (others, num - fortunate)):
+                drawn.append(pool[self._random_state.randint(len(pool), size=count)] if count else pool[:0])
+        return np.concatenate(drawn)
+
+    def _by_success(self) -> list[Pools]:
+        """Return the indices, in each part, of the transitions of episodes that succeeded and of all others.
+
+        They follow from the rows, so that no checkpoint contains them.
+        """
+        if self._pools is None:
+            self._pools = []
+            for start, part in zip(self._offset, self.buffers, strict=True):
+                rows = start + part.sample_indices(0)  # oldest first
+                won = succeeds(self.done[rows], self.info.success[rows])
+                self._pools.append((rows[won], rows[~won]))
+        return self._pools
 
     def state_dict(self) -> StateDict:
         """Return all transitions of the worlds and the random state; offline data are read again instead."""
@@ -109,6 +155,7 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
 
         Raises ValueError for one of more transitions or other worlds.
         """
+        self._pools = None
         size, previous_size = self.buffers[0].maxsize, state["part_size"]
         if len(state["parts"]) != self.num_envs or previous_size > size:
             raise ValueError(
@@ -150,6 +197,13 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
 
     def _with_random_state(self) -> list[Any]:
         return [self, *self.buffers]
+
+
+def succeeds(done: NDArray[np.bool_], success: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return whether the episode of each transition [N], in the order of play, has ended with success."""
+    ends = np.flatnonzero(done)
+    known = np.repeat(np.asarray(success, dtype=bool)[ends], np.diff(ends, prepend=-1))
+    return np.concatenate([known, np.zeros(len(done) - len(known), dtype=bool)])
 
 
 def _unrolled(part: Mapping[str, Any], size: int) -> dict[str, Any]:

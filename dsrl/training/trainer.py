@@ -11,6 +11,7 @@ buffer for NaN at each step and returns only the statistics of its last update.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tianshou.data import Collector
@@ -37,14 +38,23 @@ class OfflineTransitions(Protocol):
         """Add all of them to `buffer`, with the data that `replay` stores of states and chunks of `draws` noises."""
 
 
+@dataclass(frozen=True)
+class Offline:
+    """The transitions of a dataset, and how training uses them."""
+
+    transitions: OfflineTransitions
+    updates: int = 0  # gradient steps after warm-up, before the actor plays
+    share: float | None = None  # of each batch; None: their share of replay
+
+
 class Trainer:
     """Trains `algorithm` in `env`; the result depends only on `seed`, the parts and their state.
 
     It trains for `decisions` decisions, the first `warmup_decisions` of them the base policy's, with `utd` gradient
     steps per decision. `monitor` logs every `log_every` decisions; after warm-up, before the actor's first step, every
     `eval_every` decisions and at the end it validates and saves. `offline` transitions are in replay from the start and
-    never overwritten; `offline_share` of each batch (None: their share of replay) is drawn from them. `offline_updates`
-    gradient steps come after warm-up, before the actor plays; with them, `decisions` may equal `warmup_decisions`.
+    never overwritten; with gradient steps on them, `decisions` may equal `warmup_decisions`. `success_share` of each
+    batch (None: their share of replay) is drawn from episodes that ended with success.
     With a `checkpointer` training continues where a previous process stopped, with the result of one process; where
     worlds in mid-episode cannot be saved, in new episodes.
     """
@@ -63,17 +73,17 @@ class Trainer:
         eval_every: int,
         seed: int,
         log_every: int = 100,
-        offline: OfflineTransitions | None = None,
-        offline_updates: int = 0,
-        offline_share: float | None = None,
+        offline: Offline | None = None,
+        success_share: float | None = None,
         checkpointer: Checkpointer | None = None,
     ) -> None:
         """Seed everything and fill replay with `offline`; raises ValueError where warm-up leaves nothing to learn."""
-        if not 0 <= warmup_decisions < decisions + (offline_updates > 0):
+        self._offline_updates = 0 if offline is None else offline.updates
+        if not 0 <= warmup_decisions < decisions + (self._offline_updates > 0):
             raise ValueError(f"warmup_decisions={warmup_decisions} must be below decisions={decisions}")
         self.env, self.algorithm, self.monitor, self.checkpointer = env, algorithm, monitor, checkpointer
         self.decisions, self.warmup_decisions = decisions, warmup_decisions
-        self.utd, self.batch_size, self.offline_updates = utd, batch_size, offline_updates
+        self.utd, self.batch_size = utd, batch_size
         self.eval_every, self.log_every = eval_every, log_every
         self._checkpoints: Checkpointer = checkpointer or NoCheckpoints()
 
@@ -81,7 +91,7 @@ class Trainer:
         seed_everything(seed)
         env.seed(seed)
         env.action_space.clips = algorithm.bounded
-        self.buffer = self._replay(buffer_length(buffer_size, decisions, len(env)), seed, offline, offline_share)
+        self.buffer = self._replay(buffer_size, seed, offline, success_share)
         self.stats, self._updates = EpisodeStats(len(env), env.has_success), UpdateStats()
         self._validator = Validator(env, algorithm, monitor)
         self._recorder = Recorder(env, algorithm.replay, self._draws)
@@ -90,11 +100,14 @@ class Trainer:
         self._offline_done = 0  # gradient steps between warm-up and play
         self._learned = 0  # gradient steps after warm-up
 
-    def _replay(self, length: int, seed: int, offline: OfflineTransitions | None, share: float | None) -> Replay:
-        """Return replay for `length` transitions of play, with those of `offline` in it."""
-        buffer = Replay(length, len(self.env), seed, offline=0 if offline is None else len(offline), share=share)
-        if offline is not None:
-            offline.write(self.algorithm.replay, buffer, self._draws)
+    def _replay(self, size: int, seed: int, offline: Offline | None, success_share: float | None) -> Replay:
+        """Return replay for `size` transitions of play, or all of a shorter run, with those of `offline` in it."""
+        size = buffer_length(size, self.decisions, len(self.env))
+        if offline is None:
+            return Replay(size, len(self.env), seed, success_share=success_share)
+        num, share = len(offline.transitions), offline.share
+        buffer = Replay(size, len(self.env), seed, offline=num, share=share, success_share=success_share)
+        offline.transitions.write(self.algorithm.replay, buffer, self._draws)
         return buffer
 
     def train(self) -> Counters:
@@ -130,12 +143,12 @@ class Trainer:
 
     def learn_offline(self) -> bool:
         """Learn without play; returns whether training ends early."""
-        while self._offline_done < self.offline_updates:
+        while self._offline_done < self._offline_updates:
             before = self._offline_done
-            self._offline_done = min(before + max(1, int(len(self.env) * self.utd)), self.offline_updates)
+            self._offline_done = min(before + max(1, int(len(self.env) * self.utd)), self._offline_updates)
             self._learn()
             self.monitor.show_updates(self._offline_done, self.stats.recent())
-            finished = self._offline_done >= self.offline_updates
+            finished = self._offline_done >= self._offline_updates
             if self._end_round(before, self._offline_done, finished=finished):
                 return True
         return False

@@ -65,6 +65,7 @@ def toy_parts() -> Parts:
         offline_data=None,
         offline_updates=0,
         offline_share=None,
+        success_share=None,
     )
     task, policy, noise = Guess(4, max_steps=2), Echo(), RepeatNoise((2, 1), 1.0, None)
     env = NoiseActionEnv(task, policy, noise, horizon=2)
