@@ -23,6 +23,7 @@ from dsrl.run.allow_list import component
 from dsrl.run.errors import user_errors
 from dsrl.run.parts import Parts
 from dsrl.run.settings import Settings, checked, identity, settings_of
+from dsrl.training.noise_inversion import ClonesNoise
 from dsrl.training.offline_data import OfflineData
 from dsrl.training.replay_memory import GIB, buffer_length, checked_replay_bytes, draws_of
 
@@ -183,16 +184,23 @@ def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:
     if settings.offline_data is None:
         return parts
     with user_errors():
-        if algorithm.replay == "noise":
+        if not isinstance(algorithm, ClonesNoise):
             raise ValueError(
-                f"offline_data={settings.offline_data} has chunks and not the noise that {type(algorithm).__name__} "
-                "learns from; choose sac=dsrl_na, or offline_data=null"
+                f"offline_data={settings.offline_data} is not used by {type(algorithm).__name__}; "
+                "choose sac=dsrl_sac or sac=dsrl_na, or offline_data=null"
             )
         offline = OfflineData(settings.offline_data, parts.env)
+        if settings.offline_cloning_updates and not offline.successes:
+            raise ValueError(
+                f"offline_cloning_updates={settings.offline_cloning_updates} clones episodes that succeed, and "
+                f"offline_data={settings.offline_data} has none; type offline_cloning_updates=0"
+            )
     announce(
         f"{settings.offline_data}: {len(offline)} decisions of {offline.num_episodes} episodes, "
         f"{offline.successes} of which succeed"
     )
+    if parts.algorithm.replay == "noise" or settings.offline_cloning_updates:
+        announce(f"{settings.offline_data}: {offline.invert()}")
     return replace(parts, offline=offline)
 
 
@@ -231,7 +239,8 @@ def build_loop(parts: Parts, monitor: Monitor, checkpointer: Checkpointer) -> Tr
             checkpointer=checkpointer,
         )
     data = parts.offline
-    offline = None if data is None else Offline(data, settings.offline_updates, settings.offline_share)
+    numbers = settings.offline_updates, settings.offline_share, settings.offline_cloning_updates
+    offline = None if data is None else Offline(data, *numbers)
     return Trainer(
         parts.env,
         parts.algorithm,

@@ -39,6 +39,7 @@ ADDED_LATER = (
     "offline_data",
     "offline_updates",
     "offline_share",
+    "offline_cloning_updates",
     "success_share",
 )
 """What configs of earlier runs lack: they mean the values of conf/train.yaml."""
@@ -85,6 +86,7 @@ class Settings:
     offline_data: str | None
     offline_updates: Budget
     offline_share: Annotated[float, Ge(0), Le(1)] | None
+    offline_cloning_updates: Budget
     success_share: Annotated[float, Ge(0), Le(1)] | None
 
 
@@ -158,7 +160,7 @@ def requests_of(cfg: DictConfig) -> list[Request]:
 def identity(cfg: DictConfig, nodes: Mapping[str, DictConfig]) -> dict[str, Any]:
     """Return the values that a run's checkpoints depend on, flat; budgets and evaluations may change on resume."""
     budget = ("seed", "num_envs", "horizon", "warmup_decisions", "batch_size", "utd")
-    scalars = (*budget, "offline_data", "offline_share", "success_share")
+    scalars = (*budget, "offline_data", "offline_share", "offline_cloning_updates", "success_share")
     plain: dict[str, Any] = {group: OmegaConf.to_container(node, resolve=True) for group, node in nodes.items()}
     groups = {f"{group}.{key}": value for group, node in plain.items() for key, value in node.items()}
     return {**{name: cfg.get(name) for name in scalars}, **groups}
@@ -222,7 +224,8 @@ def _check_budget(settings: Settings, *, warms_up: bool) -> None:
 def _check_offline(settings: Settings) -> None:
     if settings.offline_data is not None:
         return
-    for name, value in (("offline_updates", settings.offline_updates), ("offline_share", settings.offline_share)):
+    for name in ("offline_updates", "offline_share", "offline_cloning_updates"):
+        value = getattr(settings, name)
         if value not in (None, 0):
             raise ValueError(f"{name}={value} needs data; type offline_data=<folder of a LeRobotDataset>")
 

@@ -49,12 +49,17 @@ LEARNERS = {  # keys of conf/train.yaml that not all algorithms use -> the optio
     "eval_every": "gamma",
     "stop_on_collapse": "gamma",
     "best_of": "replay",
-    "offline_data": "replay",
-    "offline_updates": "replay",
-    "offline_share": "replay",
+    "offline_data": "regulariser",
+    "offline_updates": "regulariser",
+    "offline_share": "regulariser",
+    "offline_cloning_updates": "regulariser",
 }
 OFF = (None, False)  # typed values that only confirm that an option has no effect
-WITHOUT = {"gamma": "which learns no networks", "replay": "which does not learn from executed chunks"}
+WITHOUT = {
+    "gamma": "which learns no networks",
+    "replay": "which does not learn from executed chunks",
+    "regulariser": "which does not learn from recorded decisions",
+}
 ONLY_WITH = {  # key -> other keys, each with the value with which alone it has an effect
     "sac.initial_alpha": {"sac.alpha": "auto"},
     "sac.target_kl": {"sac.alpha": "auto", "sac.regulariser": "kl"},
@@ -195,7 +200,7 @@ def _check_condition(cfg: DictConfig, key: str, text: str) -> None:
 
 def _other_learner(text: str, option: str, sac: str) -> str:
     works = choices.with_option("sac", option)
-    other = f", or choose sac={works[0]}" if len(works) == 1 else ""
+    other = f", or choose sac={' or sac='.join(works)}" if len(works) <= 2 else ""
     return f"{text} is not used by sac={sac}, {WITHOUT[option]}; leave it out{other}"
 
 

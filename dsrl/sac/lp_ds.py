@@ -121,6 +121,7 @@ class LPDS(DSRLSAC):
     policy: ShiftPolicy
     stochastic = True  # the policy is ε + Δ: Δ alone differs from the base policy at the start
     bounded = False  # clipped noise differs from the base policy's
+    clone = None  # type: ignore[assignment]  # its actor is a shift, whose noise is not recorded
 
     def _update_with_batch(self, batch: Transitions) -> TrainingStats:
         drawn = self.policy.draw(batch.features)

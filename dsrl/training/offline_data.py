@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dsrl import history
 from dsrl.interfaces import Observation, Replay
@@ -39,12 +40,14 @@ from dsrl.training.lerobot_columns import (
     image_column,
     state_columns,
 )
+from dsrl.training.noise_inversion import Fidelity, joined, noise_of
 from dsrl.training.replay_buffer import Replay as ReplayBuffer
 from dsrl.training.replay_format import write_decision
 from dsrl.training.replay_memory import available_memory
 
 KEY = "offline_data="
 AT_ONCE = 64  # transitions whose states are encoded together
+LEAST_SPREAD = 1e-3  # of recorded actions, in the task's units, for those that never change
 Columns = Mapping[str, NDArray[Any]]
 
 
@@ -114,6 +117,7 @@ class OfflineData:
         bounds = zip(episodes["dataset_from_index"], episodes["dataset_to_index"], strict=True)
         parts = [({name: values[a:b] for name, values in columns.items()}, int(a)) for a, b in bounds]
         self.transitions = [one for part, first in parts for one in cut_episode(part, env.horizon, first)]
+        self._noise: Tensor | None = None  # u [N, dim], once it was found
         self.num_episodes = len(parts)
         self._check_pictures()
 
@@ -129,10 +133,26 @@ class OfflineData:
     def write(self, replay: Replay, buffer: ReplayBuffer, draws: int = 0) -> None:
         """Add all transitions to `buffer`, with what `replay` stores of states, and chunks of `draws` base noises."""
         for start in range(0, len(self), AT_ONCE):
-            buffer.add_offline(self._rollout(self.transitions[start : start + AT_ONCE], replay, draws))
+            noise = None if self._noise is None else self._noise[start : start + AT_ONCE]
+            buffer.add_offline(self._rollout(self.transitions[start : start + AT_ONCE], noise, replay, draws))
 
     @torch.no_grad()
-    def _rollout(self, part: Sequence[ChunkTransition], replay: Replay, draws: int) -> Any:
+    def invert(self) -> Fidelity:
+        """Find noise for all chunks, which `write` adds to their transitions; returns how near it comes to them."""
+        actions = torch.from_numpy(np.stack([one.chunk for one in self.transitions]))
+        spread = actions.flatten(0, 1).std(0).clamp(min=LEAST_SPREAD)
+        noise, fidelities = [], []
+        for start in range(0, len(self), AT_ONCE):
+            part = self.transitions[start : start + AT_ONCE]
+            encoding = self.env.policy.encode(self._observation([one.before for one in part]))
+            found, fidelity = noise_of(self.env, encoding, actions[start : start + AT_ONCE], spread)
+            noise.append(found)
+            fidelities.append((len(part), fidelity))
+        self._noise = torch.cat(noise)
+        return joined(fidelities)
+
+    @torch.no_grad()
+    def _rollout(self, part: Sequence[ChunkTransition], noise: Tensor | None, replay: Replay, draws: int) -> Any:
         from tianshou.data import Batch
 
         frames = sorted({frame for one in part for frame in (one.before, one.after)})
@@ -153,11 +173,12 @@ class OfflineData:
         info = Batch(
             success=terminated.copy(), env_steps=np.array([one.env_steps for one in part]), seed=np.full(num, -1)
         )
-        write_decision(info, decision, replay, self.env, draws)
+        if replay != "noise":
+            write_decision(info, decision, replay, self.env, draws)
         return Batch(
             obs=decision.before.features.float().cpu().numpy(),
             obs_next=decision.after.features.float().cpu().numpy(),
-            act=np.full(unknown, np.nan, np.float32),  # the noise is unknown, and the algorithm does not read it
+            act=np.full(unknown, np.nan, np.float32) if noise is None else noise.numpy(),  # no algorithm reads NaN
             rew=np.array([one.reward for one in part]),
             terminated=terminated,
             truncated=truncated,

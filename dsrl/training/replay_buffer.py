@@ -84,6 +84,10 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         for row in range(len(batch)):
             self.add(batch[row : row + 1], buffer_ids=np.array([self.num_envs]))
 
+    def offline_successes(self) -> NDArray[np.int64]:
+        """Return the indices of the offline transitions whose episode ended with success."""
+        return self._by_success()[self.num_envs][0]
+
     def cut_episodes(self) -> None:
         """End the unfinished episode of every world as a time-out does: its worlds are reset before it ends."""
         self._pools = None

@@ -1,6 +1,7 @@
 """Trains an algorithm that learns by gradients, in three phases whose rounds end in the same way.
 
     warm_up         the base policy plays (noise ~ N(0, I)) -> algorithm.warm_up -> validate
+    clone           [ the actor clones the noise of recorded decisions ] ... -> validate        only where requested
     learn_offline   [ updates on warm-up and offline data ] ...            every eval_every updates: validate
     learn_online    [ one decision in every world -> utd updates per decision ] ...   every eval_every decisions
 
@@ -27,6 +28,8 @@ from dsrl.training.replay_buffer import Replay
 from dsrl.training.replay_format import Recorder
 from dsrl.training.replay_memory import buffer_length, draws_of
 
+CLONED_AT_ONCE = 100  # gradient steps of cloning between checks for a signal
+
 
 class OfflineTransitions(Protocol):
     """Transitions of a dataset."""
@@ -45,6 +48,7 @@ class Offline:
     transitions: OfflineTransitions
     updates: int = 0  # gradient steps after warm-up, before the actor plays
     share: float | None = None  # of each batch; None: their share of replay
+    cloning_updates: int = 0  # gradient steps of the actor on their noise before; the algorithm `ClonesNoise`
 
 
 class Trainer:
@@ -78,7 +82,7 @@ class Trainer:
         checkpointer: Checkpointer | None = None,
     ) -> None:
         """Seed everything and fill replay with `offline`; raises ValueError where warm-up leaves nothing to learn."""
-        self._offline_updates = 0 if offline is None else offline.updates
+        self._offline_updates, self._cloning_updates = (offline.updates, offline.cloning_updates) if offline else (0, 0)
         if not 0 <= warmup_decisions < decisions + (self._offline_updates > 0):
             raise ValueError(f"warmup_decisions={warmup_decisions} must be below decisions={decisions}")
         self.env, self.algorithm, self.monitor, self.checkpointer = env, algorithm, monitor, checkpointer
@@ -98,7 +102,7 @@ class Trainer:
         self._collector = Collector(algorithm.policy, env, self.buffer, on_step_hook=self._on_decision)
         self._warmed_up_at: int | None = None  # decisions
         self._offline_done = 0  # gradient steps between warm-up and play
-        self._learned = 0  # gradient steps after warm-up
+        self._cloned, self._learned = 0, 0  # gradient steps of cloning, and after it
 
     def _replay(self, size: int, seed: int, offline: Offline | None, success_share: float | None) -> Replay:
         """Return replay for `size` transitions of play, or all of a shorter run, with those of `offline` in it."""
@@ -120,6 +124,7 @@ class Trainer:
         else:
             self.load_state_dict(self._checkpoints.previous)
         self.warm_up()
+        self.clone()
         stopped = self.learn_offline()
         if not stopped:
             self.learn_online()
@@ -140,6 +145,20 @@ class Trainer:
             self._log()
         self._validator.validate(self.stats.counters)
         self._reset_worlds()
+
+    def clone(self) -> None:
+        """Clone the noise of recorded decisions whose episode succeeds, and validate."""
+        while self._cloned < self._cloning_updates:
+            due = min(CLONED_AT_ONCE, self._cloning_updates - self._cloned)
+            successes = self.buffer.offline_successes()
+            stats = self.algorithm.clone(self.buffer, successes, self.batch_size, due)
+            self._updates.add(stats, self.stats.counters.gradient_steps)
+            self._cloned += due
+            if self._cloned == self._cloning_updates:
+                self._log()
+                self._validator.validate(self.stats.counters)
+                self._reset_worlds()
+            self._save_if_due()
 
     def learn_offline(self) -> bool:
         """Learn without play; returns whether training ends early."""
@@ -226,7 +245,7 @@ class Trainer:
             "episodes": self.stats.state_dict(),
             "updates": self._updates.state_dict(),
             "validator": self._validator.state_dict(),
-            "counts": [self._warmed_up_at, self._offline_done, self._learned],
+            "counts": [self._warmed_up_at, self._offline_done, self._learned, self._cloned],
         }
 
     def load_state_dict(self, state: StateDict) -> None:
@@ -237,7 +256,7 @@ class Trainer:
         self.stats.load_state_dict(state["episodes"])
         self._updates.load_state_dict(state["updates"])
         self._validator.load_state_dict(state["validator"])
-        self._warmed_up_at, self._offline_done, self._learned = state["counts"]
+        self._warmed_up_at, self._offline_done, self._learned, self._cloned = (*state["counts"], 0)[:4]
         if not self.env.load_state_dict(state["env"]):
             self.buffer.cut_episodes()
             self.stats.drop_unfinished()

@@ -65,6 +65,7 @@ def toy_parts() -> Parts:
         offline_data=None,
         offline_updates=0,
         offline_share=None,
+        offline_cloning_updates=0,
         success_share=None,
     )
     task, policy, noise = Guess(4, max_steps=2), Echo(), RepeatNoise((2, 1), 1.0, None)
