@@ -160,10 +160,11 @@ def requests_of(cfg: DictConfig) -> list[Request]:
 def identity(cfg: DictConfig, nodes: Mapping[str, DictConfig]) -> dict[str, Any]:
     """Return the values that a run's checkpoints depend on, flat; budgets and evaluations may change on resume."""
     budget = ("seed", "num_envs", "horizon", "warmup_decisions", "batch_size", "utd")
-    scalars = (*budget, "offline_data", "offline_share", "offline_cloning_updates", "success_share")
+    scalars = (*budget, "offline_data", "offline_share", "success_share")
+    cloning = cfg.get("offline_cloning_updates") or None  # None where off, as in checkpoints that lack it
     plain: dict[str, Any] = {group: OmegaConf.to_container(node, resolve=True) for group, node in nodes.items()}
     groups = {f"{group}.{key}": value for group, node in plain.items() for key, value in node.items()}
-    return {**{name: cfg.get(name) for name in scalars}, **groups}
+    return {**{name: cfg.get(name) for name in scalars}, "offline_cloning_updates": cloning, **groups}
 
 
 def checked(cfg: DictConfig, group: str) -> DictConfig:

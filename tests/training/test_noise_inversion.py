@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from toys.algorithms import build_algorithm
-from toys.complaints import complaint
+from toys.complaints import complaint, composed
 from toys.guess import Echo, Guess
 from toys.mlp_checkpoints import KINDS, load, make_mlp_checkpoint
 from toys.runs import Killed, results, run, toy_parts
@@ -26,6 +26,7 @@ from dsrl.noise.smooth import SmoothNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.build import with_offline_data
 from dsrl.run.errors import UserError
+from dsrl.run.settings import identity
 from dsrl.sac._cloning import LARGEST, cloning_loss
 from dsrl.training.noise_inversion import Fidelity, joined, nearest
 from scripts.collect_rollouts import collect
@@ -193,6 +194,14 @@ def test_a_run_that_cloned_and_was_killed_ends_like_one_that_was_not(
             pass
     assert len(made) < 4
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
+
+
+def test_a_checkpoint_belongs_to_its_steps_of_cloning_and_one_that_lacks_them_to_none() -> None:
+    def steps(*overrides: str) -> Any:
+        return identity(composed("task=pendulum", *overrides), {})["offline_cloning_updates"]
+
+    assert steps() is None
+    assert steps("offline_data=x", "offline_cloning_updates=7") == 7
 
 
 def test_what_cannot_be_cloned_is_refused(rollouts: Path, tmp_path: Path) -> None:
