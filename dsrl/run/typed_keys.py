@@ -200,7 +200,7 @@ def _check_condition(cfg: DictConfig, key: str, text: str) -> None:
 
 def _other_learner(text: str, option: str, sac: str) -> str:
     works = choices.with_option("sac", option)
-    other = f", or choose sac={' or sac='.join(works)}" if len(works) <= 2 else ""
+    other = f", or choose sac={' or sac='.join(works)}" if len(works) <= 4 else ""
     return f"{text} is not used by sac={sac}, {WITHOUT[option]}; leave it out{other}"
 
 

@@ -6,12 +6,16 @@ L = -mean log N(atanh u; μ(s), σ(s)) / dim      that of u up to a constant, wh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tianshou.algorithm.algorithm_base import TrainingStats
+from tianshou.data import ReplayBuffer
 from torch import Tensor
+
+from dsrl.sac._noise_policy import NoisePolicy
 
 LARGEST = 0.99  # |u| in the likelihood: noise that was clipped to the box has an infinite atanh
 
@@ -23,10 +27,15 @@ class CloningStats(TrainingStats):  # type: ignore[misc]  # tianshou is not foll
     cloning_loss: Tensor
 
 
-def drawn_from(indices: NDArray[np.int64], num: int) -> NDArray[np.int64]:
-    """Draw `num` of `indices` by torch's global generator."""
-    drawn: NDArray[np.int64] = indices[torch.randint(len(indices), (num,)).numpy()]
-    return drawn
+def cloning_step(
+    policy: NoisePolicy, optimiser: Any, buffer: ReplayBuffer, indices: NDArray[np.int64], batch_size: int
+) -> CloningStats:
+    """Take one step of the actor on a batch of transitions `indices`, drawn by torch's global generator."""
+    rows = indices[torch.randint(len(indices), (batch_size,)).numpy()]
+    mean, log_std = policy.actor(policy.standardise(buffer.obs[rows]))
+    loss = cloning_loss(mean, log_std, torch.as_tensor(buffer.act[rows], dtype=torch.float32).to(mean.device))
+    optimiser.step(loss)
+    return CloningStats(cloning_loss=loss.detach())
 
 
 def cloning_loss(mean: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:

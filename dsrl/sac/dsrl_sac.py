@@ -34,7 +34,7 @@ from tianshou.data import ReplayBuffer
 from torch import Tensor
 
 from dsrl.interfaces import Replay
-from dsrl.sac._cloning import CloningStats, cloning_loss, drawn_from
+from dsrl.sac._cloning import cloning_step
 from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
 from dsrl.sac._noise_policy import Draw, NoisePolicy, prior_std
 from dsrl.sac._options import (
@@ -158,13 +158,7 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
 
     def clone(self, buffer: ReplayBuffer, indices: Any, batch_size: int, updates: int) -> list[TrainingStats]:
         """Clone noise that replay stores: `updates` gradient steps of the actor on batches of transitions `indices`."""
-        return [self._cloning_step(buffer, drawn_from(indices, batch_size)) for _ in range(updates)]
-
-    def _cloning_step(self, buffer: ReplayBuffer, rows: Any) -> TrainingStats:
-        mean, log_std = self.policy.actor(self.policy.standardise(buffer.obs[rows]))
-        loss = cloning_loss(mean, log_std, self._tensor(buffer.act[rows]))
-        self.policy_optim.step(loss)
-        return CloningStats(cloning_loss=loss.detach())
+        return [cloning_step(self.policy, self.policy_optim, buffer, indices, batch_size) for _ in range(updates)]
 
     def _fit_scaling(self, buffer: ReplayBuffer, indices: Any) -> None:
         self.policy.scaler.fit(torch.as_tensor(buffer.obs[indices], dtype=torch.float32))

@@ -210,7 +210,7 @@ def test_what_cannot_be_cloned_is_refused(rollouts: Path, tmp_path: Path) -> Non
     assert "offline_cloning_updates=9 is not used by sac=lp_ds, which does not learn from recorded decisions" in str(
         complaint("sac=lp_ds", "offline_cloning_updates=9", "offline_data=x")
     )
-    assert "choose sac=dsrl_na or sac=dsrl_sac" in str(complaint("sac=lp_ds", "offline_data=x"))
+    assert "choose sac=dsrl_edit or sac=dsrl_na or sac=dsrl_sac" in str(complaint("sac=lp_ds", "offline_data=x"))
     assert "offline_cloning_updates=9 needs data; type offline_data=" in str(complaint("offline_cloning_updates=9"))
     assert complaint("sac=dsrl_sac", "offline_data=x", "offline_cloning_updates=9") is None
 
