@@ -21,9 +21,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le
 from gymnasium.spaces import Box
+from numpy.typing import NDArray
 from tianshou.data import ReplayBuffer
 from torch import Tensor
 
@@ -83,18 +85,21 @@ class DSRLEdit(DSRLNA):
         edited = self.head.applied(chunk, self.head(features, self._flat(chunk)))
         return super()._chunk_value(features, chunk).maximum(super()._chunk_value(features, edited))
 
-    def _update_with_batch(self, batch: Any) -> EditStats:
-        stats = super()._update_with_batch(batch)
+    def update(self, buffer: ReplayBuffer, sample_size: int | None) -> EditStats:
+        """Take one gradient step of DSRL-NA, and one of the edits at the same states."""
+        rows = buffer.sample_indices(sample_size)
+        batch = self._transitions(buffer, rows)
+        stats = self._update_with_batch(batch)
         given = {field.name: getattr(stats, field.name) for field in fields(SACStats) if field.init}
-        return EditStats(**given, **self._edit_step(batch.features, self._edited_chunks(batch)))
+        return EditStats(**given, **self._edit_step(batch.features, self._edited_chunks(buffer, rows)))
 
-    def _edited_chunks(self, batch: Any) -> Tensor:
+    def _edited_chunks(self, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Tensor:
         """Return chunks [B, h, A] to edit: the executed ones, half of them replaced by chunks of base noise."""
-        chunk = self._tensor(batch.info.chunk)
+        chunk = self._tensor(buffer.info.chunk[rows])
         if not self.base_draws:
             return chunk
         which = torch.randint(self.base_draws, (len(chunk),))
-        drawn = self._tensor(batch.info.draw_chunks[torch.arange(len(chunk)).numpy(), which.numpy()])
+        drawn = self._tensor(buffer.info.draw_chunks[rows, which.numpy()])
         return torch.where((torch.rand(len(chunk)) < 0.5).to(chunk.device)[:, None, None], drawn, chunk)
 
     def _edit_step(self, features: Tensor, chunk: Tensor) -> dict[str, Tensor]:

@@ -64,8 +64,7 @@ def test_the_target_is_the_larger_value_of_the_chunk_and_its_edit():
     algorithm, buffer = build(), na_buffer()
     s_next = standardised(algorithm, torch.as_tensor(buffer.obs_next))
     torch.manual_seed(1)
-    batch = buffer[np.arange(BATCH)]
-    algorithm._preprocess_batch(batch, buffer, np.arange(BATCH))
+    batch = algorithm._transitions(buffer, np.arange(BATCH))
 
     torch.manual_seed(1)
     u, log_prob = reference_pi(snapshot(algorithm.policy.actor), s_next, torch.randn(BATCH, DIM))
@@ -166,7 +165,7 @@ def test_edits_are_learnt_at_executed_chunks_and_as_often_at_those_of_base_noise
     algorithm, buffer = build(base_draws=3), na_buffer(400)
     buffer.info.draw_chunks = 100 + np.zeros((400, 3, HORIZON, ACTION), np.float32)
     torch.manual_seed(0)
-    chunks = algorithm._edited_chunks(buffer[np.arange(400)])
+    chunks = algorithm._edited_chunks(buffer, np.arange(400))
     base = (chunks == 100).all(2).all(1)
     assert 150 < base.sum() < 250
     np.testing.assert_array_equal(chunks[~base].numpy(), buffer.info.chunk[~base.numpy()])

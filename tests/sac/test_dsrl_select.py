@@ -78,8 +78,7 @@ def test_targets_decode_the_selected_noise_once_and_contain_its_density():
     u, log_prob = drawn_by_hand(algorithm, s_next, seed=1)
     rows, best = torch.arange(BATCH), chosen_by_hand(algorithm, s_next, u)
     torch.manual_seed(1)
-    batch = buffer[np.arange(BATCH)]
-    algorithm._preprocess_batch(batch, buffer, np.arange(BATCH))
+    batch = algorithm._transitions(buffer, np.arange(BATCH))
 
     shift = torch.as_tensor(buffer.info.after.stored_shift)
     a = B * u[rows, best] @ BY_NOISE + torch.as_tensor(buffer.obs_next) @ BY_FEATURES + shift

@@ -47,7 +47,7 @@ class Zeros:
 def learner(name: str, features: int, dim: int, **changes: Any) -> Any:
     """Build an algorithm for features [features] and noise [dim]; chunks are zeros."""
     builder = getattr(import_module(f"dsrl.sac.{name}"), f"build_{name}")
-    live = {"decoder": Zeros(), "chunk_shape": (HORIZON, ACTION)}
+    live = {"decoder": Zeros(), "chunk_shape": (HORIZON, ACTION), "action_bounds": None}
     accepted = {key: value for key, value in live.items() if key in inspect.signature(builder).parameters}
     box = Box(-np.inf, np.inf, (features,), np.float32)
     return builder(box, NoiseSpace(dim, 1.5), **(OPTIONS[name] | accepted | changes))
