@@ -76,7 +76,7 @@ class Embodiment:
     def _camera_advice(self, views: Mapping[str, str]) -> str:
         """Return what to type so that each camera gets its view."""
         if len(views) < len(self.cameras):
-            return f"choose a task with {len(self.cameras)} cameras or more"
+            return f"choose a task with at least as many cameras, {len(self.cameras)}"
         names = {camera: key.rsplit(".", 1)[-1] for camera, key in self.cameras.items()}
         shared = [name for name in names.values() if list(names.values()).count(name) > 1]
         names = {camera: self.cameras[camera] if name in shared else name for camera, name in names.items()}

@@ -124,7 +124,7 @@ def test_a_view_that_the_task_lacks_is_replaced_by_one_that_it_has(arms: Path) -
 
 def test_a_task_with_too_few_cameras_is_told_so_at_once(arms: Path) -> None:
     message = complaint(arms, {"top": (3, SIDE, SIDE), "left": (3, SIDE, SIDE)})
-    assert "choose a task with 3 cameras or more" in message
+    assert "choose a task with at least as many cameras, 3" in message
     assert "camera_map" not in message
 
 

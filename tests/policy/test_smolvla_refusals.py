@@ -35,7 +35,7 @@ def test_a_task_that_does_not_fit_is_refused_with_what_to_type(checkpoint: Path)
     everything = r"cameras .*top'\], and a 5-dim state .*, and a 4-dim action .*; where .*, and choose a checkpoint"
     with pytest.raises(ValueError, match=everything):
         policy.check_fits(task(cameras={"top": (3, 32, 32)}, state_dim=9, action_dim=7))
-    with pytest.raises(ValueError, match=r"the task has \[\]; choose a task with more cameras"):
+    with pytest.raises(ValueError, match=r"the task has \[\]; choose a task with at least as many cameras, 1"):
         policy.check_fits(task(cameras={}))
 
 
