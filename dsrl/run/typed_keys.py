@@ -80,7 +80,7 @@ def check_train(cfg: DictConfig) -> None:
         check_config(cfg, {key: text for key, text in typed.items() if key not in searched}, hydra)
 
 
-def check_config(cfg: DictConfig, typed: Mapping[str, str], hydra: DictConfig) -> None:
+def check_config(cfg: DictConfig, typed: Mapping[str, str], hydra: Any) -> None:
     """Check a config without Hydra's own part, `hydra`, and keys of `typed_keys`; raises ValueError or UserError."""
     chosen = {str(group): choice for group, choice in hydra.runtime.choices.items()}
     check_choices(typed, chosen)
@@ -93,7 +93,7 @@ def check_config(cfg: DictConfig, typed: Mapping[str, str], hydra: DictConfig) -
     settings_of(cfg)
 
 
-def searched_keys(hydra: DictConfig) -> set[str]:
+def searched_keys(hydra: Any) -> set[str]:
     """Return the keys whose ranges are in files: they hold for many searches, and may have no effect in one."""
     return set(map(str, hydra.sweeper.get("params") or ()))
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
@@ -25,19 +26,38 @@ def make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymna
     """
     package, _, name = id.rpartition(":")
     namespace = name.rpartition("/")[0]
+    if id.startswith(":"):
+        raise ValueError(f"task.id={id!r} names no package before the colon; type task.id={name}")
     if package:
         _import(id, package)
     elif namespace and not _registered(namespace) and _registers(namespace):
         _import(id, namespace)
     try:
-        return gymnasium.make(name, max_episode_steps=max_steps, **env_kwargs)
+        with suiting(id, env_kwargs):
+            env = gymnasium.make(name, max_episode_steps=max_steps, **env_kwargs)
     except gymnasium.error.Error as error:
         advice = "type a registered id such as Pendulum-v1"
         if namespace and not _registered(namespace):
             advice = f"install the package that registers it and type task.id=<package>:{name}"
         raise ValueError(f"task.id={id!r} cannot be made by gymnasium ({error}); {advice}") from error
-    except TypeError as error:
-        raise ValueError(f"task.env_kwargs={dict(env_kwargs)} does not suit task.id={id} ({error})") from error
+    mode, modes = env_kwargs.get("render_mode"), env.metadata.get("render_modes", [])
+    if mode is not None and mode not in modes:
+        raise ValueError(f"task.env_kwargs.render_mode={mode} is none of task.id={id}; type one of {', '.join(modes)}")
+    return env
+
+
+@contextmanager
+def suiting(id: str, env_kwargs: Mapping[str, Any]) -> Iterator[None]:
+    """Raise ValueError for what an environment, of any simulator, raises while it is made and tried."""
+    try:
+        yield
+    except (gymnasium.error.Error, ImportError):
+        raise
+    except Exception as error:  # a file that is not there, a division by nothing, ...
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:300]
+        raise ValueError(
+            f"task.env_kwargs={dict(env_kwargs)} does not suit task.id={id} ({reason}); type others"
+        ) from error
 
 
 def _import(id: str, package: str) -> None:

@@ -12,7 +12,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsrl.task._gym_ids import make
+from dsrl.task._gym_ids import make, suiting
 from dsrl.task._gym_observations import ObservationParts
 from dsrl.task._gym_worlds import GymWorlds, reports_success
 
@@ -37,12 +37,14 @@ class GymTask(GymWorlds):
         envs = [make(id, max_steps, env_kwargs or {}) for _ in range(num_envs)]
         self._parts = ObservationParts(id, envs[0].observation_space)
         _check_actions(id, envs[0])
+        with suiting(id, env_kwargs or {}):
+            info = _trial_info(envs[0])
         super().__init__(
             envs,
             state_dim=self._parts.state_dim,
             cameras=self._parts.shapes,
             max_steps=_time_limit(id, envs[0]),
-            has_success=reports_success(_trial_info(envs[0])),
+            has_success=reports_success(info),
         )
 
     def read_state(self, observation: Any) -> NDArray[np.float32]:

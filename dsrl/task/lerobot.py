@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import types
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -35,6 +36,10 @@ REFUSED = {
     "isaaclab_arena": "runs code from the hub",
     "gym_manipulator": "drives a real robot",
 }
+NOT_TYPED = {"task", "features", "features_map", "hub_path"}  # task.name is the first, the others are lerobot's own
+NOT_TYPED |= {"episode_length", "task_ids"}  # task.max_steps and task.id
+NOT_TYPED |= {"render_mode", "max_parallel_tasks", "disable_env_checker"}  # without effect on a run, or a window
+_LARGEST_FIELD = 10_000  # of sizes in pixels and rates in Hz
 _LARGEST_SEED = 2**31
 _KEYS = ("observation.state", "observation.environment_state")  # of the state, in this order
 
@@ -138,20 +143,33 @@ def _fields(
         raise ValueError(f"task.env={env} {why}; type one of {', '.join(sorted(known))}")
     if name is not None and not re.fullmatch(r"[\w-]+", name):
         raise ValueError(f"task.name={name} is no single task of lerobot; type letters, digits, - and _ alone")
-    takes = sorted({field.name for field in fields(known[env])} - {"task", "features", "features_map", "hub_path"})
-    unknown = [key for key in env_kwargs if key not in takes]
-    if unknown:
-        raise ValueError(
-            f"task.env_kwargs.{unknown[0]} is no field of lerobot's {env}; type some of {', '.join(takes)}"
-        )
+    has = {field.name for field in fields(known[env])}
+    takes = sorted(has - NOT_TYPED)
+    for key, value in env_kwargs.items():
+        if key not in takes:
+            raise ValueError(f"task.env_kwargs.{key} is no field of lerobot's {env}; type some of {', '.join(takes)}")
+        _check_field(known[env], key, value)
     chosen = {**({} if name is None else {"task": name}), **env_kwargs}
-    if "task_ids" in takes:
+    if "task_ids" in has:
         chosen["task_ids"] = [id]
     elif id:
         raise ValueError(f"task.id={id} but task.env={env} has no numbered tasks; type task.id=0 and task.name=…")
-    if max_steps is not None and "episode_length" in takes:
+    if max_steps is not None and "episode_length" in has:
         chosen["episode_length"] = max_steps
     return chosen
+
+
+def _check_field(kind: type, key: str, value: Any) -> None:
+    """Raise ValueError for a value of another type than the field's, and for sizes and rates below 1."""
+    declared = get_type_hints(kind)[key]
+    admitted = get_args(declared) if get_origin(declared) in (Union, types.UnionType) else (declared,)
+    plain = tuple(get_origin(one) or one for one in admitted if (get_origin(one) or one) is not float) or (float, int)
+    plain += (list,) if tuple in plain else ()  # as a YAML has it
+    wrong = not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain)
+    if wrong or (isinstance(value, int) and not isinstance(value, bool) and not 1 <= value <= _LARGEST_FIELD):
+        words = " or ".join("null" if one is type(None) else one.__name__ for one in plain)
+        bounds = f", whole numbers from 1 to {_LARGEST_FIELD}" if int in plain else ""
+        raise ValueError(f"task.env_kwargs.{key}={value} must be of type {words}{bounds}")
 
 
 def _start(env: str, fields: Mapping[str, Any], id: int, max_steps: int | None, num_envs: int, processes: bool) -> Any:
@@ -167,6 +185,12 @@ def _start(env: str, fields: Mapping[str, Any], id: int, max_steps: int | None, 
         needs = PACKAGES.get(env)
         advice = f"type: uv pip install {needs}" if needs else f"install what lerobot's documentation names for {env}"
         raise ImportError(f"task.env={env} needs a package that is not here ({error}); {advice}") from error
+    except Exception as error:  # of lerobot, gymnasium and every simulator: what was typed does not suit them
+        typed = {**fields, "max_steps": max_steps}
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:300]
+        raise ValueError(
+            f"task.env={env} cannot be made of {typed} ({reason}); type another task.name or task.env_kwargs"
+        ) from error
 
 
 def _processors(env: str, fields: Mapping[str, Any]) -> tuple[Any, Any]:

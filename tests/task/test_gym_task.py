@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 import pytest
@@ -66,6 +68,38 @@ def test_success_is_what_the_environment_reports():
     task.reset(torch.arange(2), seeds=[0, 0])
     step = task.step(torch.tensor([[0.6], [1.5]]))
     assert step.success.tolist() == step.terminated.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("id", "env_kwargs", "sentence"),
+    [
+        (
+            "Pendulum-v1",
+            {"g": "heavy"},
+            r"task.env_kwargs={'g': 'heavy'} does not suit task.id=Pendulum-v1",
+        ),
+        ("Pendulum-v1", {"nope": 1}, r"does not suit task.id=Pendulum-v1 \(TypeError .*; type others"),
+        (
+            "Pendulum-v1",
+            {"render_mode": "nope"},
+            r"task.env_kwargs.render_mode=nope is none of task.id=Pendulum-v1",
+        ),
+        (
+            "Hopper-v5",
+            {"xml_file": "/nowhere"},
+            r"does not suit task.id=Hopper-v5 \(OSError File /nowhere does not",
+        ),
+        ("Hopper-v5", {"xml_file": "/etc/hosts"}, r"does not suit task.id=Hopper-v5 \(ValueError XML parse error"),
+        ("Hopper-v5", {"frame_skip": 0}, r"does not suit task.id=Hopper-v5 \(ZeroDivisionError"),
+        (":Pendulum-v1", {}, r"task.id=':Pendulum-v1' names no package before the colon; type task.id=Pendulum-v1"),
+    ],
+)
+def test_arguments_that_no_environment_takes_are_one_sentence(
+    id: str, env_kwargs: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence) as caught:
+        GymTask(id, num_envs=1, max_steps=5, env_kwargs=env_kwargs)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_environment_that_does_not_fit_raises_one_sentence():

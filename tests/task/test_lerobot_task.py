@@ -129,6 +129,29 @@ def test_a_lerobot_task_is_bounded_and_cannot_be_restored_in_mid_episode(pusht):
         ({"name": "os:PushT"}, r"task.name=os:PushT is no single task of lerobot; type letters, digits, - and _ alone"),
         ({"id": 3}, r"task.id=3 but task.env=pusht has no numbered tasks; type task.id=0 and task.name=…"),
         ({"env_kwargs": {"size": 9}}, r"task.env_kwargs.size is no field of lerobot's pusht; type some of "),
+        (
+            {"env_kwargs": {"render_mode": "human"}},
+            r"task.env_kwargs.render_mode is no field of lerobot's pusht; type ",
+        ),
+        (
+            {"env_kwargs": {"observation_height": "abc"}},
+            r"observation_height=abc must be of type int, whole numbers",
+        ),
+        (
+            {"env_kwargs": {"observation_height": 0}},
+            r"observation_height=0 must be of type int, whole numbers from",
+        ),
+        ({"env_kwargs": {"observation_width": None}}, r"task.env_kwargs.observation_width=None must be of type int"),
+        ({"env_kwargs": {"fps": True}}, r"task.env_kwargs.fps=True must be of type int"),
+        ({"env_kwargs": {"obs_type": 3}}, r"task.env_kwargs.obs_type=3 must be of type str"),
+        (
+            {"name": "Nope-v0"},
+            r"task.env=pusht cannot be made of .*NameNotFound.*; type another task.name or ta",
+        ),
+        (
+            {"env": "metaworld", "name": "push-v2"},
+            r"task.env=metaworld cannot be made of .*KeyError 'push-v2'.*; type",
+        ),
     ],
 )
 def test_what_lerobot_does_not_have_is_one_sentence(options, sentence):
