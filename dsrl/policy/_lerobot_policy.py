@@ -59,8 +59,8 @@ class LerobotPolicy(ABC):
         self.device = choose_device(device)
         self._half = False
         checkpoint = find_checkpoint(path)
+        self._config = _lerobot.read_config(checkpoint, self.policy_type, self.device)  # first: a wrong type is named
         steps = _lerobot.read_steps(checkpoint, self.policy_type)
-        self._config = _lerobot.read_config(checkpoint, self.policy_type, self.device)
         check_features(self._config, checkpoint)
         self._prepare(self._config, checkpoint, num_steps)
         self._policy = self._load(self._config, checkpoint)

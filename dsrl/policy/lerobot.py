@@ -16,7 +16,7 @@ from dsrl.policy._weights import Device, Dtype
 CLASSES = {  # type -> module and class of ours, packages that it needs, extra that brings them
     "smolvla": ("smolvla.SmolVLA", (), ""),
     "pi0": ("pi0.Pi0", (), ""),
-    "pi05": ("pi0.Pi05", (), ""),
+    "pi05": ("pi05.Pi05", (), ""),
     "eo1": ("eo1.EO1", (), ""),
     "diffusion": ("diffusion.Diffusion", ("diffusers",), "diffusion"),
     "multi_task_dit": ("multi_task_dit.MultiTaskDiT", ("diffusers",), "diffusion"),

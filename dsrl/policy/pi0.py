@@ -1,4 +1,4 @@
-"""lerobot's π0 and π0.5 as steerable policies: encode an observation once, then denoise any noise from its prefix.
+"""lerobot's π0 as a steerable policy: encode an observation once, then denoise any noise from its prefix.
 
     images, instruction -> saved preprocessor -> embed_prefix -> PaliGemma -+-> features [B, F]
                                                                             +-> context: prefix keys and values
@@ -18,7 +18,6 @@ import torch.nn.functional as F  # noqa: N812
 from lerobot.policies.common.flow_matching import euler_integrate
 from lerobot.policies.common.vla_utils import make_att_2d_masks, prepare_attention_masks_4d
 from lerobot.policies.pi0.modeling_pi0 import PI0Policy
-from lerobot.policies.pi05.modeling_pi05 import PI05Policy
 from lerobot.utils.constants import OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
 from torch import Tensor
 from transformers import DynamicCache
@@ -124,17 +123,6 @@ class Pi0(LerobotPolicy):
 
         actions: Tensor = euler_integrate(velocity, noise, self._config.num_inference_steps)
         return actions[:, :, : self.embodiment.action_dim]
-
-
-class Pi05(Pi0):
-    """A frozen π0.5; see `Pi0`."""
-
-    policy_type = "pi05"
-    lerobots = PI05Policy
-    old_names = ("action_time_mlp_", "time_mlp_")
-
-    def _beside_noise(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        return {}
 
 
 def _run_prefix(backbone: Any, embeddings: Tensor, pad_masks: Tensor, att_masks: Tensor) -> tuple[Tensor, Any]:

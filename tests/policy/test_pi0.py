@@ -16,6 +16,7 @@ from toys.tiny_pi import SIDE, WIDTH, make_tiny_pi, small_sizes
 from dsrl.interfaces import Encoding, Observation
 from dsrl.policy.lerobot import load_policy
 from dsrl.policy.pi0 import Pi0
+from dsrl.policy.pi05 import Pi05
 
 INSTRUCTIONS = ("pick up the red cube", "put it now", "")
 KINDS = ("pi0", "pi05")
@@ -66,6 +67,13 @@ def check_chunk(policy: Pi0, observation: Observation) -> None:
 def test_decoding_gives_lerobots_own_chunk(kind: str, changes: dict[str, Any], tmp_path: Path) -> None:
     policy = load(make_tiny_pi(tmp_path / kind, kind, **changes))
     check_chunk(policy, observe(policy))
+
+
+def test_a_choice_of_one_type_loads_it_and_refuses_the_other(folders: dict[str, Path]) -> None:
+    for policy, mine, other in ((Pi0, "pi0", "pi05"), (Pi05, "pi05", "pi0")):
+        assert policy(str(folders[mine]), "cpu", "checkpoint").policy_type == mine
+        with pytest.raises(ValueError, match=f"of type '{other}' but policy={mine} loads '{mine}' only"):
+            policy(str(folders[other]), "cpu", "checkpoint")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -16,7 +16,8 @@ from dsrl.run.typed_keys import check_train
 from toys.commands import CONF
 
 _CHECKPOINT = ("policy.path=some/policy",)
-NEEDS = {"gym": ("task.id=Pendulum-v1",), **dict.fromkeys(("lerobot", "pusht", "aloha", "libero"), _CHECKPOINT)}
+_OF_LEROBOT = ("lerobot", "pi0", "pi05", "pusht", "aloha", "libero")
+NEEDS = {"gym": ("task.id=Pendulum-v1",), **dict.fromkeys(_OF_LEROBOT, _CHECKPOINT)}
 """Choice -> the values without which it is refused."""
 
 
