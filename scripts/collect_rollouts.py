@@ -113,15 +113,17 @@ class RecordingTask:
         return step
 
 
-def rows_of(frames: Sequence[Frame], world: int) -> Iterator[dict[str, Any]]:
-    """Return the frames of one world up to its end, in lerobot's format."""
-    from dsrl.training.lerobot_columns import ACTION, DONE, IMAGES, REWARD, STATE, SUCCESS, TRUNCATED
+def rows_of(frames: Sequence[Frame], world: int, robot: int | None = None) -> Iterator[dict[str, Any]]:
+    """Return the frames of one world up to its end, in lerobot's format; `robot` is that of `columns_of`."""
+    from dsrl.training.lerobot_columns import ACTION, DONE, REWARD, STATE, SUCCESS, SURROUNDINGS, TRUNCATED, image_key
 
     for observation, action, step in frames:
         over = step.terminated[world] | step.truncated[world]
+        state = observation.state[world].float().numpy()
         yield {
-            **{IMAGES + name: image[world].permute(1, 2, 0).numpy() for name, image in observation.images.items()},
-            STATE: observation.state[world].float().numpy(),
+            **{image_key(name): image[world].permute(1, 2, 0).numpy() for name, image in observation.images.items()},
+            STATE: state[:robot],
+            **({} if robot is None else {SURROUNDINGS: state[robot:]}),
             ACTION: action[world].float().numpy(),
             REWARD: step.reward[world : world + 1].float().numpy(),
             DONE: over[None].numpy(),

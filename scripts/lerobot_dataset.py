@@ -14,10 +14,13 @@ from dsrl.training.replay_memory import available_memory
 KEY = "--dataset "
 
 
-def create_dataset(out: Path, task: Task, hz: int, episodes: int, *flags: str, reward: bool = False) -> Any:
+def create_dataset(
+    out: Path, task: Task, hz: int, episodes: int, *flags: str, reward: bool = False, robot: int | None = None
+) -> Any:
     """Return an empty LeRobotDataset in `out` for the observations and actions of `task`, `hz` frames a second.
 
-    `flags` are its boolean columns; `reward` adds next.reward. It is one part for up to `episodes` episodes: lerobot
+    `flags` are its boolean columns; `reward` adds next.reward; the numbers of the state after the first `robot` are
+    those of the surroundings. It is one part for up to `episodes` episodes: lerobot
     gives the statistics of flags another type in a part whose episodes all have a single frame.
     """
     from datasets import disable_progress_bars
@@ -27,7 +30,7 @@ def create_dataset(out: Path, task: Task, hz: int, episodes: int, *flags: str, r
     return LeRobotDataset.create(
         f"local/{out.name}",
         hz,
-        columns_of(task, *flags, reward=reward),
+        columns_of(task, *flags, reward=reward, robot=robot),
         root=out,
         use_videos=False,
         image_writer_threads=2 if task.cameras else 0,

@@ -78,7 +78,9 @@ class LerobotTask:
         self._latest: Any = create_empty_array(self._worlds.single_observation_space, num_envs, fn=np.zeros)
         empty = self.observe()
         self.state_dim = empty.state.shape[1]
-        self.cameras = {camera: (3, *image.shape[2:]) for camera, image in empty.images.items()}
+        self.cameras: Mapping[str, tuple[int, int, int]] = {
+            camera: (3, image.shape[2], image.shape[3]) for camera, image in empty.images.items()
+        }
         self._streams = [np.random.default_rng((num_envs, row)) for row in range(num_envs)]
         self._terminated, self._truncated, self._success = (torch.zeros(num_envs, dtype=torch.bool) for _ in range(3))
 
@@ -123,6 +125,11 @@ class LerobotTask:
         """Return the action [B, A] nearest to zero; ended worlds are not stepped at all."""
         nearest = torch.zeros(self.action_dim).clamp(self.action_low, self.action_high)
         return nearest.expand(self.num_envs, -1).clone()
+
+    def call(self, name: str) -> tuple[Any, ...]:
+        """Return the attribute `name` of every environment, or what the method of that name returns."""
+        found: tuple[Any, ...] = self._worlds.call(name)
+        return found
 
     def close(self) -> None:
         """End the processes."""

@@ -9,6 +9,7 @@ from typing import Any
 from dsrl.interfaces import Task
 
 IMAGES, STATE, ACTION = "observation.images.", "observation.state", "action"
+SURROUNDINGS = "observation.environment_state"  # further numbers of the state, those that are not the robot's
 SUCCESS, DONE, TRUNCATED, REWARD = "next.success", "next.done", "next.truncated", "next.reward"
 
 RECORDED_STATES = (
@@ -72,9 +73,13 @@ def downloaded(repo_id: str, key: str) -> Path:
 
 def state_columns(names: Collection[str]) -> list[str]:
     """Return the columns whose numbers, one after the other, are the state; lerobot-eval has names of its own."""
-    if STATE in names:
-        return [STATE]
-    return [name for name in RECORDED_STATES if name in names]
+    usual = (STATE, SURROUNDINGS) if STATE in names else RECORDED_STATES
+    return [name for name in usual if name in names]
+
+
+def image_key(camera: str) -> str:
+    """Return lerobot's name for a camera; its environments call an only camera observation.image."""
+    return f"observation.{camera}" if camera == "image" else f"{IMAGES}{camera}"
 
 
 def image_column(names: Collection[str], camera: str) -> str | None:
@@ -84,12 +89,16 @@ def image_column(names: Collection[str], camera: str) -> str | None:
     return next((name for name in (*named, *alone) if name in names), None)
 
 
-def columns_of(task: Task, *flags: str, reward: bool = False) -> dict[str, dict[str, Any]]:
-    """Return the columns of a dataset of `task`, with `flags` of every step and, where `reward` is set, rewards."""
+def columns_of(task: Task, *flags: str, reward: bool = False, robot: int | None = None) -> dict[str, dict[str, Any]]:
+    """Return the columns of a dataset of `task`, with `flags` of every step and, where `reward` is set, rewards.
+
+    The numbers of the state after the first `robot` have a column of their own, that of the surroundings.
+    """
     columns: dict[str, dict[str, Any]] = {
-        f"{IMAGES}{camera}": {"dtype": "image", "shape": (h, w, 3), "names": ["height", "width", "channels"]}
+        image_key(camera): {"dtype": "image", "shape": (h, w, 3), "names": ["height", "width", "channels"]}
         for camera, (_, h, w) in task.cameras.items()
     }
-    numbers = {STATE: task.state_dim, ACTION: task.action_dim, **({REWARD: 1} if reward else {})}
+    states = {STATE: task.state_dim} if robot is None else {STATE: robot, SURROUNDINGS: task.state_dim - robot}
+    numbers = {**states, ACTION: task.action_dim, **({REWARD: 1} if reward else {})}
     columns |= {name: {"dtype": "float32", "shape": (size,), "names": None} for name, size in numbers.items()}
     return columns | {name: {"dtype": "bool", "shape": (1,), "names": None} for name in flags}

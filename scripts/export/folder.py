@@ -24,6 +24,7 @@ from dsrl.run.files import write_json
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
 from dsrl.run.settings import checked, saved_config
+from dsrl.training.lerobot_columns import image_key
 from scripts.export.card import card
 
 POLICY_FILES = ("*.json", "*.txt", "*.safetensors", "*.jinja")  # no code, no pickles
@@ -104,8 +105,7 @@ def _config(parts: Parts, content: Mapping[str, Any]) -> dict[str, Any]:
     task = parts.task
     inputs: dict[str, Any] = {"observation.state": {"type": "STATE", "shape": [task.state_dim]}}
     for camera, shape in task.cameras.items():
-        key = "observation.image" if camera == "image" else f"observation.images.{camera}"
-        inputs[key] = {"type": "VISUAL", "shape": list(shape)}
+        inputs[image_key(camera)] = {"type": "VISUAL", "shape": list(shape)}
     return {
         "type": "dsrl",
         "input_features": inputs,

@@ -17,11 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsrl.training.lerobot_columns import ACTION, STATE
+from dsrl.training.lerobot_columns import ACTION, STATE, SURROUNDINGS
 from scripts.lerobot_dataset import numbers, open_dataset
 from scripts.pretrain.cloning import choose_frames, held_out_loss, hold_out, learn
-
-SURROUNDINGS = "observation.environment_state"
 
 
 class Recordings:
@@ -146,9 +144,11 @@ def pretrain(options: argparse.Namespace) -> None:
 
 def make_config(recordings: Recordings, options: argparse.Namespace) -> Any:
     """Return lerobot's configuration: a U-Net of three widths, group norm, DDIM."""
+    from lerobot.configs import NormalizationMode
     from lerobot.policies.diffusion.configuration_diffusion import DiffusionConfig
 
     inputs, outputs = recordings.features()
+    bounds, spread = NormalizationMode.MIN_MAX, NormalizationMode.MEAN_STD
     return DiffusionConfig(
         input_features=inputs,
         output_features=outputs,
@@ -158,6 +158,7 @@ def make_config(recordings: Recordings, options: argparse.Namespace) -> Any:
         down_dims=(options.width, 2 * options.width, 4 * options.width),
         pretrained_backbone_weights=None,
         use_group_norm=True,
+        normalization_mapping={"VISUAL": spread, "STATE": bounds, "ACTION": bounds, "ENV": bounds},  # lerobot: no ENV
         noise_scheduler_type="DDIM",
         num_inference_steps=options.num_steps,
         device=options.device,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dsrl.policy import diffusion_mlp, flow_mlp
 from dsrl.policy._mlp_checkpoint import MLPConfig, save_checkpoint
-from dsrl.training.lerobot_columns import ACTION, STATE
+from dsrl.training.lerobot_columns import ACTION, STATE, state_columns
 from scripts.lerobot_dataset import numbers, open_dataset
 from scripts.pretrain.cloning import choose_frames, held_out_loss, hold_out, learn
 
@@ -74,8 +74,10 @@ def read_recordings(dataset: str) -> Recordings:
     missing = [key for key in (STATE, ACTION) if key not in opened.hf_dataset.column_names]
     if missing:
         raise ValueError(f"--dataset {dataset} has no {missing[0]} in its frames; record it with states and actions")
-    columns = opened.hf_dataset.select_columns([STATE, ACTION]).with_format("numpy")[:]
-    states, actions = (torch.from_numpy(numbers(columns[key])) for key in (STATE, ACTION))
+    named = state_columns(opened.hf_dataset.column_names)
+    columns = opened.hf_dataset.select_columns([*named, ACTION]).with_format("numpy")[:]
+    states = torch.from_numpy(np.concatenate([numbers(columns[key]) for key in named], axis=1))
+    actions = torch.from_numpy(numbers(columns[ACTION]))
     for key, values in ((STATE, states), (ACTION, actions)):
         if not values.isfinite().all():
             raise ValueError(f"--dataset {dataset} has {key} that is not finite; remove those episodes")

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from dsrl.training.lerobot_columns import columns_of
 from scripts import collect_expert
-from scripts.collect_expert import collect, make_task
+from scripts.collect_expert import collect, make_expert
 from scripts.lerobot_dataset import open_dataset
 from scripts.parts import build_parts
 from scripts.pretrain.__main__ import main as pretrain_main
@@ -39,8 +40,47 @@ def test_a_base_policy_of_the_demonstrations_plays_chunks_of_32_numbers(dataset:
     assert parts.policy.chunk_shape == (8, 4)
 
 
+@pytest.fixture(scope="module")
+def pushes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demonstrations") / "pusht"
+    collect_expert.main(["--name", "PushT-v0", "--out", str(folder), "--episodes", "2", "--num-envs", "2"])
+    return folder
+
+
+def test_the_planner_of_pusht_covers_the_outline_and_its_dataset_is_that_of_lerobots_environment(pushes: Path) -> None:
+    from lerobot.envs.configs import PushtEnv
+    from lerobot.envs.utils import env_to_policy_features
+
+    opened = open_dataset(str(pushes))
+    frames = opened.hf_dataset.with_format("torch")
+    assert torch.as_tensor(frames["next.success"][:]).sum() == 2
+    policys = env_to_policy_features(PushtEnv(obs_type="environment_state_agent_pos"))
+    assert {key: tuple(opened.meta.features[key]["shape"]) for key in policys} == {
+        key: feature.shape for key, feature in policys.items()
+    }
+    images = columns_of(make_expert("PushT-v0", 1, "images", 96, 1).task)
+    assert set(env_to_policy_features(PushtEnv())) == set(images)
+
+
+def test_a_diffusion_policy_of_its_demonstrations_plays_pusht(pushes: Path, tmp_path: Path) -> None:
+    options = ["--steps", "2", "--width", "8", "--batch", "4", "--num-steps", "2", "--held-out", "0.5"]
+    pretrain_main(["--policy", "diffusion", "--dataset", str(pushes), "--out", str(tmp_path / "base"), *options])
+    parts = build_parts(["task=pusht", "task.observation=state", f"policy.path={tmp_path / 'base'}", "num_envs=1",
+                         "task.processes=false", "noise=smooth"])  # fmt: skip
+    assert parts.policy.num_observations == 2
+    assert (parts.policy.chunk_shape, parts.policy.noise_shape) == ((8, 2), (16, 2))
+
+
+def test_another_image_size_than_that_of_pusht_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        collect_expert.main(["--name", "PushT-v0", "--out", str(tmp_path / "none"), "--image-size", "64"])
+    assert capsys.readouterr().err == "error: --image-size 64 but PushT-v0 has 96 pixels; leave it out\n"
+
+
 def test_noise_in_which_no_expert_succeeds_is_one_sentence(tmp_path: Path) -> None:
-    task = make_task("pick-place-v3", 20, "state", 32)
+    expert = make_expert("pick-place-v3", 20, "state", 32, 1)
     with pytest.raises(ValueError, match=r"--noise 2.0 leaves 0 successes in 20 attempts at pick-place-v3; lower it"):
-        collect(task, "pick-place-v3", tmp_path / "none", 1, 2.0, 1)
+        collect(expert, "pick-place-v3", tmp_path / "none", 1, 2.0, 1)
     assert not (tmp_path / "none").exists()

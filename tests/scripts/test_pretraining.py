@@ -164,6 +164,8 @@ def test_a_diffusion_policy_of_lerobot_learns_with_and_without_images(cameras: t
     pretrain.main(["--policy", "diffusion", "--dataset", str(demos), "--out", str(out), *options, *split])
     policy = load_policy(str(out), "cpu", "checkpoint")
     assert (policy.chunk_shape, policy.num_observations) == ((4, 1), 2)
+    modes = policy._config.normalization_mapping
+    assert all(modes[feature.type.value] != "IDENTITY" for feature in policy._config.input_features.values())
     policy.check_fits(OneDimensional(cameras, state_dim=3))
 
 

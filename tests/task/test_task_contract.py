@@ -12,6 +12,7 @@ from dsrl.interfaces import Observation, ObservesRows, Task
 from dsrl.task.gym import GymTask
 from dsrl.task.lerobot import LerobotTask
 from dsrl.task.metaworld import MetaWorldTask
+from dsrl.task.pusht import PushTTask
 
 MAKERS: dict[str, Callable[[], Task]] = {
     "pendulum": lambda: GymTask("Pendulum-v1", num_envs=3, max_steps=12),
@@ -21,6 +22,7 @@ MAKERS: dict[str, Callable[[], Task]] = {
     "metaworld images": lambda: MetaWorldTask("door-open-v3", 3, "images", "dense", 12, ["corner2", "gripperPOV"], 32),
     "gym images": lambda: GymTask("gym_pusht/PushT-v0", 3, 12, {"obs_type": "pixels_agent_pos"}),
     "lerobot pusht": lambda: LerobotTask("pusht", None, 0, 3, "sparse", 12, processes=True),
+    "pusht state": lambda: PushTTask("state", 3, "dense", 12, processes=False),
     "simple_pick": genesis_worlds.simple_pick,
     "simple_pick joint": lambda: genesis_worlds.simple_pick("joint"),
     "simple_pick state": lambda: genesis_worlds.simple_pick(observation="state"),

@@ -1,0 +1,1 @@
+"""Experts of benchmarks, whose demonstrations scripts.collect_expert records."""
