@@ -187,3 +187,35 @@ def test_a_run_without_a_base_policy_is_not_exported(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="has a policy without weights: there is no base policy to export"):
         export([f"run={tmp_path / 'run'}", f"out={tmp_path / 'out'}"])
     assert not (tmp_path / "out").exists()
+
+
+TEMPLATE = ROOT / "docs" / "template"
+SHORT_DOCK = (f"hydra.searchpath=[file://{TEMPLATE / 'my_robot' / 'conf'}]", "plugins=[my_robot]", "task=dock")
+SHORT_DOCK += ("num_envs=2", "task.max_steps=8", "decisions=16", "warmup_decisions=8", "batch_size=4", "eval_every=16")
+SHORT_DOCK += ("eval_episodes=2", "validation_episodes=2", "confirm_episodes=0", "sac.hidden=8")
+
+
+def test_a_run_on_a_task_of_a_plugin_is_exported_when_the_plugin_is_typed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(TEMPLATE))
+    numbers: dict[str, Any] = {"state_mean": (0.0,) * 4, "state_std": (1.0,) * 4}
+    config = replace(make_config("flow_mlp"), **numbers, action_low=(-1.0,) * 2, action_high=(1.0,) * 2)
+    save_checkpoint(tmp_path / "base", config, config.build())
+    typed = ("policy=flow_mlp", f"policy.path={tmp_path / 'base'}")
+    assert type_train(tmp_path / "run", *typed, start=SHORT_DOCK) is None
+    with pytest.raises(SystemExit, match=r"if you trust it, type plugins=\[my_robot\]"):
+        export([f"run={tmp_path / 'run'}", f"out={tmp_path / 'out'}"])
+    export([f"run={tmp_path / 'run'}", f"out={tmp_path / 'out'}", "plugins=[my_robot]"])
+    monkeypatch.undo()  # the exported policy needs no code of the task
+    chunk = _lerobot_policy(tmp_path / "out").predict_action_chunk({"observation.state": torch.zeros(3, 4)})
+    assert chunk.shape == (3, config.chunk, 2)
+
+
+def test_a_policy_of_a_plugin_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(TEMPLATE))
+    assert type_train(tmp_path / "run", start=SHORT_DOCK) is None
+    sentence = r"policy is my_robot.policy.drift.Drift: an exported policy cannot bring the code of a plugin"
+    with pytest.raises(SystemExit, match=sentence):
+        export([f"run={tmp_path / 'run'}", f"out={tmp_path / 'out'}", "plugins=[my_robot]"])
+    assert not (tmp_path / "out").exists()

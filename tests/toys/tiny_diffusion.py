@@ -25,11 +25,13 @@ def make_tiny_diffusion(
     surroundings_dim: int = 0,
     action_dim: int = 2,
     n_obs_steps: int = 2,
+    bounds: tuple[float, float] | None = None,
     **config_overrides: Any,
 ) -> Path:
     """Write a whole checkpoint (weights, config, processors) and return its folder.
 
-    `config_overrides` are fields of DiffusionConfig.
+    `bounds` are those of all numbers of states and actions; None draws them. `config_overrides` are fields of
+    DiffusionConfig.
     """
     inputs = {"observation.state": PolicyFeature(FeatureType.STATE, (state_dim,))}
     if surroundings_dim:
@@ -57,7 +59,11 @@ def make_tiny_diffusion(
         policy = DiffusionPolicy(config)
     policy.save_pretrained(folder)
     features = {**inputs, **config.output_features}
-    for pipeline in make_diffusion_pre_post_processors(config, dataset_stats=random_stats(features)):
+    stats = random_stats(features)
+    if bounds is not None:
+        numbers = {key: feature for key, feature in features.items() if feature.type is not FeatureType.VISUAL}
+        stats |= {key: _stats_of(bounds, feature.shape) for key, feature in numbers.items()}
+    for pipeline in make_diffusion_pre_post_processors(config, dataset_stats=stats):
         pipeline.save_pretrained(folder)
     return folder
 
@@ -72,3 +78,9 @@ def random_stats(features: dict[str, PolicyFeature]) -> dict[str, dict[str, torc
         bounds = {"min": mean - 2 * std, "max": mean + 2 * std, "q01": mean - 2 * std, "q99": mean + 2 * std}
         stats[key] = {"mean": mean, "std": std, **bounds}
     return stats
+
+
+def _stats_of(bounds: tuple[float, float], shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    low, high = bounds
+    numbers = {"min": low, "max": high, "q01": low, "q99": high, "mean": (low + high) / 2, "std": (high - low) / 4}
+    return {name: torch.full(shape, number) for name, number in numbers.items()}
