@@ -229,7 +229,7 @@ def test_cameras_are_named_by_their_key_and_renamed_only_by_camera_map(tmp_path:
         load(folder, camera_map={"top": "side"})
     with pytest.raises(ValueError, match=r"camera_map gives observation\.images\.front two task cameras"):
         load(folder, camera_map={"top": "front", "side": "front"})
-    with pytest.raises(ValueError, match=r"share a name; rename one"):
+    with pytest.raises(ValueError, match=r"share a name; name the task's camera for one of them"):
         load(folder, camera_map={"wrist": "front"})
 
 

@@ -17,7 +17,7 @@ from dsrl.training import replay_memory
 REFUSED = {
     "wrong value": ("gamma=1.5", "gamma=1.5 must be"),
     "negative": ("decisions=-1", "decisions=-1 must be"),
-    "not used": ("sac.replay=noise", "sac.replay needs sac=dsrl_na"),
+    "not used": ("sac.replay=noise", "sac.replay needs sac=dsrl_edit or sac=dsrl_na"),
     "zero": ("eval_every=0", "eval_every=0 must be"),
     "seed": ("seed=1", "seed=1 but the checkpoint in"),
     "worlds": ("num_envs=3", "num_envs=3 but the checkpoint in"),
