@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from dsrl.policy._checkpoint_files import MIB, file_inside, read_json
 from dsrl.policy._schema import Check, optional, record
 from dsrl.policy._smolvlm_fields import NORMALIZERS, PADDING, REPLACEMENTS, TOKENIZER, VOCABULARY, token
@@ -107,3 +109,13 @@ def chosen(found: dict[str, Any], fields: dict[str, Check]) -> dict[str, Any]:
 
 def write(file: Path, content: dict[str, Any]) -> None:
     file.write_text(json.dumps(content))
+
+
+def check_tokens(tokens: Tensor, known: int) -> None:
+    """Raise ValueError for the tokens [B, L] of a prompt where a backbone has embeddings of `known` tokens only."""
+    largest = int(tokens.max()) if tokens.numel() else 0
+    if largest >= known:
+        raise ValueError(
+            f"the checkpoint has a tokenizer with the token {largest} but a backbone of {known} tokens; copy the "
+            "tokenizer that it was trained with"
+        )

@@ -28,6 +28,7 @@ from dsrl.policy._checkpoint_files import bound_attention
 from dsrl.policy._find import PREPROCESSOR, find_backbone
 from dsrl.policy._lerobot_policy import LerobotPolicy
 from dsrl.policy._qwen import clean_processor, read_qwen
+from dsrl.policy._tokenizer import check_tokens
 
 QWEN = "eo1_qwen_processor"
 MOST_WORDS = 128  # tokens of a prompt without its images: about 30 of lerobot's frame, and an instruction
@@ -83,6 +84,7 @@ class EO1(LerobotPolicy):
     def _encode(self, batch: dict[str, Any]) -> Encoding:
         policy, model = self._policy, self._policy.model
         ids, masks, kinds = _pad_to_one_length(batch)
+        check_tokens(ids, model.vlm_backbone.get_input_embeddings().num_embeddings)
         tokens = {"state_token_id": batch["state_token_id"], "action_token_id": batch["action_token_id"]}
         embeddings = model.embed_prefix(ids, states=policy.prepare_state(batch[OBS_STATE]), **tokens)
         start = int((ids[0] == tokens["action_token_id"]).int().argmax())

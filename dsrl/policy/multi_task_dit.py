@@ -26,7 +26,7 @@ from dsrl.policy._clip import read_clip
 from dsrl.policy._find import PREPROCESSOR, find_backbone
 from dsrl.policy._lerobot_policy import LerobotPolicy
 from dsrl.policy._one_draw import with_noise
-from dsrl.policy._tokenizer import clean_tokenizer
+from dsrl.policy._tokenizer import check_tokens, clean_tokenizer
 from dsrl.policy.diffusion import check_span, set_ddim_steps, with_time_axis
 
 
@@ -66,6 +66,8 @@ class MultiTaskDiT(LerobotPolicy):
     def _encode(self, batch: dict[str, Any]) -> Encoding:
         words = {key: batch[key] for key in (OBS_LANGUAGE_TOKENS, OBS_LANGUAGE_ATTENTION_MASK)}
         inputs = with_time_axis(self._config, batch)
+        clip = self._policy.observation_encoder.text_encoder.text_encoder
+        check_tokens(words[OBS_LANGUAGE_TOKENS], clip.get_input_embeddings().num_embeddings)
         return Encoding(self._policy.observation_encoder.encode({**inputs, **words}).float(), {})
 
     def _denoise(self, encoding: Encoding, noise: Tensor) -> Tensor:

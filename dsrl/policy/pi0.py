@@ -27,7 +27,7 @@ from dsrl.policy import _lerobot
 from dsrl.policy._checkpoint_files import bound_attention
 from dsrl.policy._find import PREPROCESSOR, find_backbone
 from dsrl.policy._lerobot_policy import LerobotPolicy
-from dsrl.policy._tokenizer import clean_tokenizer
+from dsrl.policy._tokenizer import check_tokens, clean_tokenizer
 
 PATCH, VISION_HEADS, HEADS = 14, 16, 8  # side of a patch in pixels; heads of SigLIP and of Gemma
 
@@ -86,6 +86,7 @@ class Pi0(LerobotPolicy):
         policy, model = self._policy, self._policy.model
         images, image_masks = policy._preprocess_images(batch)
         tokens, token_masks = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK].bool()
+        check_tokens(tokens, model.paligemma_with_expert.paligemma.get_input_embeddings().num_embeddings)
         embeddings, pad_masks, att_masks = model.embed_prefix(images, image_masks, tokens, token_masks)
         output, cache = _run_prefix(model.paligemma_with_expert, embeddings, pad_masks, att_masks)
         kept = pad_masks[..., None]

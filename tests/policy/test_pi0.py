@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,19 @@ def test_what_would_need_a_memory_or_another_tokenizer_is_refused(tmp_path: Path
     edit_json(folder / "config.json", use_relative_actions=False)
     (folder / "tokenizer" / "tokenizer_config.json").rename(folder / "tokenizer" / "gone.json")
     with pytest.raises(FileNotFoundError, match=r"names the tokenizer 'tokenizer', which is no folder in it; copy"):
+        load(folder)
+
+
+def test_a_tokenizer_of_another_backbone_is_refused_where_it_gives_unknown_tokens(tmp_path: Path) -> None:
+    folder = make_tiny_pi(tmp_path / "pi0", "pi0")
+    file = folder / "tokenizer" / "tokenizer.json"
+    content = json.loads(file.read_text())
+    words = content["model"]["vocab"]
+    content["model"]["vocab"] = {f"other{i}": i for i in range(1000)} | {w: 1000 + words[w] for w in words}
+    for token in content["added_tokens"]:
+        token["id"] += 1000
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"has a tokenizer with the token 10\d\d but a backbone of \d+ tokens; copy"):
         load(folder)
 
 
