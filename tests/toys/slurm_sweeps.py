@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,10 +67,15 @@ class Sweep:
         return self.terminal.read_text()
 
     @property
+    def submissions(self) -> list[Path]:
+        """The files of this launch, one for each job, once it has named their folder: others may be planted beside."""
+        named = re.search(r"logs in (\S+)", self.text)
+        return [] if named is None else sorted((self.folder.parents[1] / named[1]).glob("*_submitted.pkl"))
+
+    @property
     def number(self) -> str:
         """The array's job number."""
-        first = next(self.folder.glob(".submitit/*/*_0_submitted.pkl"))
-        return first.name.partition("_")[0]
+        return self.submissions[0].name.partition("_")[0]
 
     def signal(self, job: int, name: str) -> None:
         """Signal the processes of a job, by way of its step: with `scancel --signal=… <array>_<job>` SLURM 22.05
@@ -78,7 +84,7 @@ class Sweep:
         slurm("scancel", f"--signal={name}", f"{own}.0")
 
     def submitted(self) -> bool:
-        return len(list(self.folder.glob(".submitit/*/*_submitted.pkl"))) == self.num_jobs
+        return len(self.submissions) == self.num_jobs
 
     def at_work(self, job: int) -> bool:
         """Whether a job is in the middle of its training."""
