@@ -63,24 +63,24 @@ class NoiseChoice:
 def choose_noise(
     candidates: Mapping[str, Noise],
     noise_shape: tuple[int, int],
-    play: Callable[[str, Act], Evaluation],
+    play: Callable[[Act], Evaluation],
     *,
     draws: int,
     largest_loss: float,
 ) -> NoiseChoice:
     """Return the choice among `candidates`, smallest first, the last of which has the base policy's own prior.
 
-    `play(name, act)` evaluates a noise in worlds that are always the same. Where the task defines no success, a return
+    `play` evaluates a noise in worlds that are always the same. Where the task defines no success, a return
     of the base policy's median or more counts as one.
     """
     names = list(candidates)
-    played = [play(BASE, base_noise(noise_shape, draw)) for draw in range(draws)]
+    played = [play(base_noise(noise_shape, draw)) for draw in range(draws)]
     threshold = float(np.median([one.returns for one in played]))
     measured = {BASE: outcomes_of(played, threshold)}
     kept: list[str] = []
     for name in names[:-1]:
         noise = candidates[name]
-        played = [play(name, prior_noise(noise, noise.magnitude, draw)) for draw in range(draws)]
+        played = [play(prior_noise(noise, noise.magnitude, draw)) for draw in range(draws)]
         measured[name] = outcomes_of(played, threshold)
         if _keeps(measured[name], measured[BASE], largest_loss):
             kept.append(name)
@@ -88,6 +88,11 @@ def choose_noise(
                 return NoiseChoice(name, noise.dim, measured)
     chosen = (kept or names[-1:])[0]
     return NoiseChoice(chosen, candidates[chosen].dim, measured)
+
+
+def smooth_ranks(slots: int) -> list[int]:
+    """Return 2, 4, 8 … below the number of slots; rank 1 is repeated noise, and all slots are full noise rotated."""
+    return [2**i for i in range(1, slots.bit_length()) if 2**i < slots]
 
 
 def _keeps(outcomes: Outcomes, base: Outcomes, largest_loss: float) -> bool:

@@ -6,14 +6,16 @@ cfg with noise=auto -> (base policy in the validation worlds | config of the ear
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dsrl.evaluation.noise_choice import NoiseChoice, choose_noise
+from dsrl.evaluation.episodes import Evaluation
+from dsrl.evaluation.noise_choice import NoiseChoice, choose_noise, smooth_ranks
 from dsrl.evaluation.noise_sources import Act
 from dsrl.interfaces import Noise
-from dsrl.run.build import build, build_noise
+from dsrl.run.build import build, build_noise, check_budget
 from dsrl.run.console import Screen
 from dsrl.run.errors import user_errors
 from dsrl.run.files import read_json
@@ -39,10 +41,21 @@ def with_chosen_noise(
     if cfg.noise.get("_target_") != AUTO:
         return cfg, parts, None
     node, content = _earlier(cfg, earlier) or _measured(cfg, parts, screen, signals)
+    cfg, chosen = _with_noise(cfg, parts, node)
+    return cfg, chosen, content
+
+
+def _with_noise(cfg: DictConfig, parts: Parts, node: Node) -> tuple[DictConfig, Parts]:
+    """Return config and parts with the noise of `node`; task, policy and offline data are those of `parts`."""
     cfg = cfg.copy()
     OmegaConf.set_struct(cfg, False)
     cfg.noise = node
-    return cfg, build(cfg, screen.phase, parts), content
+    built = build(cfg, _silent, parts)
+    return cfg, replace(built, offline=None if parts.offline is None else parts.offline.moved_to(built.env))
+
+
+def _silent(sentence: str) -> None:
+    """Announce nothing: the parts have been announced before."""
 
 
 def _earlier(cfg: DictConfig, folders: Sequence[RunFolder]) -> tuple[Node, dict[str, Any]] | None:
@@ -69,11 +82,12 @@ def _measured(cfg: DictConfig, parts: Parts, screen: Screen, signals: Signals) -
         name, noise = list(noises.items())[-1]
         choice = NoiseChoice(name, noise.dim, {})
     else:
+        check_budget(_with_noise(cfg, parts, next(iter(nodes.values())))[1], _silent)  # no candidate needs less memory
         build_simulation(parts, screen)
         worlds: dict[str, int] = {"episodes": settings.validation_episodes, "first_seed": settings.validation_seed}
         screen.phase(f"noise=auto: the base policy on {settings.validation_episodes} worlds, under several noises …")
 
-        def played(name: str, act: Act) -> Any:
+        def played(act: Act) -> Evaluation:
             return play(parts, act, screen, **worlds, signals=signals)
 
         options: Any = parts.noise
@@ -92,10 +106,9 @@ def candidates(cfg: DictConfig, parts: Parts) -> dict[str, Node]:
     zero = {**shared, "unsteered": "zero"}
     nodes: dict[str, Node] = {"noise=repeat": {"_target_": "dsrl.noise.repeat.RepeatNoise", **zero}}
     per_step = horizon < slots and parts.settings.best_of is None  # best_of cannot value numbers that are drawn besides
-    for rank in (2**i for i in range(1, slots.bit_length())):
-        if rank <= (horizon if per_step else slots) // 2:
-            smooth = {"_target_": "dsrl.noise.smooth.SmoothNoise", **zero, "rank": rank}
-            nodes[f"noise=smooth noise.rank={rank}"] = smooth
+    for rank in smooth_ranks((horizon if per_step else slots) // 2 + 1):
+        smooth = {"_target_": "dsrl.noise.smooth.SmoothNoise", **zero, "rank": rank}
+        nodes[f"noise=smooth noise.rank={rank}"] = smooth
     if per_step:
         last = {"_target_": "dsrl.noise.per_step.PerStepNoise", **shared, "horizon": horizon, "unsteered": "fresh"}
         return {**nodes, "noise=per_step": last}

@@ -50,10 +50,9 @@ def train(cfg: DictConfig) -> float:
         screen, folder = Screen(), _folder(cfg)
         with folder.claimed(), folder.noting_failure():
             screen.phase(f"run folder {folder.path}; loading task and policy …")
-            parts, options = build(cfg, screen.phase), resume_options(cfg)
+            parts, options = with_offline_data(build(cfg, screen.phase), screen.phase), resume_options(cfg)
             earlier = [folder, *([] if options["other"] is None else [RunFolder(options["other"])])]
             cfg, parts, choice = with_chosen_noise(cfg, parts, earlier, screen, signals)
-            parts = with_offline_data(parts, screen.phase)
             check_budget(parts, screen.phase)
             with user_errors():
                 check_unsteered(parts.noise, typed_keys(HydraConfig.get().overrides.task))

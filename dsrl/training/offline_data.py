@@ -10,6 +10,7 @@ truncation bootstraps from the last frame.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,6 +121,12 @@ class OfflineData:
         self._noise: Tensor | None = None  # u [N, dim], once it was found
         self.num_episodes = len(parts)
         self._check_pictures()
+
+    def moved_to(self, env: NoiseActionEnv) -> OfflineData:
+        """Return the same transitions for an environment of the same task and policy with another noise."""
+        moved = copy.copy(self)
+        moved.env = env
+        return moved
 
     def __len__(self) -> int:
         """Return the number of transitions."""

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from dsrl.evaluation.episodes import evaluate
+from dsrl.evaluation.noise_choice import smooth_ranks
 from dsrl.evaluation.noise_sources import Act, base_noise, prior_noise
 from dsrl.evaluation.outcomes import Outcomes, outcomes_of
 from dsrl.interfaces import Noise
@@ -88,11 +89,6 @@ def noises(chosen: Noise, noise_shape: tuple[int, int], horizon: int) -> dict[st
     if horizon < noise_shape[0]:
         others["per_step"] = PerStepNoise(noise_shape, chosen.magnitude, None, horizon, "fresh")
     return {**others, name: chosen}
-
-
-def smooth_ranks(slots: int) -> list[int]:
-    """Return 2, 4, 8 … below the number of slots; rank 1 is repeated noise, and all slots are full noise rotated."""
-    return [2**i for i in range(1, slots.bit_length()) if 2**i < slots]
 
 
 def smooth_name(rank: int) -> str:

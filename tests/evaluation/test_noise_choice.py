@@ -44,7 +44,7 @@ def _chosen(formula: Decode, *, has_success: bool = True, largest_loss: float = 
     env = NoiseActionEnv(Guess(20, max_steps=2), Through(formula), candidates["full"], 2)
     env.has_success = has_success
     play = partial(evaluate, env, episodes=WORLDS, first_seed=0)
-    return choose_noise(candidates, shape, lambda _, act: play(act), draws=2, largest_loss=largest_loss)
+    return choose_noise(candidates, shape, play, draws=2, largest_loss=largest_loss)
 
 
 def _first_slots(state: Tensor, noise: Tensor) -> Tensor:

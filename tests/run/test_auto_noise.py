@@ -74,3 +74,17 @@ def test_a_policy_of_one_slot_has_nothing_to_choose(tmp_path: Path, capsys: pyte
     assert type_train(tmp_path / "run", "noise=auto", "noise.magnitude=1.0") is None
     assert "noise=auto chose noise=repeat (1 numbers)" in capsys.readouterr().out
     assert _summary(tmp_path / "run")["noise_choice"] == {"chosen": "noise=repeat", "numbers": 1, "measured": {}}
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        (("offline_data=nowhere",), "offline_data=nowhere"),
+        (("decisions=1000000000", "buffer_size=1000000000"), "GiB"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_measurement(
+    typed: tuple[str, ...], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sentence in str(type_train(tmp_path / "run", *typed, start=SHORT_HOPPER))
+    assert "noise=auto" not in capsys.readouterr().out

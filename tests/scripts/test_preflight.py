@@ -21,6 +21,7 @@ from toys.guess import Echo, Guess
 from toys.runs import toy_parts
 
 from dsrl.evaluation.episodes import evaluate
+from dsrl.evaluation.noise_choice import smooth_ranks
 from dsrl.evaluation.noise_sources import base_noise, prior_noise
 from dsrl.evaluation.outcomes import Outcomes, p_value, wilson_of_mean
 from dsrl.evaluation.statistics import wilson
@@ -32,7 +33,7 @@ from dsrl.noise_action_env import NoiseActionEnv
 from scripts.preflight import __main__ as preflight
 from scripts.preflight import report
 from scripts.preflight.__main__ import main
-from scripts.preflight.measure import Movement, Preflight, chunk_movement, measure, noises, smooth_ranks
+from scripts.preflight.measure import Movement, Preflight, chunk_movement, measure, noises
 from scripts.preflight.verdict import judge
 
 WORLDS = 100
