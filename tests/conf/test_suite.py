@@ -1,17 +1,31 @@
-"""The suite: one experiment runs all of its tasks, each of which is a delta that nothing silently undoes."""
+"""Experiments over many tasks run all of them, each of which is a delta that nothing silently undoes."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 from toys.complaints import complaint, composed
 
 from dsrl.run import choices
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_the_experiment_runs_every_task_of_the_suite_and_evaluates_w_0() -> None:
     cfg = composed("experiment=suite")
     assert sorted(cfg.hydra.sweeper.params.suite.split(",")) == choices.names("suite")
     assert cfg.zero_noise is True
+
+
+def test_the_experiment_on_metaworld_gives_each_task_the_policy_that_the_guide_makes() -> None:
+    cfg = composed("experiment=metaworld")
+    guide = (ROOT / "docs/benchmarks.md").read_text()
+    for name in cfg.hydra.sweeper.params["task.name"].split(","):
+        assert name.removesuffix("-v3") in guide
+        one = composed("experiment=metaworld", f"task.name={name}")
+        assert one.policy.path == f"data/metaworld/{name}/base"
+    assert "--out data/metaworld/$name-v3/base" in guide
 
 
 @pytest.mark.parametrize("name", choices.names("suite"))
