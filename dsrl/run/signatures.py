@@ -2,6 +2,7 @@
 
 conf/sac/dsrl_sac.yaml   _target_: dsrl.sac.dsrl_sac.build_dsrl_sac
 dsrl/sac/dsrl_sac.py     def build_dsrl_sac(*, gamma: Discount, ...)      a class: the arguments of its __init__
+                         def build_dsrl_sac(**options: Unpack[Options])   the keys of a TypedDict and of its bases
 dsrl/sac/_options.py     Discount = Annotated[float, Ge(0), Le(1)]        found through the imports of the file
 
 Components of plugins are read in the same way. Importing a component loads torch and often a simulator, which takes
@@ -55,11 +56,8 @@ def options(target: str) -> dict[str, Option]:
     for part in definition.body:
         if isinstance(part, ast.FunctionDef) and part.name == "__init__":
             return _arguments(part, module)
-    for base in definition.bases:
-        home = _home(base.id, module) if isinstance(base, ast.Name) else None
-        if home is not None:
-            assert isinstance(base, ast.Name)
-            return options(f"{home}.{base.id}")
+    for base, home in _bases(definition, module):
+        return options(f"{home}.{base}")
     return {}
 
 
@@ -81,7 +79,31 @@ def _arguments(function: ast.FunctionDef, module: str) -> dict[str, Option]:
             if argument.annotation is None:
                 raise ValueError(f"{module} gives the option {argument.arg} no type; annotate it, such as n: int")
             found[argument.arg] = Option(module, argument.annotation, required)
+    match given.kwarg and given.kwarg.annotation:
+        case ast.Subscript(value=ast.Name(id="Unpack"), slice=ast.Name(id=name)):
+            found |= _keys(name, module)
     return found
+
+
+def _keys(name: str, module: str) -> dict[str, Option]:
+    """Read the keys of a TypedDict as `module` uses it, all of them required, those of its bases first."""
+    home = _home(name, module)
+    definition = None if home is None else _definitions(home)[name]
+    if home is None or not isinstance(definition, ast.ClassDef):
+        raise ValueError(f"{module} unpacks options from {name}; define it as a TypedDict in a file of the package")
+    found: dict[str, Option] = {}
+    for base, _ in _bases(definition, home):
+        found |= _keys(base, home)
+    for part in definition.body:
+        if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
+            found[part.target.id] = Option(home, part.annotation, required=True)
+    return found
+
+
+def _bases(definition: ast.ClassDef, module: str) -> list[tuple[str, str]]:
+    """Return those bases of a class whose source is read, each with the module that defines it."""
+    named = [base.id for base in definition.bases if isinstance(base, ast.Name)]
+    return [(name, home) for name in named if (home := _home(name, module)) is not None]
 
 
 @cache

@@ -1,8 +1,11 @@
-"""Options that several algorithms share, converted from the values in YAML."""
+"""Options that several algorithms share: their types, their ranges, and what is built from their values.
+
+Each `TypedDict` has the keys of a YAML: conf/sac/_actor_critic.yaml, _near_prior.yaml, and those of the NA family.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -17,6 +20,42 @@ Rate = Annotated[float, Gt(0), Le(1)]  # of learning
 Positive = Annotated[float, Gt(0)]
 Activation = Literal["ReLU", "Tanh", "SiLU", "GELU", "ELU"]
 Auto = Literal["auto"]
+Kind = Literal["kl", "entropy"]  # of a regulariser
+
+
+class ActorCriticOptions(TypedDict):
+    """Options of the algorithms that learn an actor and critics."""
+
+    hidden: Width
+    depth: Depth
+    activation: Activation
+    num_critics: Count
+    actor_lr: Rate
+    critic_lr: Rate
+    gamma: Discount
+    tau: Share
+    reward_scale: Positive | Auto
+    critic_warmup_updates: Annotated[int, Ge(0)]
+
+
+class NearPriorOptions(ActorCriticOptions):
+    """Options of those whose actor stays near the base policy's noise."""
+
+    regulariser: Kind
+    alpha: Positive | Auto
+    initial_alpha: Positive
+    target_kl: Positive
+    target_entropy: float | Auto
+    alpha_lr: Rate
+    n_step: Annotated[int, Ge(1), Le(1000)]
+
+
+class NAOptions(NearPriorOptions):
+    """Options of DSRL-NA and the algorithms on its critics."""
+
+    noise_critic_grad_steps: Count | Auto
+    base_draws: Annotated[int, Ge(0), Le(256)]
+    replay: Literal["context", "exact_context", "observation"]
 
 
 def initial_temperature(alpha: float | Auto, initial_alpha: float) -> float:

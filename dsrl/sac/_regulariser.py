@@ -14,14 +14,12 @@ that it adds no value to a long episode. Entropy enters them, as published: long
 from __future__ import annotations
 
 import math
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from dsrl.sac._options import Auto
-
-Kind = Literal["kl", "entropy"]
+from dsrl.sac._options import Auto, Kind
 
 
 class Regulariser(Protocol):

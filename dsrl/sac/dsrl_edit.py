@@ -19,7 +19,7 @@ whose noise is the base policy's, and RFS (arXiv 2602.01789), which steers noise
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Unpack
 
 import numpy as np
 import torch
@@ -31,10 +31,10 @@ from torch import Tensor
 
 from dsrl.interfaces import Decoder, Encoding
 from dsrl.sac._edit_policy import EditHead, build_edit_head
-from dsrl.sac._na_parts import build_na_parts
 from dsrl.sac._networks import Temperature
-from dsrl.sac._options import Activation, Auto, Count, Depth, Discount, Positive, Rate, Share, Width
-from dsrl.sac._regulariser import Divergence, Kind
+from dsrl.sac._options import NAOptions, Positive
+from dsrl.sac._parts import build_na_parts
+from dsrl.sac._regulariser import Divergence
 from dsrl.sac.dsrl_na import DSRLNA
 from dsrl.sac.dsrl_sac import SACStats
 
@@ -123,30 +123,11 @@ def build_dsrl_edit(
     decoder: Decoder,
     chunk_shape: tuple[int, int],
     action_bounds: tuple[Tensor, Tensor] | None,
-    hidden: Width,
-    depth: Depth,
-    activation: Activation,
-    num_critics: Count,
     edit_scale: Annotated[float, Gt(0), Le(10)],
     edit_noise: Annotated[float, Gt(0), Le(2)],
     edit_kl: Positive,
     edit_draws: Annotated[int, Ge(0), Le(1024)],
-    noise_critic_grad_steps: Count | Auto,
-    base_draws: Annotated[int, Ge(0), Le(256)],
-    replay: Literal["context", "exact_context", "observation"],
-    regulariser: Kind,
-    alpha: Positive | Auto,
-    initial_alpha: Positive,
-    target_kl: Positive,
-    target_entropy: float | Auto,
-    actor_lr: Rate,
-    critic_lr: Rate,
-    alpha_lr: Rate,
-    gamma: Discount,
-    tau: Share,
-    reward_scale: Positive | Auto,
-    critic_warmup_updates: Annotated[int, Ge(0)],
-    n_step: Annotated[int, Ge(1), Le(1000)],
+    **options: Unpack[NAOptions],
 ) -> DSRLEdit:
     """Build DSRL-NA with an edit head; see `build_dsrl_na` for the options that it shares.
 
@@ -158,38 +139,13 @@ def build_dsrl_edit(
     for name, value in (("edit_scale", edit_scale), ("edit_noise", edit_noise), ("edit_kl", edit_kl)):
         if not value > 0:
             raise ValueError(f"sac.{name}={value} must be above 0; sac=dsrl_na edits nothing")
-    parts = build_na_parts(
-        observation_space,
-        action_space,
-        decoder=decoder,
-        chunk_shape=chunk_shape,
-        hidden=hidden,
-        depth=depth,
-        activation=activation,
-        num_critics=num_critics,
-        noise_critic_grad_steps=noise_critic_grad_steps,
-        base_draws=base_draws,
-        replay=replay,
-        regulariser=regulariser,
-        alpha=alpha,
-        initial_alpha=initial_alpha,
-        target_kl=target_kl,
-        target_entropy=target_entropy,
-        actor_lr=actor_lr,
-        critic_lr=critic_lr,
-        alpha_lr=alpha_lr,
-        gamma=gamma,
-        tau=tau,
-        reward_scale=reward_scale,
-        critic_warmup_updates=critic_warmup_updates,
-        n_step=n_step,
-    )
+    parts = build_na_parts(observation_space, action_space, decoder=decoder, chunk_shape=chunk_shape, **options)
     head = build_edit_head(
         observation_space.shape[0],
         chunk_shape,
-        hidden=hidden,
-        depth=depth,
-        activation=activation,
+        hidden=options["hidden"],
+        depth=options["depth"],
+        activation=options["activation"],
         scale=edit_scale,
         noise=edit_noise,
         bounds=action_bounds,
@@ -197,7 +153,7 @@ def build_dsrl_edit(
     return DSRLEdit(
         **parts,
         head=head,
-        edit_temperature=Temperature(initial_alpha, trainable=True),
+        edit_temperature=Temperature(options["initial_alpha"], trainable=True),
         edit_kl=edit_kl,
         edit_draws=edit_draws,
     )

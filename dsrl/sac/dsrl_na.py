@@ -21,11 +21,10 @@ decoded once, when the state was stored. Replay needs no noise: any play and dem
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Unpack
 
 import numpy as np
 import torch
-from annotated_types import Ge, Le
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from tianshou.algorithm.algorithm_base import TrainingStats
@@ -34,11 +33,11 @@ from tianshou.data import ReplayBuffer
 from torch import Tensor
 
 from dsrl.interfaces import Decoder, Encoding, Replay
-from dsrl.sac._na_parts import build_na_parts
 from dsrl.sac._networks import FeatureScaler, StackedCritics, Temperature
 from dsrl.sac._noise_policy import Draw, NoisePolicy
-from dsrl.sac._options import Activation, Auto, Count, Depth, Discount, Positive, Rate, Share, Width
-from dsrl.sac._regulariser import Kind, Regulariser
+from dsrl.sac._options import NAOptions
+from dsrl.sac._parts import build_na_parts
+from dsrl.sac._regulariser import Regulariser
 from dsrl.sac._returns import RewardScale
 from dsrl.sac.dsrl_sac import DSRLSAC
 
@@ -198,26 +197,7 @@ def build_dsrl_na(
     *,
     decoder: Decoder,
     chunk_shape: tuple[int, int],
-    hidden: Width,
-    depth: Depth,
-    activation: Activation,
-    num_critics: Count,
-    noise_critic_grad_steps: Count | Auto,
-    base_draws: Annotated[int, Ge(0), Le(256)],
-    replay: Literal["context", "exact_context", "observation"],
-    regulariser: Kind,
-    alpha: Positive | Auto,
-    initial_alpha: Positive,
-    target_kl: Positive,
-    target_entropy: float | Auto,
-    actor_lr: Rate,
-    critic_lr: Rate,
-    alpha_lr: Rate,
-    gamma: Discount,
-    tau: Share,
-    reward_scale: Positive | Auto,
-    critic_warmup_updates: Annotated[int, Ge(0)],
-    n_step: Annotated[int, Ge(1), Le(1000)],
+    **options: Unpack[NAOptions],
 ) -> DSRLNA:
     """Build DSRL-NA for features [F], the noise box [dim] and executed chunks of `chunk_shape` (horizon, A).
 
@@ -225,30 +205,5 @@ def build_dsrl_na(
     `dsrl.interfaces.Replay`), `base_draws` the number of base noises decoded with it; see `build_dsrl_sac` for others.
     Raises ValueError for values out of range.
     """
-    parts = build_na_parts(
-        observation_space,
-        action_space,
-        decoder=decoder,
-        chunk_shape=chunk_shape,
-        hidden=hidden,
-        depth=depth,
-        activation=activation,
-        num_critics=num_critics,
-        noise_critic_grad_steps=noise_critic_grad_steps,
-        base_draws=base_draws,
-        replay=replay,
-        regulariser=regulariser,
-        alpha=alpha,
-        initial_alpha=initial_alpha,
-        target_kl=target_kl,
-        target_entropy=target_entropy,
-        actor_lr=actor_lr,
-        critic_lr=critic_lr,
-        alpha_lr=alpha_lr,
-        gamma=gamma,
-        tau=tau,
-        reward_scale=reward_scale,
-        critic_warmup_updates=critic_warmup_updates,
-        n_step=n_step,
-    )
+    parts = build_na_parts(observation_space, action_space, decoder=decoder, chunk_shape=chunk_shape, **options)
     return DSRLNA(**parts)

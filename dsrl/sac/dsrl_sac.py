@@ -20,11 +20,10 @@ import math
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
-from annotated_types import Ge, Le
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from tianshou.algorithm.algorithm_base import TrainingStats
@@ -35,22 +34,11 @@ from torch import Tensor
 
 from dsrl.interfaces import Replay
 from dsrl.sac._cloning import cloning_step
-from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
-from dsrl.sac._noise_policy import Draw, NoisePolicy, prior_std
-from dsrl.sac._options import (
-    Activation,
-    Auto,
-    Count,
-    Depth,
-    Discount,
-    Positive,
-    Rate,
-    Share,
-    Width,
-    adam,
-    initial_temperature,
-)
-from dsrl.sac._regulariser import Kind, Regulariser, regulariser_named
+from dsrl.sac._networks import StackedCritics, Temperature
+from dsrl.sac._noise_policy import Draw, NoisePolicy
+from dsrl.sac._options import NearPriorOptions
+from dsrl.sac._parts import build_parts
+from dsrl.sac._regulariser import Regulariser
 from dsrl.sac._returns import RewardScale, bounds, following
 
 
@@ -76,8 +64,8 @@ class Transitions:
     returns: Tensor  # [B], the critics' targets
 
 
-class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou is not followed
-    """tianshou's SAC with E stacked critics, exact update order and a critic warm-up. Replay stores u in [-1, 1]."""
+class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou is not followed
+    """tianshou's SAC with E stacked critics, exact update order and a critic warm-up."""
 
     replay: Replay = "noise"
     bounded = True  # whether its noise stays within ±magnitude, that of the warm-up too
@@ -155,10 +143,6 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         tianshou's own would copy every entry of the batch, contexts included, whether it is read or not.
         """
         return self._update_with_batch(self._transitions(buffer, buffer.sample_indices(sample_size)))
-
-    def clone(self, buffer: ReplayBuffer, indices: Any, batch_size: int, updates: int) -> list[TrainingStats]:
-        """Clone noise that replay stores: `updates` gradient steps of the actor on batches of transitions `indices`."""
-        return [cloning_step(self.policy, self.policy_optim, buffer, indices, batch_size) for _ in range(updates)]
 
     def _fit_scaling(self, buffer: ReplayBuffer, indices: Any) -> None:
         self.policy.scaler.fit(torch.as_tensor(buffer.obs[indices], dtype=torch.float32))
@@ -248,27 +232,18 @@ class DSRLSAC(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou 
         return critic
 
 
+class DSRLSAC(NoiseActorCritic):
+    """SAC near the base policy's noise. Replay stores u in [-1, 1], from which its actor can start."""
+
+    def clone(self, buffer: ReplayBuffer, indices: Any, batch_size: int, updates: int) -> list[TrainingStats]:
+        """Clone noise that replay stores: `updates` gradient steps of the actor on batches of transitions `indices`."""
+        return [cloning_step(self.policy, self.policy_optim, buffer, indices, batch_size) for _ in range(updates)]
+
+
 def build_dsrl_sac(
     observation_space: Box,
     action_space: Box,
-    *,
-    hidden: Width,
-    depth: Depth,
-    activation: Activation,
-    num_critics: Count,
-    regulariser: Kind,
-    alpha: Positive | Auto,
-    initial_alpha: Positive,
-    target_kl: Positive,
-    target_entropy: float | Auto,
-    actor_lr: Rate,
-    critic_lr: Rate,
-    alpha_lr: Rate,
-    gamma: Discount,
-    tau: Share,
-    reward_scale: Positive | Auto,
-    critic_warmup_updates: Annotated[int, Ge(0)],
-    n_step: Annotated[int, Ge(1), Le(1000)],
+    **options: Unpack[NearPriorOptions],
 ) -> DSRLSAC:
     """Build DSRL-SAC for features `observation_space` [F] and the noise box `action_space` [dim], which give all sizes.
 
@@ -277,20 +252,4 @@ def build_dsrl_sac(
     fitted to the returns of warm-up. Weights are drawn from torch's global generator. Raises ValueError for values out
     of range.
     """
-    start = initial_temperature(alpha, initial_alpha)
-    features, dim = observation_space.shape[0], action_space.shape[0]
-    std = prior_std(float(action_space.high[0]))
-    actor = Actor(features, dim, hidden, depth, activation, std)
-    policy = NoisePolicy(actor, FeatureScaler(features), observation_space, action_space)
-    return DSRLSAC(
-        policy=policy,
-        critics=StackedCritics(num_critics, features, dim, hidden, depth, activation),
-        temperature=Temperature(start, trainable=alpha == "auto"),
-        regulariser=regulariser_named(regulariser, std, target_kl, target_entropy, dim),
-        optimisers=(adam(actor_lr), adam(critic_lr), adam(alpha_lr)),
-        gamma=gamma,
-        tau=tau,
-        reward_scale=RewardScale(reward_scale),
-        critic_warmup_updates=critic_warmup_updates,
-        n_step=n_step,
-    )
+    return DSRLSAC(**build_parts(observation_space, action_space, action_space.shape[0], options))

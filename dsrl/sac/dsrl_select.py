@@ -14,7 +14,7 @@ from the base policy's noise; here they come from the actor, which starts there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Unpack
 
 import torch
 from annotated_types import Ge, Le
@@ -23,11 +23,10 @@ from tianshou.data import Batch
 from torch import Tensor, nn
 
 from dsrl.interfaces import Decoder
-from dsrl.sac._na_parts import build_na_parts
 from dsrl.sac._networks import FeatureScaler
 from dsrl.sac._noise_policy import DIVERGED, Draw, NoisePolicy
-from dsrl.sac._options import Activation, Auto, Count, Depth, Discount, Positive, Rate, Share, Width
-from dsrl.sac._regulariser import Kind
+from dsrl.sac._options import NAOptions
+from dsrl.sac._parts import build_na_parts
 from dsrl.sac.dsrl_na import DSRLNA
 
 Candidates = Annotated[int, Ge(2), Le(1024)]
@@ -109,28 +108,9 @@ def build_dsrl_select(
     *,
     decoder: Decoder,
     chunk_shape: tuple[int, int],
-    hidden: Width,
-    depth: Depth,
-    activation: Activation,
-    num_critics: Count,
     candidates: Candidates,
     select_targets: bool,
-    noise_critic_grad_steps: Count | Auto,
-    base_draws: Annotated[int, Ge(0), Le(256)],
-    replay: Literal["context", "exact_context", "observation"],
-    regulariser: Kind,
-    alpha: Positive | Auto,
-    initial_alpha: Positive,
-    target_kl: Positive,
-    target_entropy: float | Auto,
-    actor_lr: Rate,
-    critic_lr: Rate,
-    alpha_lr: Rate,
-    gamma: Discount,
-    tau: Share,
-    reward_scale: Positive | Auto,
-    critic_warmup_updates: Annotated[int, Ge(0)],
-    n_step: Annotated[int, Ge(1), Le(1000)],
+    **options: Unpack[NAOptions],
 ) -> DSRLSelect:
     """Build DSRL-NA with selection among `candidates` noises, in the critics' targets too with `select_targets`.
 
@@ -138,32 +118,7 @@ def build_dsrl_select(
     """
     if candidates < 2:
         raise ValueError(f"sac.candidates={candidates} must be at least 2; sac=dsrl_na decodes the only one")
-    parts = build_na_parts(
-        observation_space,
-        action_space,
-        decoder=decoder,
-        chunk_shape=chunk_shape,
-        hidden=hidden,
-        depth=depth,
-        activation=activation,
-        num_critics=num_critics,
-        noise_critic_grad_steps=noise_critic_grad_steps,
-        base_draws=base_draws,
-        replay=replay,
-        regulariser=regulariser,
-        alpha=alpha,
-        initial_alpha=initial_alpha,
-        target_kl=target_kl,
-        target_entropy=target_entropy,
-        actor_lr=actor_lr,
-        critic_lr=critic_lr,
-        alpha_lr=alpha_lr,
-        gamma=gamma,
-        tau=tau,
-        reward_scale=reward_scale,
-        critic_warmup_updates=critic_warmup_updates,
-        n_step=n_step,
-    )
+    parts = build_na_parts(observation_space, action_space, decoder=decoder, chunk_shape=chunk_shape, **options)
     plain: NoisePolicy = parts["policy"]
     parts["policy"] = SelectingPolicy(plain.actor, plain.scaler, observation_space, action_space, candidates)
     return DSRLSelect(**parts, select_targets=select_targets)

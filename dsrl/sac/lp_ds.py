@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
-from annotated_types import Ge
 from gymnasium.spaces import Box
 from tianshou.algorithm.algorithm_base import TrainingStats
 from tianshou.data import Batch
@@ -28,20 +27,9 @@ from torch import Tensor, nn
 
 from dsrl.sac._networks import FeatureScaler, StackedCritics, Temperature, hidden_layers, zero_layer
 from dsrl.sac._noise_policy import Draw, Floats, NoisePolicy
-from dsrl.sac._options import (
-    Activation,
-    Auto,
-    Count,
-    Depth,
-    Discount,
-    Positive,
-    Rate,
-    Share,
-    Width,
-    adam,
-)
+from dsrl.sac._options import ActorCriticOptions, Auto, Positive, Rate, adam
 from dsrl.sac._returns import RewardScale
-from dsrl.sac.dsrl_sac import DSRLSAC, Transitions
+from dsrl.sac.dsrl_sac import NoiseActorCritic, Transitions
 
 
 @dataclass(kw_only=True)
@@ -115,13 +103,15 @@ class SquaredShift:
         return mean.square().sum(-1)
 
 
-class LPDS(DSRLSAC):
-    """DSRL-SAC with ‖Δ‖² as its regulariser: λ is in the place of α, and δ is the limit."""
+class LPDS(NoiseActorCritic):
+    """DSRL-SAC with ‖Δ‖² as its regulariser: λ is in the place of α, and δ is the limit.
+
+    It clones no noise: its actor is a shift, which replay does not store.
+    """
 
     policy: ShiftPolicy
     stochastic = True  # the policy is ε + Δ: Δ alone differs from the base policy at the start
     bounded = False  # clipped noise differs from the base policy's
-    clone = None  # type: ignore[assignment]  # its actor is a shift, whose noise is not recorded
 
     def _update_with_batch(self, batch: Transitions) -> TrainingStats:
         drawn = self.policy.draw(batch.features)
@@ -144,19 +134,10 @@ def build_lp_ds(
     observation_space: Box,
     action_space: Box,
     *,
-    hidden: Width,
-    depth: Depth,
-    activation: Activation,
-    num_critics: Count,
     delta: Positive | Auto,
     initial_multiplier: Positive,
-    actor_lr: Rate,
-    critic_lr: Rate,
     multiplier_lr: Rate,
-    gamma: Discount,
-    tau: Share,
-    reward_scale: Positive | Auto,
-    critic_warmup_updates: Annotated[int, Ge(0)],
+    **options: Unpack[ActorCriticOptions],
 ) -> LPDS:
     """Build LP-DS for features [F] and noise of `action_space` [dim], whose bound b only scales the critics' input.
 
@@ -168,15 +149,16 @@ def build_lp_ds(
     for name, value in (("delta", radius), ("initial_multiplier", initial_multiplier)):
         if not value > 0:
             raise ValueError(f"sac.{name}={value} must be above 0")
-    shift = Shift(features, dim, hidden, depth, activation)
+    layers = options["hidden"], options["depth"], options["activation"]
+    shift = Shift(features, dim, *layers)
     return LPDS(
         policy=ShiftPolicy(shift, FeatureScaler(features), observation_space, action_space),
-        critics=StackedCritics(num_critics, features, dim, hidden, depth, activation),
+        critics=StackedCritics(options["num_critics"], features, dim, *layers),
         temperature=Temperature(initial_multiplier, trainable=True),
         regulariser=SquaredShift(radius),
-        optimisers=(adam(actor_lr), adam(critic_lr), adam(multiplier_lr)),
-        gamma=gamma,
-        tau=tau,
-        reward_scale=RewardScale(reward_scale),
-        critic_warmup_updates=critic_warmup_updates,
+        optimisers=(adam(options["actor_lr"]), adam(options["critic_lr"]), adam(multiplier_lr)),
+        gamma=options["gamma"],
+        tau=options["tau"],
+        reward_scale=RewardScale(options["reward_scale"]),
+        critic_warmup_updates=options["critic_warmup_updates"],
     )

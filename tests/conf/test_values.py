@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Le
 from omegaconf import open_dict
 from toys.commands import ROOT, type_command
 from toys.complaints import NEEDS, complaint, complaint_about, composed
@@ -184,3 +184,40 @@ def test_types_are_read_without_importing_a_component() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["typing.Annotated[float, Ge(ge=0), Le(le=1)]", "False False"]
+
+
+def package_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, source: str) -> str:
+    """Write a package whose module sac.mine has that source; return the target of its function `build`."""
+    (tmp_path / name / "sac").mkdir(parents=True)
+    (tmp_path / name / "__init__.py").touch()
+    (tmp_path / name / "sac" / "mine.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return f"{name}.sac.mine.build"
+
+
+def test_keys_of_an_unpacked_typed_dict_are_options_and_those_of_its_bases_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = (
+        "from dsrl.sac._options import NAOptions, Share\n"
+        "class Mine(NAOptions):\n    boldness: Share\n"
+        "def build(space: str, *, steps: int = 3, **options: Unpack[Mine]): ...\n"
+    )
+    found = signatures.options(package_with(tmp_path, monkeypatch, "unpacks_options", source))
+    own = signatures.options("dsrl.sac.dsrl_na.build_dsrl_na")
+    assert found["boldness"].type() == Annotated[float, Gt(0), Le(1)]
+    assert found["boldness"].required
+    assert not found["steps"].required
+    shared = [name for name in own if name in found]
+    assert shared == [name for name in found if name not in ("space", "steps", "boldness")]
+    assert {"hidden", "n_step", "base_draws"} <= set(shared)
+    assert all(found[name].type() == own[name].type() for name in shared)
+
+
+def test_options_unpacked_from_another_package_are_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "from elsewhere import Theirs\ndef build(**options: Unpack[Theirs]): ...\n"
+    target = package_with(tmp_path, monkeypatch, "unpacks_elsewhere", source)
+    with pytest.raises(ValueError, match=r"unpacks options from Theirs; define it as a TypedDict in a file of the"):
+        signatures.options(target)
