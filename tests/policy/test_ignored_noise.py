@@ -1,12 +1,18 @@
-"""X-VLA takes a noise argument and ignores it: its chunks depend on torch's random state alone, hence its refusal."""
+"""X-VLA and VLA-JEPA ignore their noise argument: their chunks depend on torch's random state alone, hence refused."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.policies.xvla.configuration_xvla import XVLAConfig
 from lerobot.policies.xvla.modeling_xvla import XVLAPolicy
 from lerobot.utils.constants import OBS_IMAGES, OBS_LANGUAGE_TOKENS, OBS_STATE
+from torch import Tensor
+from toys import tiny_vla_jepa
 
 from dsrl.policy._lerobot import quiet
 from dsrl.policy.lerobot import IGNORES, REFUSED
@@ -56,21 +62,34 @@ def make_xvla() -> XVLAPolicy:
 
 
 def test_xvla_is_refused_because_no_noise_that_is_given_moves_its_chunk() -> None:
-    policy = make_xvla()
     batch = {
         OBS_STATE: torch.randn(2, 14),
         f"{OBS_IMAGES}.front": torch.rand(2, 3, SIDE, SIDE),
         OBS_LANGUAGE_TOKENS: torch.ones(2, 5, dtype=torch.int64),
     }
+    check_that_noise_is_ignored(make_xvla(), batch, torch.randn(2, 4, 14))
+    assert REFUSED["xvla"] == IGNORES
 
-    def chunk(seed: int, noise: torch.Tensor | None) -> torch.Tensor:
+
+def test_vla_jepa_is_refused_because_no_noise_that_is_given_moves_its_chunk(tmp_path: Path) -> None:
+    batch = {
+        OBS_STATE: torch.randn(2, 5),
+        f"{OBS_IMAGES}.front": torch.rand(2, 3, tiny_vla_jepa.SIDE, tiny_vla_jepa.SIDE),
+        "task": ["pick up the red cube", "the cube now"],
+    }
+    given = torch.randn(2, tiny_vla_jepa.CHUNK, tiny_vla_jepa.ACTION)
+    check_that_noise_is_ignored(tiny_vla_jepa.make_tiny_vla_jepa(tmp_path / "qwen"), batch, given)
+    assert REFUSED["vla_jepa"] == IGNORES
+
+
+def check_that_noise_is_ignored(policy: Any, batch: Mapping[str, Any], given: Tensor) -> None:
+    def chunk(seed: int, noise: Tensor | None) -> Tensor:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            found: torch.Tensor = policy.predict_action_chunk(dict(batch), noise=noise)
+            found: Tensor = policy.predict_action_chunk(dict(batch), noise=noise)
             return found
 
-    given = torch.randn(2, 4, 14)
+    assert chunk(7, None).shape == given.shape
     assert torch.equal(chunk(7, given), chunk(7, -given))
     assert torch.equal(chunk(7, given), chunk(7, None))
     assert (chunk(7, given) - chunk(8, given)).abs().max() > 1e-3  # another draw inside moves it
-    assert REFUSED["xvla"] == IGNORES

@@ -22,6 +22,8 @@ from toys.tiny_diffusion import random_stats
 
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
 WORDS = ["<unk>", "<pad>", *SPECIAL, "system", "user", "assistant", "pick", "up", "the", "red", "cube", "now"]
+IDS = {f"{word}_token_id": WORDS.index(f"<|{word}|>") for word in ("vision_start", "vision_end")}
+IDS |= {f"{word}_token_id": WORDS.index(f"<|{word}_pad|>") for word in ("image", "video")}
 SIDE = 56  # of an image, in pixels: 4 x 4 patches, 2 x 2 tokens
 WIDTH = 32
 TEMPLATE = (  # as Qwen2.5-VL's, for a conversation that begins with the system's message and has no videos
@@ -31,28 +33,28 @@ TEMPLATE = (  # as Qwen2.5-VL's, for a conversation that begins with the system'
 )
 
 
-def _write_vlm(folder: Path) -> dict[str, Any]:
-    """Write tokenizer and processors of a small Qwen2.5-VL and return its sizes."""
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer of whole words with the special ones of Qwen's VLMs."""
     words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=words, unk_token="<unk>", pad_token="<pad>", additional_special_tokens=SPECIAL
     )
-    images = Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor()
-    Qwen2_5_VLProcessor(*images, chat_template=TEMPLATE).save_pretrained(folder)
+
+
+def _write_vlm(folder: Path) -> dict[str, Any]:
+    """Write tokenizer and processors of a small Qwen2.5-VL and return its sizes."""
+    parts = Qwen2VLImageProcessor(), make_tokenizer(), Qwen2VLVideoProcessor()
+    Qwen2_5_VLProcessor(*parts, chat_template=TEMPLATE).save_pretrained(folder)
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
     rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}
     text = {"hidden_size": WIDTH, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 64, **heads}
     vision = {"depth": 2, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": WIDTH}
-    ids = {name: WORDS.index(f"<|{word}|>") for name, word in {
-        "image_token_id": "image_pad", "video_token_id": "video_pad",
-        "vision_start_token_id": "vision_start", "vision_end_token_id": "vision_end",
-    }.items()}  # fmt: skip
     return Qwen2_5_VLConfig(
         text_config={**text, "rope_parameters": rope},
         vision_config={**vision, "fullatt_block_indexes": [1]},
         tie_word_embeddings=True,
-        **ids,
+        **IDS,
     ).to_dict()
 
 
