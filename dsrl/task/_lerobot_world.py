@@ -19,7 +19,7 @@ from typing import Any
 import gymnasium
 from numpy.typing import NDArray
 
-from dsrl.task._libero_package import fit_package
+from dsrl.task._libero_package import drop_samplers, fit_package
 
 
 class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
@@ -38,6 +38,7 @@ class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
         inside: Any = self.env.unwrapped
         if hasattr(inside, "init_state_id"):  # LIBERO has numbered initial states, and counts resets to choose one
             inside.init_state_id = seed
+            drop_samplers(inside)
         self._observation, _ = self.env.reset(seed=seed)
         self._steps, self._over = 0, False
         return self._observation, {}
