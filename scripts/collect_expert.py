@@ -61,9 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     torch.set_num_threads(1)
     with one_sentence(ImportError, ValueError):
-        expert = make_expert(options.name, options.num_envs, options.observation, options.image_size, options.seed)
-        noise = options.noise if options.noise is not None else (0.02 if options.name == PUSHT else 0.3)
-        attempts = collect(expert, options.name, options.out, options.episodes, noise, options.seed)
+        expert = make_expert(options.name, options.num_envs, options.observation, options.image_size)
+        noise = options.noise if options.noise is not None else (0.03 if options.name == PUSHT else 0.3)
+        wanted = options.name == PUSHT if options.record is None else options.record == "wanted"
+        attempts = collect(expert, options.name, options.out, options.episodes, noise, options.seed, wanted)
     print(f"{options.episodes} demonstrations of {attempts} attempts in {options.out}")
 
 
@@ -74,7 +75,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--episodes", type=count, default=20, help="demonstrations (default 20)")
     parser.add_argument("--noise", type=real(0.0, 2.0),
                         help="standard deviation added to each action, where its range is -1 to 1 "
-                        "(default 0.3; PushT-v0: 0.02)")  # fmt: skip
+                        "(default 0.3; PushT-v0: 0.03)")  # fmt: skip
+    parser.add_argument("--record", choices=["executed", "wanted"],
+                        help="actions with their noise, or as the expert wanted them, which are easier to clone "
+                        "(default executed; PushT-v0: wanted)")  # fmt: skip
     parser.add_argument("--observation", choices=["state", "images"], default="state", help="state renders nothing")
     parser.add_argument("--image-size", type=whole(8, 1024), default=96, help="pixels, square (default 96)")
     parser.add_argument("--num-envs", type=whole(1, 4096), default=8, help="worlds at a time (default 8)")
@@ -85,19 +89,21 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def make_expert(name: str, num_envs: int, observation: str, image_size: int, seed: int) -> Expert:
+def make_expert(name: str, num_envs: int, observation: str, image_size: int) -> Expert:
     """Return the expert of the task `name`, with its worlds and their usual episodes."""
     if name == PUSHT:
         from scripts.experts.pusht import PushTExpert
 
-        return PushTExpert(num_envs, observation, seed)
+        return PushTExpert(num_envs, observation)
     from scripts.experts.metaworld import MetaWorldExpert
 
     return MetaWorldExpert(name, num_envs, observation, image_size)
 
 
-def collect(expert: Expert, name: str, out: Path, episodes: int, noise: float, seed: int) -> int:
+def collect(expert: Expert, name: str, out: Path, episodes: int, noise: float, seed: int, wanted: bool = False) -> int:
     """Write `episodes` successful demonstrations into `out`; returns the number of attempts.
+
+    `wanted` records the actions that the expert wanted, not those with noise that moved the world.
 
     Raises ValueError where fewer than one of 20 attempts succeeds.
     """
@@ -112,7 +118,7 @@ def collect(expert: Expert, name: str, out: Path, episodes: int, noise: float, s
     begin, done, attempts = time.perf_counter(), 0, 0
     while done < episodes:
         seeds = [seed * 1_000_003 + attempts + i for i in range(task.num_envs)]
-        frames = play(expert, seeds, noise, generator)
+        frames = play(expert, seeds, noise, generator, wanted)
         for world in range(task.num_envs):
             attempts += 1
             if done == episodes or not _succeeds(frames, world):
@@ -130,8 +136,12 @@ def collect(expert: Expert, name: str, out: Path, episodes: int, noise: float, s
     return attempts
 
 
-def play(expert: Expert, seeds: Sequence[int], noise: float, generator: Any) -> list[Frame]:
-    """Return one attempt in every world, until all have ended. The noise is part of the recorded action."""
+def play(expert: Expert, seeds: Sequence[int], noise: float, generator: Any, record_wanted: bool) -> list[Frame]:
+    """Return one attempt in every world, until all have ended.
+
+    The noise moves the worlds and is part of the returned actions; `record_wanted` leaves it out of these, so that
+    the attempt shows how the expert recovers (DART, Laskey et al. 2017).
+    """
     import numpy as np
     import torch
 
@@ -143,9 +153,9 @@ def play(expert: Expert, seeds: Sequence[int], noise: float, generator: Any) -> 
     while not over.all():
         wanted = np.clip(expert.actions(over), low, high)
         noisy = np.clip(wanted + generator.normal(0.0, noise * (high - low) / 2, wanted.shape), low, high)
-        observation, action = task.observe(), torch.from_numpy(noisy).float()
-        step = task.step(action)
-        frames.append((observation, action, step))
+        observation, executed = task.observe(), torch.from_numpy(noisy).float()
+        step = task.step(executed)
+        frames.append((observation, torch.from_numpy(wanted).float() if record_wanted else executed, step))
         over = step.terminated | step.truncated
     return frames
 

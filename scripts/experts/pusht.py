@@ -1,10 +1,11 @@
-"""Demonstrates PushT by sampling pushes and simulating each of them in a private copy of the world.
+"""Demonstrates PushT by simulating some 100 pushes in a private copy of the world.
 
-    poses of agent and block --sample 100 pushes--> (start beside the block, direction)
+    poses of agent and block --pushes along the outline--> (start beside the block, direction)
         --simulate to 8 control steps each--> distance of the block's corners from their goal --lowest--> plan
     plan = way around the block to the start, then the push --one target position per control step--> actions
 
-Model-predictive control with straight pushes as its actions; it plans anew after each push.
+Model-predictive control with straight pushes as its actions; it plans anew after each push. Pushes lie on a grid that
+turns with the block, so that equal poses give equal actions, which are easier to clone than pushes drawn at random.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ STRIDE = 50.0  # pixels from the agent to its target on free ways; it moves half
 ARRIVED, MOVED = 4.0, 2.0  # pixels from the start of a push, and of the block on the way there
 GAP = 20.0  # from the block's edge to the agent's centre at the start of a push; the agent's radius is 15
 FAR = 1000  # strides of a way that is none
+SPACING, TURNS = 14.0, (-0.35, 0.0, 0.35)  # pixels between starts along the outline, and directions into it, in radians
 PUSH_STEPS = 8  # control steps of a push, at most
 COST_OF_STEP = 0.25  # mean distance of the corners, in pixels, that one control step is worth
 CENTRE, RADIUS = (0, 45), 108.0  # of a circle about the T with room for the agent
@@ -48,11 +50,11 @@ class PushTExpert:
 
     hz, low, high = 10, 0.0, 512.0
 
-    def __init__(self, num_envs: int, observation: str, seed: int) -> None:
-        """Make `num_envs` worlds; `seed` draws the pushes that are compared."""
+    def __init__(self, num_envs: int, observation: str) -> None:
+        """Make `num_envs` worlds."""
         self.task = PushTTask(cast(Literal["images", "state"], observation), num_envs, "sparse", None, processes=False)
         self.robot = 2 if observation == "state" else None
-        self._planners = [Planner(np.random.default_rng((seed, row))) for row in range(num_envs)]
+        self._planners = [Planner() for _ in range(num_envs)]
 
     def begin(self) -> None:
         """Drop the plans of earlier episodes."""
@@ -71,14 +73,13 @@ class PushTExpert:
 class Planner:
     """Chooses the target position of the agent in one world, one control step after the other."""
 
-    def __init__(self, generator: np.random.Generator) -> None:
-        """`generator` draws the pushes that are compared."""
+    def __init__(self) -> None:
+        """Make the copy of the world."""
         from gym_pusht.envs.pusht import PushTEnv
 
         self._copy: Any = PushTEnv(obs_type="state")
         self._copy.reset(seed=0)
         self._filter = self._copy._block_shapes[0].filter
-        self._generator = generator
         x, y, angle = self._copy.goal_pose
         self._goal = self._corners((x, y), angle)
         self.begin()
@@ -107,18 +108,18 @@ class Planner:
     def _choose(self, agent: Point, pose: Sequence[float]) -> Push:
         """Return the push that leaves the lowest cost, its way included."""
         pace = float(np.clip(self._cost(pose[:2], pose[2]) / 4, 3, 14))  # pixels in a control step: slow near the goal
-        pushes = [self._simulate(agent, start, way, pace, pose) for start, way in self._sample(pose)]
+        pushes = [self._simulate(agent, start, way, pace, pose) for start, way in self._pushes(pose)]
         return min(pushes, key=lambda push: push.cost)
 
-    def _sample(self, pose: Sequence[float]) -> Iterator[tuple[Point, Point]]:
+    def _pushes(self, pose: Sequence[float]) -> Iterator[tuple[Point, Point]]:
         """Yield starts beside the block, free of it and inside of the walls, with directions into it."""
         corners = self._corners(pose[:2], pose[2])
         for (x0, y0), (x1, y1) in zip(corners, [*corners[1:], corners[0]], strict=True):
             length = math.hypot(x1 - x0, y1 - y0)
             outward = math.atan2(-(x1 - x0), y1 - y0)
-            for share in (np.arange(round(length / 13)) + self._generator.uniform(0.2, 0.8)) / round(length / 13):
-                turn = self._generator.uniform(-0.5, 0.5)
-                for way in (outward + math.pi, outward + math.pi + turn):
+            for share in (np.arange(round(length / SPACING)) + 0.5) / round(length / SPACING):
+                for turn in TURNS:
+                    way = outward + math.pi + turn
                     touched = (x0 + share * (x1 - x0), y0 + share * (y1 - y0))
                     start = (touched[0] - GAP * math.cos(way), touched[1] - GAP * math.sin(way))
                     if _inside(start) and self._is_free(start, pose):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from dsrl.training.lerobot_columns import columns_of
 from scripts import collect_expert
-from scripts.collect_expert import collect, make_expert
+from scripts.collect_expert import collect, make_expert, play
+from scripts.experts.pusht import Planner
 from scripts.lerobot_dataset import open_dataset
 from scripts.parts import build_parts
 from scripts.pretrain.__main__ import main as pretrain_main
@@ -58,7 +60,7 @@ def test_the_planner_of_pusht_covers_the_outline_and_its_dataset_is_that_of_lero
     assert {key: tuple(opened.meta.features[key]["shape"]) for key in policys} == {
         key: feature.shape for key, feature in policys.items()
     }
-    images = columns_of(make_expert("PushT-v0", 1, "images", 96, 1).task)
+    images = columns_of(make_expert("PushT-v0", 1, "images", 96).task)
     assert set(env_to_policy_features(PushtEnv())) == set(images)
 
 
@@ -71,6 +73,25 @@ def test_a_diffusion_policy_of_its_demonstrations_plays_pusht(pushes: Path, tmp_
     assert (parts.policy.chunk_shape, parts.policy.noise_shape) == ((8, 2), (16, 2))
 
 
+def test_recording_wanted_actions_leaves_out_the_noise_that_moves_the_worlds() -> None:
+    executed, wanted = (
+        play(make_expert("reach-v3", 2, "state", 32), [3, 4], 0.1, np.random.default_rng(5), record_wanted)
+        for record_wanted in (False, True)
+    )
+    assert len(executed) == len(wanted) > 5
+    assert all(torch.equal(one[0].state, other[0].state) for one, other in zip(executed, wanted, strict=True))
+    noise = torch.stack([one[1] - other[1] for one, other in zip(executed, wanted, strict=True)])
+    assert 0.02 < noise.std() < 0.15
+
+
+def test_equal_poses_of_pusht_give_equal_plans() -> None:
+    info = {"pos_agent": (250.0, 100.0), "block_pose": (220.0, 300.0, 0.4)}
+    first, second = Planner(), Planner()
+    second.get_action({**info, "pos_agent": (100.0, 400.0)})
+    second.begin()
+    assert first.get_action(info).tolist() == second.get_action(info).tolist()
+
+
 def test_another_image_size_than_that_of_pusht_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,7 +101,7 @@ def test_another_image_size_than_that_of_pusht_is_one_sentence(
 
 
 def test_noise_in_which_no_expert_succeeds_is_one_sentence(tmp_path: Path) -> None:
-    expert = make_expert("pick-place-v3", 20, "state", 32, 1)
+    expert = make_expert("pick-place-v3", 20, "state", 32)
     with pytest.raises(ValueError, match=r"--noise 2.0 leaves 0 successes in 20 attempts at pick-place-v3; lower it"):
         collect(expert, "pick-place-v3", tmp_path / "none", 1, 2.0, 1)
     assert not (tmp_path / "none").exists()
