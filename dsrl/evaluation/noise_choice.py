@@ -23,16 +23,18 @@ from dsrl.evaluation.outcomes import Outcomes, outcomes_of
 from dsrl.interfaces import Noise
 
 HEADROOM = 0.05  # success
+SOLVED = 0.95  # success of the base policy
 BASE = "base policy"
 
 
 @dataclass(frozen=True)
 class NoiseChoice:
-    """The chosen noise, and what was measured: outcomes by noise, `BASE` first."""
+    """The chosen noise, and what was measured: outcomes by noise, `BASE` first; of a task with success or without."""
 
     name: str
     numbers: int
     measured: Mapping[str, Outcomes]
+    has_success: bool = True
 
     def content(self) -> dict[str, Any]:
         """Return the choice as JSON."""
@@ -45,7 +47,7 @@ class NoiseChoice:
             }
             for name, outcomes in self.measured.items()
         }
-        return {"chosen": self.name, "numbers": self.numbers, "measured": rows}
+        return {"chosen": self.name, "numbers": self.numbers, "measured": rows, "doubt": self.doubt}
 
     @property
     def sentence(self) -> str:
@@ -58,6 +60,21 @@ class NoiseChoice:
             return f"{text}: smaller noise loses too much of the base policy's success, {base.rate:.0%}"
         best = f"best of {chosen.draws} draws {chosen.pass_at(chosen.draws):.0%}"
         return f"{text}: success {chosen.rate:.0%}, {best}; base policy {base.rate:.0%}"
+
+    @property
+    def doubt(self) -> str | None:
+        """Why steering will hardly help, as far as all measured draws show; None where they give no reason."""
+        if not self.measured:
+            return None
+        base, draws = self.measured[BASE], np.hstack([outcomes.successes for outcomes in self.measured.values()])
+        worlds = f"{draws.shape[0]} worlds ({draws.shape[1]} draws each)"
+        if self.has_success and not draws.any():
+            return f"no draw of noise solved any of {worlds}: there is no success to learn from"
+        if self.has_success and base.rate >= SOLVED:
+            return f"the base policy already succeeds in {base.rate:.0%}: steering has little to add"
+        if (draws.any(1) == draws.all(1)).all():
+            return f"no draw of noise changed the outcome of any of {worlds}: steering cannot help"
+        return None
 
 
 def choose_noise(
@@ -76,7 +93,7 @@ def choose_noise(
     names = list(candidates)
     played = [play(base_noise(noise_shape, draw)) for draw in range(draws)]
     threshold = float(np.median([one.returns for one in played]))
-    measured = {BASE: outcomes_of(played, threshold)}
+    measured, has_success = {BASE: outcomes_of(played, threshold)}, played[0].successes is not None
     kept: list[str] = []
     for name in names[:-1]:
         noise = candidates[name]
@@ -85,9 +102,9 @@ def choose_noise(
         if _keeps(measured[name], measured[BASE], largest_loss):
             kept.append(name)
             if _has_headroom(measured[name], measured[BASE]):
-                return NoiseChoice(name, noise.dim, measured)
+                return NoiseChoice(name, noise.dim, measured, has_success)
     chosen = (kept or names[-1:])[0]
-    return NoiseChoice(chosen, candidates[chosen].dim, measured)
+    return NoiseChoice(chosen, candidates[chosen].dim, measured, has_success)
 
 
 def smooth_ranks(slots: int) -> list[int]:

@@ -93,6 +93,8 @@ def _measured(cfg: DictConfig, parts: Parts, screen: Screen, signals: Signals) -
         options: Any = parts.noise
         choice = choose_noise(noises, shape, played, draws=options.draws_per_world, largest_loss=options.largest_loss)
     screen.phase(f"noise=auto chose {choice.sentence}")
+    if choice.doubt is not None:
+        screen.phase(choice.doubt)
     return nodes[choice.name], choice.content()
 
 

@@ -111,6 +111,31 @@ def test_a_noise_that_changes_nothing_is_left_for_one_that_does() -> None:
     assert choice.name == "smooth"
 
 
+def _half(state: Tensor, noise: Tensor) -> Tensor:
+    """Right in half of the worlds, whatever the noise is."""
+    return _solved(state, noise) * (state.abs() < 2.5)
+
+
+@pytest.mark.parametrize(
+    ("formula", "has_success", "doubt"),
+    [
+        (_first_slots, True, None),
+        (_half, True, "no draw of noise changed the outcome of any of {} (6 draws each): steering cannot help"),
+        (_half, False, "no draw of noise changed the outcome of any of {} (4 draws each): steering cannot help"),
+        (_hopeless, True, "no draw of noise solved any of {} (6 draws each): there is no success to learn from"),
+        (_solved, True, "the base policy already succeeds in 100%: steering has little to add"),
+    ],
+)
+def test_a_policy_that_noise_can_hardly_help_is_doubted(formula: Decode, has_success: bool, doubt: str | None) -> None:
+    choice = _chosen(formula, has_success=has_success)
+    assert choice.doubt == (doubt and doubt.format(f"{WORLDS} worlds"))
+    assert choice.content()["doubt"] == choice.doubt
+
+
+def test_a_choice_without_a_measurement_has_no_doubt() -> None:
+    assert NoiseChoice("noise=full", SLOTS, {}).doubt is None
+
+
 def test_a_task_without_success_counts_returns_from_the_median_on() -> None:
     choice = _chosen(_first_slots, has_success=False)
     np.testing.assert_array_equal(choice.measured[BASE].successes, _chosen(_first_slots).measured[BASE].successes)

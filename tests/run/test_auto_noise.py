@@ -73,7 +73,12 @@ def test_another_magnitude_is_refused_at_resume(hopper: Path, tmp_path: Path) ->
 def test_a_policy_of_one_slot_has_nothing_to_choose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert type_train(tmp_path / "run", "noise=auto", "noise.magnitude=1.0") is None
     assert "noise=auto chose noise=repeat (1 numbers)" in capsys.readouterr().out
-    assert _summary(tmp_path / "run")["noise_choice"] == {"chosen": "noise=repeat", "numbers": 1, "measured": {}}
+    assert _summary(tmp_path / "run")["noise_choice"] == {
+        "chosen": "noise=repeat",
+        "numbers": 1,
+        "measured": {},
+        "doubt": None,
+    }
 
 
 @pytest.mark.parametrize(
