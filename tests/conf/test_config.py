@@ -137,6 +137,16 @@ def test_pendulum_brings_the_policy_that_it_needs_and_the_command_line_may_choos
     assert _compose("task=pendulum", "policy=smolvla").policy._target_ == "dsrl.policy.smolvla.SmolVLA"
 
 
+def test_a_base_policy_on_a_gymnasium_id_is_steered_by_the_same_values_as_elsewhere() -> None:
+    """Those of policy=identity, where a decision is one control step, do not suit chunks."""
+    main, gym = _compose(), _compose("task=gym", "policy=smolvla")
+    kept = set(main) - {"task", "video_episodes", "hydra"}
+    assert {key: main[key] for key in kept} == {key: gym[key] for key in kept}
+    alone = _compose("task=gym")
+    assert (alone.noise._target_, alone.noise.magnitude) == ("dsrl.noise.full.FullNoise", 1.0)
+    assert (alone.decisions, alone.num_envs, alone.gamma) == (100000, 4, 0.99)
+
+
 def test_the_temperature_is_a_number_or_auto() -> None:
     assert _compose("sac.alpha=0.1").sac.alpha == 0.1
     assert _compose("sac.alpha=auto").sac.alpha == "auto"
