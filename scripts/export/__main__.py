@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Export and, where it is typed, push."""
     parser = Parser(prog="python -m scripts.export", description=__doc__)
     parser.add_argument("keys", nargs="*", metavar="key=value",
-                        help="run=<folder of a run> out=<new folder>; checkpoint=best (default) or last; "
-                        "plugins=[my_package] where the task is of one")  # fmt: skip
+                        help="run=<folder of a run> out=<new folder>; checkpoint=best or last, also where "
+                        "the run returned its base policy; plugins=[my_package] where the task is of one")  # fmt: skip
     parser.add_argument("--copy-base", action="store_true", help="copy the base policy into the folder")
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload the folder to this repository of the hub")
     options = parser.parse_intermixed_args(arguments)
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from scripts.export.folder import export
 
         out = new_folder(keys["out"])
-        checkpoint, plugins = keys.get("checkpoint", "best"), keys.get("plugins", "").strip("[]").split(",")
+        checkpoint, plugins = keys.get("checkpoint", "returned"), keys.get("plugins", "").strip("[]").split(",")
         given = plugins_of({"plugins": [name for name in plugins if name]})
         export(Path(keys["run"]), out, checkpoint=checkpoint, copy_base=options.copy_base, plugins=given)
         print(f"written to {out}; run it: lerobot-eval --policy.path={out} --env.type=…")

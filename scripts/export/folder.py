@@ -27,18 +27,25 @@ from dsrl.run.settings import checked, saved_config
 from dsrl.training.lerobot_columns import image_key
 from scripts.export.card import card
 
+EXPORTED = ("policy", "noise", "sac")  # groups
 POLICY_FILES = ("*.json", "*.txt", "*.safetensors", "*.jinja")  # no code, no pickles
 
 
 def export(run: Path, out: Path, *, checkpoint: str, copy_base: bool, plugins: Sequence[str] = ()) -> None:
     """Write the steered policy of `run` into the new folder `out`, which appears when it is complete.
 
-    Raises UserError, ValueError or FileNotFoundError for a run that cannot be exported.
+    `checkpoint` is best or last, or returned: best, if the run returned it. Raises UserError, ValueError or
+    FileNotFoundError for a run that cannot be exported.
     """
     folder = RunFolder(run)
     folder.check()
     saved = saved_config(run, "run", plugins)
+    _check_ours(saved)
     summary = folder.read_summary()
+    if checkpoint == "returned":
+        if summary.get("returned") == "base":
+            raise UserError(f"run={run} returned its base policy; type checkpoint=best to export the steered one")
+        checkpoint = "best"
     state = folder.load(checkpoint)
     parts = build(saved, lambda sentence: None)
     check_same_policy(parts, folder)
@@ -66,14 +73,20 @@ def export(run: Path, out: Path, *, checkpoint: str, copy_base: bool, plugins: S
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _check_ours(saved: DictConfig) -> None:
+    """Raise UserError where policy, noise or algorithm are a plugin's."""
+    for group in EXPORTED:
+        target = str(checked(saved, group)._target_)
+        if not target.startswith("dsrl."):
+            raise UserError(
+                f"{group} is {target}: an exported policy cannot bring the code of a plugin; "
+                f"export a run whose {group} is one of dsrl's own"
+            )
+
+
 def _steering(saved: DictConfig, parts: Parts, *, copied: bool) -> dict[str, Any]:
     """Return what builds and plays the policy again."""
-    nodes: dict[str, Any] = {
-        group: OmegaConf.to_container(checked(saved, group)) for group in ("policy", "noise", "sac")
-    }
-    for group, node in nodes.items():
-        if not node["_target_"].startswith("dsrl."):
-            raise UserError(f"{group} is {node['_target_']}: an exported policy cannot bring the code of a plugin")
+    nodes: dict[str, Any] = {group: OmegaConf.to_container(checked(saved, group)) for group in EXPORTED}
     path = str(nodes["policy"]["path"])
     if Path(path).is_dir() and not _bundled(path).is_dir():
         nodes["policy"]["path"] = str(Path(path).resolve())

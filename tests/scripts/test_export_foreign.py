@@ -202,6 +202,19 @@ def test_an_export_leaves_a_folder_of_the_user_beside_it_alone(run: Path, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.partial"]
 
 
+def test_a_run_that_returned_its_base_policy_exports_the_steered_one_only_where_it_is_typed(
+    run: Path, tmp_path: Path
+) -> None:
+    sent = shutil.copytree(run, tmp_path / "run")
+    summary = json.loads((sent / "summary.json").read_text())
+    (sent / "summary.json").write_text(json.dumps({**summary, "returned": "base"}))
+    with pytest.raises(SystemExit, match="returned its base policy; type checkpoint=best to export the steered one"):
+        export([f"run={sent}", f"out={tmp_path / 'out'}"])
+    assert not (tmp_path / "out").exists()
+    export([f"run={sent}", f"out={tmp_path / 'out'}", "checkpoint=best"])
+    assert "did not confirm that steering helps" in (tmp_path / "out" / "README.md").read_text()
+
+
 SUMMARIES: dict[str, Any] = {
     "no numbers": {"base": {}, "steered": {"success_rate": "high"}},
     "words": {"base": "good", "steered": "better", "paired": "yes"},
