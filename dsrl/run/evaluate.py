@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -68,7 +67,7 @@ def _loaded(request: Request, plugins: Sequence[str]) -> tuple[Request, RunFolde
 
     The request names the checkpoint that `returned` stands for.
     """
-    folder = RunFolder(Path(request.run))
+    folder = RunFolder(Path(request.run), plugins=plugins)
     folder.check()
     saved = saved_config(folder.path, "run", plugins)
     saved.learner_device = "auto"  # that of training need not be on this machine
@@ -179,7 +178,7 @@ def evaluate_run(
     name = "base policy" if state is None else f"steered policy ({request.checkpoint} checkpoint)"
     screen.phase(f"{name} on {episodes} worlds from seed {first_seed} …")
     result = play(parts, act, screen, **worlds)
-    _show(request, base, result, screen, can_record=video.can_record(parts.task))
+    _show(request, base, result, screen, options=folder.eval_option if video.can_record(parts.task) else None)
     played = {**asdict(request), "eval_episodes": episodes, "test_seed": first_seed}
     content = {"request": played, **_content(parts, folder, request, base, result)}
     write_json(out / "eval.json", content)
@@ -220,8 +219,13 @@ def _content(
     }
 
 
-def _show(request: Request, base: Evaluation | None, result: Evaluation, screen: Screen, *, can_record: bool) -> None:
-    """Print the results, the paired test, and the worlds that failed."""
+def _show(
+    request: Request, base: Evaluation | None, result: Evaluation, screen: Screen, *, options: str | None
+) -> None:
+    """Print the results, the paired test, the worlds that failed, and the command that records one of them.
+
+    That command has the `options` of eval.py that name the run; None: the task cannot be recorded.
+    """
     name: str = request.checkpoint
     played = {name: result} if base is None else {"base": base, name: result}
     screen.print(report.summary_table(played))
@@ -233,9 +237,8 @@ def _show(request: Request, base: Evaluation | None, result: Evaluation, screen:
     if result.failures:
         first = ", ".join(map(str, result.failures[:10])) + (" …" if len(result.failures) > 10 else "")
         screen.print(f"failed worlds ({len(result.failures)}): {first}")
-        if can_record:
-            run = shlex.quote(f"run={request.run}")
-            screen.print(f"video of one:  {typed('eval.py')} {run} video_seeds={result.failures[0]}")
+        if options is not None:
+            screen.print(f"video of one:  {typed('eval.py')} {options} video_seeds={result.failures[0]}")
 
 
 def _record_videos(parts: Parts, out: Path, act: Act, seeds: list[int], screen: Screen, *, has_base: bool) -> float:

@@ -89,6 +89,15 @@ def test_eval_pairs_with_the_base_and_says_all_that_repeats_it(
     assert "exact McNemar" in said
 
 
+def test_the_command_of_a_video_names_the_plugins_of_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = _saved(tmp_path).load("best")
+    folder = RunFolder(tmp_path, plugins=["my_robot", "other"])
+    evaluate_run(_parts(Instructed(4)), folder, request_of(tmp_path), state, Screen())
+    assert f"python eval.py run={tmp_path} 'plugins=[my_robot,other]' video_seeds=20" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("state", [{"learnt": "up"}, None], ids=["beside the base", "the base alone"])
 def test_a_world_is_recorded_by_its_seed(state: Any, tmp_path: Path) -> None:
     folder = _saved(tmp_path)
