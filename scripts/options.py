@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,11 +127,20 @@ def _below_folders(path: Path) -> Path:
 
 @contextmanager
 def one_sentence(*errors: type[Exception]) -> Iterator[None]:
-    """End the program with one sentence and exit code 1 on a UserError or one of `errors`."""
-    from dsrl.run.errors import UserError
+    """End the program with one sentence and exit code 1 on a UserError, an error of the system or one of `errors`."""
+    from dsrl.run.errors import UserError, sentence, system_error
 
-    caught: tuple[type[Exception], ...] = (UserError, *errors)
+    own: tuple[type[Exception], ...] = (UserError, *errors)
+    caught: tuple[type[Exception], ...] = (*own, OSError)
     try:
         yield
     except caught as error:
-        raise SystemExit(f"error: {' '.join(str(error).split())}") from None
+        text = str(error)
+        if isinstance(error, OSError) and error.errno is not None:
+            text = system_error(error, "a file", "type the command again")
+        elif not isinstance(error, own):
+            raise
+        raise SystemExit(f"error: {sentence(text)}") from None
+    except KeyboardInterrupt:
+        print("stopped at once", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None

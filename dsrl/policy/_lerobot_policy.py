@@ -16,14 +16,13 @@ from typing import Annotated, Any, ClassVar, get_args
 
 import torch
 from annotated_types import Ge
-from lerobot.utils.constants import ACTION, OBS_ENV_STATE, OBS_STATE
 from torch import Tensor
 
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy import _lerobot
-from dsrl.policy._embodiment import check_features, image_keys, read_embodiment
+from dsrl.policy._embodiment import check_features, read_embodiment
 from dsrl.policy._find import find_checkpoint
-from dsrl.policy._statistics import check_statistics
+from dsrl.policy._statistics import check_processors
 from dsrl.policy._weights import Device, Dtype, choose_device, weights_sha256
 
 
@@ -66,7 +65,7 @@ class LerobotPolicy(ABC):
         self._policy = self._load(self._config, checkpoint)
         self._set_dtype(dtype)
         self._preprocess, self._postprocess = self._processors(checkpoint, steps)
-        self._check_statistics(checkpoint)
+        check_processors(self._config, self._preprocess, self._postprocess, str(checkpoint))
         self.embodiment = read_embodiment(
             path, self._config, self._preprocess, camera_map or {}, history=self.history, resizes=self._resizes()
         )
@@ -154,13 +153,6 @@ class LerobotPolicy(ABC):
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half)
-
-    def _check_statistics(self, checkpoint: Path) -> None:
-        normaliser = _lerobot.processor_step(self._preprocess, "normalizer_processor")
-        unnormaliser = _lerobot.processor_step(self._postprocess, "unnormalizer_processor")
-        inputs = [OBS_STATE, *([OBS_ENV_STATE] if self._config.env_state_feature else []), *image_keys(self._config)]
-        check_statistics(normaliser, inputs, checkpoint, inputs=True)
-        check_statistics(unnormaliser, [ACTION], checkpoint, inputs=False)
 
     def _encode_random(self) -> Encoding:
         """Encode one observation of a state of zeros and random images."""

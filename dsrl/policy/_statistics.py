@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from lerobot.configs import NormalizationMode
+from lerobot.utils.constants import ACTION, OBS_ENV_STATE, OBS_STATE
 from torch import Tensor
+
+from dsrl.policy._embodiment import image_keys
+from dsrl.policy._lerobot import processor_step
 
 SMALLEST_SPREAD = 1e-6  # lerobot divides by (std + 1e-8): below this an input is amplified noise, not a measurement
 SPREAD = {
@@ -18,12 +21,19 @@ SPREAD = {
 }
 
 
-def check_statistics(step: Any, keys: Iterable[str], checkpoint: Path, *, inputs: bool) -> None:
-    """Check that normalised features have finite statistics of their shape and, for inputs, a spread above zero.
+def check_processors(config: Any, preprocessor: Any, postprocessor: Any, named: str) -> None:
+    """Check the statistics of state, images and action in the processors of a policy, which errors call `named`.
 
     Raises:
         ValueError: for a feature that lerobot would silently pass unnormalised or divide by 1e-8.
     """
+    inputs = [OBS_STATE, *([OBS_ENV_STATE] if config.env_state_feature else []), *image_keys(config)]
+    _check_statistics(processor_step(preprocessor, "normalizer_processor"), inputs, named, inputs=True)
+    _check_statistics(processor_step(postprocessor, "unnormalizer_processor"), [ACTION], named, inputs=False)
+
+
+def _check_statistics(step: Any, keys: Iterable[str], checkpoint: str, *, inputs: bool) -> None:
+    """Check that normalised features have finite statistics of their shape and, for inputs, a spread above zero."""
     saved: Mapping[str, Tensor] = step.state_dict()
     for key in keys:
         feature = step.features.get(key)

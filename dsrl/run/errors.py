@@ -60,7 +60,7 @@ def run(main: Callable[[], Any]) -> None:
     try:
         main()
     except (HydraException, OmegaConfBaseException, UserError) as error:
-        raise SystemExit(f"error: {explain(error)}") from None
+        raise SystemExit(f"error: {sentence(explain(error))}") from None
     except OSError as error:
         if "usable temporary directory" in str(error):  # Python writes a file into each to try it
             raise SystemExit(
@@ -76,6 +76,11 @@ def run(main: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         print("stopped at once", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
+
+
+def sentence(error: object) -> str:
+    """Return a message on one line without control characters, by which a file's text could drive the terminal."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(error)).split())
 
 
 def system_error(error: OSError, place: Any, again: str) -> str:
@@ -164,4 +169,4 @@ def one_sentence() -> Iterator[None]:
     except (UserError, ImportError) as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
-        raise SystemExit(f"error: {' '.join(str(error).split())}") from None
+        raise SystemExit(f"error: {sentence(error)}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
 from dsrl.run.settings import checked, saved_config
 from dsrl.training.lerobot_columns import image_key
+from scripts.complete_folder import complete_folder
 from scripts.export.card import card
 
 EXPORTED = ("policy", "noise", "sac")  # groups
@@ -59,18 +59,13 @@ def export(run: Path, out: Path, *, checkpoint: str, copy_base: bool, plugins: S
     for name, steps in PROCESSORS.items():
         listed = [{"registry_name": step, "config": options} for step, options in steps.items()]
         files[name] = {"name": name.removesuffix(".json"), "steps": listed}
-    partial = out.with_name(f"{out.name}.{os.urandom(4).hex()}.partial")
-    partial.mkdir(parents=True)  # a new one: nothing of the user's is in it
-    try:
+    with complete_folder(out) as partial:
         if copy_base:
             _copy_policy(_base_folder(str(content["policy"]["path"])), partial / BASE)
         save_file(tensors, partial / WEIGHTS)
         for name, one in files.items():
             write_json(partial / name, one)
         (partial / "README.md").write_text(card(run, out.name, checkpoint, content, summary, _task_of(saved)))
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_ours(saved: DictConfig) -> None:

@@ -30,21 +30,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         options = mlp_options(chosen.policy, __doc__, others)
     from dsrl.training.lerobot_columns import dataset_named
+    from scripts.complete_folder import complete_folder
 
-    with one_sentence(FileNotFoundError, ValueError):
+    with one_sentence(FileNotFoundError, ValueError), complete_folder(options.out) as out:
         dataset_named(options.dataset, "--dataset ")  # before lerobot is loaded
         if chosen.policy == "smolvla":
             from scripts.pretrain import smolvla
 
-            smolvla.pretrain(options)
+            smolvla.pretrain(options, out)
         elif chosen.policy == "diffusion":
             from scripts.pretrain import diffusion
 
-            diffusion.pretrain(options)
+            diffusion.pretrain(options, out)
         else:
             from scripts.pretrain import mlp
 
-            mlp.pretrain(chosen.policy, options)
+            mlp.pretrain(chosen.policy, options, out)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -50,6 +51,8 @@ def learn(policy: Any, loss_of: LossOf, num_clips: int, held_out: HeldOut, optio
 
     `options` has rate (the peak of a one-cycle cosine), steps, batch and evaluate_every. Long training memorises the
     error of each demonstration, and noise then no longer selects among them.
+
+    Raises ValueError where a loss is not finite.
     """
     from torch.optim.swa_utils import AveragedModel
 
@@ -63,6 +66,7 @@ def learn(policy: Any, loss_of: LossOf, num_clips: int, held_out: HeldOut, optio
     started, running, best, lowest = time.perf_counter(), 0.0, average.module, float("inf")
     for step, rows in enumerate(_shuffled(num_clips, options.batch, options.steps)):
         loss: Any = loss_of(policy, rows)
+        _check_finite(loss.item(), f"loss of step {step + 1}")
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trainable, 1.0)
@@ -72,11 +76,17 @@ def learn(policy: Any, loss_of: LossOf, num_clips: int, held_out: HeldOut, optio
         running = loss.item() if step == 0 else 0.98 * running + 0.02 * loss.item()
         if (step + 1) % options.evaluate_every == 0 or step + 1 == options.steps:
             outside = held_out(average.module)
+            _check_finite(outside, f"held-out loss after step {step + 1}")
             elapsed = time.perf_counter() - started
             if outside < lowest:
                 best, lowest = copy.deepcopy(average.module), outside
             print(f"step {step + 1}  loss {running:.4f}  held-out {outside:.4f}  {elapsed:.0f} s", flush=True)
     return best
+
+
+def _check_finite(value: float, name: str) -> None:
+    if not math.isfinite(value):
+        raise ValueError(f"the {name} is {value}; type a lower --rate, or remove the dataset's implausible numbers")
 
 
 def held_out_loss(policy: Any, loss_of: LossOf, num_clips: int, batch: int) -> float:

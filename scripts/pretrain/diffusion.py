@@ -10,6 +10,7 @@ The checkpoint has the running average of the weights at the lowest held-out los
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dsrl.policy._statistics import check_processors
 from dsrl.training.lerobot_columns import ACTION, STATE, SURROUNDINGS
 from scripts.lerobot_dataset import numbers, open_dataset
 from scripts.pretrain.cloning import choose_frames, held_out_loss, hold_out, learn
@@ -41,7 +43,7 @@ class Recordings:
         for key, values in self.tensors.items():
             if not values.isfinite().all():
                 raise ValueError(f"--dataset {dataset} has {key} that is not finite; remove those episodes")
-        self.stats = {key: dict(value) for key, value in opened.meta.stats.items()}
+        self.stats = {key: dict(value) for key, value in (opened.meta.stats or {}).items()}
         if robot_state is not None:
             self._split(dataset, robot_state)
         if not self.cameras and SURROUNDINGS not in self.tensors:
@@ -66,7 +68,7 @@ class Recordings:
             )
         whole = self.tensors[STATE]
         self.tensors |= {STATE: whole[:, :robot_state], SURROUNDINGS: whole[:, robot_state:]}
-        stats = {name: np.asarray(value) for name, value in self.stats[STATE].items()}
+        stats = {name: np.asarray(value) for name, value in self.stats.get(STATE, {}).items()}
         for key, part in ((STATE, slice(None, robot_state)), (SURROUNDINGS, slice(robot_state, None))):
             self.stats[key] = {name: value[part] if value.shape == (total,) else value for name, value in stats.items()}
 
@@ -108,8 +110,8 @@ class Clips:
         return {**batch, ACTION: self.tensors[ACTION][acted.maximum(first).minimum(last)], "action_is_pad": padded}
 
 
-def pretrain(options: argparse.Namespace) -> None:
-    """Train a Diffusion Policy and write its checkpoint.
+def pretrain(options: argparse.Namespace, out: Path) -> None:
+    """Train a Diffusion Policy and write its checkpoint into `out`.
 
     Raises ValueError for a dataset that leaves no episode to learn from, FileNotFoundError for one that is missing.
     """
@@ -127,6 +129,7 @@ def pretrain(options: argparse.Namespace) -> None:
     )
     policy = DiffusionPolicy(config).to(options.device)
     preprocess, postprocess = make_diffusion_pre_post_processors(config, dataset_stats=recordings.stats)
+    check_processors(config, preprocess, postprocess, f"--dataset {options.dataset}")
     print(f"{len(clips)} frames to learn from, {len(outside)} held out; "
           f"{sum(weight.numel() for weight in policy.parameters())} weights", flush=True)  # fmt: skip
     average = learn(
@@ -139,7 +142,7 @@ def pretrain(options: argparse.Namespace) -> None:
         options,
     )
     for part in (average, preprocess, postprocess):
-        part.save_pretrained(options.out)
+        part.save_pretrained(out)
 
 
 def make_config(recordings: Recordings, options: argparse.Namespace) -> Any:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from scripts.options import Parser, count, folder, one_sentence, out_folder, rate, seed, whole
+from scripts.options import Parser, count, folder, new_folder, one_sentence, rate, seed, whole
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -20,17 +20,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     import torch
 
+    from scripts.complete_folder import complete_folder
     from scripts.pretrain.pointing import learn_to_point, render_worlds
 
     torch.set_num_threads(1)
-    with one_sentence(ImportError):
+    with one_sentence(ImportError, ValueError), complete_folder(options.out) as out:
         images, cubes = render_worlds(options.scenes, options.num_envs, options.scene_seed)
-        learn_to_point(images, cubes, options)
+        learn_to_point(images, cubes, options, out)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m scripts.pretrain.ground", description=__doc__)
-    parser.add_argument("--out", type=out_folder, required=True, help="folder of the policy")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder of the new policy; must not exist")
     parser.add_argument("--scenes", type=whole(10, 10_000_000), default=20_480, help="rendered worlds (default 20480)")
     parser.add_argument("--num-envs", type=whole(1, 4096), default=64, help="worlds at a time (default 64)")
     parser.add_argument("--steps", type=count, default=12_000, help="gradient steps of the schedule (default 12000)")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,8 +105,8 @@ def describe(kind: str, recordings: Recordings, options: argparse.Namespace) -> 
     )
 
 
-def pretrain(kind: str, options: argparse.Namespace) -> None:
-    """Train a policy of `kind` and write its checkpoint.
+def pretrain(kind: str, options: argparse.Namespace, out: Path) -> None:
+    """Train a policy of `kind` and write its checkpoint into `out`.
 
     Raises ValueError for a dataset that leaves no episode to learn from, FileNotFoundError for one that is missing.
     """
@@ -127,4 +128,4 @@ def pretrain(kind: str, options: argparse.Namespace) -> None:
         lambda model: held_out_loss(model, lambda one, rows: outside.loss(kind, config, one, rows), len(outside), 1024),
         options,
     )
-    save_checkpoint(options.out, config, average)
+    save_checkpoint(out, config, average)

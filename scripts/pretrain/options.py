@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from scripts.options import Parser, count, out_folder, rate, real, seed, whole
+from scripts.options import Parser, count, new_folder, rate, real, seed, whole
 
 
 def smolvla_options(description: str | None, arguments: Sequence[str]) -> argparse.Namespace:
@@ -74,7 +74,7 @@ def diffusion_options(description: str | None, arguments: Sequence[str]) -> argp
 def _parser(kind: str, description: str | None, *, steps: int, batch: int) -> Parser:
     parser = Parser(prog=f"python -m scripts.pretrain --policy {kind}", description=description)
     parser.add_argument("--dataset", required=True, help="folder or hub id of a LeRobotDataset")
-    parser.add_argument("--out", type=out_folder, required=True, help="folder of the checkpoint")
+    parser.add_argument("--out", type=new_folder, required=True, help="folder of the new checkpoint; must not exist")
     parser.add_argument("--steps", type=count, default=steps, help=f"gradient steps (default {steps})")
     parser.add_argument("--batch", type=whole(1, 1_000_000), default=batch, help=f"batch size (default {batch})")
     parser.add_argument("--rate", type=rate, default=1e-3, help="peak learning rate (default 1e-3)")

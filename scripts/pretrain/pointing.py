@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_model
 from torch import Tensor, nn
 
+from dsrl.policy._checkpoint_files import MIB, check_shapes, file_inside, read_shapes
 from dsrl.task._tabletop import COLOURS
 from dsrl.task.simple_pick import SimplePick
 from scripts.pretrain.small_smolvla import IMAGE_SIZE, PointingHead, make_small_smolvla, state_token_values
@@ -57,19 +59,24 @@ class Pointing:
         return distances
 
 
-def learn_to_point(images: Tensor, cubes: Tensor, options: argparse.Namespace) -> None:
-    """Train a new small SmolVLA, or the one in `options.init`, and write it to `options.out`."""
+def learn_to_point(images: Tensor, cubes: Tensor, options: argparse.Namespace, out: Path) -> None:
+    """Train a new small SmolVLA, or the one in `options.init`, and write it into `out`.
+
+    Raises ValueError where the weights in `options.init` are not those of this policy.
+    """
     torch.manual_seed(options.seed)
-    policy = make_small_smolvla(options.out, ("front", "wrist"), state_dim=4, action_dim=4)
+    policy = make_small_smolvla(out, ("front", "wrist"), state_dim=4, action_dim=4)
     if options.init is not None:
-        load_model(policy, options.init / "model.safetensors")
+        weights = file_inside(options.init, "model.safetensors")
+        check_shapes(weights, read_shapes(weights, 64 * MIB), policy)
+        load_model(policy, weights)
     policy.train()
     for parameter in policy.parameters():
         parameter.requires_grad_(True)
     pointing = Pointing(policy)
     _minimise(pointing, images, cubes, options)
     policy.config.vlm_model_name = "vlm"  # relative, so that the folder can move
-    policy.save_pretrained(options.out)
+    policy.save_pretrained(out)
 
 
 def _minimise(pointing: Pointing, images: Tensor, cubes: Tensor, options: argparse.Namespace) -> None:

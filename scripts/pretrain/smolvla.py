@@ -22,6 +22,7 @@ from scripts.pretrain.cloning import LossOf, choose_frames, held_out_loss, learn
 from scripts.pretrain.prefix_cache import PrefixCache
 
 Batch = dict[str, Any]
+VLM = "vlm"  # folder of the backbone in a checkpoint
 
 
 class Clips:
@@ -35,13 +36,15 @@ class Clips:
         }
         padding = torch.stack([item["action_is_pad"] for item in items])  # [N, T]
         # lerobot drops the last axis of vectors of one number
-        states = torch.stack([item[STATE] for item in items]).reshape(len(items), -1)
-        actions = torch.stack([item[ACTION] for item in items]).reshape(*padding.shape, -1)
+        states = torch.stack([item[STATE] for item in items]).reshape(len(items), -1).float()
+        actions = torch.stack([item[ACTION] for item in items]).reshape(*padding.shape, -1).float()
         for key, values in ((STATE, states), (ACTION, actions)):
             if not values.isfinite().all():
                 raise ValueError(f"the dataset has {key} that is not finite; remove those episodes")
         self.tensors = {STATE: states, ACTION: actions, "action_is_pad": padding}
         self.instructions = [item["task"] for item in items]
+        if not all(isinstance(instruction, str) for instruction in self.instructions):
+            raise ValueError("the dataset has frames without an instruction; give each of them a task")
 
     def __len__(self) -> int:
         return len(self.instructions)
@@ -53,8 +56,8 @@ class Clips:
         return {**images, **tensors, "task": [self.instructions[int(row)] for row in rows]}
 
 
-def pretrain(options: argparse.Namespace) -> None:
-    """Train a SmolVLA and write its checkpoint.
+def pretrain(options: argparse.Namespace, out: Path) -> None:
+    """Train a SmolVLA and write its checkpoint into `out`.
 
     Raises ValueError for a dataset that leaves no episode to learn from, FileNotFoundError for a missing file.
     """
@@ -63,8 +66,9 @@ def pretrain(options: argparse.Namespace) -> None:
     _, config = load_config(options.init)
     chunk = config.chunk_size
     dataset = open_dataset(options.dataset)
+    features = features_of(dataset, options.dataset)
     dataset = open_dataset(options.dataset, delta_timestamps={ACTION: [i / dataset.meta.fps for i in range(chunk)]})
-    policy, preprocess, postprocess = load_all(options, dataset.meta)
+    policy, preprocess, postprocess = load_all(options, features, dataset.meta.stats, out)
     held_out, clips = split(dataset, chunk, list(policy.config.image_features), options)
     print(f"{len(clips)} frames to learn from, {len(held_out)} held out; "
           f"{sum(weight.numel() for weight in policy.parameters())} weights", flush=True)  # fmt: skip
@@ -76,7 +80,7 @@ def pretrain(options: argparse.Namespace) -> None:
         lambda model: held_out_loss(model, outside, len(held_out), 64),
         options,
     )
-    save(average, preprocess, postprocess, options.out)
+    save(average, preprocess, postprocess, out)
 
 
 def load_config(init: str) -> tuple[Path, Any]:
@@ -88,20 +92,46 @@ def load_config(init: str) -> tuple[Path, Any]:
     return checkpoint, _lerobot.read_config(checkpoint, "smolvla", torch.device("cpu"))
 
 
-def load_all(options: argparse.Namespace, meta: Any) -> tuple[Any, Any, Any]:
-    """Return policy, preprocessor and postprocessor for the features and statistics of a dataset."""
+def features_of(dataset: Any, named: str) -> dict[str, Any]:
+    """Return lerobot's features of state, cameras and action of a dataset, as its first frame has them.
+
+    Raises ValueError for a dataset without one of these.
+    """
+    from lerobot.configs import FeatureType, PolicyFeature
+
+    first, cameras = dataset[0], list(dataset.meta.camera_keys)
+    missing = [key for key in (STATE, ACTION) if key not in first]
+    if missing or not cameras:
+        raise ValueError(
+            f"--dataset {named} has no {missing[0] if missing else 'images'}, which a SmolVLA needs; record it with "
+            "states, actions and images"
+        )
+    numbers = {STATE: FeatureType.STATE, ACTION: FeatureType.ACTION}
+    features = {key: PolicyFeature(kind, (first[key].numel(),)) for key, kind in numbers.items()}
+    return features | {key: PolicyFeature(FeatureType.VISUAL, tuple(first[key].shape)) for key in cameras}
+
+
+def load_all(options: argparse.Namespace, features: dict[str, Any], stats: Any, out: Path) -> tuple[Any, Any, Any]:
+    """Return policy, preprocessor and postprocessor for the features and statistics of a dataset.
+
+    The policy's backbone is the one that `load_policy` writes into `out`.
+    """
     from lerobot.policies.factory import make_pre_post_processors
-    from lerobot.utils.feature_utils import dataset_to_policy_features
 
-    policy = load_policy(options.init, dataset_to_policy_features(meta.features), options.train).to(options.device)
+    from dsrl.policy._statistics import check_processors
+
+    policy = load_policy(options.init, features, options.train, out).to(options.device)
     policy.config.device = options.device
-    return policy, *make_pre_post_processors(policy.config, dataset_stats=meta.stats)
+    preprocess, postprocess = make_pre_post_processors(policy.config, dataset_stats=stats)
+    check_processors(policy.config, preprocess, postprocess, f"--dataset {options.dataset}")
+    return policy, preprocess, postprocess
 
 
-def load_policy(init: str, features: dict[str, Any], train: str) -> Any:
+def load_policy(init: str, features: dict[str, Any], train: str, out: Path) -> Any:
     """Return the SmolVLA at `init` with a dataset's features; `train` is "expert" (the VLM is frozen) or "all".
 
-    Weights, backbone and tokenizer are checked as those of a policy that is steered. Raises ValueError.
+    Weights, backbone and tokenizer are checked as those of a policy that is steered. Sizes and tokenizer of the
+    backbone, and nothing else of its folder, are copied to `out`/vlm, from where they are read. Raises ValueError.
     """
     from lerobot.configs import FeatureType
     from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
@@ -112,6 +142,12 @@ def load_policy(init: str, features: dict[str, Any], train: str) -> Any:
     checkpoint, config = load_config(init)
     backbone = find_backbone(config.vlm_model_name, checkpoint)
     root = checkpoint if backbone.is_relative_to(checkpoint) else backbone
+    for key, most in ((STATE, config.max_state_dim), (ACTION, config.max_action_dim)):
+        if features[key].shape[0] > most:
+            raise ValueError(
+                f"--init {init} takes {key} of up to {most} numbers but the dataset has {features[key].shape[0]}; "
+                "choose another of the two"
+            )
     config.load_vlm_weights = False  # the checkpoint holds them all
     config.input_features = {key: f for key, f in features.items() if f.type is not FeatureType.ACTION}
     config.output_features = {key: f for key, f in features.items() if f.type is FeatureType.ACTION}
@@ -119,11 +155,11 @@ def load_policy(init: str, features: dict[str, Any], train: str) -> Any:
     config.train_state_proj = train == "all"
     _smolvlm.check_lengths(_smolvlm.read_backbone(backbone, root), config, checkpoint)
     with _smolvlm.clean_backbone(backbone, root) as clean:
-        config.vlm_model_name = str(clean)
-        weights = _lerobot.check_weights(lambda: SmolVLAPolicy(config), checkpoint, "smolvla")
-        policy = SmolVLAPolicy.from_pretrained(checkpoint, config=config)
+        shutil.copytree(clean, out / VLM)
+    config.vlm_model_name = str(out / VLM)
+    weights = _lerobot.check_weights(lambda: SmolVLAPolicy(config), checkpoint, "smolvla")
+    policy = SmolVLAPolicy.from_pretrained(checkpoint, config=config)
     _lerobot.take_stored_types(policy, weights)
-    policy.config.vlm_model_name = str(backbone)
     return policy
 
 
@@ -148,15 +184,10 @@ def make_loss(policy: Any, preprocess: Any, clips: Clips, cached: bool) -> LossO
 
 
 def save(policy: Any, preprocess: Any, postprocess: Any, out: Path) -> None:
-    """Write a complete checkpoint; a local VLM configuration is copied in and named relative to the folder."""
-    out.mkdir(parents=True, exist_ok=True)
-    vlm = Path(policy.config.vlm_model_name)
-    if vlm.is_dir():
-        shutil.copytree(vlm, out / "vlm", dirs_exist_ok=True)
-        policy.config.vlm_model_name = "vlm"
-        for step in preprocess.steps:
-            if hasattr(step, "tokenizer_name"):
-                step.tokenizer_name = "vlm"
-    policy.save_pretrained(out)
-    preprocess.save_pretrained(out)
-    postprocess.save_pretrained(out)
+    """Write a complete checkpoint, whose backbone is there already; it is named relative to the folder."""
+    policy.config.vlm_model_name = VLM
+    for step in preprocess.steps:
+        if hasattr(step, "tokenizer_name"):
+            step.tokenizer_name = VLM
+    for part in (policy, preprocess, postprocess):
+        part.save_pretrained(out)

@@ -69,18 +69,22 @@ def test_demonstrations_without_images_become_an_mlp_policy(tmp_path: Path) -> N
     write(writer, frames, range(NUM_WORLDS))
     writer.finalize()
     options = ["--hidden", "16", "--steps", "4", "--batch", "8", "--held-out", "0.25", "--extra-frames", "2"]
-    pretrain.main(["--policy", "flow_mlp", "--dataset", str(tmp_path / "demos"), "--out", str(tmp_path), *options])
-    policy = FlowMLP(str(tmp_path), "cpu")
+    pretrain.main(
+        ["--policy", "flow_mlp", "--dataset", str(tmp_path / "demos"), "--out", str(tmp_path / "out"), *options]
+    )
+    policy = FlowMLP(str(tmp_path / "out"), "cpu")
     policy.check_fits(task)
     assert policy.chunk_shape == (CHUNK, 4)
 
 
-def test_the_loss_from_cached_prefixes_is_that_of_lerobot(dataset: Path, untrained: Path) -> None:
+def test_the_loss_from_cached_prefixes_is_that_of_lerobot(dataset: Path, untrained: Path, tmp_path: Path) -> None:
     from lerobot.policies.factory import make_pre_post_processors
     from lerobot.utils.feature_utils import dataset_to_policy_features
 
     clips = open_dataset(str(dataset), delta_timestamps={"action": [i / 10 for i in range(CHUNK)]})
-    policy = pretrain_smolvla.load_policy(str(untrained), dataset_to_policy_features(clips.meta.features), "expert")
+    policy = pretrain_smolvla.load_policy(
+        str(untrained), dataset_to_policy_features(clips.meta.features), "expert", tmp_path
+    )
     preprocess, _ = make_pre_post_processors(policy.config, dataset_stats=clips.meta.stats)
     some = pretrain_smolvla.Clips(
         clips, np.array([0, 20, 40]), list(policy.config.image_features)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from lerobot.configs import FeatureType, PolicyFeature
@@ -17,6 +22,7 @@ from scripts.lerobot_dataset import create_dataset
 from scripts.pretrain import __main__ as pretrain
 from scripts.pretrain.smolvla import load_policy
 
+Damage = Callable[[Path], Any]
 FEATURES = {
     "observation.state": PolicyFeature(FeatureType.STATE, (5,)),
     "observation.images.front": PolicyFeature(FeatureType.VISUAL, (3, 32, 32)),
@@ -25,21 +31,25 @@ FEATURES = {
 
 
 class Numbers:
-    """A task of two numbers of state and one of action, for the columns of its dataset."""
+    """A task of two numbers of state and one of action, and perhaps a camera, for the columns of its dataset."""
 
     num_envs, state_dim, action_dim, max_steps, has_success = 1, 2, 1, 8, False
-    cameras: dict[str, tuple[int, int, int]] = {}  # noqa: RUF012
+
+    def __init__(self, cameras: dict[str, tuple[int, int, int]]) -> None:
+        self.cameras = cameras
 
 
-def make_dataset(folder: Path, value: float = 0.0) -> Path:
+def make_dataset(folder: Path, value: float | None = None, *, camera: bool = False) -> Path:
     """Write four episodes of eight frames; `value` is the first number of their states."""
     generator = np.random.default_rng(0)
-    writer = create_dataset(folder, Numbers(), 10, 4)
+    task = Numbers({"front": (3, 32, 32)} if camera else {})
+    writer = create_dataset(folder, task, 10, 4)
     for _ in range(4):
         for _ in range(8):
             state, action = (generator.normal(size=size).astype(np.float32) for size in (2, 1))
-            state[0] = value
-            writer.add_frame({"observation.state": state, "action": action, "task": "pick"})
+            state[0] = state[0] if value is None else value
+            views = {f"observation.images.{name}": np.zeros((32, 32, 3), np.uint8) for name in task.cameras}
+            writer.add_frame({"observation.state": state, "action": action, "task": "pick", **views})
         writer.save_episode()
     writer.finalize()
     return folder
@@ -86,8 +96,8 @@ def test_a_dataset_with_numbers_that_are_not_finite_is_refused(
     assert "not finite" in sentence
 
 
-def test_a_checkpoint_to_start_from_has_its_own_weights_and_can_learn(checkpoint: Path) -> None:
-    policy = load_policy(str(checkpoint), FEATURES, "all")
+def test_a_checkpoint_to_start_from_has_its_own_weights_and_can_learn(checkpoint: Path, tmp_path: Path) -> None:
+    policy = load_policy(str(checkpoint), FEATURES, "all", tmp_path)
     stored = load_file(checkpoint / "model.safetensors")
     assert stored
     loaded = policy.state_dict()
@@ -129,6 +139,99 @@ def test_a_checkpoint_that_would_not_be_steered_is_no_start_either(
     assert callable(damage)
     damage(copy)
     with pytest.raises((ValueError, FileNotFoundError)) as raised:
-        load_policy(str(copy), FEATURES, "expert")
+        load_policy(str(copy), FEATURES, "expert", tmp_path / "out")
     assert "\n" not in str(raised.value)
     assert str(copy) in str(raised.value)
+
+
+def test_nothing_but_sizes_and_tokenizer_of_a_backbone_is_copied(checkpoint: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    (tmp_path / "secret.txt").write_text("secret")
+    (copy / "vlm" / "notes.txt").symlink_to(tmp_path / "secret.txt")
+    (copy / "vlm" / "endless.txt").symlink_to("/dev/zero")
+    (copy / "vlm" / "modeling.py").write_text("raise SystemExit")
+    os.mkfifo(copy / "vlm" / "pipe.txt")
+    load_policy(str(copy), FEATURES, "expert", tmp_path / "out")
+    written = {path.name for path in (tmp_path / "out").rglob("*")}
+    assert {"vlm", "config.json", "tokenizer.json"} <= written
+    assert not written & {"notes.txt", "endless.txt", "modeling.py", "pipe.txt"}
+
+
+CLONE = {
+    "flow_mlp": ["--policy", "flow_mlp", "--hidden", "8", "--depth", "1", "--held-out", "0.3"],
+    "diffusion": ["--policy", "diffusion", "--robot-state", "1", "--width", "8", "--horizon", "8", "--chunk", "4"],
+    "smolvla": ["--policy", "smolvla", "--init", "CHECKPOINT", "--held-out", "1"],
+}
+
+
+def _stats(folder: Path, **changes: object) -> None:
+    file = folder / "meta" / "stats.json"
+    content = json.loads(file.read_text())
+    content["observation.state"].update(changes)
+    file.write_text(json.dumps(content))
+
+
+def _no_column(name: str) -> Damage:
+    def change(folder: Path) -> None:
+        (part,) = folder.glob("data/*/*.parquet")
+        pq.write_table(pq.read_table(part).drop([name]), part)
+        info = json.loads((folder / "meta" / "info.json").read_text())
+        del info["features"][name]
+        (folder / "meta" / "info.json").write_text(json.dumps(info))
+
+    return change
+
+
+USELESS: dict[str, tuple[str, Damage]] = {
+    "diffusion: no statistics": ("has no min and max of", lambda folder: (folder / "meta/stats.json").unlink()),
+    "diffusion: other statistics": (
+        "has statistics of",
+        lambda folder: _stats(folder, min=[0] * 3, max=[1] * 3),
+    ),
+    "diffusion: no spread": ("has no spread in", lambda folder: _stats(folder, min=[0, 0], max=[0, 0])),
+    "smolvla: other statistics": ("has statistics of", lambda folder: _stats(folder, mean=[0] * 5, std=[1] * 5)),
+    "smolvla: no state": ("has no observation.state", _no_column("observation.state")),
+    "smolvla: no action": ("has no action", _no_column("action")),
+    "smolvla: no images": ("has no images", _no_column("observation.images.front")),
+}
+
+
+@pytest.mark.parametrize("case", USELESS)
+def test_a_dataset_whose_policy_could_not_be_steered_is_refused_before_anything_is_learnt(
+    case: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy, (words, damage) = case.partition(":")[0], USELESS[case]
+    folder = make_dataset(tmp_path / "demos", camera=policy == "smolvla")
+    damage(folder)
+    options = [str(checkpoint) if word == "CHECKPOINT" else word for word in CLONE[policy]]
+    sentence = _pretrain(capsys, *options, "--dataset", str(folder), "--out", str(tmp_path / "out"), "--steps", "1")
+    assert sentence.startswith(f"error: --dataset {folder} {words}")
+    assert [path.name for path in tmp_path.iterdir()] == ["demos"]
+
+
+def test_a_loss_that_is_not_finite_ends_pretraining_without_a_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_dataset(tmp_path / "demos")
+    (part,) = folder.glob("data/*/*.parquet")
+    table = pq.read_table(part)
+    huge = pa.array([[3e38, 3e38] if row % 2 else [-3e38, 0.0] for row in range(len(table))], pa.list_(pa.float32(), 2))
+    pq.write_table(table.set_column(table.schema.get_field_index("observation.state"), "observation.state", huge), part)
+    sentence = _pretrain(
+        capsys, *CLONE["flow_mlp"], "--dataset", str(folder), "--out", str(tmp_path / "out"), "--steps", "2"
+    )
+    assert sentence.startswith("error: the loss of step 1 is nan; type a lower --rate")
+    assert [path.name for path in tmp_path.iterdir()] == ["demos"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "file"])
+def test_nothing_that_is_there_is_overwritten(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "model.safetensors").write_text("mine")
+    out = {"folder": mine, "link": tmp_path / "link", "file": mine / "model.safetensors"}[kind]
+    (tmp_path / "link").symlink_to(mine)
+    sentence = _pretrain(capsys, *CLONE["flow_mlp"], "--dataset", "data/x", "--out", str(out))
+    assert sentence == f"error: --out {out} exists already; name a new folder or delete it"
+    assert [path.name for path in mine.iterdir()] == ["model.safetensors"]
+    assert (mine / "model.safetensors").read_text() == "mine"

@@ -1,0 +1,36 @@
+"""Makes a folder that appears when it is complete, so that nothing that was there is overwritten or half written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dsrl.run.errors import UserError, system_error
+
+
+@contextmanager
+def complete_folder(out: Path) -> Iterator[Path]:
+    """Yield a new folder beside `out`, which takes the name `out` at the end and is deleted after an error.
+
+    Raises UserError where the system cannot make, write or rename it; errors of our own checks, which have no number of
+    the system's, pass.
+    """
+    from safetensors import SafetensorError
+
+    partial = out.with_name(f"{out.name}.{os.urandom(4).hex()}.partial")  # new: nothing of the user's is in it
+    again = "type the command again"
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(out)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise UserError(system_error(error, out, again)) from error
+    except SafetensorError as error:  # how safetensors words errors of the system
+        raise UserError(f"{out} cannot be written ({' '.join(str(error).split())}); make room, then {again}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
