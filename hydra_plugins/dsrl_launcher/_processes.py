@@ -74,6 +74,14 @@ def submit(python: str, gpus: int, folder: Path, function: Callable[..., Any], *
     return executor.submit(function, *arguments)
 
 
+def hear_interrupts() -> None:
+    """Let Ctrl-C interrupt this process even where it started deaf to it, as background processes of scripts do.
+
+    Its jobs handle the signal in any case, and would otherwise be reported as failed.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def exit_at_signals() -> None:
     """End this job at SIGTERM and SIGINT before its run handles them: submitit ignores one, its parent the other."""
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,17 +1,21 @@
-"""Jobs of cluster=local on a busy machine: each has a log from its start."""
+"""Jobs of cluster=local on a busy machine: each has a log from its start, and Ctrl-C ends all with a checkpoint."""
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from submitit.core.utils import JobPaths
+from toys.commands import ROOT, SHORT_PENDULUM
 
 from hydra_plugins.dsrl_launcher._private_files import make_private_folder, read_pickle
 from hydra_plugins.dsrl_launcher._processes import submit
@@ -48,3 +52,34 @@ def test_a_job_that_is_faster_than_its_launcher_has_a_log_and_a_result(
     until(job.done)
     assert job.paths.stderr.is_file()
     assert read_pickle(job.paths.result_pickle) == ("success", 3)
+
+
+def test_ctrl_c_ends_all_jobs_with_a_checkpoint_from_which_the_same_command_continues(tmp_path: Path) -> None:
+    longer = [*SHORT_PENDULUM, "decisions=20000", "cluster=local", "seed=0,1", "hydra.sweep.dir=sweep"]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *longer],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a process group of its own, as a terminal's
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN),  # as in the background of a script
+    )
+    runs = [tmp_path / "sweep" / number for number in "01"]
+    try:
+        until(lambda: all((run / "resume").exists() for run in runs) or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        out, err = process.communicate(timeout=LIMIT)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 128 + signal.SIGINT, (out, err)
+    sentence = "stopping all jobs after this round with a checkpoint; press Ctrl-C again to stop at once"
+    assert sentence in " ".join(out.split())
+    assert out.splitlines()[-1] == "the same command with hydra.sweep.dir=sweep continues them"
+    assert "Traceback" not in err
+    for run in runs:
+        (stopped,) = [line for line in (run / "train.log").read_text().splitlines() if "stopped by SIG" in line]
+        newest = max((run / "resume").iterdir())
+        assert f"continues from {int(newest.name)} decisions" in stopped
