@@ -20,14 +20,26 @@ def build_parts(overrides: Sequence[str], announce: Callable[[str], None] = prin
 
 
 def composed(overrides: Sequence[str]) -> Any:
-    """Return the config of `python train.py` with `overrides`. Raises UserError for keys that do not exist."""
+    """Return the config of `python train.py` with `overrides`, before torch is loaded.
+
+    Raises UserError for keys that do not exist and values out of range.
+    """
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
 
-    from dsrl.run.errors import UserError, explain
+    from dsrl.run.errors import UserError, explain, user_errors
+    from dsrl.run.settings import checked, settings_of
+    from dsrl.run.typed_keys import check_once
 
     try:
+        with user_errors():
+            check_once(overrides)
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("train", ["logging=none", *overrides])
+            cfg = compose("train", ["logging=none", *overrides])
     except HydraException as error:
         raise UserError(explain(error)) from error
+    with user_errors():
+        settings_of(cfg)
+        for group in ("task", "policy", "noise", "sac"):
+            checked(cfg, group)
+    return cfg

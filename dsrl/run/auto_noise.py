@@ -18,7 +18,7 @@ from dsrl.interfaces import Noise
 from dsrl.run.build import build, build_noise, check_budget
 from dsrl.run.console import Screen
 from dsrl.run.errors import user_errors
-from dsrl.run.files import read_json
+from dsrl.run.files import LARGEST_SUMMARY, read_json
 from dsrl.run.final_evaluation import build_simulation, play
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
@@ -69,7 +69,7 @@ def _earlier(cfg: DictConfig, folders: Sequence[RunFolder]) -> tuple[Node, dict[
             node: Any = OmegaConf.to_container(checked(saved, "noise"))
         if (same or folder.resume.is_dir()) and node["_target_"] != AUTO:
             typed = {name: cfg.noise[name] for name in ("magnitude", "action_dims")}
-            return {**node, **typed, "_partial_": True}, read_json(folder.hydra / "noise.json")
+            return {**node, **typed, "_partial_": True}, read_json(folder.hydra / "noise.json", LARGEST_SUMMARY)
     return None
 
 

@@ -12,7 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-LARGEST_JSON = 256 * 2**20  # bytes; dsrl writes no larger file
+MIB = 2**20
+LARGEST_JSON = 256 * MIB  # bytes; dsrl writes no larger file
+LARGEST_SUMMARY = 4 * MIB  # of a file without worlds and weights, which has some kilobytes; parsed, JSON takes 30 times
 _PARTIAL = re.compile(r"(.+)\.[0-9a-f]{8}\.partial")
 _STALE = 3600.0  # s: no file takes that long to write
 
@@ -67,21 +69,24 @@ def write_json(path: Path, content: Any) -> None:
     atomic_write(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; empty for one that is missing or damaged."""
+def read_json(path: Path, limit: int = LARGEST_JSON) -> dict[str, Any]:
+    """Return the object in a JSON file; empty for one that is missing, damaged or larger than `limit` bytes."""
     try:
-        content = parse_json(path)
+        content = parse_json(path, limit)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
-def parse_json(path: Path) -> Any:
-    """Return the content of a JSON file. Raises ValueError for one that is damaged, too large or nested too deeply."""
+def parse_json(path: Path, limit: int = LARGEST_JSON) -> Any:
+    """Return the content of a JSON file of at most `limit` bytes.
+
+    Raises ValueError for one that is damaged, larger or nested too deeply.
+    """
     if not path.is_file():  # a pipe would be waited for
         raise FileNotFoundError(2, "no such file", str(path))
-    if path.stat().st_size > LARGEST_JSON:
-        raise ValueError(f"{path} is larger than the {LARGEST_JSON // 2**20} MiB that a file of a run can have")
+    if path.stat().st_size > limit:
+        raise ValueError(f"{path} is larger than the {limit // MIB} MiB that a file of a run can have")
     try:
         return json.loads(path.read_text())
     except RecursionError as error:

@@ -26,7 +26,7 @@ from typing import Any
 from dsrl.interfaces import StateDict
 from dsrl.run.checkpoint import MANIFEST, add_notes, read_checkpoint, read_manifest, write_checkpoint
 from dsrl.run.errors import UserError, system_error
-from dsrl.run.files import atomic_write, parse_json, read_json, sha256_of
+from dsrl.run.files import LARGEST_SUMMARY, atomic_write, parse_json, read_json, sha256_of
 from dsrl.run.folder_checks import check_entries, check_hard_links, foreign_entry
 from dsrl.run.request import config_of
 from dsrl.run.signals import Stopped
@@ -172,7 +172,7 @@ class RunFolder:
 
     def finished(self, requested: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the summary of a finished run of the same `requested` values; None otherwise."""
-        summary = read_json(self.summary)
+        summary = read_json(self.summary, LARGEST_SUMMARY)
         complete = isinstance(summary.get(str(summary.get("returned", "steered"))), dict) and isinstance(
             summary.get("best_validation"), float
         )
@@ -181,7 +181,7 @@ class RunFolder:
     def read_summary(self) -> dict[str, Any]:
         """Return the content of summary.json; empty for a run without it. Raises ValueError for a damaged one."""
         try:
-            summary = parse_json(self.summary) if os.path.lexists(self.summary) else {}
+            summary = parse_json(self.summary, LARGEST_SUMMARY) if os.path.lexists(self.summary) else {}
         except ValueError as error:
             raise ValueError(f"{error}; restore it, or remove it") from error
         if not isinstance(summary, dict):

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dsrl.run import choices
 from dsrl.run.errors import one_sentence, user_errors
-from dsrl.run.files import read_json
+from dsrl.run.files import LARGEST_SUMMARY, read_json
 from dsrl.run.plugins import check_typed_plugins, plugins_of
 from dsrl.run.ranges import shown
 from dsrl.run.request import check_returned, check_used
@@ -76,6 +76,7 @@ def check_train(cfg: DictConfig) -> None:
     """
     with one_sentence(), user_errors():
         hydra: Any = HydraConfig.get()
+        check_once(hydra.overrides.task)
         typed, searched = typed_keys(hydra.overrides.task), searched_keys(hydra)
         check_config(cfg, {key: text for key, text in typed.items() if key not in searched}, hydra)
 
@@ -113,13 +114,16 @@ def check_eval(cfg: DictConfig) -> None:
     Loads neither torch nor a component; ends the program with one sentence for what cannot work or has no effect.
     """
     with one_sentence(), user_errors():
+        check_once(HydraConfig.get().overrides.task)
         typed = typed_keys(HydraConfig.get().overrides.task)
         check_typed_plugins(cfg, typed)
         checked(cfg, "logging")
         for request in requests_of(cfg):
             check_used(request, typed)
             saved = saved_config(Path(request.run), "run", plugins_of(cfg))
-            check_returned(request, typed, read_json(Path(request.run) / "summary.json").get("returned"))
+            check_returned(
+                request, typed, read_json(Path(request.run) / "summary.json", LARGEST_SUMMARY).get("returned")
+            )
             for group in GROUPS:
                 checked(saved, group)
             settings_of(saved)
@@ -130,6 +134,20 @@ def typed_keys(overrides: Sequence[str]) -> dict[str, str]:
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     kept = [one for one in parsed if not one.is_delete() and not one.key_or_group.startswith("hydra")]
     return {one.key_or_group: f"{one.key_or_group}={str(one.input_line).partition('=')[2]}" for one in kept}
+
+
+def check_once(overrides: Sequence[str]) -> None:
+    """Raise ValueError for two choices of one group, of which Hydra would take the later.
+
+    A value may be typed twice, so that a command can be continued with other values at its end.
+    """
+    typed: dict[str, str] = {}
+    for override in overrides:
+        for group, text in typed_keys([override]).items():
+            first = typed.setdefault(group, text)
+            if first != text and group in choices.groups():
+                both = f"{first},{text.partition('=')[2]}"
+                raise ValueError(f"{first} and {text} are both typed; leave one of them out, or run both by {both}")
 
 
 def check_choices(typed: Mapping[str, str], chosen: Mapping[str, Any]) -> None:

@@ -86,7 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--memory-of", type=count, help=argparse.SUPPRESS)
     parser.add_argument("--start", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_intermixed_args(arguments)
+    from scripts.parts import composed
+
     with one_sentence(ImportError):
+        composed(options.overrides)  # what cannot work is told before minutes of measuring
         if options.memory_of is not None:
             from scripts.benchmark.rounds import own_peak, play, started_parts
 

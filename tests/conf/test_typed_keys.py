@@ -53,6 +53,8 @@ OWN = "is not used by sac=dsrl_pi0, which has its own"
         ),
         ("sac.regulariser=entropy sac.target_kl=1", "sac.target_kl=1 is not used with sac.regulariser=entropy"),
         ("task.observation=state task.image_size=64", "task.image_size=64 is not used with task.observation=state"),
+        ("suite=push_v3 suite=hopper", "suite=push_v3 and suite=hopper are both typed; leave one of them out, or"),
+        ("sac=dsrl_na seed=1 sac=dsrl_sac", "sac=dsrl_na and sac=dsrl_sac are both typed"),
         ("+speed=9", "speed=9 is not used, there is no such option; leave it out"),
         ("+hparams.n_trials=9", "hparams.n_trials=9 is not used with hparams=none; type hparams=optuna"),
         (
@@ -102,6 +104,7 @@ def test_a_typed_key_without_effect_is_one_sentence(overrides: str, sentence: st
         "cluster=local cluster.parallel=3",
         "hparams=optuna hparams.n_trials=3",
         "++noise.action_dims=2",
+        "decisions=900 sac=dsrl_na decisions=1200 sac=dsrl_na",  # a command that is continued
     ],
 )
 def test_a_typed_key_with_an_effect_is_accepted(overrides: str) -> None:
