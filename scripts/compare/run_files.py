@@ -15,7 +15,8 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 LARGEST_YAML = 2**18  # bytes; a config has a few thousand
-LARGEST_JSON = 2**28  # bytes
+LARGEST_JSON = 2**22  # bytes; a summary has some kilobytes, and parsed JSON takes 30 times its size
+LARGEST_ROWS, LARGEST_ROW = 2**28, 2**20  # bytes of metrics.jsonl and characters of its lines
 
 
 class DamagedError(ValueError):
@@ -51,9 +52,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
     Raises DamagedError for any other line that is no JSON object.
     """
-    lines = (_text(path, LARGEST_JSON) or "").splitlines()
+    lines = (_text(path, LARGEST_ROWS) or "").splitlines()
     rows = []
     for number, line in enumerate(lines, start=1):
+        if len(line) > LARGEST_ROW:
+            raise DamagedError(f"{path} is damaged in line {number}: it is longer than {LARGEST_ROW} characters")
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):

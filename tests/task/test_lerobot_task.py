@@ -14,7 +14,7 @@ from toys.commands import ROOT
 
 from dsrl.interfaces import BoundedActions, Restorable
 from dsrl.task._lerobot_world import World
-from dsrl.task.lerobot import LerobotTask
+from dsrl.task.lerobot import LATE, LerobotTask
 
 
 def make(env: str = "pusht", name: str | None = None, num_envs: int = 2, max_steps: int | None = 12, **options):
@@ -149,6 +149,10 @@ def test_a_lerobot_task_is_bounded_and_cannot_be_restored_in_mid_episode(pusht):
             r"task.env=pusht cannot be made of .*NameNotFound.*; type another task.name or ta",
         ),
         (
+            {"num_envs": 100_000, "processes": True},
+            "num_envs=100000 would start as many processes; type at most 1024, or task.processes=false",
+        ),
+        (
             {"env": "metaworld", "name": "push-v2"},
             r"task.env=metaworld cannot be made of .*KeyError 'push-v2'.*; type",
         ),
@@ -165,6 +169,14 @@ def test_without_its_package_an_environment_is_one_sentence_with_what_to_type():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "ImportError: task.env=pusht needs a package that is not here" in done.stderr
     assert "type: uv pip install 'gym-pusht==0.1.8' 'pymunk==6.11.1'" in done.stderr
+
+
+@pytest.mark.parametrize(("env", "package"), LATE.items())
+def test_a_package_that_lerobot_imports_at_a_reset_is_missed_before(env, package):
+    if importlib.util.find_spec(package) is not None:
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(ImportError, match=f"^task.env={env} needs a package that is not here .*; install what lerobot"):
+        make(env)
 
 
 @pytest.mark.parametrize(

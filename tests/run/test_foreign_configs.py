@@ -1,0 +1,107 @@
+"""Run folders whose config somebody changed, digests too: nothing of theirs runs; an evaluation, or one sentence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from toys.mutations import changed
+from toys.typed import type_eval, type_train
+from toys.watched import watched
+
+CASES = 40  # changed values of each config
+KEYS: dict[str, Any] = {
+    "_target_": "planted.Step",
+    "_partial_": False,
+    "_convert_": "planted",
+    "_recursive_": False,
+    "hydra": {"run": {"dir": "/etc"}},
+    "path": "../secret",
+}
+TOLD: dict[str, tuple[str, dict[str, Any], str]] = {  # group, changed values, words of the sentence
+    "critics": ("sac", {"num_critics": 10**9}, "GiB are free; type smaller ones"),
+    "layers": ("sac", {"hidden": 65536, "depth": 100}, "GiB are free; type smaller ones"),
+    "terminal": ("", {"gamma": "0.9\x1b]52;c;cGxhbnRlZA==\x07"}, "gamma=0.9 ]52;c;cGxhbnRlZA== must be a number"),
+    "plugin": ("", {"plugins": "planted\x1b"}, "was made with plugins=[planted ], whose code would run"),
+    "plugins": ("", {"plugins": ["planted"]}, "was made with plugins=[planted], whose code would run"),
+    "noise": ("noise", {"_target_": "planted.Step"}, "noise._target_ is 'planted.Step'"),
+    "task": ("task", {"_target_": "dsrl.task.lerobot.LerobotTask"}, "task.env is missing and"),
+}
+
+
+@pytest.fixture(scope="module", params=["dsrl_sac", "dsrl_edit", "dsrl_select"])
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short run of each algorithm whose options differ."""
+    folder = tmp_path_factory.mktemp(request.param) / "run"
+    assert type_train(folder, f"sac={request.param}", "success_share=null") is None
+    return folder
+
+
+@pytest.fixture
+def sent(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the run in a working directory with importable planted code, which must not run."""
+    canary = tmp_path / "canary"
+    (tmp_path / "planted.py").write_text(f"import os\nos.mkdir({str(canary)!r})\n\nclass Step:\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield Path(shutil.copytree(base, tmp_path / "run"))
+    assert not canary.exists()
+
+
+def _send(run: Path, content: Any) -> None:
+    """Write another config into a run, with the digests that its checkpoints note of it."""
+    for name in (".hydra/config.yaml", "checkpoints/config.yaml"):
+        (run / name).write_text(yaml.safe_dump(content))
+    digest = hashlib.sha256((run / "checkpoints/config.yaml").read_bytes()).hexdigest()
+    for manifest in run.glob("checkpoints/*/manifest.json"):
+        noted = json.loads(manifest.read_text())
+        noted["notes"]["config_sha256"] = digest
+        manifest.write_text(json.dumps(noted))
+
+
+def _evaluate(run: Path) -> str | None:
+    """Return the sentence that refuses the evaluation of a run, None after one."""
+    with watched(run) as outside:
+        ending = type_eval(f"run={run}", "eval_episodes=2")
+    assert set(outside) <= {"subprocess.Popen git"}  # in our own clone, for provenance
+    assert ending is None or (isinstance(ending, str) and ending.startswith("error: ") and ending.isprintable())
+    return ending
+
+
+def test_a_changed_value_anywhere_is_played_or_refused_in_one_sentence(sent: Path) -> None:
+    text = (sent / "checkpoints/config.yaml").read_text()
+    draw = random.Random(yaml.safe_load(text)["sac"]["_target_"])
+    assert _evaluate(sent) is None
+    for _ in range(CASES):
+        content, case = changed(yaml.safe_load(text), KEYS, draw)
+        _send(sent, content)
+        try:
+            _evaluate(sent)
+        except Exception as error:
+            raise AssertionError(case) from error
+
+
+@pytest.mark.parametrize("change", TOLD)
+def test_what_a_changed_config_would_do_is_told(change: str, run: Path) -> None:
+    content = yaml.safe_load((run / "checkpoints/config.yaml").read_text())
+    group, values, words = TOLD[change]
+    (content[group] if group else content).update(values)
+    _send(run, content)
+    ending = _evaluate(run)
+    assert ending is not None
+    assert words in ending
+
+
+def test_a_config_that_does_not_say_partial_is_built_as_any_other(run: Path) -> None:
+    content = yaml.safe_load((run / "checkpoints/config.yaml").read_text())
+    for group in ("noise", "sac"):
+        content[group]["_partial_"] = None
+    _send(run, content)
+    assert _evaluate(run) is None

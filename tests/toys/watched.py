@@ -1,0 +1,46 @@
+"""Records what a block of code opens, starts, connects to and imports outside of the folders that it may use."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "socket.connect", "socket.getaddrinfo")
+_CHANGES = ("os.rename", "os.symlink", "os.link", "os.chmod", "os.truncate")
+_PLACES = (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, Path(__file__).parents[2])
+_LIBRARIES = tuple(os.path.realpath(path) for path in (*_PLACES, "/proc", "/sys", "/usr"))
+_watch: list[tuple[tuple[str, ...], list[str]]] = []
+
+
+@contextmanager
+def watched(*allowed: Path) -> Iterator[list[str]]:
+    """Yield the list of what is done outside of `allowed`, the libraries and new temporary files."""
+    seen: list[str] = []
+    _watch.append((tuple(os.path.realpath(path) for path in allowed), seen))
+    try:
+        yield seen
+    finally:
+        _watch.pop()
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _watch:
+        return
+    allowed, seen = _watch[-1]
+    if event in _STARTS or (event == "import" and str(arguments[0]).startswith("planted")):
+        seen.append(f"{event} {arguments[0]}")
+    elif (event == "open" and isinstance(arguments[0], str | bytes)) or event in _CHANGES:
+        path = os.path.abspath(os.fsdecode(arguments[0]))
+        temporary = path.startswith(f"{tempfile.gettempdir()}/tmp") or path == tempfile.gettempdir()
+        ours = path.startswith((*_LIBRARIES, *allowed, f"{tempfile.gettempdir()}/dsrl_"))
+        if not temporary and not ours:
+            seen.append(f"{event} {path}")
+
+
+sys.addaudithook(_note)
