@@ -83,6 +83,13 @@ rate = real(0.0, 1.0, open_low=True)
 finite = real(-1e12, 1e12)
 
 
+def device(text: str) -> str:
+    """Parse the name of a device of torch."""
+    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no device; type cpu or cuda")
+    return text
+
+
 def new_folder(text: str) -> Path:
     """Parse the path of a folder that does not exist yet."""
     path = Path(text)

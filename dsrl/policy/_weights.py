@@ -15,8 +15,8 @@ Device = Literal["auto", "cpu", "cuda", "cuda:<n>"]  # as a config names it; <n>
 Dtype = Literal["checkpoint", "float32", "bfloat16"]  # of a policy's computation
 
 
-def choose_device(device: str) -> torch.device:
-    """Return the device that a config names; `auto` is CUDA where there is one.
+def choose_device(device: str, named: str = "policy.device=") -> torch.device:
+    """Return the device that a config names; `auto` is CUDA where there is one. Errors begin with `named`.
 
     Raises:
         ValueError: if there is no such device, or not on this machine.
@@ -26,9 +26,11 @@ def choose_device(device: str) -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError:
-        raise ValueError(f"policy.device={device} is no device; type auto, cpu or cuda") from None
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"policy.device={device} but torch {torch.__version__} sees no CUDA device; type auto or cpu")
+        raise ValueError(f"{named}{device} is no device; type auto, cpu or cuda") from None
+    present = torch.cuda.device_count()
+    if chosen.type == "cuda" and (chosen.index or 0) >= present:
+        found = f"torch {torch.__version__} sees {present or 'no'} CUDA device{'s' if present > 1 else ''}"
+        raise ValueError(f"{named}{device} but {found}; type auto or cpu")
     return chosen
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from rich import box
 from rich.table import Table
 
 from dsrl.evaluation.outcomes import Outcomes, p_value
+from dsrl.run.files import atomic_write
 from scripts.preflight.measure import BASE, STILL, Preflight
 from scripts.preflight.verdict import Verdict
 
@@ -109,7 +111,9 @@ def plot(path: Path, found: Preflight, verdict: Verdict) -> None:
     axes.set_xticks(_powers(actor))
     axes.set_title(textwrap.fill(verdict.sentence, 84), fontsize=9)
     axes.legend(loc="best", fontsize=8)
-    figure.savefig(path, dpi=120)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    atomic_write(path, content.getvalue())
 
 
 def _powers(outcomes: Outcomes) -> Sequence[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from scripts.options import Parser, count, new_folder, rate, real, seed, whole
+from scripts.options import Parser, count, device, new_folder, rate, real, seed, whole
 
 
 def smolvla_options(description: str | None, arguments: Sequence[str]) -> argparse.Namespace:
@@ -18,7 +18,7 @@ def smolvla_options(description: str | None, arguments: Sequence[str]) -> argpar
                         help="random frames per episode besides those of decisions (default 3)")  # fmt: skip
     parser.add_argument("--held-out", type=count, default=64, help="episodes for the held-out loss (default 64)")
     parser.add_argument("--cache-prefix", action="store_true", help="store the frozen VLM's keys and values")
-    parser.add_argument("--device", default="cpu", help="of torch, such as cuda (default cpu)")
+    parser.add_argument("--device", type=device, default="cpu", help="of torch, such as cuda (default cpu)")
     options = parser.parse_args(arguments)
     if options.cache_prefix and options.train == "all":
         parser.error("--cache-prefix needs a frozen VLM; type --train expert")
@@ -59,7 +59,7 @@ def diffusion_options(description: str | None, arguments: Sequence[str]) -> argp
                         help="numbers of the state that are the robot's; the rest is its surroundings'")  # fmt: skip
     parser.add_argument("--held-out", type=real(0.0, 1.0, open_low=True, open_high=True), default=0.05,
                         help="share of the episodes for the held-out loss (default 0.05)")  # fmt: skip
-    parser.add_argument("--device", default="cpu", help="of torch, such as cuda (default cpu)")
+    parser.add_argument("--device", type=device, default="cpu", help="of torch, such as cuda (default cpu)")
     options = parser.parse_args(arguments)
     most = options.horizon - options.observations + 1
     if options.horizon % 8:

@@ -184,6 +184,6 @@ def test_a_policy_that_ignores_its_noise_is_refused(copy: Path) -> None:
 def test_a_missing_device_is_refused(
     device: str, words: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(ValueError, match=words):
         load(checkpoint, device=device)

@@ -129,6 +129,8 @@ WRONG = [
     ("pretrain", [*MLP[:4], "--out", "FOLDER"]),
     ("pretrain", [*MLP[:4], "--out", "FILE/new"]),
     ("pretrain", [*MLP, "--steps", "nan"]),
+    ("pretrain", ["--policy", "diffusion", *MLP[2:], "--device", "tpu"]),
+    ("pretrain", ["--policy", "diffusion", *MLP[2:], "--device", "cuda:99999"]),
     ("pretrain", ["--policy", "diffusion", *MLP[2:], "--horizon", "12"]),
     ("pretrain", ["--policy", "diffusion", *MLP[2:], "--chunk", "99"]),
     ("pretrain", ["--policy", "diffusion_mlp", *MLP[2:], "--num-steps", "30"]),
