@@ -28,6 +28,7 @@ class Monitor:
         self.parts, self.folder, self.loggers, self.screen = parts, folder, loggers, screen
         self.base: Evaluation | None = None  # to be set before training
         self.curve: list[report.CurvePoint] = []
+        self.zero_score: float | None = None  # of the validation of w = 0
         self.collapse: str | None = None  # the sentence that reports one
         self.setup_seconds = 0.0  # of building the simulation
         self._best: StateDict | None = None
@@ -43,7 +44,14 @@ class Monitor:
     @property
     def best_score(self) -> float:
         """The score of the best validation: success rate, or mean return where the task defines no success."""
-        return max(point.evaluation.score for point in self.curve)
+        scores = [point.evaluation.score for point in self.curve]
+        return max(scores if self.zero_score is None else [*scores, self.zero_score])
+
+    @property
+    def best_name(self) -> str:
+        """What the best checkpoint is: w = 0, or the actor after a number of decisions."""
+        last = max(self.curve, key=lambda point: (point.evaluation.score, point.decisions))
+        return "w = 0" if self.best_score > last.evaluation.score else f"after {last.decisions} decisions"
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -63,14 +71,24 @@ class Monitor:
 
     def validate(self, counters: Counters) -> Evaluation:
         """Evaluate the algorithm on the validation worlds."""
-        settings = self.parts.settings
-        act = evaluation_noise(self.parts.algorithm, self.parts.noise, best_of=settings.best_of)
-        result = evaluate(
-            self.parts.env, act, episodes=settings.validation_episodes, first_seed=settings.validation_seed
-        )
+        result = self._validated()
         self.curve.append(report.CurvePoint(counters.env_steps, counters.decisions, result))
         self.screen.phase(f"validation after {counters.decisions} decisions: {report.shown(result)}")
         return result
+
+    def validate_zero(self) -> Evaluation | None:
+        """Evaluate the algorithm, which plays w = 0, on the validation worlds; None with best_of, which draws."""
+        if self.parts.settings.best_of is not None:
+            return None
+        result = self._validated()
+        self.zero_score = result.score
+        self.screen.phase(f"validation of w = 0, without any learning: {report.shown(result)}")
+        return result
+
+    def _validated(self) -> Evaluation:
+        settings = self.parts.settings
+        act = evaluation_noise(self.parts.algorithm, self.parts.noise, best_of=settings.best_of)
+        return evaluate(self.parts.env, act, episodes=settings.validation_episodes, first_seed=settings.validation_seed)
 
     def log(self, metrics: Mapping[str, float], counters: Counters) -> None:
         """Log metrics with the counters and the time."""
@@ -134,6 +152,7 @@ class Monitor:
         """Return curve, best weights, state of the loggers and times."""
         return {
             "curve": [(point.env_steps, point.decisions, point.evaluation.to_dict()) for point in self.curve],
+            "zero_score": self.zero_score,
             "best": self._best,
             "collapse": self.collapse,
             "loggers": {type(logger).__name__: logger.state_dict() for logger in self.loggers},
@@ -148,7 +167,7 @@ class Monitor:
         if state is None:
             return
         self.curve = [report.CurvePoint(steps, n, Evaluation.from_dict(one)) for steps, n, one in state["curve"]]
-        self._best, self.collapse = state["best"], state["collapse"]
+        self._best, self.collapse, self.zero_score = state["best"], state["collapse"], state.get("zero_score")
         total, self._trained = state["seconds"]
         self._begin -= total
         if self._best is not None:

@@ -141,7 +141,7 @@ def _steer(
     with naming_checkpoints(folder.checkpoint("best").parent), monitor.training():
         counters = build_loop(parts, monitor, checkpointer).train()
 
-    screen.phase(f"steered policy (best checkpoint) on {settings.eval_episodes} test worlds …")
+    screen.phase(f"steered policy (best checkpoint: {monitor.best_name}) on {settings.eval_episodes} test worlds …")
     parts.algorithm.load_state_dict(folder.load("best"))
     steered = evaluation_noise(parts.algorithm, parts.noise, best_of=settings.best_of)
     worlds: dict[str, int] = {"episodes": settings.eval_episodes, "first_seed": settings.test_seed}
@@ -227,6 +227,7 @@ def _summary(
         "gradient_steps": counters.gradient_steps,
         "training_episodes": counters.episodes,
         "best_validation": monitor.best_score,
+        "best_checkpoint": monitor.best_name,
         "collapse": monitor.collapse,
         "wall_time_s": monitor.seconds,
         "setup_time_s": monitor.setup_seconds,

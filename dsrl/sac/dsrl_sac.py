@@ -235,6 +235,32 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
 class DSRLSAC(NoiseActorCritic):
     """SAC near the base policy's noise. Replay stores u in [-1, 1], from which its actor can start."""
 
+    at_zero: Tensor  # [], whether w = 0 is played in the actor's place
+
+    def __init__(self, **parts: Any) -> None:
+        """`parts` are those of `NoiseActorCritic`."""
+        super().__init__(**parts)
+        self.register_buffer("at_zero", torch.tensor(False))
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether evaluations draw from the actor, see `NoiseActorCritic.stochastic`; never while w = 0 is played."""
+        return super().stochastic and not self.at_zero
+
+    def play_zero(self, on: bool) -> None:
+        """Play w = 0 from now on, the mean of the base policy's noise, or the actor again."""
+        self.at_zero.fill_(on)
+
+    def act(self, features: Tensor, normal: Tensor | None = None) -> Tensor:
+        """Choose noise vectors, see `NoiseActorCritic.act`; w = 0 where `play_zero` says so."""
+        if self.at_zero:
+            return torch.zeros(len(features), *self.policy.action_space.shape)
+        return super().act(features, normal)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Restore a `state_dict`; those of earlier versions play their actor."""
+        return super().load_state_dict({"at_zero": torch.tensor(False)} | dict(state_dict), strict, assign)
+
     def clone(self, buffer: ReplayBuffer, indices: Any, batch_size: int, updates: int) -> list[TrainingStats]:
         """Clone noise that replay stores: `updates` gradient steps of the actor on batches of transitions `indices`."""
         return [cloning_step(self.policy, self.policy_optim, buffer, indices, batch_size) for _ in range(updates)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -21,6 +21,9 @@ class Monitor(Protocol):
     def validate(self, counters: Counters) -> Evaluation:
         """Evaluate the algorithm as it is; may use the environment, whose worlds are reset afterwards."""
 
+    def validate_zero(self) -> Evaluation | None:
+        """Evaluate the algorithm while it plays w = 0; None where evaluations do not play its actor."""
+
     def log(self, metrics: Mapping[str, float], counters: Counters) -> None:
         """Log metrics."""
 
@@ -35,6 +38,14 @@ class Monitor(Protocol):
 
     def should_stop(self) -> bool:
         """Return whether training ends early; called after each validation of a moving actor."""
+
+
+@runtime_checkable
+class PlaysZero(Protocol):
+    """An algorithm that can play w = 0 in its actor's place (optional)."""
+
+    def play_zero(self, on: bool) -> None:
+        """Play w = 0 from now on, the mean of the base policy's noise, or the actor again."""
 
 
 class Checkpointer(Protocol):
@@ -83,6 +94,19 @@ class Validator:
             self.best = result.score
             self.monitor.save("best")
         self.monitor.save("last")
+
+    def validate_zero(self, counters: Counters) -> None:
+        """Let w = 0 compete for "best" before the actor's first step: many policies do better by it than by draws."""
+        if not isinstance(self.algorithm, PlaysZero):
+            return
+        self.algorithm.play_zero(True)
+        result = self.monitor.validate_zero()
+        if result is not None:
+            self.monitor.log({"eval/zero_noise": result.score}, counters)
+            if result.score > self.best:
+                self.best = result.score
+                self.monitor.save("best")
+        self.algorithm.play_zero(False)
 
     def state_dict(self) -> StateDict:
         """Return the best score."""

@@ -1,6 +1,6 @@
 """Trains an algorithm that learns by gradients, in three phases whose rounds end in the same way.
 
-    warm_up         the base policy plays (noise ~ N(0, I)) -> algorithm.warm_up -> validate
+    warm_up         the base policy plays (noise ~ N(0, I)) -> algorithm.warm_up -> validate, and w = 0
     clone           [ the actor clones the noise of recorded decisions ] ... -> validate        only where requested
     learn_offline   [ updates on warm-up and offline data ] ...            every eval_every updates: validate
     learn_online    [ one decision in every world -> utd updates per decision ] ...   every eval_every decisions
@@ -144,6 +144,7 @@ class Trainer:
                 self._count(self.algorithm.warm_up(self.buffer, self.batch_size))
             self._log()
         self._validator.validate(self.stats.counters)
+        self._validator.validate_zero(self.stats.counters)
         self._reset_worlds()
 
     def clone(self) -> None:

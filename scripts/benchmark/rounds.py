@@ -142,6 +142,9 @@ class _RoundClock:
 
         return Evaluation((0,), None, (0.0,), (1,))
 
+    def validate_zero(self) -> None:
+        return None
+
     def log(self, metrics: Mapping[str, float], counters: Any) -> None:
         pass
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from toys.algorithms import build_algorithm
 from toys.guess import Echo, Guess
-from toys.monitor import Recording
+from toys.monitor import Recording, scored
 from toys.requests import request_of
 from toys.runs import toy_parts
 
@@ -29,6 +29,8 @@ from dsrl.run.evaluate import evaluate_run
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
 from dsrl.run.train import steer
+from dsrl.training.loop import Validator
+from dsrl.training.metrics import Counters
 from dsrl.training.trainer import Trainer
 
 
@@ -39,6 +41,13 @@ class Wide(Echo):
         return noise * (noise.abs() > 0.3)
 
 
+class Calm(Echo):
+    """Knows the action and does the opposite under noise that is far from 0: w = 0 always succeeds."""
+
+    def decode(self, encoding: Encoding, noise: Tensor) -> Tensor:
+        return encoding.features[:, None].sign() * (0.3 - noise.abs())
+
+
 CHANGES: dict[str, dict[str, Any]] = {
     "dsrl_na": {"alpha": 0.01, "noise_critic_grad_steps": 4},
     "dsrl_pi0": {"alpha": 0.01},
@@ -47,10 +56,10 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-def parts_of(name: str) -> Parts:
-    """Return an algorithm that steers `Wide` in noise within ±1.5."""
+def parts_of(name: str, policy: Echo | None = None) -> Parts:
+    """Return an algorithm that steers `policy`, `Wide` by default, in noise within ±1.5."""
     parts = toy_parts()
-    policy, noise = Wide(), RepeatNoise((2, 1), 1.5, None)
+    policy, noise = policy or Wide(), RepeatNoise((2, 1), 1.5, None)
     env = NoiseActionEnv(Guess(4, max_steps=2), policy, noise, horizon=2)
     algorithm = build_algorithm(name, env, **CHANGES.get(name, {}))
     settings = replace(
@@ -73,6 +82,33 @@ def test_the_first_validation_is_that_of_the_base_policy_although_w_0_fails(name
     assert low > 0
     zero = prior_noise(parts.noise, bound=0.0)
     assert evaluate(parts.env, zero, episodes=100, first_seed=2000).score == 0.0
+
+
+@pytest.mark.parametrize("name", ["dsrl_sac", "dsrl_na", "dsrl_edit", "dsrl_pi0", "dsrl_select"])
+def test_w_0_is_returned_where_no_actor_is_better(name: str, tmp_path: Path) -> None:
+    parts, folder = parts_of(name, Calm()), RunFolder(tmp_path)
+    parts = replace(parts, settings=replace(parts.settings, decisions=84, utd=0.1))  # the actor makes no step
+    assert steer(parts, folder, [CsvLogger(str(tmp_path))], Screen()) == 1.0
+    summary = json.loads(folder.summary.read_text())
+    assert summary["best_checkpoint"] == "w = 0"
+    assert summary["base"]["success_rate"] < 0.6
+    assert summary["steered"]["success_rate"] == 1.0
+    again = evaluate_run(
+        parts_of(name, Calm()), folder, request_of(tmp_path, base=False), folder.load("best"), Screen()
+    )
+    assert again == 1.0
+
+
+def test_an_actor_that_is_as_good_as_w_0_is_returned_and_w_0_never_where_draws_are_better(tmp_path: Path) -> None:
+    parts, folder = parts_of("dsrl_sac"), RunFolder(tmp_path)
+    steer(parts, folder, [], Screen())
+    assert json.loads(folder.summary.read_text())["best_checkpoint"].startswith("after ")
+    assert not folder.load("best")["at_zero"]
+    validator = Validator(parts.env, parts.algorithm, equal := Recording())
+    equal.validate_zero = lambda: scored(0.0)  # type: ignore[method-assign]
+    validator.validate(Counters())
+    validator.validate_zero(Counters())
+    assert equal.saved == ["best", "last"]
 
 
 @pytest.mark.parametrize("name", ["dsrl_sac", "dsrl_na", "dsrl_pi0"])
