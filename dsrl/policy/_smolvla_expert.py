@@ -8,22 +8,46 @@ crops it, and computes masks, positions and the embedding of time anew. None of 
 computed once here, query, key and value (gate and up) are one product, and keys of the chunk are written into buffers
 of a fixed size. The two numbers that a rotary embedding turns together lie side by side in queries and keys (lerobot:
 half a head apart), so that one complex product turns them; products of queries and keys do not depend on that order.
+A small batch takes as long as the calls that it makes: layers are tensors here, and no module is called within a step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from lerobot.policies.common.vla_utils import create_sinusoidal_pos_embedding
 from torch import Tensor, nn
 
-from dsrl.policy._linear import FrozenLinear
+from dsrl.policy._linear import multiplier
 
 _LONGEST_WAVE = 10_000  # of lerobot's rotary embedding
+MOST_SCORES = 1 << 20  # of queries and keys, up to which separate products are faster than the fused attention
+
+
+Multiply = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+class _Linear(NamedTuple):
+    """A linear layer."""
+
+    weight: Tensor  # [out, in]
+    bias: Tensor | None  # [out]
+
+
+@dataclass(frozen=True)
+class _Norm:
+    """A LlamaRMSNorm: the same numbers as its own method in one call."""
+
+    weight: Tensor  # [H]
+    epsilon: float
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """Normalise [B, T, H]."""
+        return torch.rms_norm(hidden, self.weight.shape, self.weight.to(hidden.dtype), self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -32,13 +56,25 @@ class _Layer:
 
     attends_itself: bool
     attention: Any
-    inwards: FrozenLinear  # to the query, and to key and value where it attends to itself
-    gate_and_up: FrozenLinear
-    before_attention: Any
-    before_mlp: Any
-    out: Any
-    down: Any
-    activation: nn.Module
+    inwards: _Linear  # to the query, and to key and value where it attends to itself
+    gate_and_up: _Linear
+    before_attention: _Norm
+    before_mlp: _Norm
+    out: _Linear
+    down: _Linear
+    activation: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class _Room:
+    """The keys and values that the queries of a layer see; a group is the queries of one world that share a key."""
+
+    keys: Tensor  # [B·groups, L, head_dim]
+    values: Tensor
+    own_keys: Tensor  # [B, groups, T or 0, head_dim], the places of the chunk's in `keys`
+    own_values: Tensor
+    masks: Tensor  # [B·groups, queries of a group, L], added to the scores
+    rotations: Tensor  # [B or 1, T, 1, head_dim / 2], of the chunk's positions
 
 
 class Expert:
@@ -51,8 +87,8 @@ class Expert:
         self.heads, self.head_dim = towers.num_attention_heads, towers.config.text_config.head_dim
         self.groups = towers.num_key_value_heads
         self.layers, self.places = _read_layers(towers)
-        self.norm, self.action_out = towers.lm_expert.norm, model.action_out_proj
-        self.time_out = model.action_time_mlp_out
+        self.norm, self.action_out = _norm(towers.lm_expert.norm), _linear(model.action_out_proj)
+        self.time_out = _linear(model.action_time_mlp_out)
         self.noise_in, self.times = _fold_time(model, num_steps)
         self.rotations = self._rotations(self.length)  # [positions, 1, head_dim / 2]
 
@@ -72,19 +108,14 @@ class Expert:
     @torch.no_grad()
     def denoise(self, keys: Tensor, values: Tensor, pad_masks: Tensor, noise: Tensor) -> Tensor:
         """Denoise [B, T, D] float32 noise by the projected prefix and its masks [B, L]: actions [B, T, D]."""
-        prefix = pad_masks.shape[1]
-        masks = self._masks(pad_masks)
-        rotations = self._positions(pad_masks)
-        rooms = [
-            _with_room(keys[:, i], values[:, i], self.length) if layer.attends_itself else (keys[:, i], values[:, i])
-            for i, layer in enumerate(self.layers)
-        ]
+        rooms = self._rooms(keys, values, pad_masks)
+        multiply = multiplier(noise.shape[0] * noise.shape[1], self.layers[0].inwards.weight)
         actions = noise
         for step in range(self.num_steps):
-            hidden = self.time_out(F.silu(F.linear(actions, self.noise_in, self.times[step])))
+            hidden = F.linear(F.silu(F.linear(actions, self.noise_in, self.times[step])), *self.time_out)
             for layer, room in zip(self.layers, rooms, strict=True):
-                hidden = self._layer(layer, hidden, room, masks, rotations, prefix)
-            flow = self.action_out(_norm(self.norm, hidden).to(self.action_out.weight.dtype))
+                hidden = self._layer(layer, hidden, room, multiply)
+            flow = F.linear(self.norm(hidden).to(self.action_out.weight.dtype), *self.action_out)
             actions = actions.add(flow.float(), alpha=-1.0 / self.num_steps)
         return actions
 
@@ -103,6 +134,18 @@ class Expert:
         angles = torch.arange(positions, device=device)[:, None].float() / (_LONGEST_WAVE**exponents)
         return torch.complex(angles.cos(), angles.sin())[:, None]
 
+    def _rooms(self, keys: Tensor, values: Tensor, pad_masks: Tensor) -> list[_Room]:
+        """Copy keys and values [B, layers, heads, L, head_dim] into buffers, one a layer, with room for the chunk's."""
+        prefix, masks = pad_masks.shape[1], self._masks(pad_masks)
+        after, alone = self._positions(pad_masks)
+        of_prefix, rooms = masks[:, :, :prefix].contiguous(), []
+        for place, layer in enumerate(self.layers):
+            length = self.length if layer.attends_itself else 0
+            key, value = (F.pad(one[:, place], (0, 0, 0, length)) for one in (keys, values))
+            own, seen = (key[:, :, prefix:], value[:, :, prefix:]), (masks, after) if length else (of_prefix, alone)
+            rooms.append(_Room(key.flatten(0, 1), value.flatten(0, 1), *own, *seen))
+        return rooms
+
     def _positions(self, pad_masks: Tensor) -> tuple[Tensor, Tensor]:
         """Look up the rotations [B or 1, T, 1, head_dim / 2] of the chunk: after its prefix, and from position 0."""
         needed = pad_masks.shape[1] + self.length
@@ -112,44 +155,46 @@ class Expert:
         return self.rotations[after], self.rotations[None, : self.length]
 
     def _masks(self, pad_masks: Tensor) -> Tensor:
-        """Build the mask [B, 1, groups' queries, L + T] that is added: an action sees the prefix and earlier ones."""
+        """Build the mask [B·groups, their queries, L + T] that is added: an action sees the prefix and earlier ones."""
         causal = torch.ones(self.length, self.length, dtype=torch.bool, device=pad_masks.device).tril()
         of_prefix = pad_masks[:, None].expand(-1, self.length, -1)
         seen = torch.cat([of_prefix, causal.expand(len(pad_masks), -1, -1)], dim=2)
         added = torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, torch.finfo(torch.float32).min)
-        return added.repeat(1, self.heads // self.groups, 1)[:, None]
+        return added.repeat(1, self.heads, 1).view(len(pad_masks) * self.groups, -1, seen.shape[2])
 
-    def _layer(
-        self,
-        layer: _Layer,
-        hidden: Tensor,
-        room: tuple[Tensor, Tensor],
-        masks: Tensor,
-        rotations: tuple[Tensor, Tensor],
-        prefix: int,
-    ) -> Tensor:
+    def _layer(self, layer: _Layer, hidden: Tensor, room: _Room, multiply: Multiply) -> Tensor:
         """Run one layer over [B, T, H]; a layer that attends to itself writes the chunk's keys into its `room`."""
-        keys, values = room
-        weight = layer.inwards.weight
-        entering = layer.inwards(_norm(layer.before_attention, hidden).to(weight.dtype))
-        entering = entering.unflatten(2, (-1, self.head_dim))
+        dtype = layer.inwards.weight.dtype
+        entering = multiply(layer.before_attention(hidden).to(dtype), *layer.inwards)
+        entering = entering.view(len(hidden), self.length, -1, self.head_dim)
         if layer.attends_itself:
-            turned = _rotate(entering[:, :, : self.heads + self.groups], rotations[0])
+            turned = _rotate(entering[:, :, : self.heads + self.groups], room.rotations)
             queries = turned[:, :, : self.heads]
-            keys[:, :, prefix:] = turned[:, :, self.heads :].transpose(1, 2)
-            values[:, :, prefix:] = entering[:, :, self.heads + self.groups :].transpose(1, 2)
+            room.own_keys.copy_(turned[:, :, self.heads :].transpose(1, 2))
+            room.own_values.copy_(entering[:, :, self.heads + self.groups :].transpose(1, 2))
         else:
-            queries, masks = _rotate(entering, rotations[1]), masks[..., :prefix]
-        # queries that share a key lie side by side, so that no key is copied for each of them
+            queries = _rotate(entering, room.rotations)
+        hidden = multiply(self._attend(queries, room).to(dtype), *layer.out).add_(hidden)
+        gate, up = multiply(layer.before_mlp(hidden), *layer.gate_and_up).chunk(2, dim=2)
+        return multiply(layer.activation(gate).mul_(up), *layer.down).add_(hidden)
+
+    def _attend(self, queries: Tensor, room: _Room) -> Tensor:
+        """Attend with queries [B, T, heads, head_dim]: [B, T, heads · head_dim].
+
+        Queries that share a key lie side by side, so that no key is copied for each of them. On the CPU separate
+        products are faster than torch's fused attention while the scores fit into its cache.
+        """
         batch, length, shared = len(queries), self.length, self.heads // self.groups
         grouped = queries.view(batch, length, self.groups, shared, self.head_dim).permute(0, 2, 3, 1, 4)
-        asked = grouped.reshape(batch, self.groups, shared * length, self.head_dim).to(keys.dtype)
-        attended = F.scaled_dot_product_attention(asked, keys, values, masks.to(keys.dtype))
+        asked = grouped.reshape(-1, shared * length, self.head_dim).to(room.keys.dtype)
+        if asked.is_cpu and room.masks.numel() <= MOST_SCORES and asked.dtype == torch.float32:
+            scores = torch.baddbmm(room.masks, asked, room.keys.mT, alpha=self.head_dim**-0.5)
+            attended = torch.bmm(scores.softmax(2), room.values)
+        else:
+            keys, values, masks = room.keys[:, None], room.values[:, None], room.masks[:, None].to(asked.dtype)
+            attended = F.scaled_dot_product_attention(asked[:, None], keys, values, masks)
         merged = attended.view(batch, self.groups, shared, length, self.head_dim).permute(0, 3, 1, 2, 4)
-        hidden = layer.out(merged.reshape(batch, length, -1).to(layer.out.weight.dtype)).add_(hidden)
-        gate, up = layer.gate_and_up(_norm(layer.before_mlp, hidden)).chunk(2, dim=2)
-        changed: Tensor = layer.down(layer.activation(gate).mul_(up)).add_(hidden)
-        return changed
+        return merged.reshape(batch, length, -1)
 
 
 def _read_layers(towers: Any) -> tuple[list[_Layer], list[int]]:
@@ -163,13 +208,13 @@ def _read_layers(towers: Any) -> tuple[list[_Layer], list[int]]:
         attention, mlp = layer.self_attn, layer.mlp
         inwards = _attention_inwards(attention, towers.config.text_config.head_dim, itself)
         gate_and_up = _joined([mlp.gate_proj, mlp.up_proj])
-        norms = layer.input_layernorm, layer.post_attention_layernorm
-        outwards = attention.o_proj, mlp.down_proj
-        layers.append(_Layer(itself, attention, inwards, gate_and_up, *norms, *outwards, mlp.act_fn))
+        norms = _norm(layer.input_layernorm), _norm(layer.post_attention_layernorm)
+        outwards = _linear(attention.o_proj), _linear(mlp.down_proj)
+        layers.append(_Layer(itself, attention, inwards, gate_and_up, *norms, *outwards, mlp.act_fn.forward))
     return layers, places
 
 
-def _attention_inwards(attention: Any, head_dim: int, itself: bool) -> FrozenLinear:
+def _attention_inwards(attention: Any, head_dim: int, itself: bool) -> _Linear:
     """Join a copy of the projections to query, key and value, the first two interleaved; or copy the query's alone."""
     turned, straight = [attention.q_proj], []
     if itself:
@@ -180,13 +225,13 @@ def _attention_inwards(attention: Any, head_dim: int, itself: bool) -> FrozenLin
         copies = [_interleave(getattr(part, name).unflatten(0, (-1, head_dim)), dim).flatten(0, 1) for part in turned]
         return nn.Parameter(torch.cat([*copies, *(getattr(part, name) for part in straight)]), requires_grad=False)
 
-    return FrozenLinear(joined("weight"), None if attention.q_proj.bias is None else joined("bias"))
+    return _Linear(joined("weight"), None if attention.q_proj.bias is None else joined("bias"))
 
 
-def _joined(parts: list[Any]) -> FrozenLinear:
+def _joined(parts: list[Any]) -> _Linear:
     """Join linear layers with one input into one, whose memory the weights of the parts share from now on."""
     weight = _shared([part.weight for part in parts])
-    return FrozenLinear(weight, None if parts[0].bias is None else _shared([part.bias for part in parts]))
+    return _Linear(weight, None if parts[0].bias is None else _shared([part.bias for part in parts]))
 
 
 def _shared(weights: list[nn.Parameter]) -> nn.Parameter:
@@ -220,15 +265,15 @@ def _interleave(heads: Tensor, dim: int) -> Tensor:
 
 def _rotate(heads: Tensor, rotation: Tensor) -> Tensor:
     """Turn interleaved heads [B, T, n, head_dim] by their rotary embedding, in float32 as lerobot does."""
-    turned = torch.view_as_complex(torch.unflatten(heads.float(), 3, (-1, 2))) * rotation
+    turned = torch.view_as_complex(heads.float().view(*heads.shape[:3], -1, 2)) * rotation
     return torch.view_as_real(turned).flatten(3).to(heads.dtype)
 
 
-def _norm(layer: Any, hidden: Tensor) -> Tensor:
-    """Normalise [B, T, H] by a LlamaRMSNorm: the same numbers as its own method in one call."""
-    return F.rms_norm(hidden, hidden.shape[-1:], layer.weight.to(hidden.dtype), layer.variance_epsilon)
+def _linear(layer: Any) -> _Linear:
+    """Return a module's weights, which stay shared with it."""
+    return _Linear(layer.weight.detach(), None if layer.bias is None else layer.bias.detach())
 
 
-def _with_room(keys: Tensor, values: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Copy keys and values [B, heads, L, head_dim] into new buffers with room for the chunk's at the end."""
-    return F.pad(keys, (0, 0, 0, length)), F.pad(values, (0, 0, 0, length))
+def _norm(layer: Any) -> _Norm:
+    """Return a LlamaRMSNorm's weights, which stay shared with it."""
+    return _Norm(layer.weight.detach(), layer.variance_epsilon)
