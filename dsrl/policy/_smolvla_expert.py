@@ -8,7 +8,7 @@ crops it, and computes masks, positions and the embedding of time anew. None of 
 computed once here, query, key and value (gate and up) are one product, and keys of the chunk are written into buffers
 of a fixed size. The two numbers that a rotary embedding turns together lie side by side in queries and keys (lerobot:
 half a head apart), so that one complex product turns them; products of queries and keys do not depend on that order.
-A small batch takes as long as the calls that it makes: layers are tensors here, and no module is called within a step.
+With few worlds the calls cost as much as the arithmetic: layers are tensors, and a step calls no module.
 """
 
 from __future__ import annotations

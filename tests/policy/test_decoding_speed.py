@@ -10,6 +10,7 @@ import torch
 from policy.checkpoints import load, observe
 from torch import Tensor, nn
 
+from dsrl.policy import _smolvla_expert
 from dsrl.policy._graph import MOST_SHAPES, Replayed
 from dsrl.policy._linear import FrozenLinear, speed_up_linear_layers
 
@@ -68,6 +69,23 @@ def test_a_frozen_layer_gives_the_product_of_the_layer_it_replaces(rows: int, bi
         torch.testing.assert_close(network(inputs.transpose(0, 1)), expected.transpose(0, 1), rtol=1e-6, atol=1e-6)
         turned = inputs.transpose(1, 2).contiguous().transpose(1, 2)
         torch.testing.assert_close(network(turned), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_fused_attention_and_separate_products_give_the_same_chunks(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = load(checkpoint)
+    encoding = policy.encode(observe(policy))
+    noise = torch.randn(len(encoding.features), *policy.noise_shape, generator=torch.Generator().manual_seed(0))
+    separate = policy.decode(encoding, noise)
+    fused = []
+    attend = torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr(_smolvla_expert, "MOST_SCORES", 0)
+    monkeypatch.setattr(
+        torch.nn.functional, "scaled_dot_product_attention", lambda *parts: fused.append(1) or attend(*parts)
+    )
+    torch.testing.assert_close(policy.decode(encoding, noise), separate, rtol=1e-6, atol=1e-6)
+    assert len(fused) == policy._expert.num_steps * len(policy._expert.layers)
 
 
 def test_joined_weights_share_memory_with_the_policys_own(checkpoint: Path) -> None:
