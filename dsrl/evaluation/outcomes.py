@@ -77,6 +77,17 @@ def p_value(first: Outcomes, second: Outcomes) -> float:
     return float((1 + as_far.sum()) / (1 + FLIPS))
 
 
+def mean_difference(first: Outcomes, second: Outcomes, share: float) -> tuple[float, float]:
+    """Return the mean of `first` - `share` · `second` over worlds, and its standard error.
+
+    The error is 0 where all worlds differ alike, and infinite for a single world.
+    """
+    differences = first.successes.mean(1) - share * second.successes.mean(1)
+    num = len(differences)
+    error = float(differences.std(ddof=1) / np.sqrt(num)) if num > 1 else float("inf")
+    return float(differences.mean()), error
+
+
 def wilson_of_mean(mean: float, num: int) -> tuple[float, float]:
     """Return the 95 % Wilson interval of a rate `mean` over `num` trials; `mean * num` may be fractional."""
     z2 = 1.959963984540054**2

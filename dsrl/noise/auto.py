@@ -21,14 +21,14 @@ class AutoNoise(FullNoise):
         noise_shape: tuple[int, int],
         magnitude: Annotated[float, Gt(0)],
         action_dims: Annotated[int, Ge(1)] | None,
-        draws_per_world: Annotated[int, Ge(1), Le(1000)],
+        draws_per_world: Annotated[int, Ge(2), Le(1000)],
         largest_loss: Annotated[float, Ge(0), Le(1)],
     ) -> None:
         """`noise_shape` (T', D) is the policy's; `magnitude` bounds |w|, in standard deviations of the prior.
 
-        The measurement plays every noise `draws_per_world` times in each validation world, and refuses those that lose
-        more than the share `largest_loss` of the base policy's success. Raises ValueError where `action_dims` exceeds D
-        or `magnitude` is not positive.
+        The measurement plays every noise twice in each validation world, up to `draws_per_world` times where that
+        leaves doubt, and refuses those that lose more than the share `largest_loss` of the base policy's success.
+        Raises ValueError where `action_dims` exceeds D or `magnitude` is not positive.
         """
         super().__init__(noise_shape, magnitude, action_dims)
         self.draws_per_world, self.largest_loss = draws_per_world, largest_loss

@@ -5,6 +5,7 @@ cfg with noise=auto -> (base policy in the validation worlds | config of the ear
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from dsrl.evaluation.noise_choice import NoiseChoice, choose_noise, smooth_ranks
 from dsrl.evaluation.noise_sources import Act
 from dsrl.interfaces import Noise
 from dsrl.run.build import build, build_noise, check_budget
-from dsrl.run.console import Screen
+from dsrl.run.console import Screen, clock
 from dsrl.run.errors import user_errors
 from dsrl.run.files import LARGEST_SUMMARY, read_json
 from dsrl.run.final_evaluation import build_simulation, play
@@ -40,9 +41,11 @@ def with_chosen_noise(
     """
     if cfg.noise.get("_target_") != AUTO:
         return cfg, parts, None
-    node, content = _earlier(cfg, earlier) or _measured(cfg, parts, screen, signals)
-    cfg, chosen = _with_noise(cfg, parts, node)
-    return cfg, chosen, content
+    found = _earlier(cfg, earlier)
+    if found is None:
+        parts, found = _measured(cfg, parts, screen, signals)
+    node, content = found
+    return *_with_noise(cfg, parts, node), content
 
 
 def _with_noise(cfg: DictConfig, parts: Parts, node: Node) -> tuple[DictConfig, Parts]:
@@ -51,7 +54,8 @@ def _with_noise(cfg: DictConfig, parts: Parts, node: Node) -> tuple[DictConfig, 
     OmegaConf.set_struct(cfg, False)
     cfg.noise = node
     built = build(cfg, _silent, parts)
-    return cfg, replace(built, offline=None if parts.offline is None else parts.offline.moved_to(built.env))
+    offline = None if parts.offline is None else parts.offline.moved_to(built.env)
+    return cfg, replace(built, offline=offline, setup_seconds=parts.setup_seconds)
 
 
 def _silent(sentence: str) -> None:
@@ -73,29 +77,40 @@ def _earlier(cfg: DictConfig, folders: Sequence[RunFolder]) -> tuple[Node, dict[
     return None
 
 
-def _measured(cfg: DictConfig, parts: Parts, screen: Screen, signals: Signals) -> tuple[Node, dict[str, Any]]:
-    """Play the base policy under its own noise and under the candidates, and return the best of them."""
-    settings, shape = parts.settings, parts.policy.noise_shape
+def _measured(
+    cfg: DictConfig, parts: Parts, screen: Screen, signals: Signals
+) -> tuple[Parts, tuple[Node, dict[str, Any]]]:
+    """Return `parts` with the simulation built, and the best of the candidates with its choice."""
+    shape = parts.policy.noise_shape
     nodes = candidates(cfg, parts)
     noises: dict[str, Noise] = {name: build_noise(node, shape) for name, node in nodes.items()}
     if len(noises) == 1 or parts.policy_sha256() is None:  # nothing to choose, or no base policy to measure
         name, noise = list(noises.items())[-1]
-        choice = NoiseChoice(name, noise.dim, {})
+        choice, duration = NoiseChoice(name, noise.dim, {}), ""
     else:
         check_budget(_with_noise(cfg, parts, next(iter(nodes.values())))[1], _silent)  # no candidate needs less memory
-        build_simulation(parts, screen)
-        worlds: dict[str, int] = {"episodes": settings.validation_episodes, "first_seed": settings.validation_seed}
-        screen.phase(f"noise=auto: the base policy on {settings.validation_episodes} worlds, under several noises …")
-
-        def played(act: Act) -> Evaluation:
-            return play(parts, act, screen, **worlds, signals=signals)
-
-        options: Any = parts.noise
-        choice = choose_noise(noises, shape, played, draws=options.draws_per_world, largest_loss=options.largest_loss)
-    screen.phase(f"noise=auto chose {choice.sentence}")
+        parts = replace(parts, setup_seconds=build_simulation(parts, screen))
+        begin = time.monotonic()
+        choice = _played(noises, parts, screen, signals)
+        duration = f", measured in {clock(time.monotonic() - begin)}"
+    screen.phase(f"noise=auto chose {choice.sentence}{duration}")
     if choice.doubt is not None:
         screen.phase(choice.doubt)
-    return nodes[choice.name], choice.content()
+    return parts, (nodes[choice.name], choice.content())
+
+
+def _played(noises: Mapping[str, Noise], parts: Parts, screen: Screen, signals: Signals) -> NoiseChoice:
+    """Play the base policy under its own noise and under the candidates, and return the best of them."""
+    settings = parts.settings
+    worlds: dict[str, int] = {"episodes": settings.validation_episodes, "first_seed": settings.validation_seed}
+    screen.phase(f"noise=auto: the base policy on {settings.validation_episodes} worlds, under several noises …")
+
+    def played(act: Act) -> Evaluation:
+        return play(parts, act, screen, **worlds, signals=signals)
+
+    options: Any = parts.noise
+    draws, shape = options.draws_per_world, parts.policy.noise_shape
+    return choose_noise(noises, shape, played, draws=draws, largest_loss=options.largest_loss)
 
 
 def candidates(cfg: DictConfig, parts: Parts) -> dict[str, Node]:

@@ -24,13 +24,16 @@ from dsrl.training.metrics import Counters, Metrics
 class Monitor:
     """The monitor of a training loop (`dsrl.training.loop.Monitor`), with the learning curve and time of a run."""
 
-    def __init__(self, parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen) -> None:
+    def __init__(
+        self, parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, setup_seconds: float
+    ) -> None:
+        """`setup_seconds` is how long building the simulation took, which is over."""
         self.parts, self.folder, self.loggers, self.screen = parts, folder, loggers, screen
         self.base: Evaluation | None = None  # to be set before training
         self.curve: list[report.CurvePoint] = []
         self.zero_score: float | None = None  # of the validation of w = 0
         self.collapse: str | None = None  # the sentence that reports one
-        self.setup_seconds = 0.0  # of building the simulation
+        self.setup_seconds = setup_seconds
         self._best: StateDict | None = None
         self._line: LiveLine | None = None
         self._begin = self._training_begin = time.monotonic()
@@ -39,7 +42,7 @@ class Monitor:
     @property
     def seconds(self) -> float:
         """Time of work besides building the simulation, in this process and previous ones."""
-        return time.monotonic() - self._begin - self.setup_seconds
+        return time.monotonic() - self._begin
 
     @property
     def best_score(self) -> float:
@@ -122,7 +125,8 @@ class Monitor:
 
     def show(self, counters: Counters, recent: Metrics) -> None:
         """Show the decisions of training on the live line."""
-        self._show(counters.decisions, self.parts.settings.decisions, "decisions", recent)
+        fair = counters.episodes >= len(self.parts.env)  # the first to end are the fastest successes
+        self._show(counters.decisions, self.parts.settings.decisions, "decisions", recent if fair else {})
 
     def show_updates(self, done: int, recent: Metrics) -> None:
         """Show the updates without play on the live line."""
@@ -131,7 +135,7 @@ class Monitor:
     def _show(self, done: int, total: int, unit: str, recent: Metrics) -> None:
         if self._line is None:
             return
-        number = "no episode has ended yet"
+        number = "too few episodes have ended yet"
         if "train/success_rate" in recent:
             number = f"training success {recent['train/success_rate']:.0%}"
         elif "train/return" in recent:

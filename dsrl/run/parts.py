@@ -24,6 +24,7 @@ class Parts:
     algorithm: Any  # a Learner or Searcher of dsrl.interfaces
     identity: Mapping[str, Any] = field(default_factory=dict)  # values that may not change when a run is continued
     offline: OfflineData | None = None
+    setup_seconds: float | None = None  # of building the simulation, where that is done
 
     def policy_sha256(self) -> str | None:
         """Return the digest of the policy's weights; None for a policy without any, so that there is no base."""

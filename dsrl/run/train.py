@@ -126,10 +126,10 @@ def _steer(
     settings, signals = parts.settings, checkpointer.signals
     checkpointer.begin()
     write_json(folder.environment, provenance.environment())
-    monitor = Monitor(parts, folder, loggers, screen)
+    setup_seconds = build_simulation(parts, screen)
+    monitor = Monitor(parts, folder, loggers, screen, setup_seconds)
     monitor.load_state_dict(checkpointer.previous_run)
     checkpointer.include(monitor.state_dict)
-    monitor.setup_seconds = build_simulation(parts, screen)
     signals.stop_if_requested()
 
     results: dict[str, Evaluation] = {}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 from toys.guess import Echo, Guess
 
-from dsrl.evaluation.episodes import evaluate
+from dsrl.evaluation.episodes import Evaluation, evaluate
 from dsrl.evaluation.noise_choice import BASE, NoiseChoice, choose_noise
+from dsrl.evaluation.noise_sources import Act
 from dsrl.interfaces import Encoding, Noise
 from dsrl.noise.full import FullNoise
 from dsrl.noise.repeat import RepeatNoise
@@ -139,3 +141,95 @@ def test_a_choice_without_a_measurement_has_no_doubt() -> None:
 def test_a_task_without_success_counts_returns_from_the_median_on() -> None:
     choice = _chosen(_first_slots, has_success=False)
     np.testing.assert_array_equal(choice.measured[BASE].successes, _chosen(_first_slots).measured[BASE].successes)
+
+
+VALIDATION_WORLDS = 64
+LARGEST_SHARE = 0.93  # of the normal distribution below the magnitude
+
+
+def _bernoulli_choice(base: float, repeat: float, first_seed: int, *, draws: int) -> NoiseChoice:
+    """Choose for worlds that the base policy solves with probability `base`, and repeated noise with `repeat`."""
+    assert max(base, repeat) < LARGEST_SHARE
+    shape = (SLOTS, 1)
+    candidates: Mapping[str, Noise] = {"repeat": RepeatNoise(shape, 1.5, None), "full": FullNoise(shape, 1.5, None)}
+    seeds = tuple(range(first_seed, first_seed + VALIDATION_WORLDS))
+    encoding = Encoding(torch.zeros(VALIDATION_WORLDS, 1), {})
+
+    def play(act: Act) -> Evaluation:
+        noise = act(encoding, seeds, 0)
+        p = torch.where((noise == noise[:, :1]).all(1), repeat, base)
+        successes = tuple((torch.special.ndtr(noise[:, :1]) < p[:, None])[:, 0, 0].tolist())
+        return Evaluation(seeds, successes, tuple(map(float, successes)), (1,) * VALIDATION_WORLDS)
+
+    return choose_noise(candidates, shape, play, draws=draws, largest_loss=0.2)
+
+
+def _bernoulli_choices(base: float, repeat: float, num: int, *, draws: int = 8) -> list[NoiseChoice]:
+    """Choose in `num` sets of worlds."""
+    return [_bernoulli_choice(base, repeat, VALIDATION_WORLDS * i, draws=draws) for i in range(num)]
+
+
+def _accepted(choices: Sequence[NoiseChoice]) -> float:
+    return float(np.mean([choice.name == "repeat" for choice in choices]))
+
+
+def _draws(choices: Sequence[NoiseChoice]) -> float:
+    """Return the mean number of draws of repeated noise."""
+    return float(np.mean([choice.measured["repeat"].draws for choice in choices]))
+
+
+def test_a_noise_that_loses_a_third_is_refused() -> None:
+    choices = _bernoulli_choices(0.39, 0.26, 200)
+    assert _accepted(choices) <= 0.05
+    assert _draws(choices) < 5
+
+
+def test_a_noise_that_loses_nothing_is_accepted() -> None:
+    choices = _bernoulli_choices(0.39, 0.39, 200)
+    assert _accepted(choices) >= 0.9
+    assert _draws(choices) < 5
+
+
+@pytest.mark.parametrize(("repeat", "accepted"), [(0.08, 0.0), (0.6, 1.0)])
+def test_clear_differences_need_two_draws(repeat: float, accepted: float) -> None:
+    choices = _bernoulli_choices(0.39, repeat, 40)
+    assert _accepted(choices) == accepted
+    assert _draws(choices) < 2.05
+
+
+def test_more_draws_decide_better_where_the_loss_is_near_the_largest() -> None:
+    """A loss of a fourth is accepted in about a third of cases by 2 draws, and in about a sixth by up to 8."""
+    early, late = (_bernoulli_choices(0.4, 0.3, 100, draws=draws) for draws in (2, 8))
+    assert _accepted(late) < _accepted(early) - 0.05
+
+
+def test_the_base_policy_is_drawn_as_often_as_a_noise_in_doubt() -> None:
+    choices = _bernoulli_choices(0.39, 0.31, 20)
+    assert max(choice.measured["repeat"].draws for choice in choices) == 8
+    for choice in choices:
+        assert choice.measured[BASE].draws == choice.measured["repeat"].draws
+        rows = choice.content()["measured"]
+        assert rows["repeat"]["draws"] == rows["repeat"]["episodes"] / VALIDATION_WORLDS
+
+
+def test_draws_of_the_base_policy_are_shared_by_the_candidates() -> None:
+    """Each noise and draw is played once, whatever the order of the doubts."""
+    shape = (SLOTS, 1)
+    candidates: Mapping[str, Noise] = {
+        "repeat": RepeatNoise(shape, 1.5, None),
+        "smooth": SmoothNoise(shape, 1.5, None, 2, "zero"),
+        "full": FullNoise(shape, 1.5, None),
+    }
+    env = NoiseActionEnv(Guess(20, max_steps=2), Through(_first_and_last), candidates["full"], 2)
+    num_played = 0
+
+    def play(act: Act) -> Evaluation:
+        nonlocal num_played
+        num_played += 1
+        return evaluate(env, act, episodes=40, first_seed=0)
+
+    choice = choose_noise(candidates, shape, play, draws=8, largest_loss=0.25)  # repeat loses a third: in doubt
+    draws = [one.draws for one in choice.measured.values()]
+    assert len(draws) == 3
+    assert draws[0] == max(draws) > 2
+    assert num_played == sum(draws)

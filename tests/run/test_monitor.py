@@ -1,0 +1,56 @@
+"""The monitor of a run: the live line of training, and the time of building the simulation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from toys.runs import toy_parts
+
+from dsrl.run import console
+from dsrl.run.console import Screen
+from dsrl.run.folder import RunFolder
+from dsrl.run.monitor import Monitor
+from dsrl.run.train import steer
+from dsrl.training.metrics import Counters
+
+
+def _text_screen() -> tuple[Screen, StringIO]:
+    text = StringIO()
+    return Screen(Console(file=text, soft_wrap=True)), text
+
+
+@pytest.mark.parametrize(
+    ("episodes", "shown"),
+    [(3, "8/400 decisions · too few episodes have ended yet"), (4, "8/400 decisions · training success 100%")],
+)
+def test_success_in_training_is_shown_once_as_many_episodes_as_worlds_have_ended(
+    episodes: int, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before that it would be the success of the fastest."""
+    monkeypatch.setattr(console, "PLAIN_INTERVAL", 0.0)
+    parts = toy_parts()
+    assert len(parts.env) == 4
+    parts = replace(parts, settings=replace(parts.settings, decisions=400))
+    screen, text = _text_screen()
+    monitor = Monitor(parts, RunFolder(tmp_path), [], screen, 0.0)
+    with monitor.training():
+        monitor.show(Counters(decisions=8, episodes=episodes), {"train/return": 1.0, "train/success_rate": 1.0})
+    assert shown in text.getvalue()
+
+
+@pytest.mark.parametrize("seconds", [None, 1234.5])
+def test_the_simulation_is_built_once_and_its_time_is_no_work(seconds: float | None, tmp_path: Path) -> None:
+    """With noise=auto it is built before the run."""
+    parts = toy_parts()
+    settings = replace(parts.settings, decisions=40, warmup_decisions=20, eval_every=40, video_episodes=0)
+    screen, text = _text_screen()
+    steer(replace(parts, settings=settings, setup_seconds=seconds), RunFolder(tmp_path), [], screen)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert text.getvalue().count("building the simulation …") == (1 if seconds is None else 0)
+    assert summary["setup_time_s"] == seconds or (seconds is None and 0 < summary["setup_time_s"] < 600)
+    assert 0 < summary["wall_time_s"] < 600
