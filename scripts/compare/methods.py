@@ -17,6 +17,8 @@ from scripts.compare.runs import Run
 NO_METHOD = ("seed", "threads", "video_episodes", "resume")  # keys that do not change a score
 NO_METHOD_GROUPS = ("logging", "cluster", "hydra")
 
+TASK_KEYS = ("task.env", "task.suite", "task.name", "task.id")  # keys that say which task of a benchmark it is
+
 NO_NAMES = ("-", "-")  # method and task of a run whose config is damaged
 
 _Choices = tuple[str | None, str | None] | None
@@ -105,21 +107,23 @@ def _methods(finished: Sequence[Run], names: Mapping[Any, tuple[str, str]]) -> I
 
 
 def _task_names(runs: Sequence[Run]) -> dict[Any, str]:
-    """Return the word for each run's task: its choice of the suite or task, or the id where several share the word."""
-    ids: dict[str, set[str]] = {}
+    """Return the words for each run's task: its choice of suite or task, or what tells those apart that share it."""
+    told: dict[str, dict[str, set[str]]] = {}
     for run in runs:
-        ids.setdefault(run.choices.get("task", "task"), set()).add(repr(run.config.get("task.id")))
+        found = told.setdefault(run.choices.get("task", "task"), {key: set() for key in TASK_KEYS})
+        for key in TASK_KEYS:
+            found[key].add(repr(run.config.get(key)))
     names = {}
     for run in runs:
         word = run.choices.get("task", "task")
-        word = word if len(ids[word]) == 1 else str(run.config.get("task.id"))
-        names[run.path] = printable(run.choices.get("suite", word), 60)
+        words = [str(run.config.get(key)) for key in TASK_KEYS if len(told[word][key]) > 1]
+        names[run.path] = printable(run.choices.get("suite", " ".join(words) or word), 60)
     return names
 
 
 def _method_keys(runs: Sequence[Run], tasks: Mapping[Any, str]) -> set[tuple[_Choices, str]]:
     """Return (choice, key) of all keys that vary among runs of the same task, method and choice of the key's group."""
-    return {(choice, key) for choice, key in _varying(runs, tasks) if not _ignored(key) and key != "task.id"}
+    return {(choice, key) for choice, key in _varying(runs, tasks) if not _ignored(key) and key not in TASK_KEYS}
 
 
 def _varying(runs: Sequence[Run], tasks: Mapping[Any, str]) -> set[tuple[_Choices, str]]:

@@ -57,6 +57,15 @@ def test_the_suite_names_its_tasks_and_what_differs_between_them_is_no_method(tm
     assert len(found) == 3
 
 
+def test_tasks_of_a_benchmark_are_told_apart_by_their_names_and_their_policies_are_no_method(tmp_path: Path) -> None:
+    for name in ("hammer-v3", "soccer-v3"):
+        write_run(tmp_path / name, task="metaworld", keys={"name": name}, path=f"data/metaworld/{name}/base")
+    assert _rows(tmp_path).keys() == {"hammer-v3", "soccer-v3"}
+    write_run(tmp_path / "goal", task="libero", keys={"suite": "libero_goal", "id": 0})
+    write_run(tmp_path / "ten", task="libero", keys={"suite": "libero_10", "id": 0})
+    assert _rows(tmp_path).keys() == {"hammer-v3", "soccer-v3", "libero_goal", "libero_10"}
+
+
 def test_the_command_writes_the_table_and_names_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

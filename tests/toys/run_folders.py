@@ -17,6 +17,8 @@ def write_run(
     folder: Path,
     *,
     task: str = "simple_pick",
+    keys: dict[str, Any] | None = None,
+    path: str | None = None,
     sac: str = "dsrl_sac",
     method: str | None = None,
     suite: str | None = None,
@@ -30,14 +32,17 @@ def write_run(
     finished: bool = True,
     film: bool = False,
 ) -> Path:
-    """A run of 1000 environment steps and 60 s per validation; `success=None` for a task without success."""
+    """A run of 1000 environment steps and 60 s per validation; `success=None` for a task without success.
+
+    `keys` are further ones of the task, `path` is the policy's, `options` the algorithm's.
+    """
     hydra = folder / ".hydra"
     hydra.mkdir(parents=True)
     config = {
         "seed": seed,
         "decisions": 8000,
-        "task": {"_target_": f"dsrl.task.{task}.Task", "reward": "sparse"},
-        "policy": {"_target_": "dsrl.policy.smolvla.SmolVLA", "path": None},
+        "task": {"_target_": f"dsrl.task.{task}.Task", "reward": "sparse", **(keys or {})},
+        "policy": {"_target_": "dsrl.policy.smolvla.SmolVLA", "path": path},
         "noise": {"_target_": f"dsrl.noise.{noise}.Noise", "magnitude": 1.5},
         "sac": {"_target_": f"dsrl.sac.{sac}.build_{sac}", "alpha": "auto", **(options or {})},
         "logging": {"csv": {"_target_": "dsrl.logging.csv.CsvLogger", "folder": str(folder)}},
