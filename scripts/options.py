@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -90,6 +91,20 @@ def device(text: str) -> str:
     return text
 
 
+def _reachable(parse: Callable[[str], Path]) -> Callable[[str], Path]:
+    """Word an error of the system at a path, such as a name that is too long, as one of what was typed."""
+
+    @wraps(parse)
+    def parsed(text: str) -> Path:
+        try:
+            return parse(text)
+        except OSError as error:
+            raise argparse.ArgumentTypeError(f"{text} cannot be used ({error.strerror}); name another path") from error
+
+    return parsed
+
+
+@_reachable
 def new_folder(text: str) -> Path:
     """Parse the path of a folder that does not exist yet."""
     path = Path(text)
@@ -98,6 +113,7 @@ def new_folder(text: str) -> Path:
     return _below_folders(path)
 
 
+@_reachable
 def out_folder(text: str) -> Path:
     """Parse the path of a folder to write into, which may exist."""
     path = Path(text)
@@ -106,6 +122,7 @@ def out_folder(text: str) -> Path:
     return _below_folders(path)
 
 
+@_reachable
 def out_file(text: str) -> Path:
     """Parse the path of a file to write, in a folder that exists."""
     path = Path(text)
@@ -116,6 +133,7 @@ def out_file(text: str) -> Path:
     return path
 
 
+@_reachable
 def folder(text: str) -> Path:
     """Parse the path of a folder that exists."""
     path = Path(text)

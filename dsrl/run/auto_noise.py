@@ -24,10 +24,17 @@ from dsrl.run.final_evaluation import build_simulation, play
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
 from dsrl.run.plugins import plugins_of
+from dsrl.run.ranges import fits
 from dsrl.run.settings import checked, saved_config
 from dsrl.run.signals import Signals
 
 AUTO = "dsrl.noise.auto.AutoNoise"
+CONTENT: Mapping[str, Any] = {  # of noise.json
+    "chosen": str,
+    "numbers": int,
+    "measured": Mapping[str, Mapping[str, float | Sequence[float]]],
+    "doubt": str | None,
+}
 Node = Mapping[str, Any]
 
 
@@ -62,7 +69,14 @@ def _silent(sentence: str) -> None:
     """Announce nothing: the parts have been announced before."""
 
 
-def _earlier(cfg: DictConfig, folders: Sequence[RunFolder]) -> tuple[Node, dict[str, Any]] | None:
+def read_choice(folder: RunFolder) -> dict[str, Any] | None:
+    """Return the choice in a run's folder, which may come from anybody; None without one, or where it is damaged."""
+    content = read_json(folder.hydra / "noise.json", LARGEST_SUMMARY)
+    sound = all(name in CONTENT and fits(value, CONTENT[name]) for name, value in content.items())
+    return content if content and sound else None
+
+
+def _earlier(cfg: DictConfig, folders: Sequence[RunFolder]) -> tuple[Node, dict[str, Any] | None] | None:
     """Return the noise of an earlier run, with the values that are typed now, and its choice."""
     for folder in folders:
         if not folder.any_config.is_file():
@@ -73,7 +87,7 @@ def _earlier(cfg: DictConfig, folders: Sequence[RunFolder]) -> tuple[Node, dict[
             node: Any = OmegaConf.to_container(checked(saved, "noise"))
         if (same or folder.resume.is_dir()) and node["_target_"] != AUTO:
             typed = {name: cfg.noise[name] for name in ("magnitude", "action_dims")}
-            return {**node, **typed, "_partial_": True}, read_json(folder.hydra / "noise.json", LARGEST_SUMMARY)
+            return {**node, **typed, "_partial_": True}, read_choice(folder)
     return None
 
 

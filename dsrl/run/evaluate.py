@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Le
 from omegaconf import DictConfig, OmegaConf
 
 from dsrl.evaluation import report, summary, video
@@ -27,6 +28,7 @@ from dsrl.run.folder import RunFolder
 from dsrl.run.installed import typed
 from dsrl.run.parts import Parts
 from dsrl.run.plugins import plugins_of
+from dsrl.run.ranges import fits
 from dsrl.run.request import Request
 from dsrl.run.settings import checked, requests_of, saved_config
 
@@ -118,6 +120,8 @@ def _log(
     shown = flat_results({"base": content.get("base"), name: content.get("result"), "paired": content.get("paired")})
     curves = {f"eval/{key}": value for key, value in shown.items() if key.endswith(("success_rate", "mean_return"))}
     env_steps = folder.read_summary().get("env_steps", 0)
+    if not fits(env_steps, Annotated[int, Ge(0), Le(2**53)]):  # somebody's run
+        env_steps = 0
     for logger in build_loggers(cfg, described, out):
         logger.load_state_dict(None)
         if curves:

@@ -28,6 +28,7 @@ from dsrl.run.checkpoint import MANIFEST, add_notes, read_checkpoint, read_manif
 from dsrl.run.errors import UserError, system_error
 from dsrl.run.files import LARGEST_SUMMARY, atomic_write, parse_json, read_json, sha256_of
 from dsrl.run.folder_checks import check_entries, check_hard_links, foreign_entry
+from dsrl.run.ranges import fits
 from dsrl.run.request import config_of
 from dsrl.run.signals import Stopped
 
@@ -173,8 +174,12 @@ class RunFolder:
     def finished(self, requested: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the summary of a finished run of the same `requested` values; None otherwise."""
         summary = read_json(self.summary, LARGEST_SUMMARY)
-        complete = isinstance(summary.get(str(summary.get("returned", "steered"))), dict) and isinstance(
-            summary.get("best_validation"), float
+        scores = summary.get(str(summary.get("returned", "steered")))
+        numbers = {"mean_return": float, "success_rate": float | None}
+        complete = (
+            isinstance(scores, dict)
+            and all(name in scores and fits(scores[name], kind) for name, kind in numbers.items())
+            and isinstance(summary.get("best_validation"), float)
         )
         return summary if complete and summary.get("requested") == json.loads(json.dumps(requested)) else None
 

@@ -7,8 +7,8 @@ Annotated[int, Ge(1)] | None    utd=many   ->  utd=many must be a whole number o
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 import types
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -18,6 +18,7 @@ from annotated_types import Ge, Gt, Le
 
 NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
 LONGEST = 60  # characters of a wrong value that a message repeats
+MOST_BITS = 10_000  # of a whole number in decimals: Python refuses to write longer ones
 
 
 def check(key: str, value: Any, declared: Any) -> None:
@@ -42,7 +43,7 @@ def fits(value: Any, declared: Any) -> bool:
     if origin is Literal:
         return isinstance(value, str) and any(_matches(value, one) for one in get_args(declared))
     if declared is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if declared is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if origin is not None and issubclass(origin, Mapping):
@@ -59,6 +60,8 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         quoted = value.strip() and not isinstance(_as_yaml(value), str)
         text = json.dumps(value, ensure_ascii=False) if quoted else " ".join(value.split())
+    elif isinstance(value, int) and value.bit_length() > MOST_BITS:
+        text = hex(value)
     elif value is None or isinstance(value, bool):
         text = {None: "null", True: "true", False: "false"}[value]
     else:

@@ -20,13 +20,13 @@ from dsrl.evaluation.noise_sources import base_noise, evaluation_noise, prior_no
 from dsrl.interfaces import Searcher
 from dsrl.logging import Description, Logger, ShowsResults, ShowsVideos
 from dsrl.run import provenance
-from dsrl.run.auto_noise import with_chosen_noise
+from dsrl.run.auto_noise import read_choice, with_chosen_noise
 from dsrl.run.build import build, build_loggers, build_loop, check_budget, with_offline_data
 from dsrl.run.console import Screen, clock
 from dsrl.run.description import described_run, flat_results
 from dsrl.run.errors import one_sentence, user_errors
 from dsrl.run.extension import check_extension
-from dsrl.run.files import atomic_write, read_json, write_json
+from dsrl.run.files import atomic_write, write_json
 from dsrl.run.final_evaluation import build_simulation, play, record_comparison
 from dsrl.run.folder import RunFolder
 from dsrl.run.installed import typed
@@ -233,7 +233,7 @@ def _summary(
         "setup_time_s": monitor.setup_seconds,
         "policy_sha256": {"before": checkpointer.identity["policy_sha256"], "after": parts.policy_sha256()},
         "seed": parts.settings.seed,
-        "noise_choice": read_json(checkpointer.folder.hydra / "noise.json") or None,
+        "noise_choice": read_choice(checkpointer.folder),
         "packages": provenance.package_versions(),
         "requested": requested(parts, checkpointer),
     }

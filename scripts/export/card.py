@@ -11,6 +11,7 @@ import yaml  # type: ignore[import-untyped]
 
 from dsrl.policy._find import HUB_ID
 from dsrl.run.plain_yaml import read_checked
+from dsrl.run.ranges import fits
 
 
 def card(
@@ -72,7 +73,7 @@ def _row(label: str, numbers: Any) -> str:
 def _number(content: Any, key: str) -> float | None:
     """Return a number of the summary, which may come from anybody; None for anything else."""
     value = content.get(key) if isinstance(content, Mapping) else None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if fits(value, float) else None
 
 
 def _paired(summary: Mapping[str, Any]) -> str:

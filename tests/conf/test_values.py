@@ -137,6 +137,9 @@ def test_every_option_of_every_component_has_a_type_that_can_be_worded() -> None
         (True, int, False),
         (1.0, int, False),
         (float("inf"), float, False),
+        (10**400, float, False),
+        (2**20_000, float | None, False),
+        (2**20_000, int, True),
         (" ", str, False),
         ("cuda:3", Literal["cuda:<n>"], True),
         ("cuda:x", Literal["cuda:<n>"], False),
@@ -147,6 +150,11 @@ def test_every_option_of_every_component_has_a_type_that_can_be_worded() -> None
 )
 def test_what_fits_a_declared_type(value: Any, declared: Any, expected: bool) -> None:
     assert fits(value, declared) is expected
+
+
+def test_a_number_that_python_refuses_to_write_in_decimals_is_worded() -> None:
+    with pytest.raises(ValueError, match=r"^seed=0x10+… must be at most 9$"):
+        check("seed", 2**20_000, Annotated[int, Le(9)])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ import pytest
 from omegaconf import OmegaConf
 from toys.requests import newest_evaluation
 from toys.typed import type_eval, type_train
+
+from dsrl.run.auto_noise import read_choice
+from dsrl.run.files import LARGEST_SUMMARY
+from dsrl.run.folder import RunFolder
 
 SHORT_HOPPER = (
     "task=hopper",
@@ -83,6 +88,22 @@ def test_a_policy_of_one_slot_has_nothing_to_choose(tmp_path: Path, capsys: pyte
         "measured": {},
         "doubt": None,
     }
+
+
+def test_a_choice_that_somebody_changed_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / ".hydra" / "noise.json"
+    file.parent.mkdir()
+    sound = {"chosen": "noise=full", "numbers": 4, "measured": {"a": {"success_rate": 0.5, "ci95": [0.1, 0.9]}}}
+    file.write_text(json.dumps(sound))
+    assert read_choice(RunFolder(tmp_path)) == sound
+    deep = "[" * 900 + "]" * 900
+    changed = ('"numbers": NaN', '"numbers": "4"', f'"measured": {deep}', '"doubt": 1', '"more": 1')
+    for text in (*(f"{{{one}}}" for one in changed), deep, "[" * 10**6, "{", "[]", " " * (LARGEST_SUMMARY + 1)):
+        file.write_text(text)
+        assert read_choice(RunFolder(tmp_path)) is None
+    file.unlink()
+    os.mkfifo(file)
+    assert read_choice(RunFolder(tmp_path)) is None
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ KEYS: dict[str, Any] = {
 TOLD: dict[str, tuple[str, dict[str, Any], str]] = {  # group, changed values, words of the sentence
     "critics": ("sac", {"num_critics": 10**9}, "GiB are free; type smaller ones"),
     "layers": ("sac", {"hidden": 65536, "depth": 100}, "GiB are free; type smaller ones"),
+    "a long number": ("", {"utd": 10**400}, "utd=1000"),
+    "success": ("", {"success_share": 0.5}, "type success_share=null"),
     "terminal": ("", {"gamma": "0.9\x1b]52;c;cGxhbnRlZA==\x07"}, "gamma=0.9 ]52;c;cGxhbnRlZA== must be a number"),
     "plugin": ("", {"plugins": "planted\x1b"}, "was made with plugins=[planted ], whose code would run"),
     "plugins": ("", {"plugins": ["planted"]}, "was made with plugins=[planted], whose code would run"),
@@ -36,11 +38,12 @@ TOLD: dict[str, tuple[str, dict[str, Any], str]] = {  # group, changed values, w
 }
 
 
-@pytest.fixture(scope="module", params=["dsrl_sac", "dsrl_edit", "dsrl_select"])
+@pytest.fixture(scope="module", params=["dsrl_sac", "dsrl_edit", "dsrl_select", "golden_ticket"])
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a short run of each algorithm whose options differ."""
     folder = tmp_path_factory.mktemp(request.param) / "run"
-    assert type_train(folder, f"sac={request.param}", "success_share=null") is None
+    search = ("sac.candidates=2", "decisions=80") if request.param == "golden_ticket" else ()
+    assert type_train(folder, f"sac={request.param}", "success_share=null", *search) is None
     return folder
 
 
@@ -97,6 +100,24 @@ def test_what_a_changed_config_would_do_is_told(change: str, run: Path) -> None:
     ending = _evaluate(run)
     assert ending is not None
     assert words in ending
+
+
+@pytest.mark.parametrize("place", ["../..", "/etc", "owner/name", "https://planted.invalid/data"])
+def test_an_evaluation_does_not_open_the_data_that_a_config_names(place: str, run: Path) -> None:
+    content = yaml.safe_load((run / "checkpoints/config.yaml").read_text())
+    content |= {"offline_data": place, "offline_share": 0.5, "offline_cloning_updates": 10}
+    _send(run, content)
+    assert _evaluate(run) is None
+
+
+def test_numbers_of_a_changed_summary_are_not_logged(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    for value in ("planted", -1, 10**400, [1], float("nan")):
+        summary |= {"env_steps": value, "noise_choice": value}
+        (run / "summary.json").write_text(json.dumps(summary))
+        assert type_eval(f"run={run}", "eval_episodes=1", "logging=csv") is None
+        newest = max(run.glob("eval/*/metrics.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+        assert json.loads(newest.read_text())["env_steps"] == 0
 
 
 def test_a_config_that_does_not_say_partial_is_built_as_any_other(run: Path) -> None:

@@ -243,3 +243,15 @@ def test_overrides_that_no_run_wrote_are_one_sentence(text: str, run: Path, tmp_
     with pytest.raises(SystemExit, match=r"error: .*overrides\.yaml is damaged \(.*; restore it, or name another run"):
         export([f"run={sent}", f"out={tmp_path / 'out'}"])
     assert not list(tmp_path.glob("out*"))
+
+
+def test_numbers_of_a_changed_summary_are_left_out_of_the_card(run: Path, tmp_path: Path) -> None:
+    sent = shutil.copytree(run, tmp_path / "sent")
+    summary = json.loads((sent / "summary.json").read_text())
+    changed = {"mean_return": 10**400, "episodes": 5, "success_rate": float("nan"), "ci95": [10**400, "x"]}
+    summary |= {"steered": changed, "paired": {"p_value": 10**400}}
+    (sent / "summary.json").write_text(json.dumps(summary))
+    export([f"run={sent}", f"out={tmp_path / 'out'}"])
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| steered | not evaluated | - | - | - |" in card
+    assert "were not compared" in card

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 _DELETED = object()
 _DEEP: Any = [[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]
 _TEXTS = ("", "planted.Step", "planted", "../secret", "/etc/hosts", "owner/name", "cuda:99", "a\nb\x1b[31m", "${seed}")
-_NUMBERS = (-1, 0, 1, 2, 16, 100, 1024, 4096, 10**9, 10**30, 0.5, 1e308)
+_NUMBERS = (-1, 0, 1, 2, 16, 100, 1024, 4096, 10**9, 10**30, 10**400, 0.5, 1e308, math.nan)
 _VALUES = (*_TEXTS, *_NUMBERS, None, True, [], {}, [1], _DEEP, _DELETED)
 
 

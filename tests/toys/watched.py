@@ -14,7 +14,8 @@ from typing import Any
 _STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "socket.connect", "socket.getaddrinfo")
 _CHANGES = ("os.rename", "os.symlink", "os.link", "os.chmod", "os.truncate")
 _PLACES = (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, Path(__file__).parents[2])
-_LIBRARIES = tuple(os.path.realpath(path) for path in (*_PLACES, "/proc", "/sys", "/usr"))
+_LIBRARIES = tuple(os.path.realpath(path) for path in (*_PLACES, "/proc", "/sys", "/usr", "/dev/shm"))
+_TEMPORARY = tempfile.gettempdir()  # before the hook, inside which finding it would call the hook again
 _watch: list[tuple[tuple[str, ...], list[str]]] = []
 
 
@@ -35,10 +36,10 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
     allowed, seen = _watch[-1]
     if event in _STARTS or (event == "import" and str(arguments[0]).startswith("planted")):
         seen.append(f"{event} {arguments[0]}")
-    elif (event == "open" and isinstance(arguments[0], str | bytes)) or event in _CHANGES:
+    elif event in ("open", *_CHANGES) and isinstance(arguments[0], str | bytes):  # not the number of an open file
         path = os.path.abspath(os.fsdecode(arguments[0]))
-        temporary = path.startswith(f"{tempfile.gettempdir()}/tmp") or path == tempfile.gettempdir()
-        ours = path.startswith((*_LIBRARIES, *allowed, f"{tempfile.gettempdir()}/dsrl_"))
+        temporary = path.startswith(f"{_TEMPORARY}/tmp") or path == _TEMPORARY
+        ours = path.startswith((*_LIBRARIES, *allowed, f"{_TEMPORARY}/dsrl_"))
         if not temporary and not ours:
             seen.append(f"{event} {path}")
 
