@@ -31,7 +31,8 @@ class Monitor:
         self.parts, self.folder, self.loggers, self.screen = parts, folder, loggers, screen
         self.base: Evaluation | None = None  # to be set before training
         self.curve: list[report.CurvePoint] = []
-        self.zero_score: float | None = None  # of the validation of w = 0
+        self.best: tuple[str, float] | None = None  # name and score of the best checkpoint
+        self._latest = ("", 0.0)  # name and score of the latest validation
         self.collapse: str | None = None  # the sentence that reports one
         self.setup_seconds = setup_seconds
         self._best: StateDict | None = None
@@ -47,14 +48,14 @@ class Monitor:
     @property
     def best_score(self) -> float:
         """The score of the best validation: success rate, or mean return where the task defines no success."""
-        scores = [point.evaluation.score for point in self.curve]
-        return max(scores if self.zero_score is None else [*scores, self.zero_score])
+        assert self.best is not None
+        return self.best[1]
 
     @property
     def best_name(self) -> str:
-        """What the best checkpoint is: w = 0, or the actor after a number of decisions."""
-        last = max(self.curve, key=lambda point: (point.evaluation.score, point.decisions))
-        return "w = 0" if self.best_score > last.evaluation.score else f"after {last.decisions} decisions"
+        """What the best checkpoint plays, as validations name it."""
+        assert self.best is not None
+        return self.best[0]
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -74,24 +75,28 @@ class Monitor:
 
     def validate(self, counters: Counters) -> Evaluation:
         """Evaluate the algorithm on the validation worlds."""
-        result = self._validated()
+        result = self._validated(f"after {counters.decisions} decisions")
         self.curve.append(report.CurvePoint(counters.env_steps, counters.decisions, result))
-        self.screen.phase(f"validation after {counters.decisions} decisions: {report.shown(result)}")
         return result
 
-    def validate_zero(self) -> Evaluation | None:
-        """Evaluate the algorithm, which plays w = 0, on the validation worlds; None with best_of, which draws."""
-        if self.parts.settings.best_of is not None:
+    def validate_as(self, name: str) -> Evaluation | None:
+        """Evaluate what the algorithm plays for once; None with best_of, which draws, and without a base policy."""
+        if self.parts.settings.best_of is not None or self.parts.policy_sha256() is None:
             return None
-        result = self._validated()
-        self.zero_score = result.score
-        self.screen.phase(f"validation of w = 0, without any learning: {report.shown(result)}")
-        return result
+        return self._validated(name, "of ")
 
-    def _validated(self) -> Evaluation:
+    def note(self, sentence: str) -> None:
+        """Show a sentence."""
+        self.screen.phase(sentence)
+
+    def _validated(self, name: str, preposition: str = "") -> Evaluation:
         settings = self.parts.settings
         act = evaluation_noise(self.parts.algorithm, self.parts.noise, best_of=settings.best_of)
-        return evaluate(self.parts.env, act, episodes=settings.validation_episodes, first_seed=settings.validation_seed)
+        num, seed = settings.validation_episodes, settings.validation_seed
+        result = evaluate(self.parts.env, act, episodes=num, first_seed=seed)
+        self._latest = (name, result.score)
+        self.screen.phase(f"validation {preposition}{name}: {report.shown(result)}")
+        return result
 
     def log(self, metrics: Mapping[str, float], counters: Counters) -> None:
         """Log metrics with the counters and the time."""
@@ -105,6 +110,7 @@ class Monitor:
         state = self.parts.algorithm.state_dict()
         self.folder.save(name, state)
         if name == "best":
+            self.best = self._latest
             self._best = deepcopy(state)
             self._record_best()
 
@@ -122,6 +128,13 @@ class Monitor:
         record_video(path, self.parts, [act], seeds)
         for viewer in viewers:
             viewer.video("best", path, point.env_steps)
+
+    def _best_of_curve(self) -> tuple[str, float] | None:
+        """Return what the best checkpoint of an earlier version was."""
+        if not self.curve:
+            return None
+        point = max(self.curve, key=lambda one: (one.evaluation.score, one.decisions))
+        return f"after {point.decisions} decisions", point.evaluation.score
 
     def show(self, counters: Counters, recent: Metrics) -> None:
         """Show the decisions of training on the live line."""
@@ -156,7 +169,7 @@ class Monitor:
         """Return curve, best weights, state of the loggers and times."""
         return {
             "curve": [(point.env_steps, point.decisions, point.evaluation.to_dict()) for point in self.curve],
-            "zero_score": self.zero_score,
+            "best_name_and_score": self.best,
             "best": self._best,
             "collapse": self.collapse,
             "loggers": {type(logger).__name__: logger.state_dict() for logger in self.loggers},
@@ -171,7 +184,8 @@ class Monitor:
         if state is None:
             return
         self.curve = [report.CurvePoint(steps, n, Evaluation.from_dict(one)) for steps, n, one in state["curve"]]
-        self._best, self.collapse, self.zero_score = state["best"], state["collapse"], state.get("zero_score")
+        self._best, self.collapse = state["best"], state["collapse"]
+        self.best = tuple(state["best_name_and_score"]) if state.get("best_name_and_score") else self._best_of_curve()
         total, self._trained = state["seconds"]
         self._begin -= total
         if self._best is not None:

@@ -20,7 +20,7 @@ import math
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import torch
@@ -40,6 +40,8 @@ from dsrl.sac._options import NearPriorOptions
 from dsrl.sac._parts import build_parts
 from dsrl.sac._regulariser import Regulariser
 from dsrl.sac._returns import RewardScale, bounds, following
+
+PLAYS = ("actor", "zero", "draws")  # what evaluations of an algorithm play
 
 
 @dataclass(kw_only=True)
@@ -235,31 +237,32 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
 class DSRLSAC(NoiseActorCritic):
     """SAC near the base policy's noise. Replay stores u in [-1, 1], from which its actor can start."""
 
-    at_zero: Tensor  # [], whether w = 0 is played in the actor's place
+    plays: Tensor  # [], the index in PLAYS of what evaluations play
 
     def __init__(self, **parts: Any) -> None:
         """`parts` are those of `NoiseActorCritic`."""
         super().__init__(**parts)
-        self.register_buffer("at_zero", torch.tensor(False))
+        self.register_buffer("plays", torch.tensor(0))
 
     @property
     def stochastic(self) -> bool:
-        """Whether evaluations draw from the actor, see `NoiseActorCritic.stochastic`; never while w = 0 is played."""
-        return super().stochastic and not self.at_zero
+        """Whether evaluations draw from the actor, see `NoiseActorCritic.stochastic` and `play`."""
+        how = PLAYS[self.plays]
+        return super().stochastic if how == "actor" else how == "draws"
 
-    def play_zero(self, on: bool) -> None:
-        """Play w = 0 from now on, the mean of the base policy's noise, or the actor again."""
-        self.at_zero.fill_(on)
+    def play(self, how: Literal["actor", "zero", "draws"]) -> None:
+        """Play the actor from now on (its draws until its first step, then its mean), w = 0, or the actor's draws."""
+        self.plays.fill_(PLAYS.index(how))
 
     def act(self, features: Tensor, normal: Tensor | None = None) -> Tensor:
-        """Choose noise vectors, see `NoiseActorCritic.act`; w = 0 where `play_zero` says so."""
-        if self.at_zero:
+        """Choose noise vectors, see `NoiseActorCritic.act`; w = 0 where `play` says so."""
+        if PLAYS[self.plays] == "zero":
             return torch.zeros(len(features), *self.policy.action_space.shape)
         return super().act(features, normal)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Restore a `state_dict`; those of earlier versions play their actor."""
-        return super().load_state_dict({"at_zero": torch.tensor(False)} | dict(state_dict), strict, assign)
+        return super().load_state_dict({"plays": torch.tensor(0)} | dict(state_dict), strict, assign)
 
     def clone(self, buffer: ReplayBuffer, indices: Any, batch_size: int, updates: int) -> list[TrainingStats]:
         """Clone noise that replay stores: `updates` gradient steps of the actor on batches of transitions `indices`."""

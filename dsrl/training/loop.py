@@ -7,12 +7,15 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from dsrl.evaluation.confirmation import p_better
 from dsrl.evaluation.diagnostics import diagnose
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.summary import metrics as evaluation_metrics
 from dsrl.interfaces import Algorithm, StateDict
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.metrics import Counters, Metrics
+
+MEAN_FAILS = 0.01  # p-value of w = 0 being as good as draws, below which actors are played by draws
 
 
 class Monitor(Protocol):
@@ -21,8 +24,11 @@ class Monitor(Protocol):
     def validate(self, counters: Counters) -> Evaluation:
         """Evaluate the algorithm as it is; may use the environment, whose worlds are reset afterwards."""
 
-    def validate_zero(self) -> Evaluation | None:
-        """Evaluate the algorithm while it plays w = 0; None where evaluations do not play its actor."""
+    def validate_as(self, name: str) -> Evaluation | None:
+        """Evaluate what the algorithm plays for once, called `name`; None where evaluations play something else."""
+
+    def note(self, sentence: str) -> None:
+        """Show a sentence."""
 
     def log(self, metrics: Mapping[str, float], counters: Counters) -> None:
         """Log metrics."""
@@ -41,11 +47,11 @@ class Monitor(Protocol):
 
 
 @runtime_checkable
-class PlaysZero(Protocol):
-    """An algorithm that can play w = 0 in its actor's place (optional)."""
+class Plays(Protocol):
+    """An algorithm whose evaluations can play something else than its actor's mean (optional)."""
 
-    def play_zero(self, on: bool) -> None:
-        """Play w = 0 from now on, the mean of the base policy's noise, or the actor again."""
+    def play(self, how: Literal["actor", "zero", "draws"]) -> None:
+        """Play the actor from now on (its draws until its first step, then its mean), w = 0, or the actor's draws."""
 
 
 class Checkpointer(Protocol):
@@ -83,8 +89,9 @@ class Validator:
     def __init__(self, env: NoiseActionEnv, algorithm: Algorithm, monitor: Monitor) -> None:
         self.env, self.algorithm, self.monitor = env, algorithm, monitor
         self.best = -float("inf")  # score
+        self.by_draws = False  # whether the actor is played by its draws, and its mean competes
 
-    def validate(self, counters: Counters) -> None:
+    def validate(self, counters: Counters) -> Evaluation:
         """Diagnose, evaluate and save the algorithm as it is. Raises FloatingPointError for weights without value."""
         check_finite(self.algorithm.state_dict())
         self.monitor.log(diagnose(self.env, self.algorithm), counters)
@@ -93,28 +100,46 @@ class Validator:
         if result.score >= self.best:
             self.best = result.score
             self.monitor.save("best")
+        if self.by_draws:
+            self._compete("actor", f"the actor's mean after {counters.decisions} decisions", "eval/mean", counters)
         self.monitor.save("last")
+        return result
 
-    def validate_zero(self, counters: Counters) -> None:
-        """Let w = 0 compete for "best" before the actor's first step: many policies do better by it than by draws."""
-        if not isinstance(self.algorithm, PlaysZero):
-            return
-        self.algorithm.play_zero(True)
-        result = self.monitor.validate_zero()
+    def validate_start(self, counters: Counters) -> None:
+        """Validate before the actor's first step: the base policy's draws, and w = 0, which competes for "best".
+
+        Many policies do better by w = 0 than by draws. Where it is significantly worse, a mean is no policy there: the
+        actor is then played by its draws, and its mean competes.
+        """
+        drawn = self.validate(counters)
+        zero = self._compete("zero", "w = 0, without any learning", "eval/zero_noise", counters)
+        if zero is not None and isinstance(self.algorithm, Plays) and p_better(zero, drawn) < MEAN_FAILS:
+            self.by_draws = True
+            self.algorithm.play("draws")
+            self.monitor.note("w = 0 is worse than draws: validations draw from the actor, and its mean competes")
+
+    def _compete(self, how: Literal["actor", "zero"], name: str, metric: str, counters: Counters) -> Evaluation | None:
+        """Evaluate something else that the algorithm can play, and save it as "best" where it is better."""
+        if not isinstance(self.algorithm, Plays):
+            return None
+        self.algorithm.play(how)
+        untouched = how == "actor" and self.algorithm.stochastic  # whose mean is w = 0
+        result = None if untouched else self.monitor.validate_as(name)
         if result is not None:
-            self.monitor.log({"eval/zero_noise": result.score}, counters)
+            self.monitor.log({metric: result.score}, counters)
             if result.score > self.best:
                 self.best = result.score
                 self.monitor.save("best")
-        self.algorithm.play_zero(False)
+        self.algorithm.play("draws" if self.by_draws else "actor")
+        return result
 
     def state_dict(self) -> StateDict:
-        """Return the best score."""
-        return {"best": self.best}
+        """Return the best score, and how the actor is played."""
+        return {"best": self.best, "by_draws": self.by_draws}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a `state_dict`."""
-        self.best = state["best"]
+        self.best, self.by_draws = state["best"], state.get("by_draws", False)
 
 
 def check_finite(state: Any, whose: str = "the algorithm's", name: str = "") -> None:

@@ -143,8 +143,7 @@ class Trainer:
             with policy_within_training_step(self.algorithm.policy):
                 self._count(self.algorithm.warm_up(self.buffer, self.batch_size))
             self._log()
-        self._validator.validate(self.stats.counters)
-        self._validator.validate_zero(self.stats.counters)
+        self._validator.validate_start(self.stats.counters)
         self._reset_worlds()
 
     def clone(self) -> None:

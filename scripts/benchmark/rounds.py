@@ -142,8 +142,11 @@ class _RoundClock:
 
         return Evaluation((0,), None, (0.0,), (1,))
 
-    def validate_zero(self) -> None:
+    def validate_as(self, name: str) -> None:
         return None
+
+    def note(self, sentence: str) -> None:
+        pass
 
     def log(self, metrics: Mapping[str, float], counters: Any) -> None:
         pass

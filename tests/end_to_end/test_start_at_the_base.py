@@ -29,6 +29,7 @@ from dsrl.run.evaluate import evaluate_run
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
 from dsrl.run.train import steer
+from dsrl.sac.dsrl_sac import PLAYS
 from dsrl.training.loop import Validator
 from dsrl.training.metrics import Counters
 from dsrl.training.trainer import Trainer
@@ -90,7 +91,7 @@ def test_w_0_is_returned_where_no_actor_is_better(name: str, tmp_path: Path) -> 
     parts = replace(parts, settings=replace(parts.settings, decisions=84, utd=0.1))  # the actor makes no step
     assert steer(parts, folder, [CsvLogger(str(tmp_path))], Screen()) == 1.0
     summary = json.loads(folder.summary.read_text())
-    assert summary["best_checkpoint"] == "w = 0"
+    assert summary["best_checkpoint"] == "w = 0, without any learning"
     assert summary["base"]["success_rate"] < 0.6
     assert summary["steered"]["success_rate"] == 1.0
     again = evaluate_run(
@@ -99,15 +100,27 @@ def test_w_0_is_returned_where_no_actor_is_better(name: str, tmp_path: Path) -> 
     assert again == 1.0
 
 
+def test_an_actor_is_played_by_draws_where_w_0_fails_and_its_mean_competes(tmp_path: Path) -> None:
+    parts, folder = parts_of("dsrl_sac"), RunFolder(tmp_path)
+    steer(parts, folder, [CsvLogger(str(tmp_path))], Screen())
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["eval/zero_noise"] for row in rows if "eval/zero_noise" in row] == [0.0]
+    drawn, mean = (max(row[key] for row in rows if key in row) for key in ("eval/success_rate", "eval/mean"))
+    best = folder.load("best")
+    assert best["plays"] == PLAYS.index("draws" if drawn >= mean else "actor")
+    assert json.loads(folder.summary.read_text())["best_validation"] == max(drawn, mean)
+    parts.algorithm.load_state_dict(best)
+    assert parts.algorithm.stochastic == (drawn >= mean)
+
+
 def test_an_actor_that_is_as_good_as_w_0_is_returned_and_w_0_never_where_draws_are_better(tmp_path: Path) -> None:
     parts, folder = parts_of("dsrl_sac"), RunFolder(tmp_path)
     steer(parts, folder, [], Screen())
-    assert json.loads(folder.summary.read_text())["best_checkpoint"].startswith("after ")
-    assert not folder.load("best")["at_zero"]
-    validator = Validator(parts.env, parts.algorithm, equal := Recording())
-    equal.validate_zero = lambda: scored(0.0)  # type: ignore[method-assign]
-    validator.validate(Counters())
-    validator.validate_zero(Counters())
+    assert json.loads(folder.summary.read_text())["best_checkpoint"].endswith("after 96 decisions")
+    assert folder.load("best")["plays"] != PLAYS.index("zero")
+    equal = Recording()
+    equal.validate_as = lambda name: scored(0.0)  # type: ignore[method-assign]
+    Validator(parts.env, parts_of("dsrl_sac").algorithm, equal).validate_start(Counters())
     assert equal.saved == ["best", "last"]
 
 

@@ -31,8 +31,11 @@ class Recording:
         self._before_validation()
         return scored(next(self._scores, 0.0))
 
-    def validate_zero(self) -> Evaluation | None:
+    def validate_as(self, name: str) -> Evaluation | None:
         return None
+
+    def note(self, sentence: str) -> None:
+        pass
 
     def log(self, metrics: Mapping[str, float], counters: Counters) -> None:
         self.logged.append((dict(metrics), counters))
