@@ -16,6 +16,7 @@ from toys.complaints import NEEDS
 from dsrl.run import choices
 from dsrl.run.allow_list import check_targets
 from dsrl.run.settings import CHECKPOINT_TYPES, GROUPS, Settings, checked
+from dsrl.run.signatures import options
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
@@ -97,6 +98,7 @@ def test_keys_of_a_choice_are_the_signature_of_its_target(path: Path) -> None:
     for content in found:
         assert re.fullmatch(rf"dsrl\.{group}\.\w+\.\w+", content["_target_"])
         required, known = _required_and_known(content["_target_"])
+        known |= set(options(content["_target_"]))  # those of a TypedDict too, which a builder unpacks
         keys = {key for key in content if not key.startswith("_")}
         assert keys <= known
         assert content.get("_partial_") or required <= keys | LIVE

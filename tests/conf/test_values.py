@@ -147,6 +147,7 @@ def test_every_option_of_every_component_has_a_type_that_can_be_worded() -> None
         ([1, -2], list[Annotated[int, Ge(0)]], False),
         (None, int | None, True),
     ],
+    ids=lambda value: "large" if isinstance(value, int) and value > 10**9 else None,
 )
 def test_what_fits_a_declared_type(value: Any, declared: Any, expected: bool) -> None:
     assert fits(value, declared) is expected

@@ -67,7 +67,7 @@ def test_a_collapse_needs_an_earlier_validation_a_base_and_success() -> None:
 def test_a_collapse_is_reported_once_and_stops_training_where_the_settings_say_so(
     stop: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    validations = [BASE, _worlds(*range(20)), _worlds(), _worlds()]
+    validations = [BASE, BASE, _worlds(*range(20)), _worlds(), _worlds()]  # the second is that of w = 0
     parts, folder, text = toy_parts(), RunFolder(tmp_path), io.StringIO()
     parts = replace(parts, settings=replace(parts.settings, stop_on_collapse=stop, video_episodes=0))
     states = []
@@ -84,7 +84,7 @@ def test_a_collapse_is_reported_once_and_stops_training_where_the_settings_say_s
     assert summary["decisions"] == (400 if stop else 600)
     assert text.getvalue().count("training has collapsed") == 1
     assert summary["collapse"].startswith("training has collapsed: validation success is 0%")
-    assert folder.checkpoint_sha256("best") == states[2] != folder.checkpoint_sha256("last")
+    assert folder.checkpoint_sha256("best") == states[3] != folder.checkpoint_sha256("last")
 
 
 def test_a_number_that_is_not_finite_leaves_earlier_checkpoints_and_names_them(tmp_path: Path) -> None:

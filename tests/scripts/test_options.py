@@ -130,7 +130,7 @@ WRONG = [
     ("pretrain", [*MLP[:4], "--out", "FILE/new"]),
     ("pretrain", [*MLP[:4], "--out", "n" * 300]),
     ("collect_demos", ["--out", "n" * 300]),
-    ("collect_expert", ["--out", "n" * 240]),
+    ("collect_expert", ["--out", "n" * 300]),
     ("collect_rollouts", ["--out", f"FOLDER/{'n' * 300}/new"]),
     ("pretrain", [*MLP, "--steps", "nan"]),
     ("pretrain", ["--policy", "diffusion", *MLP[2:], "--device", "tpu"]),
