@@ -105,9 +105,11 @@ class Run:
         return process
 
     def finish(self, *options: str, environment: Mapping[str, str] | None = None) -> int:
-        """Return the exit code of the command that a person types, run to its end."""
+        """Return the exit code of the command that a person types, run to its end; `options` replace its own."""
+        keys = {option.partition("=")[0] for option in options}
+        kept = [argument for argument in self._arguments() if argument.partition("=")[0] not in keys]
         with self.output.open("ab") as output:
-            command = [sys.executable, *self._arguments(), *options]
+            command = [sys.executable, *kept, *options]
             own = {**os.environ, **(environment or {})}
             return subprocess.run(command, cwd=ROOT, env=own, stdout=output, stderr=subprocess.STDOUT).returncode
 
