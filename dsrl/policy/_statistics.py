@@ -32,34 +32,32 @@ def check_processors(config: Any, preprocessor: Any, postprocessor: Any, named: 
     _check_statistics(processor_step(postprocessor, "unnormalizer_processor"), [ACTION], named, inputs=False)
 
 
-def _check_statistics(step: Any, keys: Iterable[str], checkpoint: str, *, inputs: bool) -> None:
+def _check_statistics(step: Any, keys: Iterable[str], named: str, *, inputs: bool) -> None:
     """Check that normalised features have finite statistics of their shape and, for inputs, a spread above zero."""
     saved: Mapping[str, Tensor] = step.state_dict()
     for key in keys:
         feature = step.features.get(key)
         if feature is None:
-            raise ValueError(
-                f"{checkpoint} does not normalise {key}, only {list(step.features)}; save its processors anew"
-            )
+            raise ValueError(f"{named} does not normalise {key}, only {list(step.features)}; save its processors anew")
         mode = step.norm_map.get(feature.type, NormalizationMode.IDENTITY)
         if mode == NormalizationMode.IDENTITY:
             continue
         low, high = (saved.get(f"{key}.{name}") for name in SPREAD[mode])
         if low is None or high is None:
             raise ValueError(
-                f"{checkpoint} has no {' and '.join(SPREAD[mode])} of {key}, which {mode.value} normalisation needs; "
+                f"{named} has no {' and '.join(SPREAD[mode])} of {key}, which {mode.value} normalisation needs; "
                 "save it with the statistics of its dataset (a base model must be fine-tuned first)"
             )
         sizes_fit = {low.numel(), high.numel()} <= {1, feature.shape[0]}
         if not sizes_fit or not all(bool(numbers.isfinite().all()) for numbers in (low, high)):
             raise ValueError(
-                f"{checkpoint} has statistics of {key} that are not {feature.shape[0]} finite numbers; save its "
+                f"{named} has statistics of {key} that are not {feature.shape[0]} finite numbers; save its "
                 "processors anew with the statistics of its dataset"
             )
         spread = high if mode == NormalizationMode.MEAN_STD else high - low
         if inputs and bool((spread < SMALLEST_SPREAD).any()):
             dead = (spread.flatten() < SMALLEST_SPREAD).nonzero().flatten().tolist()
             raise ValueError(
-                f"{checkpoint} has no spread in {key}{dead}, so that normalising would divide by nothing; "
+                f"{named} has no spread in {key}{dead}, so that normalising would divide by nothing; "
                 f"set {SPREAD[mode][1]} of these dimensions to 1 in the statistics"
             )

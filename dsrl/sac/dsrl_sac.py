@@ -20,7 +20,7 @@ import math
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, Unpack, get_args
 
 import numpy as np
 import torch
@@ -41,7 +41,8 @@ from dsrl.sac._parts import build_parts
 from dsrl.sac._regulariser import Regulariser
 from dsrl.sac._returns import RewardScale, bounds, following
 
-PLAYS = ("actor", "zero", "draws")  # what evaluations of an algorithm play
+Played = Literal["actor", "zero", "draws"]  # what evaluations of an algorithm play
+PLAYS = get_args(Played)
 
 
 @dataclass(kw_only=True)
@@ -250,7 +251,7 @@ class DSRLSAC(NoiseActorCritic):
         how = PLAYS[self.plays]
         return super().stochastic if how == "actor" else how == "draws"
 
-    def play(self, how: Literal["actor", "zero", "draws"]) -> None:
+    def play(self, how: Played) -> None:
         """Play the actor from now on (its draws until its first step, then its mean), w = 0, or the actor's draws."""
         self.plays.fill_(PLAYS.index(how))
 

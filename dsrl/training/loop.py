@@ -89,7 +89,7 @@ class Validator:
     def __init__(self, env: NoiseActionEnv, algorithm: Algorithm, monitor: Monitor) -> None:
         self.env, self.algorithm, self.monitor = env, algorithm, monitor
         self.best = -float("inf")  # score
-        self.by_draws = False  # whether the actor is played by its draws, and its mean competes
+        self.by_draws = False  # whether the actor is played by its draws, and its mean is validated besides
 
     def validate(self, counters: Counters) -> Evaluation:
         """Diagnose, evaluate and save the algorithm as it is. Raises FloatingPointError for weights without value."""
@@ -109,14 +109,14 @@ class Validator:
         """Validate before the actor's first step: the base policy's draws, and w = 0, which competes for "best".
 
         Many policies do better by w = 0 than by draws. Where it is significantly worse, a mean is no policy there: the
-        actor is then played by its draws, and its mean competes.
+        actor is then played by its draws, and its mean is validated besides.
         """
         drawn = self.validate(counters)
         zero = self._compete("zero", "w = 0, without any learning", "eval/zero_noise", counters)
         if zero is not None and isinstance(self.algorithm, Plays) and p_better(zero, drawn) < MEAN_FAILS:
             self.by_draws = True
             self.algorithm.play("draws")
-            self.monitor.note("w = 0 is worse than draws: validations draw from the actor, and its mean competes")
+            self.monitor.note("w = 0 is worse than draws: validations draw from the actor, and then play its mean")
 
     def _compete(self, how: Literal["actor", "zero"], name: str, metric: str, counters: Counters) -> Evaluation | None:
         """Evaluate something else that the algorithm can play, and save it as "best" where it is better."""

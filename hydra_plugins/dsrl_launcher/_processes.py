@@ -74,8 +74,8 @@ def submit(python: str, gpus: int, folder: Path, function: Callable[..., Any], *
     return executor.submit(function, *arguments)
 
 
-def hear_interrupts() -> None:
-    """Let Ctrl-C interrupt this process even where it started deaf to it, as background processes of scripts do.
+def restore_interrupts() -> None:
+    """Let Ctrl-C interrupt this process also where its shell made it ignore that, as for a script's background.
 
     Its jobs handle the signal in any case, and would otherwise be reported as failed.
     """

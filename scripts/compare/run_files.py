@@ -14,8 +14,9 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from dsrl.run.files import LARGEST_SUMMARY
+
 LARGEST_YAML = 2**18  # bytes; a config has a few thousand
-LARGEST_JSON = 2**22  # bytes; a summary has some kilobytes, and parsed JSON takes 30 times its size
 LARGEST_ROWS, LARGEST_ROW = 2**28, 2**20  # bytes of metrics.jsonl and characters of its lines
 
 
@@ -43,7 +44,7 @@ def read_yaml[T](path: Path, kind: type[T]) -> T | None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; empty without a file. Raises DamagedError for other content."""
-    text = _text(path, LARGEST_JSON)
+    text = _text(path, LARGEST_SUMMARY)
     return {} if text is None else _checked(path, _parsed(path, lambda: json.loads(text)), dict)
 
 

@@ -6,7 +6,7 @@
 2. unsolved   no draw of any noise solved any world: no success to learn from
 3. solved     the base policy succeeds in SOLVED of all episodes or more
 4. powerless  no world's outcome differs between draws
-5. little     the best of all draws gains less than LITTLE over the base policy
+5. little     the best of all draws gains less than HEADROOM over the base policy
 6. lift       otherwise: from the base policy's success towards that of the best of all draws
 
 Where w = 0 differs from the base policy, p < SIGNIFICANCE, the sentence ends with its success; where it is better, also
@@ -19,13 +19,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from dsrl.evaluation.noise_choice import HEADROOM, SOLVED
 from dsrl.evaluation.outcomes import Outcomes, p_value
 from scripts.preflight.measure import BASE, STILL, Preflight, clipped_name
 
 SIGNIFICANCE = 0.01
 BROKEN = 0.10  # success
-SOLVED = 0.95  # success
-LITTLE = 0.05  # success
 IMMOVABLE = 1e-3  # of the movement between worlds
 
 
@@ -49,7 +48,7 @@ def judge(found: Preflight) -> Verdict:
         verdict = Verdict("solved", f"the base policy already succeeds in {base.rate:.0%}: steering has little to add")
     elif actor.mixed == 0:
         verdict = Verdict("powerless", _powerless(found))
-    elif best - base.rate < LITTLE:
+    elif best - base.rate < HEADROOM:
         text = f"the best of {actor.draws} draws solves {best:.0%} against {base.rate:.0%}: steering can add little"
         verdict = Verdict("little", text)
     else:

@@ -66,14 +66,15 @@ def learn(policy: Any, loss_of: LossOf, num_clips: int, held_out: HeldOut, optio
     started, running, best, lowest = time.perf_counter(), 0.0, average.module, float("inf")
     for step, rows in enumerate(_shuffled(num_clips, options.batch, options.steps)):
         loss: Any = loss_of(policy, rows)
-        _check_finite(loss.item(), f"loss of step {step + 1}")
+        value = loss.item()
+        _check_finite(value, f"loss of step {step + 1}")
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trainable, 1.0)
         optimiser.step()
         schedule.step()
         average.update_parameters(policy)
-        running = loss.item() if step == 0 else 0.98 * running + 0.02 * loss.item()
+        running = value if step == 0 else 0.98 * running + 0.02 * value
         if (step + 1) % options.evaluate_every == 0 or step + 1 == options.steps:
             outside = held_out(average.module)
             _check_finite(outside, f"held-out loss after step {step + 1}")

@@ -21,13 +21,19 @@ from dsrl.noise.smooth import SmoothNoise
 from dsrl.noise_action_env import NoiseActionEnv
 
 SLOTS, WORLDS = 8, 200
+SHAPE = (SLOTS, 1)
+CANDIDATES: Mapping[str, Noise] = {
+    "repeat": RepeatNoise(SHAPE, 1.5, None),
+    "smooth": SmoothNoise(SHAPE, 1.5, None, 2, "zero"),
+    "full": FullNoise(SHAPE, 1.5, None),
+}
 Decode = Callable[[Tensor, Tensor], Tensor]  # (state [B, 1, 1], noise [B, 8, 1]) -> chunk [B, 2, 1]
 
 
 class Through(Echo):
     """A policy of two actions, given by a formula of eight slots of noise."""
 
-    noise_shape = (SLOTS, 1)
+    noise_shape = SHAPE
 
     def __init__(self, formula: Decode) -> None:
         self.formula = formula
@@ -37,16 +43,10 @@ class Through(Echo):
 
 
 def _chosen(formula: Decode, *, has_success: bool = True, largest_loss: float = 0.2) -> NoiseChoice:
-    shape = (SLOTS, 1)
-    candidates: Mapping[str, Noise] = {
-        "repeat": RepeatNoise(shape, 1.5, None),
-        "smooth": SmoothNoise(shape, 1.5, None, 2, "zero"),
-        "full": FullNoise(shape, 1.5, None),
-    }
-    env = NoiseActionEnv(Guess(20, max_steps=2), Through(formula), candidates["full"], 2)
+    env = NoiseActionEnv(Guess(20, max_steps=2), Through(formula), CANDIDATES["full"], 2)
     env.has_success = has_success
     play = partial(evaluate, env, episodes=WORLDS, first_seed=0)
-    return choose_noise(candidates, shape, play, draws=2, largest_loss=largest_loss)
+    return choose_noise(CANDIDATES, SHAPE, play, draws=2, largest_loss=largest_loss)
 
 
 def _first_slots(state: Tensor, noise: Tensor) -> Tensor:
@@ -150,8 +150,7 @@ LARGEST_SHARE = 0.93  # of the normal distribution below the magnitude
 def _bernoulli_choice(base: float, repeat: float, first_seed: int, *, draws: int) -> NoiseChoice:
     """Choose for worlds that the base policy solves with probability `base`, and repeated noise with `repeat`."""
     assert max(base, repeat) < LARGEST_SHARE
-    shape = (SLOTS, 1)
-    candidates: Mapping[str, Noise] = {"repeat": RepeatNoise(shape, 1.5, None), "full": FullNoise(shape, 1.5, None)}
+    candidates = {name: CANDIDATES[name] for name in ("repeat", "full")}
     seeds = tuple(range(first_seed, first_seed + VALIDATION_WORLDS))
     encoding = Encoding(torch.zeros(VALIDATION_WORLDS, 1), {})
 
@@ -161,7 +160,7 @@ def _bernoulli_choice(base: float, repeat: float, first_seed: int, *, draws: int
         successes = tuple((torch.special.ndtr(noise[:, :1]) < p[:, None])[:, 0, 0].tolist())
         return Evaluation(seeds, successes, tuple(map(float, successes)), (1,) * VALIDATION_WORLDS)
 
-    return choose_noise(candidates, shape, play, draws=draws, largest_loss=0.2)
+    return choose_noise(candidates, SHAPE, play, draws=draws, largest_loss=0.2)
 
 
 def _bernoulli_choices(base: float, repeat: float, num: int, *, draws: int = 8) -> list[NoiseChoice]:
@@ -214,13 +213,7 @@ def test_the_base_policy_is_drawn_as_often_as_a_noise_in_doubt() -> None:
 
 def test_draws_of_the_base_policy_are_shared_by_the_candidates() -> None:
     """Each noise and draw is played once, whatever the order of the doubts."""
-    shape = (SLOTS, 1)
-    candidates: Mapping[str, Noise] = {
-        "repeat": RepeatNoise(shape, 1.5, None),
-        "smooth": SmoothNoise(shape, 1.5, None, 2, "zero"),
-        "full": FullNoise(shape, 1.5, None),
-    }
-    env = NoiseActionEnv(Guess(20, max_steps=2), Through(_first_and_last), candidates["full"], 2)
+    env = NoiseActionEnv(Guess(20, max_steps=2), Through(_first_and_last), CANDIDATES["full"], 2)
     num_played = 0
 
     def play(act: Act) -> Evaluation:
@@ -228,7 +221,7 @@ def test_draws_of_the_base_policy_are_shared_by_the_candidates() -> None:
         num_played += 1
         return evaluate(env, act, episodes=40, first_seed=0)
 
-    choice = choose_noise(candidates, shape, play, draws=8, largest_loss=0.25)  # repeat loses a third: in doubt
+    choice = choose_noise(CANDIDATES, SHAPE, play, draws=8, largest_loss=0.25)  # repeat loses a third: in doubt
     draws = [one.draws for one in choice.measured.values()]
     assert len(draws) == 3
     assert draws[0] == max(draws) > 2
