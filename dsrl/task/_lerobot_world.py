@@ -1,7 +1,8 @@
 """One world of a lerobot environment, made by lerobot's `make_env` inside the process that steps it.
 
 environments of lerobot   reset themselves when they have ended, or must not be stepped any more; some draw unseeded
-World                     waits at its end for a reset with a seed, and is then the world of that seed
+World                     waits at its end for a reset with a seed, and is then the world of that seed; draws LIBERO's
+                          cameras when it is looked at
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import gymnasium
 from numpy.typing import NDArray
 
+from dsrl.task._libero_cameras import DeferredCameras
 from dsrl.task._libero_package import drop_samplers, fit_package
 
 
@@ -32,6 +34,8 @@ class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
         self.sentence = _sentence(env.unwrapped)
         self._steps, self._over = 0, True
         self._observation: Any = None
+        self._cameras: DeferredCameras | None = None  # of LIBERO
+        self._images: dict[str, NDArray[Any]] = {}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start the episode of `seed`."""
@@ -39,8 +43,10 @@ class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
         if hasattr(inside, "init_state_id"):  # LIBERO has numbered initial states, and counts resets to choose one
             inside.init_state_id = seed
             drop_samplers(inside)
+            self._cameras = self._cameras or DeferredCameras(inside)
+            self._cameras.make_current()
         self._observation, _ = self.env.reset(seed=seed)
-        self._steps, self._over = 0, False
+        self._steps, self._over, self._images = 0, False, {}
         return self._observation, {}
 
     def step(self, action: NDArray[Any]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -48,11 +54,17 @@ class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
         if self._over:
             return self._observation, 0.0, False, False, _ended(False, False, False)
         self._observation, reward, terminated, truncated, info = self.env.step(action)
-        self._steps += 1
+        self._steps, self._images = self._steps + 1, {}
         truncated = bool(truncated) or self._steps >= self.limit
         self._over = bool(terminated) or truncated
         success = bool(info.get("is_success", info.get("success", False)))
         return self._observation, float(reward), False, False, _ended(terminated, truncated, success)
+
+    def look(self) -> dict[str, NDArray[Any]]:
+        """Draw the images [H, W, 3] of LIBERO's cameras, unless the world has not moved; {} elsewhere."""
+        if self._cameras is not None and not self._images:
+            self._images = self._cameras.look()
+        return self._images
 
 
 def make_world(kind: str, fields: Mapping[str, Any], id: int, max_steps: int | None) -> World:

@@ -69,7 +69,7 @@ class LerobotTask:
         Raises ValueError for names and fields that lerobot does not know, ImportError where a package is missing.
         """
         fields = _fields(env, name, id, max_steps, env_kwargs or {})
-        self._sparse = reward == "sparse"
+        self._sparse, self._draws_late = reward == "sparse", env == "libero"
         self._worlds = _start(env, fields, id, max_steps, num_envs, processes)
         self._preprocess, self._postprocess = _processors(env, fields)
         self.max_steps = int(self._worlds.call("limit")[0])
@@ -102,9 +102,12 @@ class LerobotTask:
             flag[rows] = False
 
     def observe(self) -> Observation:
-        """Pass what the environments returned last through lerobot's processors."""
+        """Pass what the environments returned last through lerobot's processors; LIBERO's images are drawn first."""
         from lerobot.envs.utils import preprocess_observation
 
+        for row, images in enumerate(self._worlds.call("look") if self._draws_late else ()):
+            for camera, image in images.items():
+                self._latest["pixels"][camera][row] = image
         seen = self._preprocess(preprocess_observation(self._latest))
         states = [seen[key].float() for key in _KEYS if key in seen]
         images = {_camera(key): _as_bytes(seen[key]) for key in sorted(seen) if key.startswith("observation.image")}
