@@ -7,13 +7,17 @@
     python -m scripts.collect_expert --name PushT-v0 --out data/pusht --episodes 200
     python -m scripts.pretrain --policy diffusion --dataset data/pusht --out data/pusht_base
 
-The experts are MetaWorld's own scripts, and for PushT-v0 a planner that simulates the pushes it chooses from. Failed
-attempts are not recorded. Few and noisy demonstrations leave a base policy that fails in many worlds.
+    python -m scripts.collect_expert --name libero_object/3 --out data/libero --episodes 20
+
+The experts are MetaWorld's own scripts, for PushT-v0 a planner that simulates the pushes it chooses from, and for
+LIBERO's pick-and-place tasks a script that reads where the objects are. Failed attempts are not recorded. Few and noisy
+demonstrations leave a base policy that fails in many worlds.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 20  # per recorded episode, before an expert counts as failing
 PUSHT = "PushT-v0"
+LIBERO = re.compile(r"(libero_\w+)/(\d{1,4})")  # suite and number of a task
 
 
 class Expert(Protocol):
@@ -70,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m scripts.collect_expert", description=__doc__)
-    parser.add_argument("--name", default="push-v3", help="task of MetaWorld (default push-v3), or PushT-v0")
+    parser.add_argument("--name", default="push-v3", help="task of MetaWorld (default push-v3), PushT-v0, "
+                        "or suite and number of a task of LIBERO, such as libero_object/3")  # fmt: skip
     parser.add_argument("--out", type=new_folder, required=True, help="folder of the new dataset; must not exist")
     parser.add_argument("--episodes", type=count, default=20, help="demonstrations (default 20)")
     parser.add_argument("--noise", type=real(0.0, 2.0),
@@ -79,13 +85,18 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--record", choices=["executed", "wanted"],
                         help="actions with their noise, or as the expert wanted them, which are easier to clone "
                         "(default executed; PushT-v0: wanted)")  # fmt: skip
-    parser.add_argument("--observation", choices=["state", "images"], default="state", help="state renders nothing")
+    parser.add_argument("--observation", choices=["state", "images"],
+                        help="state renders nothing (default state; LIBERO: images)")  # fmt: skip
     parser.add_argument("--image-size", type=whole(8, 1024), default=96, help="pixels, square (default 96)")
     parser.add_argument("--num-envs", type=whole(1, 4096), default=8, help="worlds at a time (default 8)")
     parser.add_argument("--seed", type=seed, default=7, help="of the worlds and of the noise (default 7)")
     options = parser.parse_args(arguments)
     if options.name == PUSHT and options.image_size != 96:
         parser.error(f"--image-size {options.image_size} but PushT-v0 has 96 pixels; leave it out")
+    if options.observation is None:
+        options.observation = "images" if LIBERO.fullmatch(options.name) else "state"
+    elif options.observation == "state" and LIBERO.fullmatch(options.name):
+        parser.error(f"--observation state but {options.name} has images alone; leave it out")
     return options
 
 
@@ -95,6 +106,10 @@ def make_expert(name: str, num_envs: int, observation: str, image_size: int) -> 
         from scripts.experts.pusht import PushTExpert
 
         return PushTExpert(num_envs, observation)
+    if match := LIBERO.fullmatch(name):
+        from scripts.experts.libero import LiberoExpert
+
+        return LiberoExpert(match[1], int(match[2]), num_envs, image_size)
     from scripts.experts.metaworld import MetaWorldExpert
 
     return MetaWorldExpert(name, num_envs, observation, image_size)

@@ -115,13 +115,14 @@ class RecordingTask:
 
 def rows_of(frames: Sequence[Frame], world: int, robot: int | None = None) -> Iterator[dict[str, Any]]:
     """Return the frames of one world up to its end, in lerobot's format; `robot` is that of `columns_of`."""
-    from dsrl.training.lerobot_columns import ACTION, DONE, REWARD, STATE, SUCCESS, SURROUNDINGS, TRUNCATED, image_key
+    from dsrl.training.lerobot_columns import ACTION, DONE, REWARD, STATE, SUCCESS, SURROUNDINGS, TRUNCATED, image_keys
 
+    keys = image_keys(frames[0][0].images) if frames else {}
     for observation, action, step in frames:
         over = step.terminated[world] | step.truncated[world]
         state = observation.state[world].float().numpy()
         yield {
-            **{image_key(name): image[world].permute(1, 2, 0).numpy() for name, image in observation.images.items()},
+            **{keys[name]: image[world].permute(1, 2, 0).numpy() for name, image in observation.images.items()},
             STATE: state[:robot],
             **({} if robot is None else {SURROUNDINGS: state[robot:]}),
             ACTION: action[world].float().numpy(),

@@ -77,9 +77,12 @@ def state_columns(names: Collection[str]) -> list[str]:
     return [name for name in usual if name in names]
 
 
-def image_key(camera: str) -> str:
-    """Return lerobot's name for a camera; its environments call an only camera observation.image."""
-    return f"observation.{camera}" if camera == "image" else f"{IMAGES}{camera}"
+def image_keys(cameras: Collection[str]) -> dict[str, str]:
+    """Return lerobot's name for each camera; its environments call an only camera observation.image."""
+    return {
+        camera: f"observation.{camera}" if camera == "image" and len(cameras) == 1 else f"{IMAGES}{camera}"
+        for camera in cameras
+    }
 
 
 def image_column(names: Collection[str], camera: str) -> str | None:
@@ -94,8 +97,9 @@ def columns_of(task: Task, *flags: str, reward: bool = False, robot: int | None 
 
     The numbers of the state after the first `robot` have a column of their own, that of the surroundings.
     """
+    keys = image_keys(task.cameras)
     columns: dict[str, dict[str, Any]] = {
-        image_key(camera): {"dtype": "image", "shape": (h, w, 3), "names": ["height", "width", "channels"]}
+        keys[camera]: {"dtype": "image", "shape": (h, w, 3), "names": ["height", "width", "channels"]}
         for camera, (_, h, w) in task.cameras.items()
     }
     states = {STATE: task.state_dim} if robot is None else {STATE: robot, SURROUNDINGS: task.state_dim - robot}

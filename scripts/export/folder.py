@@ -23,7 +23,7 @@ from dsrl.run.files import write_json
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
 from dsrl.run.settings import checked, saved_config
-from dsrl.training.lerobot_columns import image_key
+from dsrl.training.lerobot_columns import image_keys
 from scripts.complete_folder import complete_folder
 from scripts.export.card import card
 
@@ -112,8 +112,8 @@ def _config(parts: Parts, content: Mapping[str, Any]) -> dict[str, Any]:
     """Return config.json of lerobot: features by lerobot's names, and the base policy."""
     task = parts.task
     inputs: dict[str, Any] = {"observation.state": {"type": "STATE", "shape": [task.state_dim]}}
-    for camera, shape in task.cameras.items():
-        inputs[image_key(camera)] = {"type": "VISUAL", "shape": list(shape)}
+    for camera, key in image_keys(task.cameras).items():
+        inputs[key] = {"type": "VISUAL", "shape": list(task.cameras[camera])}
     return {
         "type": "dsrl",
         "input_features": inputs,

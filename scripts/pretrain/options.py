@@ -7,11 +7,16 @@ from collections.abc import Sequence
 
 from scripts.options import Parser, count, device, new_folder, rate, real, seed, whole
 
+SMALL = "small"  # --init of a SmolVLA with random weights
+
 
 def smolvla_options(description: str | None, arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options of --policy smolvla."""
     parser = _parser("smolvla", description, steps=6000, batch=64)
-    parser.add_argument("--init", required=True, help="folder or hub id of the SmolVLA to start from")
+    parser.add_argument("--init", required=True,
+                        help="folder or hub id of the SmolVLA to start from; small: a new one of 1.5 million "
+                        "weights, with --train all")  # fmt: skip
+    parser.add_argument("--chunk", type=whole(1, 1024), help="actions per chunk of --init small (default 8)")
     parser.add_argument("--train", choices=["expert", "all"], default="expert",
                         help="expert (default) freezes the VLM, all trains it too")  # fmt: skip
     parser.add_argument("--extra-frames", type=whole(0, 1_000_000), default=3,
@@ -22,6 +27,10 @@ def smolvla_options(description: str | None, arguments: Sequence[str]) -> argpar
     options = parser.parse_args(arguments)
     if options.cache_prefix and options.train == "all":
         parser.error("--cache-prefix needs a frozen VLM; type --train expert")
+    if options.init == SMALL and options.train == "expert":
+        parser.error("--init small has a VLM of random weights; type --train all")
+    if options.chunk is not None and options.init != SMALL:
+        parser.error(f"--chunk {options.chunk} but the chunks of --init {options.init} have their length; leave it out")
     return options
 
 

@@ -1,7 +1,8 @@
-"""Builds a SmolVLA of under two million parameters: lerobot's own class over a tiny SmolVLM."""
+"""Builds a SmolVLA of under two million parameters: lerobot's own class over a tiny SmolVLM, with random weights."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +11,44 @@ from torch import Tensor, nn
 IMAGE_SIZE = 96  # pixels, square
 CHUNK = 8  # control steps
 VOCABULARY = "pick up put place the red green blue cube into box and in it a"
+PATCH = 12  # pixels, of a patch; two by two of them become a token
 
 
 def make_small_smolvla(folder: Path, cameras: tuple[str, ...], state_dim: int, action_dim: int) -> Any:
     """Return a randomly initialised, trainable SmolVLAPolicy; its VLM's configuration is written to `folder`/vlm."""
     from lerobot.configs import FeatureType, PolicyFeature
+
+    images = {f"observation.images.{name}": (FeatureType.VISUAL, (3, IMAGE_SIZE, IMAGE_SIZE)) for name in cameras}
+    numbers = {"observation.state": (FeatureType.STATE, (state_dim,)), "action": (FeatureType.ACTION, (action_dim,))}
+    features = {key: PolicyFeature(*feature) for key, feature in {**numbers, **images}.items()}
+    return small_smolvla(folder, features, VOCABULARY.split(), CHUNK, longest=12)
+
+
+def small_smolvla(
+    folder: Path, features: Mapping[str, Any], vocabulary: Sequence[str], chunk: int, longest: int
+) -> Any:
+    """Return a randomly initialised, trainable SmolVLAPolicy for lerobot's `features` of state, cameras and action.
+
+    Images are resized to IMAGE_SIZE; `vocabulary` has the words of all instructions, `longest` the most tokens of one.
+    """
+    from lerobot.configs import FeatureType
     from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
     from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 
     from dsrl.policy._tiny_vlm import write_tiny_vlm
 
     vlm = write_tiny_vlm(
-        folder / "vlm", vocabulary=VOCABULARY.split(), hidden_size=96, head_dim=32, num_layers=4,
-        image_size=IMAGE_SIZE, patch_size=12, vision_hidden_size=96, vision_layers=3, scale_factor=2,
+        folder / "vlm", vocabulary=vocabulary, hidden_size=96, head_dim=32, num_layers=4,
+        image_size=IMAGE_SIZE, patch_size=PATCH, vision_hidden_size=96, vision_layers=3, scale_factor=2,
     )  # fmt: skip
-    images = {
-        f"observation.images.{name}": PolicyFeature(FeatureType.VISUAL, (3, IMAGE_SIZE, IMAGE_SIZE)) for name in cameras
-    }
+    outputs = {key: feature for key, feature in features.items() if feature.type is FeatureType.ACTION}
     config = SmolVLAConfig(
-        input_features={"observation.state": PolicyFeature(FeatureType.STATE, (state_dim,)), **images},
-        output_features={"action": PolicyFeature(FeatureType.ACTION, (action_dim,))},
+        input_features={key: feature for key, feature in features.items() if key not in outputs},
+        output_features=outputs,
         vlm_model_name=str(vlm), load_vlm_weights=False, resize_imgs_with_padding=(IMAGE_SIZE, IMAGE_SIZE),
-        chunk_size=CHUNK, n_action_steps=CHUNK, max_state_dim=state_dim, max_action_dim=action_dim,
-        num_steps=5, num_vlm_layers=4, num_expert_layers=4, expert_width_multiplier=1.0, tokenizer_max_length=12,
+        chunk_size=chunk, n_action_steps=chunk, max_state_dim=features["observation.state"].shape[0],
+        max_action_dim=features["action"].shape[0],
+        num_steps=5, num_vlm_layers=4, num_expert_layers=4, expert_width_multiplier=1.0, tokenizer_max_length=longest,
         freeze_vision_encoder=False, train_expert_only=False, device="cpu",
     )  # fmt: skip
     return SmolVLAPolicy(config)

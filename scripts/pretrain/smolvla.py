@@ -1,5 +1,7 @@
 """Clones demonstrations into a SmolVLA by lerobot's own flow-matching loss and writes a complete lerobot checkpoint.
 
+--init small starts from a small SmolVLA with random weights, whose VLM must be trained too: --train all.
+
 The checkpoint has weights (the running average at the lowest held-out loss), config, processors with the dataset's
 statistics, and the VLM's configuration.
 """
@@ -7,7 +9,11 @@ statistics, and the VLM's configuration.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +22,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dsrl.policy._tiny_vlm import WORDS
 from dsrl.training.lerobot_columns import ACTION, STATE
 from scripts.lerobot_dataset import open_dataset
 from scripts.pretrain.cloning import LossOf, choose_frames, held_out_loss, learn
+from scripts.pretrain.options import SMALL
 from scripts.pretrain.prefix_cache import PrefixCache
+from scripts.pretrain.small_smolvla import CHUNK, small_smolvla
 
 Batch = dict[str, Any]
 VLM = "vlm"  # folder of the backbone in a checkpoint
@@ -63,10 +72,31 @@ def pretrain(options: argparse.Namespace, out: Path) -> None:
     """
     torch.set_num_threads(1 if options.device == "cpu" else torch.get_num_threads())
     torch.manual_seed(options.seed)
-    _, config = load_config(options.init)
-    chunk = config.chunk_size
     dataset = open_dataset(options.dataset)
     features = features_of(dataset, options.dataset)
+    with start(options, features, list(dataset.meta.tasks.index)) as options.init:
+        _clone(options, dataset, features, out)
+
+
+@contextmanager
+def start(options: argparse.Namespace, features: dict[str, Any], instructions: Sequence[str]) -> Iterator[str]:
+    """Give the folder or hub id to start from; that of --init small exists until the end of the context."""
+    if options.init != SMALL:
+        yield options.init
+        return
+    sentences = [re.findall(WORDS, sentence.lower()) for sentence in instructions]
+    vocabulary = sorted({word for sentence in sentences for word in sentence})
+    longest = max(len(sentence) for sentence in sentences) + 1  # SmolVLA ends each with a line
+    with tempfile.TemporaryDirectory() as folder:
+        policy = small_smolvla(Path(folder), features, vocabulary, options.chunk or CHUNK, longest)
+        policy.config.vlm_model_name = VLM
+        policy.save_pretrained(folder)
+        yield folder
+
+
+def _clone(options: argparse.Namespace, dataset: Any, features: dict[str, Any], out: Path) -> None:
+    _, config = load_config(options.init)
+    chunk = config.chunk_size
     dataset = open_dataset(options.dataset, delta_timestamps={ACTION: [i / dataset.meta.fps for i in range(chunk)]})
     policy, preprocess, postprocess = load_all(options, features, dataset.meta.stats, out)
     held_out, clips = split(dataset, chunk, list(policy.config.image_features), options)

@@ -120,6 +120,8 @@ WRONG = [
     ("pretrain", ["--policy", "act"]),
     ("pretrain", ["--out", "new", "--dataset", "data/x"]),
     ("pretrain", ["--out", "new", "--dataset", "data/x", "--init", "x", "--cache-prefix", "--train", "all"]),
+    ("pretrain", ["--out", "new", "--dataset", "data/x", "--init", "small"]),
+    ("pretrain", ["--out", "new", "--dataset", "data/x", "--init", "x", "--chunk", "8"]),
     ("pretrain", [*MLP, "--rate", "0"]),
     ("pretrain", [*MLP, "--rate", "2"]),
     ("pretrain", [*MLP, "--batch", "0"]),
