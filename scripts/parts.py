@@ -30,7 +30,9 @@ def composed(overrides: Sequence[str]) -> Any:
     from dsrl.run.errors import UserError, explain, user_errors
     from dsrl.run.settings import checked, settings_of
     from dsrl.run.typed_keys import check_once
+    from dsrl.run.typed_words import with_home
 
+    overrides = with_home(overrides)
     try:
         with user_errors():
             check_once(overrides)

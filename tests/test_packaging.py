@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
+
+from dsrl.policy.lerobot import DIFFUSERS
+from dsrl.task.lerobot import PACKAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = (ROOT / "requirements.lock").read_text().splitlines()
@@ -14,6 +18,12 @@ def test_the_lock_is_plain_names_and_versions() -> None:
     odd = [line for line in LOCK if not re.fullmatch(r"[a-z0-9][a-z0-9-]*==[0-9][0-9a-z.]*", line)]
     assert not odd
     assert len({line.partition("==")[0] for line in LOCK}) == len(LOCK)
+
+
+def test_what_messages_advise_to_install_is_what_the_extras_pin() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    advised = {**PACKAGES, "diffusion": DIFFUSERS}
+    assert {name: shlex.split(text) for name, text in advised.items()} == extras
 
 
 def test_every_dependency_is_locked_and_every_pin_agrees() -> None:

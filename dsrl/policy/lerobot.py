@@ -13,13 +13,14 @@ from dsrl.policy._checkpoint_files import file_inside, read_json
 from dsrl.policy._find import find_checkpoint
 from dsrl.policy._weights import Device, Dtype
 
-CLASSES = {  # type -> module and class of ours, packages that it needs, extra that brings them
+DIFFUSERS = "'diffusers==0.39.0'"
+CLASSES = {  # type -> module and class of ours, packages that it needs, what installs them
     "smolvla": ("smolvla.SmolVLA", (), ""),
     "pi0": ("pi0.Pi0", (), ""),
     "pi05": ("pi05.Pi05", (), ""),
     "eo1": ("eo1.EO1", (), ""),
-    "diffusion": ("diffusion.Diffusion", ("diffusers",), "diffusion"),
-    "multi_task_dit": ("multi_task_dit.MultiTaskDiT", ("diffusers",), "diffusion"),
+    "diffusion": ("diffusion.Diffusion", ("diffusers",), DIFFUSERS),
+    "multi_task_dit": ("multi_task_dit.MultiTaskDiT", ("diffusers",), DIFFUSERS),
 }
 IGNORES = "takes a noise argument and ignores it, so that nothing can be steered"
 NO_NOISE = "draws no Gaussian noise that its actions start from, so that there is nothing to steer"
@@ -59,12 +60,12 @@ def load_policy(
     if not isinstance(found, str) or found not in CLASSES:
         reason = REFUSED.get(str(found), "is not one that dsrl can load")
         raise ValueError(f"policy.path={path} is of type {str(found)[:40]!r}, which {reason}; {known}")
-    name, packages, extra = CLASSES[found]
+    name, packages, needs = CLASSES[found]
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
         raise ValueError(
             f"policy.path={path} is of type {found!r}, which needs the package {missing[0]}; type "
-            f"uv sync --inexact --extra {extra}"
+            f"uv pip install {needs}"
         )
     module, _, policy = name.partition(".")
     return getattr(importlib.import_module(f"dsrl.policy.{module}"), policy)(path, device, dtype, camera_map, num_steps)

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import Container, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.run import choices
+from dsrl.run.typed_words import check_flags, unreadable, with_home
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of the system where a file cannot become longer."""
@@ -58,6 +59,9 @@ def run(main: Callable[[], Any]) -> None:
     """Call a `hydra.main` function; raises SystemExit with one sentence where Hydra cannot compose its config."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print several lines of its own and end the program itself
     try:
+        with user_errors():
+            check_flags(sys.argv[1:])
+        sys.argv[1:] = with_home(sys.argv[1:])
         main()
     except (HydraException, OmegaConfBaseException, UserError) as error:
         raise SystemExit(f"error: {sentence(explain(error))}") from None
@@ -95,6 +99,8 @@ def explain(error: Exception) -> str:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         offered = [name for name in sorted(error.options) if not name.startswith("_")]
         return f"{group}={choice} is not known; choose one of {', '.join(offered)}"
+    if isinstance(error, OverrideParseException):
+        return unreadable(str(error.override))
     cause = error.__cause__
     if isinstance(cause, UserError):
         return str(cause)

@@ -27,7 +27,7 @@ def plugins_of(config: Mapping[str, Any]) -> list[str]:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ValueError(f"plugins={_listed(named)} must be names of packages, such as plugins=[my_package]")
         if find_spec(name) is None:
-            raise ValueError(f"plugins={_listed(named)}: {name} is not installed; pip install it, or leave it out")
+            raise ValueError(f"plugins={_listed(named)}: {name} is not installed; uv pip install it, or leave it out")
     return [str(name) for name in named]
 
 

@@ -4,7 +4,7 @@
     python -m scripts.export run=outputs/2026-01-31/12-00-00 out=my_policy --copy-base     # with the base policy inside
     python -m scripts.export run=outputs/2026-01-31/12-00-00 out=my_policy --push me/my_policy
 
-    pip install ./plugins/lerobot_policy_dsrl && lerobot-eval --policy.path=my_policy --env.type=pusht
+    uv pip install ./plugins/lerobot_policy_dsrl && lerobot-eval --policy.path=my_policy --env.type=pusht
 
 Writes config.json, model.safetensors, steering.json, the processors, and README.md, the model card. The base policy is
 named by its path or hub id and its sha256.
@@ -50,8 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _keys(typed: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, str]:
     """Return the values of keys that were typed as key=value."""
+    from dsrl.run.typed_words import with_home
+
     found = {}
-    for text in typed:
+    for text in with_home(typed):
         key, equals, value = text.partition("=")
         if not equals or key not in KEYS or not value:
             parser.error(f"{text} is no option; type run=<folder of a run> out=<new folder>")

@@ -51,7 +51,7 @@ def card(
             "## Commands",
             "",
             f"    {_command(run)}",
-            "    pip install dsrl-steering lerobot_policy_dsrl",
+            "    uv pip install . ./plugins/lerobot_policy_dsrl  # in a clone of dsrl",
             f"    lerobot-eval --policy.path={name} --env.type=… --seed={settings['test_seed']} "
             f"--eval.n_episodes={settings['eval_episodes']}",
             "",

@@ -158,7 +158,7 @@ def test_a_type_that_cannot_be_steered_and_a_missing_package_are_one_sentence(
 ) -> None:
     folder = make_tiny_diffusion(tmp_path / "x")
     monkeypatch.setattr("dsrl.policy.lerobot.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"is of type 'diffusion', which needs the package diffusers; type uv sync"):
+    with pytest.raises(ValueError, match=r"needs the package diffusers; type uv pip install"):
         load(folder)
     for found, words in (
         ("act", "draws no Gaussian noise"),

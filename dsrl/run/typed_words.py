@@ -1,0 +1,45 @@
+"""Reads the words of a command as shells would: ~ as the home folder, and quotes where Hydra needs them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+HYDRA_FLAGS = ("help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun", "shell-completion",
+               "config-path", "config-name", "config-dir", "experimental-rerun", "info")  # fmt: skip
+_KEY = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@:]*")
+
+
+def with_home(words: Iterable[str]) -> list[str]:
+    """Return the same words with key=~ and key=~/… leading to the home folder, which shells replace in some words only.
+
+    Hydra's grammar has no unquoted ~ in a value, so that no word changes its meaning.
+    """
+    return [re.sub(r"^([^=\s]+=)~(?=/|$)", lambda found: found[1] + str(Path.home()), word) for word in words]
+
+
+def check_flags(words: Iterable[str]) -> None:
+    """Raise ValueError for --task=pendulum and --task, which other programs take and Hydra's parser does not."""
+    for word in words:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and name and not any(flag.startswith(name) for flag in HYDRA_FLAGS):
+            raise ValueError(f"{word} is no option; type {name}={value if equals else '…'}, without the dashes")
+
+
+def unreadable(word: str) -> str:
+    """Word that Hydra's grammar has no place for `word`, and what to type."""
+    key, equals, value = word.partition("=")
+    if not equals:
+        return f"{word} is no key=value; type for example task=pendulum, --help lists keys and choices"
+    if not _KEY.fullmatch(key):
+        return f"{word} is no key=value; type key and value without spaces around =, --help lists the keys"
+    if value.endswith(","):
+        return f"{word} ends with a comma; type {key}={value.rstrip(',')}"
+    if value.startswith(("[", "{")):
+        closing = "]" if value.startswith("[") else "}"
+        whole = f"'{key}={value[0]}…{closing}'"
+        return f"{word} is no complete list or dictionary; type {whole}, special text in it in quotes"
+    mark = "'" if '"' in value else '"'
+    return f"{word} has characters that need quotes of their own; type {shlex.quote(f'{key}={mark}{value}{mark}')}"

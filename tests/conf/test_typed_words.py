@@ -1,0 +1,71 @@
+"""Words of a command that Hydra alone would misread: ~, characters of its grammar, and dashes."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+from toys.commands import type_command
+
+from dsrl.run.typed_words import check_flags, unreadable, with_home
+
+
+def test_a_tilde_at_the_start_of_a_value_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/a b")
+    typed = ["policy.path=~/x", "run=~", "~task.reward", "-m", "policy.path=a/~/x", "run=~other/x"]
+    assert with_home(typed) == ["policy.path=/home/a b/x", "run=/home/a b", *typed[2:]]
+
+
+@pytest.mark.parametrize("value", ["a=b", "a(b", "it's", "a#b", "ä/ü", "a~b", 'a"=b'])
+def test_the_advice_for_a_value_that_needs_quotes_is_read_as_that_value(value: str) -> None:
+    parser = OverridesParser.create()
+    with pytest.raises(OverrideParseException) as caught:
+        parser.parse_overrides([f"policy.path={value}"])
+    advised = shlex.split(unreadable(str(caught.value.override)).rpartition("; type ")[2])
+    assert [one.value() for one in parser.parse_overrides(advised)] == [value]
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("pendulum", "pendulum is no key=value; type for example task=pendulum"),
+        ("task = pendulum", "task = pendulum is no key=value; type key and value without spaces around ="),
+        ("seed=0,", "seed=0, ends with a comma; type seed=0"),
+        ("plugins=[a", "plugins=[a is no complete list or dictionary; type 'plugins=[…]'"),
+        ("task.kwargs={a", "task.kwargs={a is no complete list or dictionary; type 'task.kwargs={…}'"),
+    ],
+)
+def test_a_word_that_is_no_key_and_value_is_named_with_what_works(word: str, sentence: str) -> None:
+    with pytest.raises(OverrideParseException):
+        OverridesParser.create().parse_overrides([word])
+    assert unreadable(word).startswith(sentence)
+
+
+def test_flags_of_hydra_pass_and_keys_with_dashes_are_refused() -> None:
+    check_flags(["-m", "--multirun", "--help", "--cfg", "job", "--config-dir=x", "--config-dir", "task=a", "--conf=x"])
+    with pytest.raises(ValueError, match=r"^--policy.path=a is no option; type policy.path=a, without the dashes$"):
+        check_flags(["task=pendulum", "--policy.path=a"])
+    with pytest.raises(ValueError, match=r"^--seed is no option; type seed=…, without the dashes$"):
+        check_flags(["--seed", "1"])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--task=pendulum"], "--task=pendulum is no option; type task=pendulum, without the dashes"),
+        (["policy.path=#"], "policy.path=# has characters that need quotes of their own; type 'policy.path=\"#\"'"),
+    ],
+)
+def test_train_ends_with_that_sentence_alone(words: list[str], sentence: str) -> None:
+    done = type_command("train.py", *words)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"error: {sentence}"]
+
+
+def test_eval_finds_a_run_below_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = type_command("eval.py", "run=~/nowhere")
+    assert f"error: run={tmp_path}/nowhere " in done.stderr
