@@ -76,15 +76,15 @@ class VideoRecorder:
 
     def _record(self, worlds: Sequence[int]) -> None:
         if worlds:
-            pictures = self._pictures().permute(0, 2, 3, 1).cpu().numpy()
+            pictures = self._pictures(max(worlds) + 1).permute(0, 2, 3, 1).cpu().numpy()
             for world in worlds:
                 self.frames[world].append(pictures[world].astype(np.uint8))
 
-    def _pictures(self) -> Tensor:
-        """Draw the recorded worlds, uint8 [num_worlds, 3, H, W]."""
+    def _pictures(self, num_worlds: int) -> Tensor:
+        """Draw the first worlds, uint8 [num_worlds, 3, H, W]; drawing takes longer than simulating."""
         if isinstance(self._task, Filmable):
-            return self._task.picture(self._num_worlds)
-        return next(iter(self._task.observe().images.values()))[: self._num_worlds]
+            return self._task.picture(num_worlds)
+        return next(iter(self._task.observe().images.values()))[:num_worlds]
 
 
 def side_by_side(base: VideoRecorder, steered: VideoRecorder, seeds: Sequence[int]) -> Iterator[Frame]:

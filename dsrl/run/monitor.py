@@ -121,6 +121,7 @@ class Monitor:
         if not viewers or not num or not video.can_record(self.parts.task):
             return
         point = self.curve[-1]
+        self.screen.phase(f"recording a video of {num} of these worlds …")
         path = self.folder.videos / f"best_{point.decisions}.mp4"
         path.parent.mkdir(exist_ok=True)
         act = evaluation_noise(self.parts.algorithm, self.parts.noise, best_of=settings.best_of)

@@ -84,11 +84,11 @@ class MetaWorldTask(GymWorlds):
 
     def picture(self, num_worlds: int) -> Tensor:
         """Draw the first worlds for a video, uint8 [num_worlds, 3, H, W]."""
-        return self._draw("corner2", num_worlds, _VIDEO_SIZE)
+        return self._draw("corner2", num_worlds, _VIDEO_SIZE, plain=True)
 
-    def _draw(self, camera: str, num_worlds: int, size: int) -> Tensor:
+    def _draw(self, camera: str, num_worlds: int, size: int, *, plain: bool = False) -> Tensor:
         worlds = [env.unwrapped for env in self._envs[:num_worlds]]
-        drawn = torch.stack([self._drawing.draw(world.model, world.data, camera, size) for world in worlds])
+        drawn = torch.stack([self._drawing.draw(one.model, one.data, camera, size, plain=plain) for one in worlds])
         return drawn.flip(2, 3) if camera == "corner2" else drawn  # that camera is mounted upside down
 
 

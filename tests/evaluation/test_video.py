@@ -85,6 +85,22 @@ def test_only_the_recorded_worlds_are_drawn_and_only_until_they_end() -> None:
     assert recorder.success_at == [None]
 
 
+def test_worlds_behind_the_last_that_still_runs_are_drawn_no_more() -> None:
+    drawn: list[int] = []
+
+    class Drawing(Guess):
+        def picture(self, num_worlds: int) -> torch.Tensor:
+            drawn.append(num_worlds)
+            return torch.zeros(num_worlds, 3, 8, 8, dtype=torch.uint8)
+
+    recorder = VideoRecorder(Drawing(2, max_steps=3), num_worlds=2)
+    recorder.reset(torch.arange(2), [0, 0])
+    for _ in range(3):
+        recorder.step(torch.tensor([[0.0], [-1.0]]))  # right in world 1 alone, which ends first
+    assert [len(frames) for frames in recorder.frames] == [4, 2]
+    assert drawn == [2, 2, 1, 1]
+
+
 @pytest.mark.parametrize(("cameras", "expected"), [({"front": (3, 8, 8)}, True), ({}, False)])
 def test_a_task_can_be_recorded_by_a_camera_of_its_policy(cameras: dict[str, tuple[int, int, int]], expected: bool):
     task = Guess(2)

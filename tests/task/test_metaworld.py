@@ -125,6 +125,14 @@ def test_images_come_with_the_numbers_of_the_gripper_alone():
     assert images.picture(1).shape == (1, 3, 448, 448)
 
 
+def test_pictures_of_a_video_lack_shadows_and_leave_those_of_the_policy_as_they_are():
+    task = make(num_envs=1, observation="images", image_size=448)
+    task.reset(torch.tensor([0]), [8])
+    seen = task.observe().images["corner2"]
+    assert not torch.equal(task.picture(1), seen)
+    assert torch.equal(task.observe().images["corner2"], seen)
+
+
 ENDED_DISPLAY = """
 import torch
 from mujoco import egl
