@@ -48,6 +48,7 @@ class NearPriorOptions(ActorCriticOptions):
     target_entropy: float | Auto
     alpha_lr: Rate
     n_step: Annotated[int, Ge(1), Le(1000)]
+    discount_at_limit: Annotated[float, Gt(0), Le(1)]
 
 
 class NAOptions(NearPriorOptions):

@@ -38,6 +38,7 @@ def build_parts(
         "reward_scale": RewardScale(options["reward_scale"]),
         "critic_warmup_updates": options["critic_warmup_updates"],
         "n_step": options["n_step"],
+        "discount_at_limit": options["discount_at_limit"],
     }
 
 

@@ -4,6 +4,7 @@
 
 reward scale   c = 5 / max |G|,  G = Σ_k γ^k r_k over the warm-up's episodes     learning does not depend on units
 bounds         r > 0 only where it terminates: Q <= c max r       else: Q <= c max r / (1 - γ)     below alike
+discount       success alone is paid: γ^T <= its share at the time limit, T the longest warm-up episode that met it
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def returns_to_go(buffer: ReplayBuffer, gamma: float) -> NDArray[np.float64]:
     """Return the discounted return [N] from each transition to the end of its episode, or of the play in `buffer`."""
     indices = buffer.sample_indices(0)
     returns = np.array(buffer.rew[indices], dtype=np.float64)
-    ends = np.asarray(buffer.done[indices], dtype=bool) | np.isin(indices, buffer.last_index)  # of a world's part
+    ends = _last_of_episodes(buffer, indices)
     for row in range(len(indices) - 2, -1, -1):
         if not ends[row]:
             returns[row] += gamma * returns[row + 1]
@@ -81,6 +82,31 @@ def bounds(buffer: ReplayBuffer, gamma: float) -> tuple[float, float]:
     """Return the smallest and largest discounted return that rewards like those in `buffer` can add up to."""
     rewards, terminated = np.asarray(buffer.rew), np.asarray(buffer.terminated, dtype=bool)
     return -_largest(-rewards, terminated, gamma), _largest(rewards, terminated, gamma)
+
+
+def limited_discount(buffer: ReplayBuffer, gamma: float, at_limit: float) -> float:
+    """Return `gamma`, or less: the discount at which a success at the time limit counts `at_limit` of one at once.
+
+    Lowered only where rewards are never negative and above 0 only where an episode terminates, so that running out of
+    time is a failure. The time limit is the longest episode in `buffer` that ran out of time.
+    """
+    rewards = np.asarray(buffer.rew)
+    success_alone = (rewards >= 0).all() and np.asarray(buffer.terminated, dtype=bool)[rewards > 0].all()
+    limit = _longest_time_out(buffer)
+    return min(gamma, float(at_limit ** (1.0 / limit))) if success_alone and limit else gamma
+
+
+def _longest_time_out(buffer: ReplayBuffer) -> int:
+    """Return the number of decisions of the longest episode in `buffer` that ran out of time; 0 without any."""
+    indices = buffer.sample_indices(0)
+    ends = np.flatnonzero(_last_of_episodes(buffer, indices))
+    timed_out = np.asarray(buffer.truncated[indices[ends]], dtype=bool)
+    return int(np.diff(ends, prepend=-1)[timed_out].max(initial=0))
+
+
+def _last_of_episodes(buffer: ReplayBuffer, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which of all `indices` [N], in their order, are the last of their episode or of a world's play so far."""
+    return np.asarray(buffer.done[indices], dtype=bool) | np.isin(indices, buffer.last_index)
 
 
 def _largest(rewards: NDArray[np.float64], terminated: NDArray[np.bool_], gamma: float) -> float:

@@ -28,17 +28,14 @@ import torch
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from tianshou.algorithm.algorithm_base import TrainingStats
-from tianshou.algorithm.optim import OptimizerFactory
 from tianshou.data import ReplayBuffer
 from torch import Tensor
 
 from dsrl.interfaces import Decoder, Encoding, Replay
-from dsrl.sac._networks import FeatureScaler, StackedCritics, Temperature
-from dsrl.sac._noise_policy import Draw, NoisePolicy
+from dsrl.sac._networks import FeatureScaler, StackedCritics
+from dsrl.sac._noise_policy import Draw
 from dsrl.sac._options import NAOptions
 from dsrl.sac._parts import build_na_parts
-from dsrl.sac._regulariser import Regulariser
-from dsrl.sac._returns import RewardScale
 from dsrl.sac.dsrl_sac import DSRLSAC
 
 DISTILLATIONS = 3
@@ -58,42 +55,22 @@ class DSRLNA(DSRLSAC):
     def __init__(
         self,
         *,
-        policy: NoisePolicy,
-        critics: StackedCritics,
         noise_critics: StackedCritics,
         chunk_scaler: FeatureScaler,
         decoder: Decoder,
         replay: Replay,
-        temperature: Temperature,
-        regulariser: Regulariser,
-        optimisers: tuple[OptimizerFactory, OptimizerFactory, OptimizerFactory],
-        gamma: float,
-        tau: float,
-        reward_scale: RewardScale,
-        critic_warmup_updates: int,
-        n_step: int,
         noise_critic_grad_steps: int | None,
         base_draws: int,
+        **parts: Any,
     ) -> None:
         """`critics` value chunks, flat and scaled by `chunk_scaler`; `noise_critics` value u and have no target.
 
-        `optimisers` are those of actor, critics (both kinds) and temperature; see `DSRLSAC` and `build_dsrl_na`.
+        `parts` are those of `NoiseActorCritic`; see `build_dsrl_na`.
         """
-        super().__init__(
-            policy=policy,
-            critics=critics,
-            temperature=temperature,
-            regulariser=regulariser,
-            optimisers=optimisers,
-            gamma=gamma,
-            tau=tau,
-            reward_scale=reward_scale,
-            critic_warmup_updates=critic_warmup_updates,
-            n_step=n_step,
-        )
+        super().__init__(**parts)
         self.replay, self.base_draws = replay, base_draws
         self.noise_critic, self.chunk_scaler, self.decoder = noise_critics, chunk_scaler, decoder
-        self.noise_critic_optim = self._create_optimizer(noise_critics, optimisers[1])
+        self.noise_critic_optim = self._create_optimizer(noise_critics, parts["optimisers"][1])
         self.noise_critic_grad_steps = noise_critic_grad_steps
 
     def warm_up(self, buffer: ReplayBuffer, batch_size: int) -> list[TrainingStats]:

@@ -11,7 +11,8 @@ One gradient step, in the order of the published code, with û ~ π(s) drawn onc
 `penalty` is the divergence of the actor from the base policy's noise. With `sac.regulariser=entropy` it is log π(û),
 its limit -H̄, and y = c·R + γ^m (1 - terminated) (min_j Q̄_j(s', u') - α log π(u'|s')) without bounds: as published with
 `sac.n_step=1`. R sums the next m <= n rewards of the episode, and s' follows them. A time-out bootstraps: only
-`terminated` cuts the return. c is the reward scale; bounds are those of returns of the rewards so far.
+`terminated` cuts the return. γ is lowered for a near time limit, see `dsrl.sac._returns.limited_discount`. c is the
+reward scale; bounds are those of returns of the rewards so far.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from dsrl.sac._noise_policy import Draw, NoisePolicy
 from dsrl.sac._options import NearPriorOptions
 from dsrl.sac._parts import build_parts
 from dsrl.sac._regulariser import Regulariser
-from dsrl.sac._returns import RewardScale, bounds, following
+from dsrl.sac._returns import RewardScale, bounds, following, limited_discount
 
 Played = Literal["actor", "zero", "draws"]  # what evaluations of an algorithm play
 PLAYS = get_args(Played)
@@ -71,6 +72,7 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
     """tianshou's SAC with E stacked critics, exact update order and a critic warm-up."""
 
     replay: Replay = "noise"
+    discount: Tensor  # [], float64
     bounded = True  # whether its noise stays within ±magnitude, that of the warm-up too
 
     def __init__(
@@ -86,6 +88,7 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
         reward_scale: RewardScale,
         critic_warmup_updates: int,
         n_step: int = 1,
+        discount_at_limit: float = 1.0,
     ) -> None:
         """`optimisers` are those of actor, critics, temperature; the last is unused where the temperature is fixed."""
         actor_optim, critic_optim, alpha_optim = optimisers
@@ -97,6 +100,8 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
         self.alpha_optim = self._create_optimizer(temperature, alpha_optim) if temperature.trainable else None
         self.reward_scale = reward_scale
         self.critic_warmup_updates, self.n_step = critic_warmup_updates, n_step
+        self.discount_at_limit = discount_at_limit
+        self.register_buffer("discount", torch.tensor(gamma, dtype=torch.float64))  # γ, as warm-up left it
         self.value_bounds = (-math.inf, math.inf)  # of returns, in the critics' units
 
     @property
@@ -115,10 +120,12 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Restore a `state_dict`, optimisers included. The caller's dict is copied and stays unchanged.
 
-        States of earlier versions have no reward scale: it was a number of the config, which this object has already.
+        States of earlier versions lack reward scale and discount: numbers of the config, which this object has already.
         """
-        state = {"reward_scale.value": self.reward_scale.value.clone()} | deepcopy(dict(state_dict))
-        return super().load_state_dict(state, strict=strict, assign=assign)
+        own = {"reward_scale.value": self.reward_scale.value.clone(), "discount": self.discount.clone()}
+        loaded = super().load_state_dict(own | deepcopy(dict(state_dict)), strict=strict, assign=assign)
+        self.gamma = float(self.discount)
+        return loaded
 
     def warm_up(self, buffer: ReplayBuffer, batch_size: int) -> list[TrainingStats]:
         """Fit the scaling of features and rewards to the base policy's play in `buffer`, then train the critics alone.
@@ -126,6 +133,8 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
         Called once. The actor remains the base policy meanwhile, so that its first step follows trained critics.
         """
         self._fit_scaling(buffer, buffer.sample_indices(0))
+        self.discount.fill_(limited_discount(buffer, self.gamma, self.discount_at_limit))
+        self.gamma = float(self.discount)
         self.reward_scale.fit(buffer, self.gamma)
         self._bound_values(buffer)
         stats: list[TrainingStats] = []

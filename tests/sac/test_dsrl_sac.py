@@ -16,6 +16,7 @@ from toys.replay import BATCH, DIM, FEATURES, filled_buffer
 
 from dsrl.noise.space import NoiseSpace
 from dsrl.sac._noise_policy import prior_std, squashed_sample
+from dsrl.sac._returns import limited_discount
 from dsrl.sac.dsrl_sac import DSRLSAC, build_dsrl_sac
 
 GAMMA, TAU, SCALE = AUTO["gamma"], BY_HAND["tau"], 3.0
@@ -140,6 +141,57 @@ def test_a_time_out_bootstraps_and_a_terminal_state_does_not():
     ended = torch.arange(BATCH) % 4 == 1
     assert torch.equal(batch.returns[ended], reward[ended])
     assert (batch.returns[~ended] != reward[~ended]).all()  # the truncated ones among them
+
+
+def episodes(*lengths_and_ends: tuple[int, str], reward=lambda terminated: float(terminated)) -> ReplayBuffer:
+    """Return the transitions of episodes of some lengths, which are `terminated`, `truncated` or go on."""
+    buffer = ReplayBuffer(100)
+    for length, end in lengths_and_ends:
+        for i in range(length):
+            flags = {kind: i == length - 1 and kind == end for kind in ("terminated", "truncated")}
+            rew = reward(flags["terminated"])
+            obs = np.zeros(FEATURES, np.float32)
+            one = {
+                "obs": obs,
+                "obs_next": obs,
+                "act": np.zeros(DIM, np.float32),
+                "rew": rew,
+                "done": any(flags.values()),
+            }
+            buffer.add(Batch(**one, **flags, info={}))
+    return buffer
+
+
+MIXED = ((15, "terminated"), (10, "truncated"), (3, "truncated"), (20, "goes on"))
+
+
+@pytest.mark.parametrize(
+    ("buffer", "expected"),
+    [
+        (episodes(*MIXED), 0.3**0.1),
+        (episodes((60, "truncated"), (5, "terminated")), 0.97),  # the limit is far: 0.3^(1/60) is larger
+        (episodes((5, "terminated")), 0.97),  # nothing ran out of time
+        (episodes(*MIXED, reward=lambda terminated: 1.0), 0.97),  # also paid on the way
+        (episodes(*MIXED, reward=lambda terminated: terminated - 1.0), 0.97),  # running out of time is not the worst
+    ],
+)
+def test_the_discount_is_lowered_where_success_alone_is_paid_and_the_time_limit_is_near(buffer, expected):
+    assert limited_discount(buffer, 0.97, 0.3) == pytest.approx(expected)
+    assert limited_discount(buffer, 0.97, 1.0) == 0.97
+
+
+def test_warm_up_lowers_the_discount_once_and_a_checkpoint_keeps_it():
+    algorithm, buffer = build(discount_at_limit=0.3, regulariser="kl", critic_warmup_updates=2), episodes(*MIXED)
+    with policy_within_training_step(algorithm.policy):
+        algorithm.warm_up(buffer, 8)
+    assert algorithm.gamma == 0.3**0.1
+    continued = build(discount_at_limit=0.3, regulariser="kl")
+    continued.load_state_dict(algorithm.state_dict())
+    assert continued.gamma == algorithm.gamma
+    earlier = {name: value for name, value in algorithm.state_dict().items() if name != "discount"}
+    without = build(regulariser="kl")
+    without.load_state_dict(earlier)
+    assert without.gamma == GAMMA
 
 
 @pytest.mark.parametrize("magnitude", [0.5, 1.0, 2.5])
