@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         out = new_folder(keys["out"])
         checkpoint, plugins = keys.get("checkpoint", "returned"), keys.get("plugins", "").strip("[]").split(",")
         given = plugins_of({"plugins": [name for name in plugins if name]})
-        export(Path(keys["run"]), out, checkpoint=checkpoint, copy_base=options.copy_base, plugins=given)
-        print(f"written to {out}; run it: lerobot-eval --policy.path={out} --env.type=…")
+        again = export(Path(keys["run"]), out, checkpoint=checkpoint, copy_base=options.copy_base, plugins=given)
+        print(f"written to {out}; lerobot plays it in the run's test worlds:\n{again}")
         if options.push:
             from scripts.export.hub import push
 

@@ -15,9 +15,15 @@ from dsrl.run.ranges import fits
 
 
 def card(
-    run: Path, name: str, checkpoint: str, content: Mapping[str, Any], summary: Mapping[str, Any], task: str
+    run: Path,
+    name: str,
+    checkpoint: str,
+    content: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    task: str,
+    lerobot_eval: str,
 ) -> str:
-    """Return the text of README.md, with the metadata that the hub reads at its top."""
+    """Return the text of README.md, with the metadata that the hub reads at its top, and the command `lerobot_eval`."""
     settings, base = content["settings"], str(content["policy"]["path"])
     hub = [f"base_model: {base}"] if HUB_ID.fullmatch(base) and not content["copied"] else []
     metadata = ["library_name: lerobot", "pipeline_tag: robotics", "tags: [lerobot, robotics, dsrl]", *hub]
@@ -52,8 +58,7 @@ def card(
             "",
             f"    {_command(run)}",
             "    uv pip install . ./plugins/lerobot_policy_dsrl  # in a clone of dsrl",
-            f"    lerobot-eval --policy.path={name} --env.type=… --seed={settings['test_seed']} "
-            f"--eval.n_episodes={settings['eval_episodes']}",
+            f"    {re.sub(r'[^ -~…]', '', lerobot_eval)}",
             "",
         ]
     )

@@ -26,13 +26,16 @@ from dsrl.run.settings import checked, saved_config
 from dsrl.training.lerobot_columns import image_keys
 from scripts.complete_folder import complete_folder
 from scripts.export.card import card
+from scripts.export.lerobot_eval import command
 
 EXPORTED = ("policy", "noise", "sac")  # groups
 POLICY_FILES = ("*.json", "*.txt", "*.safetensors", "*.jinja")  # no code, no pickles
 
 
-def export(run: Path, out: Path, *, checkpoint: str, copy_base: bool, plugins: Sequence[str] = ()) -> None:
+def export(run: Path, out: Path, *, checkpoint: str, copy_base: bool, plugins: Sequence[str] = ()) -> str:
     """Write the steered policy of `run` into the new folder `out`, which appears when it is complete.
+
+    Returns the command by which lerobot-eval plays it in the run's test worlds.
 
     `checkpoint` is best or last, or returned: best, if the run returned it. Raises UserError, ValueError or
     FileNotFoundError for a run that cannot be exported.
@@ -65,7 +68,10 @@ def export(run: Path, out: Path, *, checkpoint: str, copy_base: bool, plugins: S
         save_file(tensors, partial / WEIGHTS)
         for name, one in files.items():
             write_json(partial / name, one)
-        (partial / "README.md").write_text(card(run, out.name, checkpoint, content, summary, _task_of(saved)))
+        chosen: Any = OmegaConf.to_container(checked(saved, "task"), resolve=True)
+        again = command(out.name, chosen, content["settings"])
+        (partial / "README.md").write_text(card(run, out.name, checkpoint, content, summary, _task_of(saved), again))
+    return command(str(out), chosen, content["settings"])
 
 
 def _check_ours(saved: DictConfig) -> None:

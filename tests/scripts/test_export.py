@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import socket
 import sys
 from dataclasses import replace
@@ -26,6 +27,9 @@ from dsrl.run.errors import UserError
 from dsrl.run.folder import RunFolder
 from scripts.export.__main__ import main as export
 from scripts.export.hub import push
+from scripts.export.lerobot_eval import command
+
+STATES = "obs_type=environment_state_agent_pos"
 
 sys.path.append(str(ROOT / "plugins" / "lerobot_policy_dsrl"))
 
@@ -144,6 +148,29 @@ def test_the_model_card_has_both_policies_worlds_and_command(run: Path, tmp_path
         assert f"| {name} | - | - | {summary[name]['mean_return']:.3f} | 5 |" in card
     assert "5 worlds, seeds 1000000 to 1000004" in card
     assert summary["policy_sha256"]["after"] in card
+    assert "    lerobot-eval --policy.path=mine --env.type=… --seed=1000000 --eval.n_episodes=5" in card
+
+
+@pytest.mark.parametrize(
+    ("task", "environment"),
+    [
+        ({"_target_": "dsrl.task.pusht.PushTTask", "observation": "state"}, ["type=pusht", STATES]),
+        (
+            {"_target_": "dsrl.task.libero.LiberoTask", "suite": "libero_goal", "id": 2, "max_steps": 9},
+            ["type=libero", "task=libero_goal", "task_ids=[2]", "episode_length=9"],
+        ),
+        (
+            {"_target_": "dsrl.task.lerobot.LerobotTask", "env": "aloha", "name": "A-v0", "env_kwargs": {"fps": 10}},
+            ["type=aloha", "task=A-v0", "fps=10"],
+        ),
+    ],
+)
+def test_the_command_of_lerobot_eval_names_its_environment(task: dict[str, Any], environment: list[str]) -> None:
+    settings = {"test_seed": 7, "eval_episodes": 20, "num_envs": 4}
+    words = shlex.split(command("my policies/a", {"max_steps": None, **task}, settings))
+    assert words[:2] == ["lerobot-eval", "--policy.path=my policies/a"]
+    assert words[2:-4] == [f"--env.{text}" for text in environment]
+    assert words[-4:] == ["--seed=7", "--eval.n_episodes=20", "--eval.batch_size=4", "--eval.use_async_envs=false"]
 
 
 def test_another_base_than_the_steered_one_is_refused(run: Path, tmp_path: Path) -> None:
