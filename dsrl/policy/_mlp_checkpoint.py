@@ -96,7 +96,8 @@ def _find(path: str, policy: str) -> Path:
         names = [str(one.relative_to(ASSETS)) for one in sorted(ASSETS.glob(f"*/{policy}"))]
         raise FileNotFoundError(
             f"policy.path={path} is not a folder and not a bundled policy; type one of {names}, "
-            "or the folder of a checkpoint that `python -m scripts.pretrain` wrote (`scripts.medium_base` for MuJoCo)"
+            "or the folder of a checkpoint that `python -m scripts.pretrain` wrote (MetaWorld: from demonstrations of "
+            "`python -m scripts.collect_expert`; MuJoCo: `python -m scripts.medium_base` does both)"
         )
     missing = [name for name in (CONFIG, WEIGHTS) if not file_inside(folder, name).is_file()]
     if missing:

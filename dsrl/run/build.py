@@ -130,7 +130,7 @@ def _check_networks(node: DictConfig, features: int) -> None:
     if needed > free:
         typed = ", ".join(f"{key}={value}" for key, value in sizes.items())
         raise ValueError(
-            f"{typed} make networks of {needed / GIB:.1f} GiB but {free / GIB:.1f} GiB are free; type smaller ones"
+            f"{typed} make networks of {needed // GIB} GiB but {free / GIB:.1f} GiB are free; type smaller ones"
         )
 
 

@@ -136,7 +136,8 @@ def saved_config(folder: Path, key: str, plugins: Sequence[str]) -> DictConfig:
     check_entries(folder)
     path = config_of(folder)
     if path is None:
-        raise FileNotFoundError(f"{key}={folder} has no .hydra/config.yaml; type the folder of a run of train.py")
+        found = "has no .hydra/config.yaml" if folder.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{key}={folder} {found}; type the folder of a run of train.py")
     text = read_checked(path)
     try:
         saved = OmegaConf.create(text)

@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Le
 from tianshou.algorithm.optim import OptimizerFactory, TorchOptimizerFactory
 
 Count = Annotated[int, Ge(1)]
+Critics = Annotated[int, Ge(1), Le(1000)]
 Width = Annotated[int, Ge(1), Le(65_536)]  # units of a layer
 Depth = Annotated[int, Ge(1), Le(100)]  # layers
 Discount = Annotated[float, Ge(0), Le(1)]
@@ -29,7 +30,7 @@ class ActorCriticOptions(TypedDict):
     hidden: Width
     depth: Depth
     activation: Activation
-    num_critics: Count
+    num_critics: Critics
     actor_lr: Rate
     critic_lr: Rate
     gamma: Discount

@@ -29,7 +29,7 @@ from dsrl.sac._noise_policy import NoisePolicy, prior_std
 from dsrl.sac._options import (
     Activation,
     Auto,
-    Count,
+    Critics,
     Depth,
     Discount,
     Positive,
@@ -91,7 +91,7 @@ def build_dsrl_pi0(
     hidden: Width,
     depth: Depth,
     activation: Activation,
-    num_critics: Count,
+    num_critics: Critics,
     alpha: Positive | Auto,
     initial_alpha: Positive,
     target_entropy: float | Auto,

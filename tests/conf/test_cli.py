@@ -83,6 +83,8 @@ def test_a_wrong_run_folder_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode != 0
     (line,) = done.stderr.splitlines()
     assert line == f"error: run={tmp_path} has no .hydra/config.yaml; type the folder of a run of train.py"
+    done = type_command("eval.py", f"run={tmp_path}/gone")
+    assert done.stderr == f"error: run={tmp_path}/gone does not exist; type the folder of a run of train.py\n"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ KEYS: dict[str, Any] = {
     "path": "../secret",
 }
 TOLD: dict[str, tuple[str, dict[str, Any], str]] = {  # group, changed values, words of the sentence
-    "critics": ("sac", {"num_critics": 10**9}, "GiB are free; type smaller ones"),
+    "critics": ("sac", {"num_critics": 10**9}, "sac.num_critics=1000000000 must be between 1 and 1000"),
     "layers": ("sac", {"hidden": 65536, "depth": 100}, "GiB are free; type smaller ones"),
     "a long number": ("", {"utd": 10**400}, "utd=1000"),
     "success": ("", {"success_share": 0.5}, "type success_share=null"),
