@@ -16,6 +16,7 @@ from dsrl.run import provenance
 from dsrl.run.checkpoint import Checkpoints
 from dsrl.run.files import read_json, write_json
 from dsrl.run.folder import RunFolder
+from dsrl.run.settings import completed
 from dsrl.run.signals import Signals
 
 LARGEST_SHARE = 0.02  # of a run's time that checkpoints between validations may take
@@ -150,7 +151,7 @@ class Checkpointer:
         if found is None:
             return None
         _check_kind(found, where.resume)
-        _check_identity(found["identity"], self.identity, where.path, self.folder.key)
+        _check_identity(completed(found["identity"]), self.identity, where.path, self.folder.key)
         if where is self.folder:
             self._newest = int(found["decisions"])
         self._announce(f"continuing after {found['decisions']} decisions from {where.resume}")

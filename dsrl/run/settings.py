@@ -170,6 +170,12 @@ def identity(cfg: DictConfig, nodes: Mapping[str, DictConfig]) -> dict[str, Any]
     return {**{name: cfg.get(name) for name in scalars}, "offline_cloning_updates": cloning, **groups}
 
 
+def completed(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `identity` of a checkpoint with what an algorithm of an earlier run lacks, and did."""
+    lacking = EARLIER.get(str(identity.get("sac._target_")), {})
+    return {**{f"sac.{key}": value for key, value in lacking.items()}, **identity}
+
+
 def checked(cfg: DictConfig, group: str) -> DictConfig:
     """Return a group with its interpolations resolved: what is checked here is, to the letter, what will be built.
 

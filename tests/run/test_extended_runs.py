@@ -11,6 +11,7 @@ from toys.requests import newest_evaluation
 from toys.typed import digests, type_eval, type_train
 
 from dsrl.run import provenance
+from dsrl.run.checkpoint import Checkpoints
 from dsrl.run.folder import RunFolder
 
 
@@ -61,6 +62,16 @@ def test_a_value_that_must_not_change_is_named(typed: str, run: Path, tmp_path: 
         assert f"{key}=" in ending
         assert "but the checkpoint in" in ending
         assert "\n" not in ending
+
+
+def test_a_run_of_before_an_option_existed_is_extended_with_what_it_did(run: Path) -> None:
+    store = Checkpoints(RunFolder(run).resume, 2)
+    state = store.newest(pytest.fail)
+    assert state is not None
+    del state["identity"]["sac.discount_at_limit"]
+    store.save(state["decisions"], state)
+    assert "a run with sac.discount_at_limit=1.0; give it" in str(type_train(run, "decisions=240"))
+    assert type_train(run, "decisions=240", "sac.discount_at_limit=1") is None
 
 
 def test_the_weights_of_a_run_that_is_being_extended_can_be_evaluated(run: Path) -> None:
