@@ -93,7 +93,7 @@ def test_a_wrong_value_is_one_sentence_that_names_the_key(key: str, needs: tuple
         (["stop_on_collapse=1"], "stop_on_collapse=1 must be true or false"),
         (["decisions=0"], "decisions=0 must be at least 1"),
         (["decisions=100"], "warmup_decisions=384 leaves nothing of decisions=100"),
-        (["resume=nope"], "resume=nope has no .hydra/config.yaml"),
+        (["resume=nope"], "resume=nope does not exist"),
     ],
 )
 def test_the_sentence_says_what_would_work(overrides: list[str], sentence: str) -> None:

@@ -27,7 +27,7 @@ REFUSED = {
     "fewer decisions": ("decisions=60", "decisions=60 is less than the 120 that the checkpoint has taken; type"),
     "smaller replay": ("buffer_size=50", "buffer_size=50 makes replay smaller than the checkpoint's 120 transitions"),
     "logging mode": ("logging=wandb logging.wandb.mode=nowhere", "logging.wandb.mode=nowhere must be"),
-    "other run": ("resume=nowhere", "resume=nowhere has no .hydra/config.yaml"),
+    "other run": ("resume=nowhere", "resume=nowhere does not exist"),
     "offline data": ("sac=dsrl_na offline_data=nowhere", "offline_data=nowhere"),
     "worlds that overlap": ("validation_seed=1000001", "share worlds"),
 }
