@@ -29,7 +29,7 @@ def check_flags(words: Iterable[str]) -> None:
 
 
 def unreadable(word: str) -> str:
-    """Word that Hydra's grammar has no place for `word`, and what to type."""
+    """Return the sentence for a `word` that Hydra cannot read, with what to type."""
     key, equals, value = word.partition("=")
     if not equals:
         return f"{word} is no key=value; type for example task=pendulum, --help lists keys and choices"

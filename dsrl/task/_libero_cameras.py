@@ -27,7 +27,7 @@ class DeferredCameras:
         self._defer()
 
     def make_current(self) -> None:
-        """Make what these cameras hold the target of OpenGL's calls, not what another world of this process holds.
+        """Make the OpenGL context of this world the current one of the process.
 
         robosuite does not: a hard reset of one world would free the textures of another.
         """

@@ -1,4 +1,4 @@
-"""Words the lerobot-eval command that plays an exported policy in the test worlds of its run."""
+"""Builds the lerobot-eval command that plays an exported policy in the test worlds of its run."""
 
 from __future__ import annotations
 

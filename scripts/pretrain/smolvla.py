@@ -74,8 +74,8 @@ def pretrain(options: argparse.Namespace, out: Path) -> None:
     torch.manual_seed(options.seed)
     dataset = open_dataset(options.dataset)
     features = features_of(dataset, options.dataset)
-    with start(options, features, list(dataset.meta.tasks.index)) as options.init:
-        _clone(options, dataset, features, out)
+    with start(options, features, list(dataset.meta.tasks.index)) as init:
+        _clone(argparse.Namespace(**{**vars(options), "init": init}), dataset, features, out)
 
 
 @contextmanager
@@ -95,6 +95,7 @@ def start(options: argparse.Namespace, features: dict[str, Any], instructions: S
 
 
 def _clone(options: argparse.Namespace, dataset: Any, features: dict[str, Any], out: Path) -> None:
+    """Clone `dataset` into the policy of `options.init`, and write the checkpoint `out`."""
     _, config = load_config(options.init)
     chunk = config.chunk_size
     dataset = open_dataset(options.dataset, delta_timestamps={ACTION: [i / dataset.meta.fps for i in range(chunk)]})

