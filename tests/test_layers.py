@@ -19,10 +19,11 @@ CHOICES = ("task", "policy", "noise", "sac", "logging")
 MAY = {
     "dsrl.interfaces": set(),
     "dsrl.task": {"dsrl.interfaces"},
-    "dsrl.policy": {"dsrl.interfaces"},
+    "dsrl.cuda_graph": set(),
+    "dsrl.policy": {"dsrl.interfaces", "dsrl.cuda_graph"},
     "dsrl.noise": {"dsrl.interfaces"},
     "dsrl.logging": {"dsrl.interfaces"},
-    "dsrl.sac": {"dsrl.interfaces", "dsrl.edits"},
+    "dsrl.sac": {"dsrl.interfaces", "dsrl.edits", "dsrl.cuda_graph"},
     "dsrl.history": {"dsrl.interfaces"},
     "dsrl.edits": {"dsrl.interfaces"},
     "dsrl.noise_action_env": {"dsrl.interfaces", "dsrl.history", "dsrl.edits", "dsrl.noise.space"},
@@ -36,6 +37,7 @@ MAY_EXACTLY = {"dsrl.run": {"dsrl.logging", "dsrl"}}  # dsrl: its version
 # room -> libraries that it never imports
 NEVER = {
     "dsrl.interfaces": {"hydra", "omegaconf", "tianshou", "lerobot", "genesis", "wandb", "gymnasium", "numpy"},
+    "dsrl.cuda_graph": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb", "gymnasium", "numpy"},
     "dsrl.task": {"tianshou", "lerobot", "hydra", "omegaconf", "wandb"},  # and RUNS_LEROBOT
     "dsrl.policy": {"tianshou", "genesis", "hydra", "omegaconf", "wandb"},
     "dsrl.noise": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},

@@ -23,10 +23,10 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.utils.constants import OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
 from torch import Tensor
 
+from dsrl.cuda_graph import Replayed, recorder
 from dsrl.interfaces import Encoding
 from dsrl.policy import _lerobot, _smolvlm
 from dsrl.policy._find import PREPROCESSOR, find_backbone
-from dsrl.policy._graph import Replayed, recorder
 from dsrl.policy._lerobot_policy import LerobotPolicy
 from dsrl.policy._linear import speed_up_linear_layers
 from dsrl.policy._smolvla_expert import Expert
@@ -70,7 +70,11 @@ class SmolVLA(LerobotPolicy):
             self._policy.model.vlm_with_expert.bfloat16()
         speed_up_linear_layers(self._policy)
         self._expert = Expert(self._policy.model, self._config.num_steps)
-        self._replayed = Replayed(self._expert.denoise, recorder(self.device))
+        device_recorder = recorder(self.device)
+        self._denoised = Replayed(lambda *given: (self._expert.denoise(*given),), device_recorder)
+        self._embedded = Replayed(self._vision, device_recorder)
+        self._ran_layers = Replayed(self._layers, device_recorder)
+        self._policy.model.vlm_with_expert.embed_image = self._embed_image
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
         name = steps[PREPROCESSOR]["tokenizer_processor"]["config"].get("tokenizer_name", self._config.vlm_model_name)
@@ -95,36 +99,71 @@ class SmolVLA(LerobotPolicy):
         heads, L, head_dim], `pad_masks` [B, L] bool, with the same L for every instruction.
         """
         proprioception = batch[OBS_STATE].float().clone()  # the next line may write into the state
-        prefix = self._prefill(self._policy._prepare_batch(batch))
+        prefix = self._prefix(self._policy._prepare_batch(batch))
         kept = prefix.pad_masks[..., None]
         pooled = (prefix.output * kept).sum(dim=1) / kept.sum(dim=1)
         features = torch.cat([proprioception, pooled, prefix.output[:, prefix.state_token]], dim=1)
         # lerobot pads to the longest prompt of a batch; padding to the longest of all lets rows of two batches mix
         room = prefix.state_token + 1 + self._longest_prompt - batch[OBS_LANGUAGE_TOKENS].shape[1]
         spare = max(0, room - prefix.pad_masks.shape[1])
-        layers = prefix.cache.layers
-        keys, values = self._expert.project([layer.keys for layer in layers], [layer.values for layer in layers])
         context = {
-            "prefix_keys": F.pad(keys, (0, 0, 0, spare)),
-            "prefix_values": F.pad(values, (0, 0, 0, spare)),
+            "prefix_keys": F.pad(prefix.keys, (0, 0, 0, spare)),
+            "prefix_values": F.pad(prefix.values, (0, 0, 0, spare)),
             "pad_masks": F.pad(prefix.pad_masks, (0, spare)),
         }
         return Encoding(features, context)
 
     def _denoise(self, encoding: Encoding, noise: Tensor) -> Tensor:
         context = encoding.context
-        actions = self._replayed(context["prefix_keys"], context["prefix_values"], context["pad_masks"], noise)
+        (actions,) = self._denoised(context["prefix_keys"], context["prefix_values"], context["pad_masks"], noise)
         actions = actions[:, :, : self.embodiment.action_dim]
         if self._config.adapt_to_pi_aloha:
             actions = self._policy._pi_aloha_encode_actions(actions)
         return actions
 
-    def _prefill(self, batch: dict[str, Any]) -> Prefix:
-        """Run the VLM over a preprocessed batch."""
+    def _prefix(self, batch: dict[str, Any]) -> Prefix:
+        """Run the VLM over a preprocessed batch: the first half of lerobot's `VLAFlowMatching.sample_actions`."""
         policy, model = self._policy, self._policy.model
         images, image_masks = policy.prepare_images(batch)
         tokens, token_masks = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]
-        return prefill(model, images, image_masks, tokens, token_masks, policy.prepare_state(batch))
+        embeddings, pad_masks, att_masks = model.embed_prefix(
+            images, image_masks, tokens, token_masks, state=policy.prepare_state(batch)
+        )
+        output, keys, values = self._ran_layers(make_att_2d_masks(pad_masks, att_masks), pad_masks, embeddings)
+        # embed_prefix marks the state, and nothing else, as a token that the earlier ones may not see
+        return Prefix(output, keys, values, pad_masks, int(att_masks[0].int().argmax()))
+
+    def _layers(self, attention: Tensor, pad_masks: Tensor, embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the VLM's layers over embeddings [B, L, H], with masks [B, L, L] and [B, L]; see `Prefix`."""
+        (output, _), cache = self._policy.model.vlm_with_expert.forward(
+            attention_mask=attention,
+            position_ids=torch.cumsum(pad_masks, dim=1) - 1,
+            past_key_values=None,
+            inputs_embeds=[embeddings, None],
+            use_cache=True,
+        )
+        keys, values = self._expert.project(
+            [layer.keys for layer in cache.layers], [layer.values for layer in cache.layers]
+        )
+        return output.float(), keys, values
+
+    def _embed_image(self, image: Tensor) -> Tensor:
+        """Embed images [B, 3, H, W] as lerobot's `embed_image` does: tokens [B, L, H].
+
+        Patches are embedded apart: the shapes within depend on values, so that CUDA cannot record it.
+        """
+        vision = self._policy.model.vlm_with_expert.get_vlm_model().vision_model
+        pixels = image.to(dtype=vision.dtype)
+        patches = (len(pixels), *(side // vision.patch_size for side in pixels.shape[2:]))
+        everywhere = torch.ones(patches, dtype=torch.bool, device=pixels.device)
+        (embedded,) = self._embedded(vision.embeddings(pixel_values=pixels, patch_attention_mask=everywhere))
+        return embedded
+
+    def _vision(self, patches: Tensor) -> tuple[Tensor]:
+        """Run the vision tower over embedded patches [B, P, V]; returns tokens [B, L, H]."""
+        model = self._policy.model.vlm_with_expert.get_vlm_model()
+        hidden = model.vision_model.encoder(inputs_embeds=patches, attention_mask=None).last_hidden_state
+        return (model.connector(model.vision_model.post_layernorm(hidden)),)
 
 
 @dataclass(frozen=True)
@@ -132,28 +171,10 @@ class Prefix:
     """The VLM's outputs for a batch of observations."""
 
     output: Tensor  # [B, L, H] float32
+    keys: Tensor  # [B, layers of the expert, heads, L, head_dim], projected for it
+    values: Tensor
     pad_masks: Tensor  # [B, L] bool, False for padding
     state_token: int  # index of the state's token
-    cache: Any  # DynamicCache of the prefix
-
-
-def prefill(
-    model: Any, images: list[Tensor], image_masks: list[Tensor], tokens: Tensor, token_masks: Tensor, state: Tensor
-) -> Prefix:
-    """Run the first half of lerobot's `VLAFlowMatching.sample_actions`: embed the prefix and run the VLM over it.
-
-    images: per camera float [B, 3, H, W] in [-1, 1], their masks [B]; tokens and masks [B, L]; state [B, S], padded.
-    """
-    embeddings, pad_masks, att_masks = model.embed_prefix(images, image_masks, tokens, token_masks, state=state)
-    (output, _), cache = model.vlm_with_expert.forward(
-        attention_mask=make_att_2d_masks(pad_masks, att_masks),
-        position_ids=torch.cumsum(pad_masks, dim=1) - 1,
-        past_key_values=None,
-        inputs_embeds=[embeddings, None],
-        use_cache=True,
-    )
-    # embed_prefix marks the state, and nothing else, as a token that the earlier ones may not see
-    return Prefix(output.float(), pad_masks, int(att_masks[0].int().argmax()), cache)
 
 
 def _check_vocabulary(tokenizer: Any, policy: Any, checkpoint: Path) -> None:

@@ -89,9 +89,10 @@ class DSRLEdit(DSRLNA):
         """Take one gradient step of DSRL-NA, and one of the edits at the same states."""
         rows = buffer.sample_indices(sample_size)
         batch = self._transitions(buffer, rows)
-        stats = self._update_with_batch(batch)
+        stats = self.recordings.run_for_stats(self._update_with_batch, batch)
         given = {field.name: getattr(stats, field.name) for field in fields(SACStats) if field.init}
-        return EditStats(**given, **self._edit_step(batch.features, self._edited_chunks(buffer, rows)))
+        edited = self.recordings.run(self._edit_step, batch.features, self._edited_chunks(buffer, rows))
+        return EditStats(**given, **dict(zip(("edit_loss", "edit_penalty", "edit_alpha"), edited, strict=True)))
 
     def _edited_chunks(self, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Tensor:
         """Return chunks [B, h, A] to edit: the executed ones, half of them replaced by chunks of base noise."""
@@ -102,8 +103,8 @@ class DSRLEdit(DSRLNA):
         drawn = self._tensor(buffer.info.draw_chunks[rows, which.numpy()])
         return torch.where((torch.rand(len(chunk)) < 0.5).to(chunk.device)[:, None, None], drawn, chunk)
 
-    def _edit_step(self, features: Tensor, chunk: Tensor) -> dict[str, Tensor]:
-        """Take a step of the edits' temperature and of the edits; returns their statistics by name."""
+    def _edit_step(self, features: Tensor, chunk: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Take a step of the edits' temperature and of the edits; returns loss, penalty and β."""
         mean, alpha = self.head(features, self._flat(chunk)), self.edit_temperature.value
         penalty = self.edit_divergence.penalty(mean, torch.full_like(mean, self.head.log_std), mean)
         excess = penalty.detach() - self.edit_divergence.limit
@@ -113,7 +114,7 @@ class DSRLEdit(DSRLNA):
         loss = (alpha * penalty - self._joined(self.critic(features, self._flat(edited)))).mean()
         self.head_optim.step(loss)
         self.critic.requires_grad_(True)
-        return {"edit_loss": loss.detach(), "edit_penalty": penalty.detach().mean(), "edit_alpha": alpha}
+        return loss.detach(), penalty.detach().mean(), alpha
 
 
 def build_dsrl_edit(

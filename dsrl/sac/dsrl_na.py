@@ -106,14 +106,20 @@ class DSRLNA(DSRLSAC):
 
     def _distillation_step(self, buffer: ReplayBuffer, indices: Any) -> Tensor:
         features = self._tensor(buffer.obs[indices])
-        scaled = self.policy.standardise(features)
         with torch.no_grad():
             vectors, chunk = self._drawn(features, buffer, indices)
+        (loss,) = self.recordings.run(self._distilled, features, vectors, self._tensor(chunk))
+        return loss
+
+    def _distilled(self, features: Tensor, vectors: Tensor, chunk: Tensor) -> tuple[Tensor]:
+        """Take a step of B on raw features [B, F], w [B, dim] and its chunks [B, horizon, A]; returns the loss."""
+        scaled = self.policy.standardise(features)
+        with torch.no_grad():
             targets = self.critic(scaled, self._flat(chunk))
         values = self.noise_critic(scaled, vectors / self.policy.magnitude)
         loss: Tensor = 0.5 * (values - targets).square().mean(1).sum()
         self.noise_critic_optim.step(loss)
-        return loss.detach()
+        return (loss.detach(),)
 
     def _drawn(self, features: Tensor, buffer: ReplayBuffer, indices: Any) -> tuple[Tensor, Tensor]:
         """Return one w ~ N(0, I) [B, dim] for each state and its chunk [B, horizon, A]: stored ones, or fresh ones."""

@@ -39,6 +39,7 @@ from dsrl.sac._networks import StackedCritics, Temperature
 from dsrl.sac._noise_policy import Draw, NoisePolicy
 from dsrl.sac._options import NearPriorOptions
 from dsrl.sac._parts import build_parts
+from dsrl.sac._recordings import Recordings
 from dsrl.sac._regulariser import Regulariser
 from dsrl.sac._returns import RewardScale, bounds, following, limited_discount
 
@@ -103,6 +104,7 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
         self.discount_at_limit = discount_at_limit
         self.register_buffer("discount", torch.tensor(gamma, dtype=torch.float64))  # γ, as warm-up left it
         self.value_bounds = (-math.inf, math.inf)  # of returns, in the critics' units
+        self.recordings = Recordings(self._optimizers)
 
     @property
     def stochastic(self) -> bool:
@@ -124,6 +126,7 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
         """
         own = {"reward_scale.value": self.reward_scale.value.clone(), "discount": self.discount.clone()}
         loaded = super().load_state_dict(own | deepcopy(dict(state_dict)), strict=strict, assign=assign)
+        self.recordings.forget()
         self.gamma = float(self.discount)
         return loaded
 
@@ -154,7 +157,8 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
 
         tianshou's own would copy every entry of the batch, contexts included, whether it is read or not.
         """
-        return self._update_with_batch(self._transitions(buffer, buffer.sample_indices(sample_size)))
+        batch = self._transitions(buffer, buffer.sample_indices(sample_size))
+        return self.recordings.run_for_stats(self._update_with_batch, batch)
 
     def _fit_scaling(self, buffer: ReplayBuffer, indices: Any) -> None:
         self.policy.scaler.fit(torch.as_tensor(buffer.obs[indices], dtype=torch.float32))

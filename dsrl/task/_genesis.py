@@ -105,8 +105,8 @@ def drawing() -> Iterator[None]:
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         raise ImportError(
-            f"this machine cannot draw a picture ({reason}); "
-            "install the system packages of headless rendering: sudo apt-get install libegl1 libgl1-mesa-dri"
+            f"this machine cannot draw a picture ({reason}); install the system packages of headless rendering: "
+            "sudo apt-get install libegl1 libgl1-mesa-dri libxrender1"
         ) from error
 
 

@@ -36,7 +36,7 @@ class MujocoDrawing:
             except Exception as error:  # of PyOpenGL, GLFW, EGL or MuJoCo, none of which share a class
                 raise ImportError(
                     f"OpenGL draws nothing without a display ({str(error)[:120]}); type: "
-                    "sudo apt-get install libegl1 libgl1-mesa-dri"
+                    "sudo apt-get install libegl1 libgl1-mesa-dri libxrender1"
                 ) from error
         return self._renderers[key].draw(model, data, camera)
 

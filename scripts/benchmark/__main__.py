@@ -38,11 +38,11 @@ def report(overrides: Sequence[str], only: Sequence[str], device: str, repeats: 
     if "real_size" in only:
         from scripts.benchmark.policies import report_real_size
 
-        report_real_size(device, max(3, repeats // 2))
+        report_real_size(device, max(3, repeats // 2), worlds=(1,) if device == "cpu" else (1, 16))
     if "learner" in only:
         from scripts.benchmark.learners import report_learners
 
-        report_learners(features=388, dim=4, turns=repeats)
+        report_learners(features=388, dim=4, turns=repeats, device=device)
     if "worlds" in only or "round" in only:
         _report_play(overrides, only, repeats, rounds)
     if "cold_start" in only:
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(prog="python -m scripts.benchmark", description=__doc__)
     parser.add_argument("overrides", nargs="*", help="keys of train.py, such as policy.path=my/policy")
     parser.add_argument("--only", nargs="+", choices=TABLES, default=TABLES, help="tables to print (default all)")
-    parser.add_argument("--gpu", action="store_true", help="run policies on CUDA")
+    parser.add_argument("--gpu", action="store_true", help="run policies and learners on CUDA")
     parser.add_argument("--repeats", type=whole(1, 1000), default=7, help="turns per measurement (default 7)")
     parser.add_argument("--rounds", type=whole(1, 10_000), default=24, help="rounds of training (default 24)")
     parser.add_argument("--memory-of", type=count, help=argparse.SUPPRESS)

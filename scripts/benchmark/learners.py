@@ -1,6 +1,7 @@
 """Times one SAC update of batch 256 against peers of the same sizes: tianshou's own SAC, and Stable-Baselines3's.
 
-The limit is the time of the matrix products alone, forward and backward, by torch's default library.
+The limit is the time of the matrix products alone, forward and backward, by torch's default library. On CUDA ours is
+also timed without recordings of its steps, and with the sizes of a real VLA.
 """
 
 from __future__ import annotations
@@ -16,22 +17,35 @@ from scripts.benchmark.paired import clock_of, in_turns, table
 BATCH, WIDTH, DEPTH, ROWS = 256, 256, 2, 4096
 
 
-def report_learners(features: int, dim: int, turns: int) -> None:
+def report_learners(features: int, dim: int, turns: int, device: str) -> None:
     """Print the milliseconds of an update by learner."""
-    calls: dict[str, Callable[[], Any]] = {
-        "dsrl": _ours(features, dim),
-        "tianshou SAC": _tianshou(features, dim),
-        "matrix products alone": _products(features, dim),
-    }
-    sb3 = _stable_baselines(features, dim)
+    calls: dict[str, Callable[[], Any]] = {"dsrl": _ours(features, dim, 2, device)}
+    if device != "cpu":
+        calls["dsrl, steps not recorded"] = _ours(features, dim, 2, device, recorded=False)
+    calls["tianshou SAC"] = _tianshou(features, dim, device)
+    if device == "cpu":
+        calls["matrix products alone"] = _products(features, dim)
+    sb3 = _stable_baselines(features, dim, device)
     if sb3 is not None:
         calls["stable-baselines3 SAC"] = sb3
-    timed = in_turns({name: _repeated(call) for name, call in calls.items()}, turns, clock_of("cpu"))
-    rows = [[name, f"{100 * timed.median(name):.2f}", timed.ratio(name, "dsrl")] for name in calls]
-    print(f"one SAC update: batch {BATCH}, {DEPTH} x {WIDTH} units, {features} features, {dim} noise numbers\n")
-    print(table(["learner", "CPU ms", "to ours"], rows))
+    _report(calls, turns, device, f"2 critics, {features} features, {dim} noise numbers")
     if sb3 is None:
         print("stable-baselines3 is not installed: uv pip install stable-baselines3\n")
+    if device != "cpu":
+        sizes = 1952, 32, 10
+        calls = {
+            "dsrl": _ours(*sizes, device),
+            "dsrl, steps not recorded": _ours(*sizes, device, recorded=False),
+            "dsrl, on the CPU": _ours(*sizes, "cpu"),
+        }
+        _report(calls, turns, device, "10 critics, 1952 features, 32 noise numbers")
+
+
+def _report(calls: dict[str, Callable[[], Any]], turns: int, device: str, sizes: str) -> None:
+    timed = in_turns({name: _repeated(call) for name, call in calls.items()}, turns, clock_of(device))
+    rows = [[name, f"{100 * timed.median(name):.2f}", timed.ratio(name, "dsrl")] for name in calls]
+    print(f"one SAC update: batch {BATCH}, {DEPTH} x {WIDTH} units, {sizes}\n")
+    print(table(["learner", "CPU ms" if device == "cpu" else "ms", "to ours"], rows))
 
 
 def _repeated(call: Callable[[], Any]) -> Callable[[], None]:
@@ -61,27 +75,29 @@ def _buffer(features: int, dim: int) -> Any:
     return buffer
 
 
-def _ours(features: int, dim: int) -> Callable[[], Any]:
+def _ours(features: int, dim: int, critics: int, device: str, recorded: bool = True) -> Callable[[], Any]:
     from tianshou.utils.torch_utils import policy_within_training_step
 
     from dsrl.sac.dsrl_sac import build_dsrl_sac
 
     algorithm = build_dsrl_sac(
-        *_spaces(features, dim), hidden=WIDTH, depth=DEPTH, activation="ReLU", num_critics=2, alpha="auto",
+        *_spaces(features, dim), hidden=WIDTH, depth=DEPTH, activation="ReLU", num_critics=critics, alpha="auto",
         regulariser="entropy", target_kl=0.5, n_step=1, discount_at_limit=1.0,
         initial_alpha=0.1, target_entropy="auto", actor_lr=3e-4, critic_lr=3e-4, alpha_lr=3e-4, gamma=0.97, tau=0.005,
         reward_scale=1.0, critic_warmup_updates=0,
-    )  # fmt: skip
+    ).to(device)  # fmt: skip
     buffer = _buffer(features, dim)
 
     def update() -> None:
+        if not recorded:
+            algorithm.recordings.forget()  # a step is recorded once it has been taken several times
         with policy_within_training_step(algorithm.policy):
             algorithm.learn(buffer, BATCH, 1)
 
     return update
 
 
-def _tianshou(features: int, dim: int) -> Callable[[], Any]:
+def _tianshou(features: int, dim: int, device: str) -> Callable[[], Any]:
     from tianshou.algorithm.modelfree.sac import SAC, AutoAlpha, SACPolicy
     from tianshou.algorithm.optim import AdamOptimizerFactory
     from tianshou.utils.net.common import Net
@@ -105,7 +121,7 @@ def _tianshou(features: int, dim: int) -> Callable[[], Any]:
         policy=SACPolicy(actor=actor, action_space=actions, observation_space=observations), policy_optim=adam,
         critic=critic(), critic_optim=adam, critic2=critic(), critic2_optim=AdamOptimizerFactory(lr=3e-4), tau=0.005,
         gamma=0.97, alpha=AutoAlpha(-float(dim), 0.0, AdamOptimizerFactory(lr=3e-4)),
-    )  # fmt: skip
+    ).to(device)  # fmt: skip
     buffer = _buffer(features, dim)
 
     def update() -> None:
@@ -115,7 +131,7 @@ def _tianshou(features: int, dim: int) -> Callable[[], Any]:
     return update
 
 
-def _stable_baselines(features: int, dim: int) -> Callable[[], Any] | None:
+def _stable_baselines(features: int, dim: int, device: str) -> Callable[[], Any] | None:
     from importlib.util import find_spec
 
     if find_spec("stable_baselines3") is None:
@@ -137,7 +153,7 @@ def _stable_baselines(features: int, dim: int) -> Callable[[], Any] | None:
 
     model = SAC(
         "MlpPolicy", Blank(), batch_size=BATCH, buffer_size=ROWS, policy_kwargs={"net_arch": [WIDTH] * DEPTH},
-        device="cpu",
+        device=device,
     )  # fmt: skip
     model.set_logger(configure(None, []))
     generator = np.random.default_rng(0)

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from dsrl.interfaces import Observation
-from dsrl.policy.smolvla import SmolVLA, prefill
+from dsrl.policy.smolvla import SmolVLA
 from scripts.benchmark.paired import Timed, clock_of, in_turns, table
+from scripts.stock_prefix import prefill
 
 
 @dataclass(frozen=True)

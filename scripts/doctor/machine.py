@@ -16,7 +16,7 @@ OUTPUTS = Path("outputs")  # where Hydra makes run folders
 GIB = 2**30
 MEMORY_NEEDED, DISK_NEEDED, DISK_ADVISED = 2 * GIB, GIB // 4, 2 * GIB  # the main job peaks at 1.6 GiB
 RENDER_SECONDS = 60
-GL_PACKAGES = "type: sudo apt-get install libegl1 libgl1-mesa-dri"
+GL_PACKAGES = "type: sudo apt-get install libegl1 libgl1-mesa-dri libxrender1"
 
 
 def rendering() -> Finding:

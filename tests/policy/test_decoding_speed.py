@@ -2,55 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis.strategies as st
 import pytest
 import torch
+from hypothesis import given
 from policy.checkpoints import load, observe
 from torch import Tensor, nn
+from toys.recording import CallsAgain
 
-from dsrl.policy import _smolvla_expert
-from dsrl.policy._graph import MOST_SHAPES, Replayed
+from dsrl.cuda_graph import MOST_SHAPES, Call, Replayed, Tensors, rounded_up
+from dsrl.policy import _smolvla_expert, smolvla
 from dsrl.policy._linear import FrozenLinear, speed_up_linear_layers
 
 
-def replay_by_calling(call: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """Record nothing: a replay calls again, and so reads what the buffers hold then, as a CUDA graph does."""
-    return call
+class Refuses(CallsAgain):
+    def record(self, call: Call) -> Call:
+        raise RuntimeError("operation not permitted when stream is capturing")
 
 
-def test_a_replayed_decode_gives_the_plain_chunk_of_every_state_and_noise(checkpoint: Path) -> None:
-    policy = load(checkpoint)
-    replayed = Replayed(policy._expert.denoise, replay_by_calling)
-    encoding = policy.encode(observe(policy))
-    context = [encoding.context[key] for key in ("prefix_keys", "prefix_values", "pad_masks")]
-    chunks = []
-    for turn in range(4):  # plain, recorded, replayed, replayed
-        noise = torch.randn(3, *policy.noise_shape, generator=torch.Generator().manual_seed(turn))
-        moved = [torch.roll(tensor, turn, 0) for tensor in context]
-        chunks.append((replayed(*moved, noise), policy._expert.denoise(*moved, noise)))
-    assert all(torch.equal(*pair) for pair in chunks)  # at the end: no later call changed an earlier result
+def double(*given: Tensor) -> Tensors:
+    return tuple(2 * one for one in given)
+
+
+def test_a_policy_that_is_replayed_gives_the_plain_features_and_chunks_of_every_number_of_worlds(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = load(checkpoint)
+    recorders: list[CallsAgain] = []
+    monkeypatch.setattr(smolvla, "recorder", lambda _: recorders.append(CallsAgain()) or recorders[-1])
+    replayed = load(checkpoint)
+    encodings, chunks = [], []
+    for turn, worlds in enumerate([5, 3, 5, 3, 5, 9, 10]):  # 9 and 10 rows share a recording
+        observation = observe(plain, seed=turn)[torch.arange(worlds) % 3]
+        noise = torch.randn(worlds, *plain.noise_shape, generator=torch.Generator().manual_seed(turn))
+        encodings.append((replayed.encode(observation), plain.encode(observation)))
+        chunks.append((replayed.decode(encodings[-1][0], noise), plain.decode(encodings[-1][1], noise)))
+    close = {"rtol": 1e-5, "atol": 1e-5}  # at the end: no later call changed an earlier result
+    for one, other in encodings:
+        torch.testing.assert_close(one.features, other.features, **close)
+        torch.testing.assert_close(dict(one.context), dict(other.context), **close)
+    for pair in chunks:
+        torch.testing.assert_close(*pair, **close)
+    assert recorders[-1].recorded >= 3 * 3  # vision, layers and denoising, of 3, 5 and 10 rows
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.filterwarnings("error::UserWarning")  # as where CUDA cannot record a computation
+def test_recordings_of_cuda_give_the_features_and_chunks_of_the_cpu(checkpoint: Path) -> None:
+    on_cpu, on_cuda = load(checkpoint), load(checkpoint, device="cuda")
+    for turn, worlds in enumerate([5, 3, 5, 3, 5, 9, 10]):
+        observation = observe(on_cpu, seed=turn)[torch.arange(worlds) % 3]
+        noise = torch.randn(worlds, *on_cpu.noise_shape, generator=torch.Generator().manual_seed(turn))
+        encoding, expected = on_cuda.encode(observation), on_cpu.encode(observation)
+        torch.testing.assert_close(encoding.features.cpu(), expected.features, rtol=1e-3, atol=1e-4)
+        chunks = on_cuda.decode(encoding, noise).cpu(), on_cpu.decode(expected, noise)
+        torch.testing.assert_close(*chunks, rtol=1e-3, atol=1e-4)
+
+
+def test_a_replay_gives_each_call_rows_of_its_own() -> None:
+    replayed = Replayed(double, CallsAgain())
+    given = [torch.randn(rows, 2) for rows in (9, 10, 9, 10, 9)]
+    assert all(torch.equal(*pair) for pair in [(replayed(one)[0], 2 * one) for one in given])
+
+
+@given(rows=st.integers(1, 5000))
+def test_rows_are_rounded_up_by_at_most_a_quarter_to_one_of_four_sizes_a_power_of_two(rows: int) -> None:
+    room = rounded_up(rows)
+    assert rows <= room <= 1.25 * rows
+    assert len({rounded_up(one) for one in range(room // 2 + 1, room + 1)}) <= 5
+
+
+def test_a_step_of_any_shapes_is_replayed_on_its_own_shapes() -> None:
+    recorder, weight = CallsAgain(), torch.zeros(3)
+
+    def step(inputs: Tensor, scale: Tensor) -> Tensors:
+        weight.add_(scale * inputs.sum(0))
+        return (weight.sum(),)
+
+    replayed = Replayed(step, recorder, plain_calls=3, by_rows=False)
+    totals = [replayed(torch.ones(9, 3), torch.tensor(1.0))[0].item() for _ in range(6)]
+    assert totals == [27.0 * turn for turn in range(1, 7)]
+    assert recorder.recorded == 1
 
 
 def test_shapes_beyond_the_most_are_computed_plainly() -> None:
-    recorded = []
-    double = Replayed(lambda x: 2 * x, lambda call: recorded.append(call) or call)
+    recorder = CallsAgain()
+    replayed = Replayed(double, recorder, by_rows=False)
     for size in range(1, MOST_SHAPES + 3):
         for _ in range(3):
-            assert torch.equal(double(torch.ones(size)), 2 * torch.ones(size))
-    assert len(recorded) == MOST_SHAPES
+            assert torch.equal(replayed(torch.ones(size))[0], 2 * torch.ones(size))
+    assert recorder.recorded == MOST_SHAPES
 
 
 def test_a_call_that_cannot_be_recorded_is_computed_plainly_with_one_warning() -> None:
-    def refuse(_: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        raise RuntimeError("operation not permitted when stream is capturing")
-
-    double = Replayed(lambda x: 2 * x, refuse)
-    double(torch.ones(2))
+    replayed = Replayed(double, Refuses())
+    replayed(torch.ones(2))
     with pytest.warns(UserWarning, match=r"not recorded as a CUDA graph \(operation not permitted .*step by step"):
-        assert torch.equal(double(torch.ones(2)), 2 * torch.ones(2))
-    assert torch.equal(double(torch.ones(2)), 2 * torch.ones(2))
+        assert torch.equal(replayed(torch.ones(2))[0], 2 * torch.ones(2))
+    assert torch.equal(replayed(torch.ones(2))[0], 2 * torch.ones(2))
 
 
 @pytest.mark.parametrize("rows", [1, 31, 32, 200])

@@ -87,15 +87,15 @@ def test_the_losses_of_edits_are_those_of_the_equations():
     m = mean_by_hand(algorithm, s, flat)
     before = algorithm.edit_temperature.log_alpha.detach().clone()
     torch.manual_seed(1)
-    stats = algorithm._edit_step(s, chunk)
+    edit_loss, edit_penalty, edit_alpha = algorithm._edit_step(s, chunk)
 
     torch.manual_seed(1)
     edited = edited_by_hand(algorithm, flat, m + SIGMA * torch.randn(BATCH, SIZE))
     penalty = (m**2).mean(1) / (2 * SIGMA**2)  # KL(N(m, σ²) ‖ N(0, σ²)) per number
     loss = (0.3 * penalty - smallest_q(critic, s, scaled(algorithm, edited))).mean()
-    torch.testing.assert_close(stats["edit_loss"], loss, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(stats["edit_penalty"], penalty.mean(), rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(stats["edit_alpha"], torch.tensor(0.3))
+    torch.testing.assert_close(edit_loss, loss, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(edit_penalty, penalty.mean(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(edit_alpha, torch.tensor(0.3))
     grew = algorithm.edit_temperature.log_alpha.detach() > before  # by Adam, whose first step is its learning rate
     assert grew == (penalty.mean() > 0.2)
 

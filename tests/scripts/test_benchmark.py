@@ -32,9 +32,9 @@ def test_learners_are_compared_in_one_table(
 ) -> None:
     for name, value in {"BATCH": 8, "WIDTH": 16, "ROWS": 32}.items():
         monkeypatch.setattr(learners, name, value)
-    learners.report_learners(features=5, dim=2, turns=2)
+    learners.report_learners(features=5, dim=2, turns=2, device="cpu")
     printed = capsys.readouterr().out
-    assert "one SAC update: batch 8, 2 x 16 units, 5 features, 2 noise numbers" in printed
+    assert "one SAC update: batch 8, 2 x 16 units, 2 critics, 5 features, 2 noise numbers" in printed
     rows = [line.split("|") for line in printed.splitlines() if line.startswith("| ")]
     assert [row[1].strip() for row in rows[2:5]] == ["dsrl", "tianshou SAC", "matrix products alone"]
     assert rows[2][3].strip() == "1.00 × (1.00 … 1.00)"

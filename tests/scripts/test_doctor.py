@@ -43,7 +43,7 @@ def test_a_machine_without_a_gl_driver_names_the_debian_packages(monkeypatch: py
     found = machine.rendering()
     assert found.state == "FAIL"
     assert "no EGL device" in found.text
-    assert found.remedy == "type: sudo apt-get install libegl1 libgl1-mesa-dri"
+    assert found.remedy == "type: sudo apt-get install libegl1 libgl1-mesa-dri libxrender1"
 
 
 def test_packages_are_compared_with_their_pins(monkeypatch: pytest.MonkeyPatch) -> None:
