@@ -15,6 +15,8 @@ import pytest
 from toys.commands import ROOT, SHORT_PENDULUM
 from toys.typed import type_eval, type_train
 
+from scripts.doctor.machine import rendering
+
 TEMPLATE = ROOT / "docs" / "template"
 SOURCES = ("dsrl", "conf", "scripts", "hydra_plugins", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 TINY_DOCK = ("num_envs=2", "decisions=80", "warmup_decisions=40", "batch_size=16", "eval_every=40", "eval_episodes=5")
@@ -86,6 +88,12 @@ def test_the_wheel_brings_its_own_code_and_no_package_with_a_common_name(install
     (packages,) = (installed.parent / "lib").glob("python*/site-packages")
     ours = {path.name for path in packages.iterdir() if path.is_dir() and not path.name.endswith(".dist-info")}
     assert ours == {"dsrl", "hydra_plugins", "my_robot"}
+
+
+def test_the_doctor_of_the_wheel_renders_as_that_of_the_clone_does(installed: Path, tmp_path: Path) -> None:
+    code = "import dsrl.scripts; from scripts.doctor.machine import rendering; print(rendering().text)"
+    done = _type(installed, tmp_path, "python", "-c", code)
+    assert done.stdout.strip() == rendering().text, done.stderr
 
 
 @pytest.mark.parametrize("name", ["dsrl-compare", "dsrl-preflight", "dsrl-doctor", "dsrl-train", "dsrl-eval"])

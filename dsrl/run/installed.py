@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 ROOT = PACKAGE.parent
 IN_CLONE = (ROOT / "conf" / "train.yaml").is_file()
 CONF = (ROOT if IN_CLONE else PACKAGE) / "conf"
+SCRIPTS = "scripts" if IN_CLONE else "dsrl.scripts"  # for python -m
 
 
 def typed(script: str) -> str:

@@ -6,9 +6,11 @@ it is EGL on Linux, whoever imported mujoco before, unless that variable names a
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
+import weakref
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,7 @@ class _Renderer:
         import mujoco
 
         self._context = _opengl()(size, size)
+        atexit.register(_free, weakref.ref(self._context))  # runs before the end of the display
         self._context.make_current()
         model.vis.global_.offwidth = model.vis.global_.offheight = size
         self._scene = mujoco.MjvScene(model, maxgeom=10_000)
@@ -72,6 +75,13 @@ class _Renderer:
         mujoco.mjr_render(self._picture, self._scene, self._meshes)
         mujoco.mjr_readPixels(pixels, None, self._picture, self._meshes)
         return torch.from_numpy(pixels[::-1].copy()).permute(2, 0, 1)  # OpenGL's first row is the lowest
+
+
+def _free(context: weakref.ref[Any]) -> None:
+    """Free a context that is still there when Python ends: a later attempt would print an error."""
+    there = context()
+    if there is not None:
+        there.free()
 
 
 def _opengl() -> Any:

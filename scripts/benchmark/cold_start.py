@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
+from dsrl.run.installed import SCRIPTS
 from scripts.benchmark.paired import table
 
 
@@ -16,7 +17,7 @@ def report_cold_start(overrides: Sequence[str]) -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name in ("no kernels", "kernels of the run above"):
-            command = [sys.executable, "-m", "scripts.benchmark", "--start", *overrides]
+            command = [sys.executable, "-m", f"{SCRIPTS}.benchmark", "--start", *overrides]
             environment = {**os.environ, "QD_OFFLINE_CACHE_FILE_PATH": folder}
             printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
             wall, processor = printed.split()[-2:]

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from dsrl.run.installed import SCRIPTS
 from scripts.benchmark.paired import table
 
 WORLDS = (1, 4, 16)
@@ -168,7 +169,7 @@ def peak_memory(overrides: Sequence[str]) -> dict[int, float]:
     """Return peak memory of a process in MiB, by number of worlds."""
     found = {}
     for num in WORLDS:
-        command = [sys.executable, "-m", "scripts.benchmark", f"--memory-of={num}", *overrides]
+        command = [sys.executable, "-m", f"{SCRIPTS}.benchmark", f"--memory-of={num}", *overrides]
         found[num] = float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
     return found
 

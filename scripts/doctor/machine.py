@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from dsrl.run.installed import typed
 from scripts.doctor.findings import Check, Finding
 
 OUTPUTS = Path("outputs")  # where Hydra makes run folders
@@ -22,11 +23,10 @@ GL_PACKAGES = "type: sudo apt-get install libegl1 libgl1-mesa-dri libxrender1"
 def rendering() -> Finding:
     """Render a frame without a display, in a process of its own, which a driver may crash."""
     if sys.platform != "linux":
-        return Finding("note", f"is not checked on {sys.platform}", "type: python train.py experiment=smoke")
-    command = [sys.executable, "-m", "scripts.doctor.render"]
-    root = Path(__file__).resolve().parents[2]
+        return Finding("note", f"is not checked on {sys.platform}", f"type: {typed('train.py')} experiment=smoke")
+    command = [sys.executable, "-P", str(Path(__file__).with_name("render.py"))]  # -P: modules beside it hide none
     try:
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=RENDER_SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=RENDER_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return Finding("FAIL", f"no frame within {RENDER_SECONDS} s", GL_PACKAGES)
     if done.returncode == 0:

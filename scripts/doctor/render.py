@@ -31,6 +31,7 @@ def main() -> None:
     if bytes(pixels) != bytes([255, 0, 255]) * SIZE * SIZE:
         raise RuntimeError("the rendered frame has the wrong colour")
     import pyglet.libs.x11.xrender  # noqa: F401  # which Genesis loads where there is no display, too
+
     print(GL.glGetString(GL.GL_RENDERER).decode())
 
 

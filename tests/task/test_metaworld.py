@@ -154,6 +154,22 @@ def test_images_are_drawn_although_another_renderer_of_the_process_ended_the_dis
     subprocess.run([sys.executable, "-c", ENDED_DISPLAY], cwd=ROOT, check=True)
 
 
+KEPT_TO_THE_END = """
+import argparse, torch
+from dsrl.task.metaworld import MetaWorldTask
+
+argparse.kept = task = MetaWorldTask("push-v3", 1, "state", "sparse", 200, ["corner2"], 48)
+task.reset(torch.arange(1), [0])
+task.picture(1)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="EGL draws on Linux")
+def test_a_renderer_that_outlives_the_display_prints_no_error_when_python_ends():
+    done = subprocess.run([sys.executable, "-c", KEPT_TO_THE_END], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "Exception ignored" not in done.stderr, done.stderr
+
+
 def test_a_metaworld_task_is_bounded_restorable_and_filmable():
     task = make(num_envs=1)
     assert isinstance(task, BoundedActions)
