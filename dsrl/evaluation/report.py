@@ -116,6 +116,16 @@ def shown(evaluation: Evaluation) -> str:
     return f"success {evaluation.score:.1%}"
 
 
+def no_success(base: Evaluation, prior: Evaluation) -> str | None:
+    """A warning where the base policy solved no world, under its own noise and under the actor's; None otherwise."""
+    if base.successes is None or prior.successes is None or any(base.successes + prior.successes):
+        return None
+    return (
+        f"the base policy solved none of {len(base.seeds)} worlds: steering cannot help where no noise succeeds; "
+        "python -m scripts.preflight measures whether any does"
+    )
+
+
 def learning_curve(curve: Sequence[CurvePoint], base: Evaluation | None, steered: Evaluation) -> bytes:
     """Draw the score of the validations over environment steps, between those of base and steered policy, as PNG."""
     from matplotlib.figure import Figure  # draws without a display, and takes seconds to import

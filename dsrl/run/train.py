@@ -183,6 +183,9 @@ def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> 
     base, prior = results["base"], results["base_actor_noise"]
     difference = f"{prior.score - base.score:+.1%}" if base.successes else f"{prior.score - base.score:+.2f}"
     screen.phase(f"base policy: {report.shown(base)}; with the actor's noise: {report.shown(prior)} ({difference})")
+    warning = report.no_success(base, prior)
+    if warning is not None:
+        screen.phase(warning)
     return results
 
 

@@ -54,6 +54,14 @@ class Plays(Protocol):
         """Play the actor from now on (its draws until its first step, then its mean), w = 0, or the actor's draws."""
 
 
+@runtime_checkable
+class LowersDiscount(Protocol):
+    """An algorithm whose warm-up may lower its discount (optional)."""
+
+    gamma: float
+    discount_at_limit: float  # what a success at the time limit counts of one at once
+
+
 class Checkpointer(Protocol):
     """Saves the state of a loop and returns the one that a previous process saved."""
 

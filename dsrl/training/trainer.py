@@ -21,7 +21,7 @@ from tianshou.utils.torch_utils import policy_within_training_step
 from dsrl.edits import EditsChunks
 from dsrl.interfaces import StateDict
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.training.loop import Checkpointer, Monitor, NoCheckpoints, Validator, check_finite
+from dsrl.training.loop import Checkpointer, LowersDiscount, Monitor, NoCheckpoints, Validator, check_finite
 from dsrl.training.metrics import Counters, EpisodeStats, UpdateStats
 from dsrl.training.random_state import load_random_state_dict, random_state_dict, seed_everything
 from dsrl.training.replay_buffer import Replay
@@ -140,11 +140,25 @@ class Trainer:
             return
         self._warmed_up_at = self.stats.counters.decisions
         if len(self.buffer):
+            before = self._discount()
             with policy_within_training_step(self.algorithm.policy):
                 self._count(self.algorithm.warm_up(self.buffer, self.batch_size))
+            self._note_discount(before)
             self._log()
         self._validator.validate_start(self.stats.counters)
         self._reset_worlds()
+
+    def _discount(self) -> float | None:
+        return self.algorithm.gamma if isinstance(self.algorithm, LowersDiscount) else None
+
+    def _note_discount(self, before: float | None) -> None:
+        """Show that warm-up has lowered the discount, where it did."""
+        after = self._discount()
+        if before is not None and after is not None and after < before:
+            self.monitor.note(
+                f"gamma lowered from {before:.3g} to {after:.3g}: episodes are short, and a success at the time limit "
+                f"now counts {self.algorithm.discount_at_limit:.3g} of one at once (sac.discount_at_limit)"
+            )
 
     def clone(self) -> None:
         """Clone the noise of recorded decisions whose episode succeeds, and validate."""

@@ -153,7 +153,7 @@ def _base_folder(path: str) -> Path:
 def _bundled(path: str) -> Path:
     from dsrl.policy._weights import ASSETS
 
-    return ASSETS / path if re.fullmatch(r"\w+(/\w+)?", path) else ASSETS / "-"
+    return ASSETS / path if re.fullmatch(r"[\w-]+(/\w+)?", path) else ASSETS / "-"
 
 
 def _copy_policy(source: Path, target: Path) -> None:

@@ -79,6 +79,16 @@ def test_the_paired_comparison_is_a_sentence() -> None:
     )
 
 
+def test_a_base_policy_that_solves_nothing_is_warned_of() -> None:
+    failed, solved, scored = _evaluation(0, num=8), _evaluation(1, num=8), _evaluation(None, num=8)
+    assert str(report.no_success(failed, failed)).startswith(
+        "the base policy solved none of 8 worlds: steering cannot help"
+    )
+    assert report.no_success(failed, solved) is None
+    assert report.no_success(solved, failed) is None
+    assert report.no_success(scored, scored) is None
+
+
 @pytest.mark.parametrize("successes", [300, None])
 def test_the_learning_curve_is_drawn_with_and_without_success_and_base(successes: int | None) -> None:
     steered = _evaluation(successes)

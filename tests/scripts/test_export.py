@@ -26,6 +26,7 @@ from dsrl.run.build import build
 from dsrl.run.errors import UserError
 from dsrl.run.folder import RunFolder
 from scripts.export.__main__ import main as export
+from scripts.export.folder import _base_folder
 from scripts.export.hub import push
 from scripts.export.lerobot_eval import command
 
@@ -138,6 +139,11 @@ def test_an_exported_policy_edits_its_chunks_as_the_run_does(tmp_path: Path) -> 
     assert not torch.equal(expected, decoded)
     played = _lerobot_policy(tmp_path / "out").predict_action_chunk({"observation.state": state, "task": [""] * 16})
     torch.testing.assert_close(played, expected)
+
+
+@pytest.mark.parametrize("path", ["simple_pick", "simple_pick_state/flow_mlp", "push-v3/flow_mlp"])
+def test_every_bundled_policy_is_found_to_be_copied(path: str) -> None:
+    assert (_base_folder(path) / "config.json").is_file()
 
 
 def test_the_model_card_has_both_policies_worlds_and_command(run: Path, tmp_path: Path) -> None:

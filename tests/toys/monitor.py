@@ -25,6 +25,7 @@ class Recording:
         self.saved: list[str] = []
         self.rounds: list[Counters] = []
         self.updates: list[int] = []
+        self.notes: list[str] = []
 
     def validate(self, counters: Counters) -> Evaluation:
         self.validated.append(counters)
@@ -35,7 +36,7 @@ class Recording:
         return None
 
     def note(self, sentence: str) -> None:
-        pass
+        self.notes.append(sentence)
 
     def log(self, metrics: Mapping[str, float], counters: Counters) -> None:
         self.logged.append((dict(metrics), counters))

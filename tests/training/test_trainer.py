@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -26,11 +26,13 @@ class Run:
         wrap=lambda algorithm: algorithm,
         should_stop=False,
         task=CountdownTask,
+        discount_at_limit=1.0,
         **changes,
     ):
         policy = EchoPolicy()
         self.env = NoiseActionEnv(task(3), policy, FullNoise(policy.noise_shape, 1.5, None), 4)
-        self.algorithm = build_algorithm("dsrl_sac", self.env, alpha="auto", critic_warmup_updates=2)
+        learning = {"alpha": "auto", "critic_warmup_updates": 2, "discount_at_limit": discount_at_limit}
+        self.algorithm = build_algorithm("dsrl_sac", self.env, **learning)
         self.monitor = Recording(
             scores,
             before_validation=lambda: self.env.reset(seeds=[1, 2, 3]),  # validation uses the same worlds
@@ -65,6 +67,25 @@ def test_the_counters_separate_decisions_env_steps_gradient_steps_and_episodes()
 def test_every_validation_saves_last_and_only_unbeaten_ones_save_best():
     assert Run().monitor.saved == ["best", "last"] * 3 + ["last"]
     assert Run(scores=(0.5, 0.5, 0.5, 0.5)).monitor.saved == ["best", "last"] * 4
+
+
+class SparseCountdown(CountdownTask):
+    """The countdown where success alone is paid."""
+
+    def step(self, action):
+        step = super().step(action)
+        return replace(step, reward=step.success.float())
+
+
+def test_a_discount_that_warm_up_lowers_is_noted_once():
+    """Episodes that run out of time take two decisions: 6 steps of which a chunk executes 4."""
+    assert Run(task=SparseCountdown).monitor.notes == []
+    assert Run(discount_at_limit=0.5).monitor.notes == []  # paid on the way, too
+    (note,) = Run(task=SparseCountdown, discount_at_limit=0.5).monitor.notes
+    assert note == (
+        "gamma lowered from 0.9 to 0.707: episodes are short, and a success at the time limit now counts 0.5 of one at "
+        "once (sac.discount_at_limit)"
+    )
 
 
 def test_metrics_come_with_the_counters_of_their_time():
