@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(
             f"error: {printable(str(out))} is a link that may lead elsewhere; remove it, or name a folder by --out"
         )
-    title = printable(options.title or "") or f"Comparison of {len(runs)} runs"
+    title = printable(options.title or "") or f"Comparison of {len(runs)} run{'s' * (len(runs) != 1)}"
     try:
         written = _whole(found, out, title) if isinstance(found, Comparison) else _by_task(*found, out, title)
     except OSError as error:

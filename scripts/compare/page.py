@@ -107,8 +107,8 @@ def _sections(comparison: Comparison, here: Path, title: str) -> Iterable[str]:
 
 
 def _lead(comparison: Comparison) -> str:
-    finished = sum(run.state == "finished" for run in comparison.runs)
-    words = f"{finished} of {len(comparison.runs)} runs count · {len(comparison.methods)} methods"
+    finished, methods = sum(run.state == "finished" for run in comparison.runs), len(comparison.methods)
+    words = f"runs that count: {finished} of {len(comparison.runs)} · {methods} method{'s' * (methods != 1)}"
     return f"{words} · {', '.join(comparison.tasks)}"
 
 

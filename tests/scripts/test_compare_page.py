@@ -38,3 +38,18 @@ def test_the_report_opens_without_console_error_or_request(
     assert visited.dom.count("<svg") == 2
     assert visited.dom.count("<video") == 2
     assert ("../run%200/base_vs_steered.mp4" in visited.dom) != embed
+
+
+@pytest.mark.parametrize(
+    ("num", "title", "lead"),
+    [(1, "Comparison of 1 run<", "runs that count: 1 of 1 · 1 method ·"), (2, "Comparison of 2 runs<", "2 of 2")],
+)
+def test_the_title_and_the_line_below_count_in_singular_and_plural(
+    num: int, title: str, lead: str, tmp_path: Path
+) -> None:
+    for seed in range(num):
+        write_run(tmp_path / f"{seed}", seed=seed, curve=[0.2, 0.5])
+    compare.main([str(tmp_path)])
+    page = (tmp_path / "compare" / "report.html").read_text()
+    assert title in page
+    assert lead in page
