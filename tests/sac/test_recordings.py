@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sac.test_learner_device import LEARNERS, NEEDS_CUDA, filled, learner
 from tianshou.utils.torch_utils import policy_within_training_step
+from toys.learners import LEARNERS, NEEDS_CUDA, filled, learner
 from toys.options import OPTIONS
 from toys.recording import CallsAgain
 
