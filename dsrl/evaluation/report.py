@@ -126,8 +126,13 @@ def no_success(base: Evaluation, prior: Evaluation) -> str | None:
     )
 
 
-def learning_curve(curve: Sequence[CurvePoint], base: Evaluation | None, steered: Evaluation) -> bytes:
-    """Draw the score of the validations over environment steps, between those of base and steered policy, as PNG."""
+def learning_curve(
+    curve: Sequence[CurvePoint], base: Evaluation | None, steered: Evaluation, steered_name: str
+) -> bytes:
+    """Draw the score of the validations over environment steps, between those of base and steered policy, as PNG.
+
+    `steered_name` says which checkpoint the steered policy is.
+    """
     from matplotlib.figure import Figure  # draws without a display, and takes seconds to import
     from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
@@ -145,7 +150,7 @@ def learning_curve(curve: Sequence[CurvePoint], base: Evaluation | None, steered
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     if base is not None:
         axes.axhline(base.score, color="0.35", linestyle="--", label=f"base policy, test worlds: {_number(base)}")
-    label = f"steered policy (best checkpoint), test worlds: {_number(steered)}"
+    label = f"steered policy ({steered_name}), test worlds: {_number(steered)}"
     axes.axhline(steered.score, color="tab:green", linestyle="-.", label=label)
     axes.set_xlim(left=0)
     figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)

@@ -149,7 +149,8 @@ def _steer(
     confirmation = confirm_steered(parts, steered, screen, signals)
 
     if settings.plot:
-        atomic_write(folder.learning_curve, report.learning_curve(monitor.curve, monitor.base, results["steered"]))
+        curve = report.learning_curve(monitor.curve, monitor.base, results["steered"], monitor.best_name)
+        atomic_write(folder.learning_curve, curve)
     recorded = monitor.base is not None and record_comparison(folder.video, parts, steered, screen)
     content = {**_summary(parts, monitor, checkpointer, results, counters), **returned_content(confirmation)}
     _log_results(folder, loggers, results, content, recorded=recorded)

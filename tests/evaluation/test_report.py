@@ -94,5 +94,5 @@ def test_the_learning_curve_is_drawn_with_and_without_success_and_base(successes
     steered = _evaluation(successes)
     curve = [report.CurvePoint(1000 * i, 100 * i, steered) for i in range(3)]
     for base in (steered, None):
-        with Image.open(io.BytesIO(report.learning_curve(curve, base, steered))) as picture:
+        with Image.open(io.BytesIO(report.learning_curve(curve, base, steered, "after 9 decisions"))) as picture:
             assert picture.size == (840, 540)

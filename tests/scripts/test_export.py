@@ -146,8 +146,13 @@ def test_every_bundled_policy_is_found_to_be_copied(path: str) -> None:
     assert (_base_folder(path) / "config.json").is_file()
 
 
-def test_the_model_card_has_both_policies_worlds_and_command(run: Path, tmp_path: Path) -> None:
+def test_the_model_card_has_both_policies_worlds_and_command(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     export([f"run={run}", f"out={tmp_path / 'mine'}"])
+    assert "lerobot has no environment of this run's task; put one of yours in place of --env.type=…" in (
+        capsys.readouterr().out
+    )
     card, summary = (tmp_path / "mine" / "README.md").read_text(), json.loads((run / "summary.json").read_text())
     assert card.startswith("---\nlibrary_name: lerobot\n")
     for name in ("base", "steered"):
