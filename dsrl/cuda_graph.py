@@ -70,7 +70,6 @@ class _Recording:
     """One shape of a function: its buffers, how often it was called, and its replay."""
 
     def __init__(self, arguments: Tensors, rows: int, room: int) -> None:
-        self.rows = rows
         device = arguments[0].device
         filled = torch.arange(room, device=device).clamp(max=rows - 1)  # rows beyond the given ones repeat the last
         self.buffers = tuple(argument[filled] if room else argument.clone() for argument in arguments)

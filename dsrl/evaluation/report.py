@@ -117,7 +117,7 @@ def shown(evaluation: Evaluation) -> str:
 
 
 def no_success(base: Evaluation, prior: Evaluation) -> str | None:
-    """A warning where the base policy solved no world, under its own noise and under the actor's; None otherwise."""
+    """Return a warning where the base policy solved no world, under its own noise or the actor's; None otherwise."""
     if base.successes is None or prior.successes is None or any(base.successes + prior.successes):
         return None
     return (
