@@ -27,9 +27,10 @@ from dsrl.task._libero_package import drop_samplers, fit_package
 class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
     """Ends like the environment inside, but reports it in `info` alone, so that no vector environment resets it."""
 
-    def __init__(self, env: gymnasium.Env[Any, Any], max_steps: int | None) -> None:
-        """`max_steps` None takes the time limit of lerobot."""
+    def __init__(self, env: gymnasium.Env[Any, Any], max_steps: int | None, row: int = 0) -> None:
+        """`max_steps` None takes the time limit of lerobot; `row` is the place of this world among all."""
         super().__init__(env)
+        self.row = row
         self.limit = max_steps if max_steps is not None else _time_limit(env)
         self.sentence = _sentence(env.unwrapped)
         self._steps, self._over = 0, True
@@ -66,8 +67,13 @@ class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
             self._images = self._cameras.look()
         return self._images
 
+    def picture(self, num_worlds: int) -> NDArray[Any] | None:
+        """Draw the environment's own picture [H, W, 3] for people; None in the worlds behind the first ones."""
+        drawn: NDArray[Any] | None = self.env.render() if self.row < num_worlds else None
+        return drawn
 
-def make_world(kind: str, fields: Mapping[str, Any], id: int, max_steps: int | None) -> World:
+
+def make_world(kind: str, fields: Mapping[str, Any], id: int, max_steps: int | None, row: int = 0) -> World:
     """Make the only world of task `id` in the suite of a lerobot environment, in the process that calls this."""
     if multiprocessing.current_process().daemon:  # a worker leaves the signals of schedulers and keyboards to the run
         for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
@@ -81,7 +87,7 @@ def make_world(kind: str, fields: Mapping[str, Any], id: int, max_steps: int | N
         if kind == "libero":
             fit_package()
         ((_, suite),) = make_env(make_env_config(kind, **fields), n_envs=1, use_async_envs=False).items()
-    return World(suite[id].envs[0], max_steps)
+    return World(suite[id].envs[0], max_steps, row)
 
 
 def _time_limit(env: gymnasium.Env[Any, Any]) -> int:

@@ -114,6 +114,13 @@ class LerobotTask:
         state = torch.cat(states, dim=1) if states else torch.zeros(self.num_envs, 0)
         return Observation(state, images, self._instructions)
 
+    def picture(self, num_worlds: int) -> Tensor:
+        """Draw the first worlds for a video by the first camera, without one by the environment's own `render`."""
+        if self.cameras:
+            return next(iter(self.observe().images.values()))[:num_worlds]
+        drawn = np.stack(self._worlds.call("picture", num_worlds)[:num_worlds])
+        return torch.from_numpy(drawn).permute(0, 3, 1, 2)
+
     def step(self, action: Tensor) -> Step:
         """Advance the worlds that have not ended by action [B, A], in the environment's units."""
         sent = self._postprocess({"action": action.detach().cpu()})["action"]
@@ -195,7 +202,7 @@ def _start(env: str, fields: Mapping[str, Any], id: int, max_steps: int | None, 
         )
     if env in LATE and find_spec(LATE[env]) is None:
         raise _missing(env, f"No module named {LATE[env]!r}")
-    makers = [partial(make_world, env, fields, id, max_steps)] * num_envs
+    makers = [partial(make_world, env, fields, id, max_steps, row) for row in range(num_envs)]
     try:
         if not processes:
             return SyncVectorEnv(makers)

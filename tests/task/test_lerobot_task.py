@@ -12,7 +12,7 @@ import pytest
 import torch
 from toys.commands import ROOT
 
-from dsrl.interfaces import BoundedActions, Restorable
+from dsrl.interfaces import BoundedActions, Filmable, Restorable
 from dsrl.task._lerobot_world import World
 from dsrl.task.lerobot import LATE, LerobotTask
 
@@ -114,8 +114,49 @@ def test_numbers_of_the_objects_follow_those_of_the_robot_in_the_state():
     assert (task.state_dim, task.cameras) == (2 + 16, {})
 
 
-def test_a_lerobot_task_is_bounded_and_cannot_be_restored_in_mid_episode(pusht):
+@pytest.mark.parametrize("processes", [False, True], ids=["in this process", "in processes"])
+def test_a_task_without_a_camera_is_drawn_by_the_environment(processes):
+    task = make(num_envs=3, processes=processes, env_kwargs={"obs_type": "environment_state_agent_pos"})
+    task.reset(torch.arange(3), [4, 5, 6])
+    drawn = task.picture(2)
+    assert (drawn.shape, drawn.dtype) == ((2, 3, 384, 384), torch.uint8)  # lerobot's size for people
+    assert not torch.equal(drawn[0], drawn[1])
+    assert drawn.float().std() > 20  # of 255: white ground, green outline, grey block, blue agent
+    task.close()
+
+
+def test_drawing_changes_neither_the_worlds_nor_their_next_ones():
+    def played(*, drawn: bool) -> list[torch.Tensor]:
+        task = make(num_envs=2, reward="dense", env_kwargs={"obs_type": "environment_state_agent_pos"})
+        task.reset(torch.arange(2), [4, 5])
+        seen = []
+        for target in (100.0, 300.0, 250.0, 200.0, 400.0):
+            if drawn:
+                task.picture(1)
+            step = task.step(torch.full((2, 2), target))
+            seen += [task.observe().state, step.reward]
+        task.reset(torch.arange(2))
+        return [*seen, task.observe().state]
+
+    assert all(map(torch.equal, played(drawn=True), played(drawn=False)))
+
+
+def test_play_and_training_draw_nothing_where_no_camera_is_observed(monkeypatch):
+    task = make(env_kwargs={"obs_type": "environment_state_agent_pos"})
+    monkeypatch.setattr(type(task._worlds.envs[0].unwrapped), "_draw", lambda env: pytest.fail("was drawn"))
+    task.reset(torch.arange(2), [4, 5])
+    task.step(task.hold())
+    task.observe()
+
+
+def test_a_task_with_a_camera_is_drawn_by_it(pusht):
+    pusht.reset(torch.arange(3), [4, 5, 6])
+    assert torch.equal(pusht.picture(2), pusht.observe().images["image"][:2])
+
+
+def test_a_lerobot_task_is_bounded_and_filmable_and_cannot_be_restored_in_mid_episode(pusht):
     assert isinstance(pusht, BoundedActions)
+    assert isinstance(pusht, Filmable)
     assert not isinstance(pusht, Restorable)
     assert pusht.action_high.tolist() == [512.0, 512.0]
 
