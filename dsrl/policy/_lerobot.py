@@ -43,7 +43,16 @@ MAX_STATISTICS = 16 * MIB  # bytes of the statistics of one processor step
 
 
 def read_config(checkpoint: Path, policy_type: str, device: torch.device) -> Any:
-    """Read lerobot's configuration of a checkpoint and sets it to run on `device`.
+    """Read lerobot's configuration of a checkpoint, which `check_config` checks, and set it to run on `device`."""
+    file = check_config(checkpoint, policy_type)
+    with one_sentence(f"{file} cannot be read by the installed lerobot"), quiet():
+        config = PreTrainedConfig.from_pretrained(checkpoint)
+    config.device = str(device)
+    return config
+
+
+def check_config(checkpoint: Path, policy_type: str) -> Path:
+    """Check the configuration of a checkpoint, without lerobot's code, and return its file.
 
     Raises:
         ValueError: if it is of another policy type, or holds a key, type or range that this type does not have.
@@ -58,10 +67,7 @@ def read_config(checkpoint: Path, policy_type: str, device: torch.device) -> Any
     if found.get("use_peft"):
         raise ValueError(f"{checkpoint} is a PEFT adapter, not a whole policy; merge it into its base and save that")
     POLICY_TYPES[policy_type].config(str(file), found)
-    with one_sentence(f"{file} cannot be read by the installed lerobot"), quiet():
-        config = PreTrainedConfig.from_pretrained(checkpoint)
-    config.device = str(device)
-    return config
+    return file
 
 
 def load_weights(

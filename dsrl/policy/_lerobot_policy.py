@@ -81,6 +81,11 @@ class LerobotPolicy(ABC):
                 f"noise by {steer:.2g}; choose a checkpoint whose actions depend on the initial noise alone"
             )
 
+    @classmethod
+    def check_path(cls, path: str) -> None:
+        """Raise FileNotFoundError or ValueError where no checkpoint of this type is at `path`; loads no weights."""
+        _lerobot.check_config(find_checkpoint(path), cls.policy_type)
+
     @abstractmethod
     def _prepare(self, config: Any, checkpoint: Path, num_steps: int | None) -> None:
         """Set the steps of a denoising and switch off what serves training and serving alone. Raises ValueError."""

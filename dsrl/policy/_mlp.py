@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy._denoiser import Denoiser
-from dsrl.policy._mlp_checkpoint import MLPConfig, load_checkpoint
+from dsrl.policy._mlp_checkpoint import MLPConfig, load_checkpoint, read_checkpoint
 from dsrl.policy._weights import Device, choose_device, weights_sha256
 
 FARTHEST = 10.0  # standard deviations; states beyond them, which the data lacks, are clipped
@@ -51,6 +51,11 @@ class MLPPolicy(ABC):
         self._middle, self._reach = (low + high) / 2, (high - low) / 2
         steps = self._config.num_steps if num_steps is None else num_steps
         self._prepare(self._network, self._config, steps)
+
+    @classmethod
+    def check_path(cls, path: str) -> None:
+        """Raise FileNotFoundError or ValueError where no checkpoint of this kind is at `path`; loads no weights."""
+        read_checkpoint(path, cls.kind)
 
     @abstractmethod
     def _prepare(self, network: Denoiser, config: MLPConfig, num_steps: int) -> None:

@@ -75,8 +75,7 @@ def load_checkpoint(path: str, policy: str) -> tuple[MLPConfig, Denoiser]:
         FileNotFoundError: if there is no such checkpoint.
         ValueError: if it is of another kind, its files do not fit each other, or a link leads out of the folder.
     """
-    folder = _find(path, policy)
-    config = _read_config(file_inside(folder, CONFIG), policy)
+    folder, config = read_checkpoint(path, policy)
     weights = file_inside(folder, WEIGHTS)
     shapes = read_shapes(weights, LARGEST_WEIGHTS)
     with torch.device("meta"):  # takes no memory: sizes that no weight backs end here
@@ -87,6 +86,12 @@ def load_checkpoint(path: str, policy: str) -> tuple[MLPConfig, Denoiser]:
     if not all(bool(weight.isfinite().all()) for weight in network.parameters()):
         raise ValueError(f"{weights} holds weights that are not finite; write it anew by pretrain")
     return config, network.requires_grad_(False).eval()
+
+
+def read_checkpoint(path: str, policy: str) -> tuple[Path, MLPConfig]:
+    """Find the checkpoint of kind `policy` at `path` and read its config, without the weights; raises as above."""
+    folder = _find(path, policy)
+    return folder, _read_config(file_inside(folder, CONFIG), policy)
 
 
 def _find(path: str, policy: str) -> Path:

@@ -55,6 +55,20 @@ def load_policy(
         FileNotFoundError, ValueError: with one sentence, if its type cannot be steered, a package that it needs is
             missing, or the checkpoint is damaged or does not fit the arguments.
     """
+    module, _, policy = _class_for(path).partition(".")
+    return getattr(importlib.import_module(f"dsrl.policy.{module}"), policy)(path, device, dtype, camera_map, num_steps)
+
+
+def check_path(path: str) -> None:
+    """Raise FileNotFoundError or ValueError where no checkpoint that can be steered is at `path`; loads no weights."""
+    _class_for(path)
+
+
+load_policy.check_path = check_path  # type: ignore[attr-defined]  # as the classes of policies have it
+
+
+def _class_for(path: str) -> str:
+    """Return module and class of ours for the type that a checkpoint names; raises as `load_policy`."""
     found = read_json(file_inside(find_checkpoint(path), "config.json")).get("type")
     known = f"choose a checkpoint of type {', '.join(CLASSES)}"
     if not isinstance(found, str) or found not in CLASSES:
@@ -67,5 +81,4 @@ def load_policy(
             f"policy.path={path} is of type {found!r}, which needs the package {missing[0]}; type "
             f"uv pip install {needs}"
         )
-    module, _, policy = name.partition(".")
-    return getattr(importlib.import_module(f"dsrl.policy.{module}"), policy)(path, device, dtype, camera_map, num_steps)
+    return name

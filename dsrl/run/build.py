@@ -21,7 +21,7 @@ from dsrl.logging import Description, Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.allow_list import component
 from dsrl.run.errors import user_errors
-from dsrl.run.parts import Parts
+from dsrl.run.parts import ChecksPath, Parts
 from dsrl.run.settings import Settings, checked, identity, settings_of
 from dsrl.training.noise_inversion import ClonesNoise
 from dsrl.training.offline_data import OfflineData
@@ -82,6 +82,9 @@ def _check_success(settings: Settings, task: Task) -> None:
 def _task_and_policy(
     nodes: Mapping[str, DictConfig], announce: Callable[[str], None], horizon: int | None
 ) -> tuple[Task, Policy]:
+    loader = component(nodes["policy"]._target_)
+    if isinstance(loader, ChecksPath):
+        loader.check_path(nodes["policy"].path)  # before the task: a simulator or many processes take a minute to start
     task: Task = _instantiate(nodes["task"], **_accepted(nodes["task"], announce=announce))
     return task, _policy(nodes["policy"], task, horizon)
 

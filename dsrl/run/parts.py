@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from dsrl.interfaces import HasWeights, Noise, Policy, Task
 from dsrl.noise_action_env import NoiseActionEnv
@@ -29,3 +29,11 @@ class Parts:
     def policy_sha256(self) -> str | None:
         """Return the digest of the policy's weights; None for a policy without any, so that there is no base."""
         return self.policy.policy_sha256() if isinstance(self.policy, HasWeights) else None
+
+
+@runtime_checkable
+class ChecksPath(Protocol):
+    """A policy's class, or the function that loads it, with a check of its checkpoint alone (optional)."""
+
+    def check_path(self, path: str) -> None:
+        """Raise FileNotFoundError or ValueError where no checkpoint of this kind is at `path`; loads no weights."""

@@ -1,0 +1,81 @@
+"""A missing or wrong checkpoint is told before the task is built: a task that is wrong too is told only after."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from toys.mlp_checkpoints import make_mlp_checkpoint
+from toys.typed import type_train
+
+from dsrl.policy import _find, lerobot
+from dsrl.policy.flow_mlp import FlowMLP
+from dsrl.run.parts import ChecksPath
+
+WRONG_TASK = "task=gym task.id=Nowhere-v0"  # found when the task is built
+
+
+def _type(folder: Path, policy: str, path: object) -> str:
+    typed = (*WRONG_TASK.split(), f"policy={policy}", f"policy.path={path}")
+    return str(type_train(folder / "run", *typed, start=()))
+
+
+@pytest.mark.parametrize("policy", ["lerobot", "smolvla", "pi0", "flow_mlp", "diffusion_mlp"])
+def test_a_path_without_a_checkpoint_is_told_before_the_task_is_built(policy: str, tmp_path: Path) -> None:
+    assert _type(tmp_path, policy, "nowhere").startswith("error: policy.path=nowhere is not a folder")
+
+
+@pytest.mark.parametrize(
+    ("policy", "content", "sentence"),
+    [
+        ("lerobot", {"type": "act"}, "is of type 'act', which draws no Gaussian noise"),
+        ("smolvla", {"type": "pi0"}, "is a lerobot checkpoint of type 'pi0' but policy=smolvla loads 'smolvla' only"),
+        ("flow_mlp", {"policy": "diffusion_mlp"}, "is of kind 'diffusion_mlp' but policy=flow_mlp loads 'flow_mlp'"),
+    ],
+)
+def test_a_checkpoint_of_another_kind_is_told_before_the_task_is_built(
+    policy: str, content: dict[str, str], sentence: str, tmp_path: Path
+) -> None:
+    for name in _find.CHECKPOINT_FILES:
+        (tmp_path / name).write_text(json.dumps(content))
+    assert sentence in _type(tmp_path, policy, tmp_path)
+
+
+def test_a_folder_that_lacks_files_is_told_before_the_task_is_built(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    for policy, lacking in (("lerobot", "model.safetensors, policy_preprocessor.json"), ("flow_mlp", "model.safete")):
+        assert f"policy.path={tmp_path} lacks {lacking}" in _type(tmp_path, policy, tmp_path)
+
+
+def test_a_hub_id_that_cannot_be_downloaded_is_told_before_the_task_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(_find, "snapshot_download", no_network)
+    assert "nobody/nothing is not a folder here and could not be downl" in _type(tmp_path, "lerobot", "nobody/nothing")
+
+
+def test_the_task_is_told_where_the_path_is_right_or_the_policy_has_none(tmp_path: Path) -> None:
+    wrong = "task.id='Nowhere-v0' cannot be made by gymnasium"
+    assert wrong in _type(tmp_path, "flow_mlp", make_mlp_checkpoint(tmp_path / "good", "flow_mlp"))
+    assert wrong in str(type_train(tmp_path / "run", *WRONG_TASK.split(), "policy=identity", start=()))
+
+
+def test_the_early_sentence_is_the_very_one_of_loading(tmp_path: Path) -> None:
+    for check, load in (
+        (FlowMLP.check_path, lambda: FlowMLP("nowhere", "cpu")),
+        (lerobot.check_path, lambda: lerobot.load_policy("nowhere", "cpu", "checkpoint")),
+    ):
+        with pytest.raises(FileNotFoundError) as early:
+            check("nowhere")
+        with pytest.raises(FileNotFoundError) as late:
+            load()
+        assert str(early.value) == str(late.value)
+
+
+def test_a_function_that_loads_policies_has_the_check_as_classes_do() -> None:
+    assert isinstance(lerobot.load_policy, ChecksPath)
+    assert isinstance(FlowMLP, ChecksPath)
