@@ -153,22 +153,6 @@ def learner_device(name: str, policy: Policy) -> torch.device:
     return device
 
 
-def load_weights(algorithm: Any, state: Any, named: str) -> None:
-    """Load the weights of a file, which may come from anybody and is `named`, into a built algorithm.
-
-    Raises UserError where they do not fit it, or are not finite.
-    """
-    from dsrl.training.loop import check_finite
-
-    with user_errors():
-        check_finite(state, f"{named}:")
-        try:
-            algorithm.load_state_dict(state)
-        except (RuntimeError, KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ValueError(f"{named} does not fit the run's algorithm ({reason})") from error
-
-
 def build_player(content: Mapping[str, Any], task: Task) -> tuple[NoiseActionEnv, Any]:
     """Build policy, noise and algorithm of a config for a task that is described, but not simulated.
 

@@ -18,7 +18,7 @@ from dsrl.evaluation.noise_sources import Act, base_noise, check_best_of, evalua
 from dsrl.interfaces import StateDict
 from dsrl.logging import ShowsResults, ShowsVideos
 from dsrl.run import provenance
-from dsrl.run.build import build, build_loggers, load_weights
+from dsrl.run.build import build, build_loggers
 from dsrl.run.console import Screen
 from dsrl.run.description import described_evaluation, flat_results
 from dsrl.run.errors import UserError, one_sentence, user_errors
@@ -31,6 +31,7 @@ from dsrl.run.plugins import plugins_of
 from dsrl.run.ranges import fits
 from dsrl.run.request import Request
 from dsrl.run.settings import checked, requests_of, saved_config
+from dsrl.run.weights import load_weights
 
 Content = Mapping[str, Any]
 """The content of eval.json, or, of videos, the request and their paths."""

@@ -22,12 +22,13 @@ from dsrl.edits import EditsChunks
 from dsrl.evaluation.noise_sources import evaluation_noise
 from dsrl.interfaces import HasWeights, Observation, Step
 from dsrl.run import ranges
-from dsrl.run.build import build_player, load_weights
+from dsrl.run.build import build_player
 from dsrl.run.checkpoint import unflatten
 from dsrl.run.errors import UserError
 from dsrl.run.files import parse_json
 from dsrl.run.plain_yaml import check_references
 from dsrl.run.settings import TYPES, Seed
+from dsrl.run.weights import load_weights
 
 STEERING, WEIGHTS, BASE = "steering.json", "model.safetensors", "base"
 VERSION = 1

@@ -42,7 +42,9 @@ class GoldenTicket:
         return {"ticket": self.ticket.clone()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Play the saved ticket."""
+        """Play the saved ticket. Raises ValueError for one of another number of dimensions."""
+        if state_dict["ticket"].shape != self.ticket.shape:
+            raise ValueError(f"the ticket has shape {list(state_dict['ticket'].shape)}, not {list(self.ticket.shape)}")
         self.ticket = state_dict["ticket"].clone()
 
 

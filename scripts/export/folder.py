@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from dsrl.interfaces import BoundedActions
 from dsrl.policy._checkpoint_files import file_inside
-from dsrl.run.build import build, load_weights
+from dsrl.run.build import build
 from dsrl.run.checkpoint import flatten
 from dsrl.run.errors import UserError
 from dsrl.run.evaluate import check_same_policy
@@ -23,6 +23,7 @@ from dsrl.run.files import write_json
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
 from dsrl.run.settings import checked, saved_config
+from dsrl.run.weights import load_weights
 from dsrl.training.lerobot_columns import image_keys
 from scripts.complete_folder import complete_folder
 from scripts.export.card import card
