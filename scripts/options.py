@@ -21,10 +21,16 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         called = Path(sys.argv[0]).name
-        if called.startswith("dsrl-"):  # a console command of the wheel
+        if called.startswith("dsrl-"):  # a console command, which a clone can have too
             options["description"] = str(options.get("description", "")).replace(str(options.get("prog")), called)
             options["prog"] = called
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+    def format_help(self) -> str:
+        """Return the help page with the commands of this installation."""
+        from dsrl.run.installed import as_typed
+
+        return as_typed(super().format_help())
 
     def error(self, message: str) -> NoReturn:
         """End the program with exit code 2."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -100,7 +101,18 @@ def test_the_doctor_of_the_wheel_renders_as_that_of_the_clone_does(installed: Pa
 def test_every_command_has_a_help_page(name: str, installed: Path, tmp_path: Path) -> None:
     done = _type(installed, tmp_path, name, "--help")
     assert done.returncode == 0, done.stderr
-    assert name in done.stdout or "== Options" in done.stdout
+    assert name in done.stdout
+    assert not re.search(r"python |(train|eval)\.py|-m scripts\.", done.stdout), done.stdout
+
+
+def test_an_error_of_the_wheel_names_commands_that_it_has(installed: Path, tmp_path: Path) -> None:
+    typed = ("task=pendulum", "policy=flow_mlp", "policy.path=nowhere", "hydra.run.dir=run")
+    done = _type(installed, tmp_path, "dsrl-train", *typed)
+    assert "checkpoint that `python -m dsrl.scripts.pretrain` wrote" in done.stderr
+    done = _type(installed, tmp_path, "python", "-m", "dsrl.scripts.pretrain", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "python -m dsrl.scripts.pretrain --policy" in done.stdout
+    assert "-m scripts." not in done.stdout
 
 
 def test_a_package_of_ones_own_brings_a_task_and_a_policy(installed: Path, tmp_path: Path) -> None:

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext, redirect_stdout
 from importlib import import_module
 
 import hydra
 from omegaconf import DictConfig
 
 from dsrl.run.errors import run
-from dsrl.run.installed import CONF, IN_CLONE, ROOT
+from dsrl.run.installed import CONF, IN_CLONE, ROOT, as_typed
 from dsrl.run.typed_keys import check_eval, check_train
 
 
 def train() -> None:
     """Start train.py."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported
-    run(hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_train))
+    _start("train", _train)
 
 
 def evaluate() -> None:
     """Start eval.py."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    run(hydra.main(version_base="1.3", config_path=str(CONF), config_name="eval")(_evaluate))
+    _start("eval", _evaluate)
+
+
+def _start(name: str, main: Callable[[DictConfig], float]) -> None:
+    """Let Hydra compose conf/<name>.yaml and call `main`; its help page gets the commands of this installation."""
+    composed = hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(main)
+    page = io.StringIO()
+    try:
+        with redirect_stdout(page) if {"--help", "-h"} & {*sys.argv} else nullcontext():
+            run(composed)
+    finally:  # Hydra ends the program after a help page
+        print(as_typed(page.getvalue()), end="")
 
 
 def _train(cfg: DictConfig) -> float:

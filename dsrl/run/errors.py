@@ -17,6 +17,7 @@ from omegaconf import Container, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.run import choices
+from dsrl.run.installed import as_typed
 from dsrl.run.typed_words import check_flags, unreadable, with_home
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -83,8 +84,11 @@ def run(main: Callable[[], Any]) -> None:
 
 
 def sentence(error: object) -> str:
-    """Return a message on one line without control characters, by which a file's text could drive the terminal."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(error)).split())
+    """Return a message on one line, with the commands of this installation.
+
+    It has no control characters, by which a file's text could drive the terminal.
+    """
+    return as_typed(" ".join("".join(letter if letter.isprintable() else " " for letter in str(error)).split()))
 
 
 def system_error(error: OSError, place: Any, again: str) -> str:
@@ -127,7 +131,7 @@ def _unknown_key(full_key: str, parent: Container) -> str:
     if near:
         return f"{full_key} is no option; did you mean {' or '.join(near)}?"
     if known and not where:
-        return f"{full_key} is no option; {'eval.py' if 'checkpoint' in known else 'train.py'} --help lists all"
+        return f"{full_key} is no option; python {'eval.py' if 'checkpoint' in known else 'train.py'} --help lists all"
     listed = f"choose one of {', '.join(prefix + name for name in known)}" if known else f"type +{full_key}=… to add it"
     return f"{full_key} is no option; {listed}"
 

@@ -6,6 +6,7 @@ wheel    dsrl/      dsrl/conf/   dsrl/scripts/      dsrl-train          dsrl-com
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -13,8 +14,18 @@ ROOT = PACKAGE.parent
 IN_CLONE = (ROOT / "conf" / "train.yaml").is_file()
 CONF = (ROOT if IN_CLONE else PACKAGE) / "conf"
 SCRIPTS = "scripts" if IN_CLONE else "dsrl.scripts"  # for python -m
+COMMANDS = ("train", "eval", "compare", "preflight", "export", "doctor")  # dsrl-train, … of a wheel
+_OF_A_CLONE = re.compile(r"(?:python -m scripts\.(\w+(?:\.\w+)*))|(?<![\w/.-])(?:python )?(train|eval)\.py\b")
 
 
-def typed(script: str) -> str:
-    """Return how train.py or eval.py is typed."""
-    return f"python {script}" if IN_CLONE else f"dsrl-{script.removesuffix('.py')}"
+def typed(name: str) -> str:
+    """Return how train.py, eval.py or a script, such as preflight, is typed."""
+    command = name.removesuffix(".py")
+    if not IN_CLONE:
+        return f"dsrl-{command}" if command in COMMANDS else f"python -m {SCRIPTS}.{command}"
+    return f"python {name}" if name.endswith(".py") else f"python -m {SCRIPTS}.{name}"
+
+
+def as_typed(text: str) -> str:
+    """Return a text that names commands of a clone, such as an error or a help page, with those that work here."""
+    return text if IN_CLONE else _OF_A_CLONE.sub(lambda found: typed(found[1] or f"{found[2]}.py"), text)

@@ -29,7 +29,7 @@ from dsrl.run.extension import check_extension
 from dsrl.run.files import atomic_write, write_json
 from dsrl.run.final_evaluation import build_simulation, play, record_comparison
 from dsrl.run.folder import RunFolder
-from dsrl.run.installed import typed
+from dsrl.run.installed import as_typed, typed
 from dsrl.run.monitor import Monitor
 from dsrl.run.parts import Parts
 from dsrl.run.resume import Checkpointer
@@ -186,7 +186,7 @@ def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> 
     screen.phase(f"base policy: {report.shown(base)}; with the actor's noise: {report.shown(prior)} ({difference})")
     warning = report.no_success(base, prior)
     if warning is not None:
-        screen.phase(warning)
+        screen.phase(as_typed(warning))
     return results
 
 
