@@ -5,18 +5,24 @@ task=hopper sac=dsrl_na utd=2 seed=1   ->   name  hopper dsrl_na utd=2 seed=1   
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
+
 from dsrl.logging import Description
 from dsrl.run.choices import top_level
+from dsrl.run.plain_yaml import read_checked
 from dsrl.run.request import Request
 
 LONGEST = 128  # characters of a name that wandb takes
 NAMED_ANYWAY = ("task", "sac", "seed")
 OF_NO_RESULT = ("logging", "cluster", "hparams", "plugins", "resume")
 """Keys that change where and how a run is executed, but not what it finds."""
+
+_CHOICE = re.compile(r"[\w.-]{1,64}")  # the name of a file in conf/, as long as a tag of wandb may be
 
 
 def described_run(
@@ -28,12 +34,27 @@ def described_run(
     return Description(config, name, None if sweep is None else _sweep_name(sweep), tags, "train")
 
 
-def described_evaluation(config: Mapping[str, Any], request: Request, played: Mapping[str, Any]) -> Description:
-    """Describe an evaluation of a saved run by the run's config and what was `played`."""
+def described_evaluation(
+    config: Mapping[str, Any], chosen: Mapping[str, str], request: Request, played: Mapping[str, Any]
+) -> Description:
+    """Describe an evaluation of a saved run by the run's config, its choices of groups, and what was `played`."""
     others = [f"{key}={played[key]}" for key in ("eval_episodes", "test_seed") if played[key] is not None]
     name = " ".join([f"eval {request.checkpoint} {request.run}", *others])
-    tags = tuple(str(config[group]["_target_"]).split(".")[-2] for group in ("task", "policy", "sac"))
+    built = {group: str(config[group]["_target_"]).split(".")[-2] for group in ("task", "policy", "sac")}
+    tags = tuple(chosen.get(group, module) for group, module in built.items())
     return Description({**config, "evaluation": dict(played)}, name, None, tags, "eval")
+
+
+def saved_choices(notes: Path) -> dict[str, str]:
+    """Read the choices of groups, such as task -> pendulum, from what Hydra noted of a run; {} without that file.
+
+    Raises ValueError where the file is damaged.
+    """
+    node: Any = yaml.safe_load(read_checked(notes)) if notes.is_file() else None
+    for key in ("hydra", "runtime", "choices"):
+        node = node.get(key) if isinstance(node, dict) else None
+    found = node.items() if isinstance(node, dict) else ()
+    return {str(group): name for group, name in found if isinstance(name, str) and _CHOICE.fullmatch(name)}
 
 
 def flat_results(found: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:

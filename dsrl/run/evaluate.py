@@ -20,7 +20,7 @@ from dsrl.logging import ShowsResults, ShowsVideos
 from dsrl.run import provenance
 from dsrl.run.build import build, build_loggers
 from dsrl.run.console import Screen
-from dsrl.run.description import described_evaluation, flat_results
+from dsrl.run.description import described_evaluation, flat_results, saved_choices
 from dsrl.run.errors import UserError, one_sentence, user_errors
 from dsrl.run.files import write_json
 from dsrl.run.final_evaluation import build_simulation, play, record_video
@@ -58,7 +58,8 @@ def evaluate(cfg: DictConfig) -> float:
             parts, previous = build(saved, screen.phase, parts if same else None), saved
             check_same_policy(parts, folder)
             with user_errors():
-                log = partial(_log, cfg, saved, folder, request, written)
+                chosen = saved_choices(folder.hydra / "hydra.yaml") if cfg.logging else {}
+                log = partial(_log, cfg, saved, chosen, folder, request, written)
                 scores.append(evaluate_run(parts, folder, request, state, screen, place, log))
         if len(runs) > 1 and not requested[0].video_seeds:
             screen.print(report.runs_table([folder.path for _, folder, *_ in runs], written))
@@ -107,6 +108,7 @@ def _writable(folder: Path) -> bool:
 def _log(
     cfg: DictConfig,
     saved: DictConfig,
+    chosen: Mapping[str, str],
     folder: RunFolder,
     request: Request,
     written: list[Path],
@@ -116,7 +118,7 @@ def _log(
     """Log an evaluation to the destinations of `cfg.logging`, and add its folder `out` to `written`."""
     written.append(out)
     config: Any = OmegaConf.to_container(saved, resolve=True)
-    described = described_evaluation({**config, "logging": {}}, request, content["request"])
+    described = described_evaluation({**config, "logging": {}}, chosen, request, content["request"])
     name = "base" if request.checkpoint == "none" else "steered"
     shown = flat_results({"base": content.get("base"), name: content.get("result"), "paired": content.get("paired")})
     curves = {f"eval/{key}": value for key, value in shown.items() if key.endswith(("success_rate", "mean_return"))}

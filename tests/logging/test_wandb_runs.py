@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import wandb
 from toys.commands import SHORT_PENDULUM, type_command
+from toys.requests import request_of
 from toys.runs import toy_parts
 from toys.wandb_files import config_of, history, run_of, summary_of
 
 from dsrl.logging import Description
 from dsrl.logging.wandb import WandbLogger
 from dsrl.run.console import Screen
+from dsrl.run.description import described_evaluation, saved_choices
 from dsrl.run.folder import RunFolder
 from dsrl.run.train import steer
 
 OFFLINE = ("logging=wandb", "logging.wandb.mode=offline")
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        None,
+        "{}",
+        "hydra: 3",
+        "hydra: {runtime: {choices: [task]}}",
+        "hydra: {runtime: {choices: {task: 3, sac: 'a b'}}}",
+    ],
+)
+def test_without_readable_choices_an_evaluation_is_tagged_by_what_it_builds(notes: str | None, tmp_path: Path) -> None:
+    if notes is not None:
+        (tmp_path / "hydra.yaml").write_text(notes)
+    chosen = saved_choices(tmp_path / "hydra.yaml")
+    assert chosen == {}
+    targets = {"task": "dsrl.task.gym.GymTask", "policy": "dsrl.policy.pi0.Pi0", "sac": "dsrl.sac.lp_ds.build"}
+    config = {group: {"_target_": target} for group, target in targets.items()}
+    request = request_of(tmp_path)
+    described = described_evaluation(config, chosen, request, asdict(request))
+    assert described.tags == ("gym", "pi0", "lp_ds")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +90,7 @@ def test_an_evaluation_is_a_run_of_its_own_and_overwrites_no_other(sweep: Path) 
     assert run.job_type == "eval"
     assert run.run_id != run_of(_file(second)).run_id
     assert run.display_name == "eval best mine/0 eval_episodes=3 test_seed=1000000"
-    assert list(run.tags) == ["gym", "identity", "dsrl_sac"]
+    assert list(run.tags) == ["pendulum", "identity", "dsrl_sac"]  # the choices of groups, as of the run itself
     assert config["evaluation"]["eval_episodes"] == 3
     assert config["sac"]["alpha"] == 0.1
     assert summary_of(_file(first))["steered/mean_return"] == written["result"]["mean_return"]
