@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -110,6 +111,9 @@ class WandbLogger:
                 print(f"wandb's own process has ended ({error}); the run continues, metrics.csv has every point")
 
     def _start(self, mode: Mode) -> Any:
+        wanted = os.environ.get("WANDB_MODE", "")  # by which wandb itself is switched
+        if mode == "online" and wanted in ("offline", "disabled"):
+            mode = "offline" if wanted == "offline" else "disabled"
         if mode != "online":
             return self._init(mode)
         try:

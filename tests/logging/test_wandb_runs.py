@@ -97,6 +97,19 @@ def test_an_evaluation_is_a_run_of_its_own_and_overwrites_no_other(sweep: Path) 
     assert next(history(_file(first)))["eval/steered/mean_return"] == written["result"]["mean_return"]
 
 
+@pytest.mark.parametrize("mode", ["offline", "disabled"])
+def test_the_mode_of_the_environment_is_taken_without_a_look_at_the_server(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", mode)
+    options = {"project": "toy", "entity": None, "group": None, "name": None, "timeout": 60.0}
+    logger = WandbLogger(str(tmp_path), mode="online", **options)  # type: ignore[arg-type]
+    logger.close()
+    wandb.teardown()
+    assert "out of reach" not in capsys.readouterr().out
+    assert len(list(tmp_path.glob("wandb/offline-run-*/*.wandb"))) == (mode == "offline")
+
+
 def test_the_summary_has_both_policies_with_intervals_and_every_new_best_has_a_video(tmp_path: Path) -> None:
     described = Description({"seed": 0}, "toy", None, ("guess",), "train")
     options = {"project": "toy", "entity": None, "group": "given", "name": None, "timeout": 60.0}
