@@ -20,10 +20,14 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser that prints its description as written, and an error as one sentence without the usage."""
 
     def __init__(self, **options: Any) -> None:
+        from dsrl.run.installed import as_typed
+
         called = Path(sys.argv[0]).name
         if called.startswith("dsrl-"):  # a console command, which a clone can have too
             options["description"] = str(options.get("description", "")).replace(str(options.get("prog")), called)
             options["prog"] = called
+        elif "prog" in options:
+            options["prog"] = as_typed(options["prog"])
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
 
     def format_help(self) -> str:
