@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,7 +81,8 @@ def make_world(kind: str, fields: Mapping[str, Any], id: int, max_steps: int | N
             signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is imported; its default needs a display
-    with contextlib.redirect_stdout(io.StringIO()):  # lerobot prints a line for every environment
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # lerobot prints one line for each
+        warnings.simplefilter("ignore")  # of the packages that an environment imports, about their own
         from lerobot.envs.factory import make_env, make_env_config
 
         logging.getLogger("robosuite_logs").setLevel(logging.ERROR)  # it advises private macros

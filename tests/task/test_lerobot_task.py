@@ -212,6 +212,13 @@ def test_without_its_package_an_environment_is_one_sentence_with_what_to_type():
     assert "type: uv pip install 'gym-pusht==0.1.8' 'pymunk==6.11.1'" in done.stderr
 
 
+def test_making_worlds_in_processes_prints_nothing():
+    code = "from dsrl.task.lerobot import LerobotTask as Task; Task('pusht', None, 0, 2, 'sparse', 10, True).close()"
+    guarded = f"if __name__ == '__main__':\n    {code}"  # processes import the main file
+    done = subprocess.run([sys.executable, "-c", guarded], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize(("env", "package"), LATE.items())
 def test_a_package_that_lerobot_imports_at_a_reset_is_missed_before(env, package):
     if importlib.util.find_spec(package) is not None:
