@@ -59,12 +59,12 @@ def load_policy(
     return getattr(importlib.import_module(f"dsrl.policy.{module}"), policy)(path, device, dtype, camera_map, num_steps)
 
 
-def check_path(path: str) -> None:
+def _check_path(path: str) -> None:
     """Raise FileNotFoundError or ValueError where no checkpoint that can be steered is at `path`; loads no weights."""
     _class_for(path)
 
 
-load_policy.check_path = check_path  # type: ignore[attr-defined]  # as the classes of policies have it
+load_policy.check_path = _check_path  # type: ignore[attr-defined]  # as the classes of policies have it
 
 
 def _class_for(path: str) -> str:

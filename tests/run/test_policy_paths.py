@@ -67,7 +67,7 @@ def test_the_task_is_told_where_the_path_is_right_or_the_policy_has_none(tmp_pat
 def test_the_early_sentence_is_the_very_one_of_loading(tmp_path: Path) -> None:
     for check, load in (
         (FlowMLP.check_path, lambda: FlowMLP("nowhere", "cpu")),
-        (lerobot.check_path, lambda: lerobot.load_policy("nowhere", "cpu", "checkpoint")),
+        (lerobot.load_policy.check_path, lambda: lerobot.load_policy("nowhere", "cpu", "checkpoint")),
     ):
         with pytest.raises(FileNotFoundError) as early:
             check("nowhere")
