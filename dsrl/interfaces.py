@@ -221,9 +221,9 @@ class DrawsUnsteered(Protocol):
 
 # ---- algorithm
 
-Replay = Literal["noise", "context", "exact_context", "observation"]
-"""Data that replay stores of a state besides its features: nothing (the actor's noise suffices), the policy's context
-in half precision or as it is, or the observation, which is small and encoded again for every batch."""
+Replay = Literal["noise", "chunks", "context", "exact_context", "observation"]
+"""Data that replay stores besides a state's features: the actor's noise alone, chunks alone, or chunks and states: the
+policy's context in half precision or as it is, or the observation, which is small and encoded again for every batch."""
 
 
 class Algorithm(Protocol):

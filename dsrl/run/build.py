@@ -208,7 +208,7 @@ def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:
 
 
 def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
-    """Announce the memory of replay where it stores states.
+    """Announce the memory of replay where it stores chunks or states.
 
     Raises UserError where replay does not fit into memory, or the decisions do not suffice for a search.
     """
@@ -223,7 +223,8 @@ def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
         transitions = played + len(parts.offline or ())
         taken = checked_replay_bytes(parts.env, algorithm.replay, transitions, draws=draws_of(algorithm))
     if algorithm.replay != "noise":
-        announce(f"replay stores states: up to {taken / GIB:.2f} GiB for {transitions} transitions")
+        stored = "chunks" if algorithm.replay == "chunks" else "states"
+        announce(f"replay stores {stored}: up to {taken / GIB:.2f} GiB for {transitions} transitions")
 
 
 def build_loop(parts: Parts, monitor: Monitor, checkpointer: Checkpointer) -> Trainer | SuccessiveHalving:

@@ -47,9 +47,9 @@ ADDED_LATER = (
 _EARLIER_SAC = {"regulariser": "entropy", "target_kl": 0.5, "n_step": 1, "discount_at_limit": 1.0}
 EARLIER: Mapping[str, Mapping[str, Any]] = {
     "dsrl.sac.dsrl_sac.build_dsrl_sac": _EARLIER_SAC,
-    "dsrl.sac.dsrl_na.build_dsrl_na": {**_EARLIER_SAC, "base_draws": 0},
-    "dsrl.sac.dsrl_edit.build_dsrl_edit": {"discount_at_limit": 1.0},
-    "dsrl.sac.dsrl_select.build_dsrl_select": {"discount_at_limit": 1.0},
+    "dsrl.sac.dsrl_na.build_dsrl_na": {**_EARLIER_SAC, "base_draws": 0, "targets": "decoded"},
+    "dsrl.sac.dsrl_edit.build_dsrl_edit": {"discount_at_limit": 1.0, "targets": "decoded"},
+    "dsrl.sac.dsrl_select.build_dsrl_select": {"discount_at_limit": 1.0, "targets": "decoded"},
 }
 """What algorithms of earlier runs lack, and did."""
 

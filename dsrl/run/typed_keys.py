@@ -65,6 +65,7 @@ ONLY_WITH = {  # key -> other keys, each with the value with which alone it has 
     "sac.target_kl": {"sac.alpha": "auto", "sac.regulariser": "kl"},
     "sac.target_entropy": {"sac.alpha": "auto", "sac.regulariser": "entropy"},
     "sac.alpha_lr": {"sac.alpha": "auto"},
+    "sac.replay": {"sac.targets": "decoded"},
     "task.image_size": {"task.observation": "images"},
 }
 

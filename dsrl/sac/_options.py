@@ -21,6 +21,7 @@ Rate = Annotated[float, Gt(0), Le(1)]  # of learning
 Positive = Annotated[float, Gt(0)]
 Activation = Literal["ReLU", "Tanh", "SiLU", "GELU", "ELU"]
 Auto = Literal["auto"]
+Targets = Literal["distilled", "decoded"]  # values of the next states, for the critics of chunks
 Kind = Literal["kl", "entropy"]  # of a regulariser
 
 
@@ -57,6 +58,7 @@ class NAOptions(NearPriorOptions):
 
     noise_critic_grad_steps: Count | Auto
     base_draws: Annotated[int, Ge(0), Le(256)]
+    targets: Targets
     replay: Literal["context", "exact_context", "observation"]
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any, Unpack, get_args
 
 from gymnasium.spaces import Box
 
 from dsrl.interfaces import Decoder
 from dsrl.sac._networks import Actor, FeatureScaler, StackedCritics, Temperature
 from dsrl.sac._noise_policy import NoisePolicy, prior_std
-from dsrl.sac._options import NAOptions, NearPriorOptions, adam, initial_temperature
+from dsrl.sac._options import NAOptions, NearPriorOptions, Targets, adam, initial_temperature
 from dsrl.sac._regulariser import regulariser_named
 from dsrl.sac._returns import RewardScale
 
 REPLAYS = ("context", "exact_context", "observation")
+TARGETS = get_args(Targets)
 
 
 def build_parts(
@@ -54,6 +55,10 @@ def build_na_parts(
     replay, steps = options["replay"], options["noise_critic_grad_steps"]
     if replay not in REPLAYS:
         raise ValueError(f"sac.replay={replay} must be one of {', '.join(REPLAYS)}")
+    if options["targets"] not in TARGETS:
+        raise ValueError(f"sac.targets={options['targets']} must be one of {', '.join(TARGETS)}")
+    if options["targets"] == "distilled" and not options["base_draws"]:
+        raise ValueError("sac.base_draws=0 decodes in each step of distillation; sac.targets=decoded goes with it")
     if steps != "auto" and steps < 1:
         raise ValueError(f"sac.noise_critic_grad_steps={steps} must be at least 1")
     features, dim, chunk_dim = observation_space.shape[0], action_space.shape[0], chunk_shape[0] * chunk_shape[1]
@@ -66,4 +71,5 @@ def build_na_parts(
         "replay": replay,
         "noise_critic_grad_steps": None if steps == "auto" else steps,
         "base_draws": options["base_draws"],
+        "targets": options["targets"],
     }

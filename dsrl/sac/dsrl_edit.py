@@ -140,6 +140,8 @@ def build_dsrl_edit(
     for name, value in (("edit_scale", edit_scale), ("edit_noise", edit_noise), ("edit_kl", edit_kl)):
         if not value > 0:
             raise ValueError(f"sac.{name}={value} must be above 0; sac=dsrl_na edits nothing")
+    if options["targets"] != "decoded":
+        raise ValueError(f"sac.targets={options['targets']} would value no edits; type sac.targets=decoded")
     parts = build_na_parts(observation_space, action_space, decoder=decoder, chunk_shape=chunk_shape, **options)
     head = build_edit_head(
         observation_space.shape[0],

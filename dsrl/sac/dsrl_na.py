@@ -6,16 +6,18 @@ After each round of play, in the order of the published code (the paper's order 
 
     A, once per update, with û ~ π(s) drawn once and α fixed:
         temperature   L = -mean[log α · (penalty(s) - limit)]
-        Q^A           y = clip(c·R + γ^m (1 - terminated) min_j Q̄^A_j(s', π_dp(s', b·u')), bounds),  u' ~ π(s')
+        Q^A           y = clip(c·R + γ^m (1 - terminated) V(s'), bounds),  u' ~ π(s')
+                      V(s') = min_j Q̄^A_j(s', π_dp(s', b·u'))   or, distilled, min_j Q̄^W_j(s', u')
                       L = ½ Σ_j MSE(Q^A_j(s, a), y)
         actor         L = mean[α penalty(s) - min_j Q^W_j(s, û)]
-        polyak        Q̄^A <- τ Q^A + (1 - τ) Q̄^A
+        polyak        Q̄ <- τ Q + (1 - τ) Q̄
     B, `noise_critic_grad_steps` times on other states, one unclipped w ~ N(0, I) for each:
         Q^W           L = ½ Σ_j MSE(Q^W_j(s, w/b), Q^A_j(s, π_dp(s, w))),  online Q^A, head j to head j
 
 Penalty, limit, R, m and bounds are those of DSRL-SAC; with `sac.regulariser=entropy` the target contains
 -α log π(u'|s') and is not bounded, as published. B draws w anew, as published, or among `base_draws` whose chunks were
-decoded once, when the state was stored. Replay needs no noise: any play and demonstrations are used alike.
+decoded once, when the state was stored. The distilled V(s') goes with those: no update denoises anything then, and
+replay stores no states. It is not of the paper. Replay needs no noise: any play and demonstrations are used alike.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from torch import Tensor
 from dsrl.interfaces import Decoder, Encoding, Replay
 from dsrl.sac._networks import FeatureScaler, StackedCritics
 from dsrl.sac._noise_policy import Draw
-from dsrl.sac._options import NAOptions
+from dsrl.sac._options import NAOptions, Targets
 from dsrl.sac._parts import build_na_parts
 from dsrl.sac.dsrl_sac import DSRLSAC
 
@@ -61,22 +63,26 @@ class DSRLNA(DSRLSAC):
         replay: Replay,
         noise_critic_grad_steps: int | None,
         base_draws: int,
+        targets: Targets,
         **parts: Any,
     ) -> None:
-        """`critics` value chunks, flat and scaled by `chunk_scaler`; `noise_critics` value u and have no target.
+        """`critics` value chunks, flat and scaled by `chunk_scaler`; `noise_critics` value u.
 
         `parts` are those of `NoiseActorCritic`; see `build_dsrl_na`.
         """
         super().__init__(**parts)
-        self.replay, self.base_draws = replay, base_draws
+        self.base_draws, self.distilled = base_draws, targets == "distilled"
+        self.replay: Replay = "chunks" if self.distilled else replay
         self.noise_critic, self.chunk_scaler, self.decoder = noise_critics, chunk_scaler, decoder
         self.noise_critic_optim = self._create_optimizer(noise_critics, parts["optimisers"][1])
         self.noise_critic_grad_steps = noise_critic_grad_steps
+        if self.distilled:
+            self.noise_critic_old = self._add_lagged_network(noise_critics)
 
     def warm_up(self, buffer: ReplayBuffer, batch_size: int) -> list[TrainingStats]:
-        """Warm up as DSRL-SAC does, then distil for as many steps: the actor's first step follows both critics."""
+        """Warm up as DSRL-SAC does, and distil for as many steps: the actor's first step follows both critics."""
         stats = super().warm_up(buffer, batch_size)
-        return stats + self._distil(buffer, batch_size, self.critic_warmup_updates)
+        return stats if self.distilled else stats + self._distil(buffer, batch_size, self.critic_warmup_updates)
 
     def learn(self, buffer: ReplayBuffer, batch_size: int, updates: int) -> list[TrainingStats]:
         """Learn after a round of play: A `updates` times, then B as often as is set, if any A is due."""
@@ -97,6 +103,10 @@ class DSRLNA(DSRLSAC):
         scaled = self.policy.standardise(features)
         values: Tensor = self.noise_critic(scaled, self._tensor(vectors) / self.policy.magnitude)
         return values
+
+    def _warm_up_step(self, buffer: ReplayBuffer, batch_size: int) -> list[TrainingStats]:
+        stats = super()._warm_up_step(buffer, batch_size)
+        return stats + self._distil(buffer, batch_size, 1 if self.distilled else 0)
 
     def _distil(self, buffer: ReplayBuffer, batch_size: int, steps: int) -> list[TrainingStats]:
         return [
@@ -136,7 +146,7 @@ class DSRLNA(DSRLSAC):
 
     @torch.no_grad()
     def _next_value(self, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Tensor:
-        """Return the soft value [B] of the states after `rows`: target Q^A of the chunk from the actor's noise.
+        """Return the soft value [B] of the states after `rows`: target Q^W of the actor's noise, or Q^A of its chunk.
 
         States after a termination are not denoised, which saves work: their value is multiplied by zero. Of replay's
         contexts, only those of the others are copied.
@@ -144,6 +154,8 @@ class DSRLNA(DSRLSAC):
         features = self._tensor(buffer.obs_next[rows])
         scaled = self.policy.standardise(features)
         drawn = self._next_draw(scaled)
+        if self.distilled:
+            return self._joined(self.noise_critic_old(scaled, drawn.noise)) - self._backup_penalty(drawn)
         value: Tensor = torch.zeros_like(drawn.log_prob) - self._backup_penalty(drawn)
         on = np.flatnonzero(~np.asarray(buffer.terminated[rows], dtype=bool))
         if len(on):
@@ -184,9 +196,10 @@ def build_dsrl_na(
 ) -> DSRLNA:
     """Build DSRL-NA for features [F], the noise box [dim] and executed chunks of `chunk_shape` (horizon, A).
 
-    `decoder` decodes noise at live and replayed states; `replay` selects the data that is stored of a state (see
-    `dsrl.interfaces.Replay`), `base_draws` the number of base noises decoded with it; see `build_dsrl_sac` for others.
-    Raises ValueError for values out of range.
+    `decoder` decodes noise at live and replayed states; `targets` selects V(s'); `base_draws` is the number of base
+    noises whose chunks are decoded when a state is stored; `replay` selects the data that is stored of a state where
+    updates decode (see `dsrl.interfaces.Replay`). See `build_dsrl_sac` for others. Raises ValueError for values out of
+    range.
     """
     parts = build_na_parts(observation_space, action_space, decoder=decoder, chunk_shape=chunk_shape, **options)
     return DSRLNA(**parts)

@@ -140,12 +140,13 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
         self.gamma = float(self.discount)
         self.reward_scale.fit(buffer, self.gamma)
         self._bound_values(buffer)
-        stats: list[TrainingStats] = []
-        for _ in range(self.critic_warmup_updates):
-            loss, q = self._critic_step(self._transitions(buffer, buffer.sample_indices(batch_size)))
-            self._update_lagged_network_weights()
-            stats.append(SACStats(critic_loss=loss, q=q))
-        return stats
+        steps = (self._warm_up_step(buffer, batch_size) for _ in range(self.critic_warmup_updates))
+        return [stats for step in steps for stats in step]
+
+    def _warm_up_step(self, buffer: ReplayBuffer, batch_size: int) -> list[TrainingStats]:
+        loss, q = self._critic_step(self._transitions(buffer, buffer.sample_indices(batch_size)))
+        self._update_lagged_network_weights()
+        return [SACStats(critic_loss=loss, q=q)]
 
     def learn(self, buffer: ReplayBuffer, batch_size: int, updates: int) -> list[TrainingStats]:
         """Learn after a round of play: `updates` gradient steps."""

@@ -5,7 +5,7 @@
     ReplayDecoder.decode_replayed(features, info, "before" | "after", rows, w) -> chunks [n, h, A]
 
 A stored state is the policy's context or, with `replay=observation`, the observation, which is encoded again for every
-batch. tianshou takes numpy: torch becomes numpy here, and back, for stored states.
+batch; with `replay=chunks` no state is stored. tianshou takes numpy: torch becomes numpy here, and back.
 """
 
 from __future__ import annotations
@@ -104,6 +104,8 @@ def stored_arrays(encoding: Encoding, observation: Observation, replay: Replay) 
 
     Raises FloatingPointError where half precision cannot hold a number.
     """
+    if replay == "chunks":
+        return {}
     if replay == "observation":
         return {key: value.numpy() for key, value in observation_tensors(observation).items()}
     return {key: _array(key, value, replay) for key, value in encoding.context.items()}

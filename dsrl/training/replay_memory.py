@@ -13,6 +13,7 @@ from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.replay_format import blank_observation, stored_arrays
 
 GIB = 2**30
+CONTEXTS = ("context", "exact_context")
 
 
 def buffer_length(buffer_size: int, decisions: int, num_envs: int) -> int:
@@ -38,7 +39,7 @@ def replay_bytes(env: NoiseActionEnv, replay: Replay, transitions: int, draws: i
     length, action_dim = env.chunk_shape
     blank = blank_observation(env)
     with torch.no_grad():
-        encoding = Encoding(blank.state, {}) if replay == "observation" else env.policy.encode(blank)
+        encoding = env.policy.encode(blank) if replay in CONTEXTS else Encoding(blank.state, {})
     state = sum(array.nbytes for array in stored_arrays(encoding, blank, replay).values())
     drawn = 4 * draws * (env.noise.dim + length * action_dim)
     return apart + transitions * (4 * (numbers + length * action_dim) + drawn + (1 if draws else 2) * state)
@@ -75,7 +76,9 @@ def available_memory() -> int:
 
 def _smaller(env: NoiseActionEnv, replay: Replay, needed: int, transitions: int, draws: int) -> str:
     """Return the choices that take less memory than `replay`, for a message."""
+    if replay == "chunks":
+        return "fewer sac.base_draws, or sac=dsrl_sac, which stores no chunks"
     least = replay_bytes(env, "observation", transitions, draws)
-    if replay in ("context", "exact_context") and least < needed:
+    if replay in CONTEXTS and least < needed:
         return f"sac.replay=observation ({least / GIB:.1f} GiB), or sac=dsrl_sac, which stores no states"
     return "or sac=dsrl_sac, which stores no states"

@@ -191,6 +191,11 @@ def test_the_edit_finds_what_no_noise_decodes_to():
     assert np.square(played - wanted).sum() < 0.5 * np.square(wanted).sum()
 
 
+def test_targets_that_value_no_edits_are_refused():
+    with pytest.raises(ValueError, match=r"sac.targets=distilled would value no edits; type sac.targets=decoded"):
+        build(targets="distilled", base_draws=2)
+
+
 @pytest.mark.parametrize("name", ["edit_scale", "edit_noise", "edit_kl"])
 def test_an_edit_of_no_size_is_refused_with_the_choice_that_edits_nothing(name):
     with pytest.raises(ValueError, match=rf"sac.{name}=0.0 must be above 0; sac=dsrl_na edits nothing"):

@@ -78,6 +78,61 @@ def test_the_losses_of_an_update_are_those_of_the_equations_and_honour_the_magni
         torch.testing.assert_close(value, TAU * new_critic[name] + (1 - TAU) * target[name])
 
 
+def distilled(**changes) -> tuple[DSRLNA, ReplayBuffer]:
+    """DSRL-NA whose targets are distilled, and a buffer with two stored draws of each state."""
+    algorithm, buffer = build_na(base_draws=2, targets="distilled", **changes), na_buffer()
+    rng = np.random.default_rng(1)
+    buffer.info.draws = rng.standard_normal((BATCH, 2, DIM)).astype(np.float32)
+    buffer.info.draw_chunks = rng.standard_normal((BATCH, 2, HORIZON, ACTION)).astype(np.float32)
+    return algorithm, buffer
+
+
+def test_distilled_targets_are_those_of_the_target_critics_of_noise_and_nothing_is_decoded():
+    algorithm, buffer = distilled()
+    with torch.no_grad():  # online critics, and those of chunks, would give another result
+        for critics in (algorithm.noise_critic, algorithm.critic_old.module):
+            critics.head.bias.add_(100.0)
+    expected = Reference(algorithm, buffer)
+    torch.manual_seed(1)
+    returns = algorithm._transitions(buffer, np.arange(BATCH)).returns
+
+    torch.manual_seed(1)
+    actor, target = snapshot(algorithm.policy.actor), snapshot(algorithm.noise_critic_old.module)
+    u, log_prob = reference_pi(actor, expected.s_next, torch.randn(BATCH, DIM))
+    value = stacked_q(target, expected.s_next, u).min(0).values - 0.3 * log_prob
+    torch.testing.assert_close(returns, expected.r + (1 - expected.d) * GAMMA * value, rtol=1e-5, atol=1e-5)
+    assert algorithm.decoder.vectors == []
+
+
+def test_the_target_critics_of_noise_follow_the_critics_of_noise():
+    algorithm, buffer = distilled()
+    target, followed = snapshot(algorithm.noise_critic_old.module), snapshot(algorithm.noise_critic)
+    learned(algorithm, buffer)  # one step of A, then those of B
+    for name, value in snapshot(algorithm.noise_critic_old.module).items():
+        torch.testing.assert_close(value, TAU * followed[name] + (1 - TAU) * target[name])
+
+
+def test_training_with_distilled_targets_continues_bitwise_from_a_state_dict():
+    (first, buffer), (second, _) = distilled(), distilled()
+    learned(first, buffer, updates=2, seed=1)
+    second.load_state_dict(first.state_dict())
+    for algorithm in (first, second):
+        learned(algorithm, buffer, updates=2, seed=2)
+    continued = second.state_dict()
+    tensors = {name: value for name, value in first.state_dict().items() if name != "_optimizers"}
+    assert any("noise_critic_old" in name for name in tensors)
+    assert all(torch.equal(value, continued[name]) for name, value in tensors.items())
+
+
+def test_both_critics_warm_up_in_turns_where_the_targets_of_one_follow_the_other(monkeypatch):
+    algorithm, buffer = distilled(critic_warmup_updates=2)
+    calls: list[str] = []
+    for name in ("_critic_step", "_update_lagged_network_weights", "_distillation_step"):
+        monkeypatch.setattr(algorithm, name, _recorded(calls, name, getattr(algorithm, name)))
+    assert len(algorithm.warm_up(buffer, batch_size=8)) == 4
+    assert calls == 2 * ["_critic_step", "_update_lagged_network_weights", "_distillation_step"]
+
+
 def test_only_states_that_do_not_follow_a_termination_are_denoised_for_the_target():
     algorithm, buffer = build_na(1.5), na_buffer()
     batch = algorithm._transitions(buffer, np.arange(BATCH))
@@ -226,6 +281,10 @@ def test_impossible_options_are_refused_with_what_would_work():
         build_na(replay="observations")
     with pytest.raises(ValueError, match=r"sac.noise_critic_grad_steps=0 must be at least 1"):
         build_na(noise_critic_grad_steps=0)
+    with pytest.raises(ValueError, match=r"sac.targets=fresh must be one of distilled, decoded"):
+        build_na(targets="fresh")
+    with pytest.raises(ValueError, match=r"sac.base_draws=0 decodes .* sac.targets=decoded goes with it"):
+        build_na(targets="distilled", base_draws=0)
 
 
 def test_stored_draws_are_distilled_with_their_chunks_and_nothing_is_decoded():

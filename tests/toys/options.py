@@ -26,7 +26,7 @@ PUBLISHED: Options = {"regulariser": "entropy", "target_kl": 1.0, "n_step": 1, "
 
 SAC = CRITICS_AND_ACTOR | TEMPERATURE | PUBLISHED
 AUTO = SAC | {"alpha": "auto"}
-NA = AUTO | {"replay": "context", "noise_critic_grad_steps": 2, "base_draws": 0}
+NA = AUTO | {"replay": "context", "noise_critic_grad_steps": 2, "base_draws": 0, "targets": "decoded"}
 PI0 = CRITICS_AND_ACTOR | TEMPERATURE | {"alpha": "auto"}
 LP_DS = CRITICS_AND_ACTOR | {"delta": "auto", "initial_multiplier": 0.1, "multiplier_lr": 3e-3}
 GOLDEN_TICKET: Options = {"candidates": 4}

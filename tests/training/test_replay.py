@@ -136,6 +136,8 @@ def test_the_memory_of_replay_is_computed_before_anything_is_simulated():
     assert env.longest_episode == 2
     assert taken == 100 * (4 * (2 + 8 + 8 + 3 * 2) + 2 * (4 + 2 * 2048)) + apart
     assert replay_bytes(env, "exact_context", 100) - taken == 100 * 2 * 2 * 2048
+    drawn = 3 * (8 + 3 * 2)
+    assert replay_bytes(env, "chunks", 100, draws=3) == 100 * 4 * (2 + 8 + 8 + 3 * 2 + drawn) + apart
     assert replay_bytes(env, "noise", 100) == 100 * 4 * (2 + 8 + 8) + apart
     assert replay_bytes(env, "observation", 100) == 100 * (4 * (2 + 8 + 8 + 3 * 2) + 2 * (4 * 2 + 256)) + apart
     assert env.encoding is None
@@ -156,14 +158,18 @@ def test_replay_that_cannot_fit_is_refused_with_what_would():
     assert 2**20 < available_memory() < 2**50
 
 
-def test_dsrl_na_is_built_from_its_yaml_and_its_replay_announced_or_refused(monkeypatch):
+@pytest.mark.parametrize(
+    ("targets", "stored", "less"), [("decoded", "states", ""), ("distilled", "chunks", "fewer sac.base_draws, ")]
+)
+def test_dsrl_na_is_built_from_its_yaml_and_its_replay_announced_or_refused(monkeypatch, targets, stored, less):
+    typed = ["task=pendulum", "sac=dsrl_na", f"sac.targets={targets}", "num_envs=2", "decisions=1000"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        parts = build(compose("train", ["task=pendulum", "sac=dsrl_na", "num_envs=2", "decisions=1000"]), print)
+        parts = build(compose("train", typed), print)
     announced: list[str] = []
     check_budget(parts, announced.append)
-    assert announced == ["replay stores states: up to 0.00 GiB for 1000 transitions"]
+    assert announced == [f"replay stores {stored}: up to 0.00 GiB for 1000 transitions"]
     monkeypatch.setattr("dsrl.training.replay_memory.available_memory", lambda: 1000)
-    with pytest.raises(UserError, match="replay of 1000 transitions takes"):
+    with pytest.raises(UserError, match=rf"replay of 1000 transitions takes .*below \d+, {less}or sac=dsrl_sac"):
         check_budget(parts, print)
 
 
@@ -172,10 +178,11 @@ def test_a_short_run_gets_a_short_buffer():
     assert buffer_length(64, decisions=100, num_envs=16) == 64
 
 
-def test_the_training_loop_feeds_dsrl_na_and_a_seed_decides_everything():
+@pytest.mark.parametrize("options", [{}, {"base_draws": 3, "targets": "distilled"}])
+def test_the_training_loop_feeds_dsrl_na_and_a_seed_decides_everything(options):
     def run():
         env, monitor = make_env(Heavy()), Recording()
-        algorithm = build_algorithm("dsrl_na", env, critic_warmup_updates=2)
+        algorithm = build_algorithm("dsrl_na", env, critic_warmup_updates=2, **options)
         budget = {"decisions": 30, "warmup_decisions": 12, "utd": 0.5, "batch_size": 8, "buffer_size": 300}
         counters = Trainer(env, algorithm, monitor, **budget, eval_every=30, seed=0).train()
         return algorithm, counters, monitor.logged
