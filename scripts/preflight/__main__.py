@@ -107,19 +107,24 @@ def _report(found: Any, verdict: Any, parts: Any, options: argparse.Namespace, s
     """Print the table and the verdict, and write the files."""
     from dsrl.run import provenance
     from dsrl.run.files import write_json
-    from scripts.preflight import report
+    from scripts.preflight import cost, report
 
+    settings = parts.settings
     out = options.out or Path("outputs") / f"{datetime.now():%Y-%m-%d/%H-%M-%S}-preflight"
     out.mkdir(parents=True, exist_ok=True)
     for table in (table for table in report.tables(found) if table.row_count):
         screen.console.print(table)
     for line in report.movement_lines(found):
         screen.console.print(line, markup=False)
+    updates = round(settings.utd * max(0, settings.decisions - settings.warmup_decisions))
+    seconds = cost.decoding_seconds(parts.env, settings.batch_size)
+    screen.console.print(cost.cost_line(seconds, settings.batch_size, updates), markup=False)
     screen.console.print(f"\n{verdict.sentence}\n", style="bold", markup=False)
     report.plot(out / "preflight.png", found, verdict)
     provenanced = {
         "overrides": options.overrides,
-        "settings": asdict(parts.settings),
+        "decoding_seconds": {str(settings.batch_size): seconds},
+        "settings": asdict(settings),
         "policy_sha256": parts.policy_sha256(),
         "packages": provenance.package_versions(),
         "environment": provenance.environment(),

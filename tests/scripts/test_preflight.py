@@ -347,6 +347,11 @@ def test_the_script_prints_a_verdict_and_writes_its_files(
     assert written["overrides"] == ["num_envs=4"]
     assert written["policy_sha256"] == "0" * 64
     assert written["worlds"] == 10
+    ((rows, seconds),) = written["decoding_seconds"].items()
+    assert int(rows) == toy_parts().settings.batch_size
+    assert f"sac=dsrl_na decodes up to {rows} chunks for each update: {seconds * 1000:.3g} ms" in shown.replace(
+        "\n", " "
+    )
     assert {name: row["episodes"] for name, row in written["outcomes"].items()} == {
         "full": 20, "repeat": 20, "full ±1": 20, "repeat ±1": 30, "w = 0": 10
     }  # fmt: skip
