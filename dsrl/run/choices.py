@@ -59,7 +59,7 @@ def chosen_by(group: str, choice: str) -> dict[str, str]:
     for entry in content.get("defaults", []):
         for key, value in entry.items() if isinstance(entry, dict) else ():
             if key.startswith("override /") and not key.startswith("override /hydra"):
-                found[key.removeprefix("override /")] = value
+                found[key.removeprefix("override /").partition("@")[0]] = value  # group@package
     return found
 
 

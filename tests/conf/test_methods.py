@@ -101,3 +101,26 @@ def _value(cfg: DictConfig, key: str) -> Any:
     for part in key.split("."):
         node = node[part]
     return node
+
+
+@pytest.mark.parametrize(
+    ("typed", "algorithm"),
+    [
+        ("policy=smolvla", "dsrl_sac"),
+        ("policy=lerobot policy.path=x", "dsrl_sac"),
+        ("policy=identity task=pendulum", "dsrl_sac"),
+        ("policy=flow_mlp", "dsrl_na"),
+        ("task=hopper", "dsrl_na"),
+        ("task=metaworld policy=lerobot policy.path=x", "dsrl_sac"),
+        ("task=metaworld sac=dsrl_sac", "dsrl_sac"),
+        ("experiment=simple_pick_state method=sac_repeat", "dsrl_sac"),
+    ],
+)
+def test_a_policy_that_decodes_at_little_cost_chooses_the_algorithm_and_a_typed_one_wins(
+    typed: str, algorithm: str
+) -> None:
+    assert composed(*typed.split()).sac._target_ == f"dsrl.sac.{algorithm}.build_{algorithm}"
+
+
+def test_a_choice_of_a_policy_is_read_from_the_file_that_it_shares() -> None:
+    assert choices.chosen_by("policy", "flow_mlp") == {"sac": "dsrl_na"}
