@@ -68,7 +68,7 @@ class Tabletop(ABC):
         num_envs: Annotated[int, Ge(1)],
         control: Literal["hand", "joint"],
         reward: Literal["sparse", "dense"],
-        max_steps: Annotated[int, Ge(1)],
+        max_steps: Annotated[int, Ge(1), Le(1_000_000)],
         image_size: Annotated[int, Ge(8), Le(4096)],
         backend: Literal["cpu", "gpu"],
         observation: Literal["images", "state"] = "images",  # configs of earlier runs lack it

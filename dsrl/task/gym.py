@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import gymnasium
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
@@ -27,7 +27,7 @@ class GymTask(GymWorlds):
         self,
         id: str,
         num_envs: Annotated[int, Ge(1)],
-        max_steps: Annotated[int, Ge(1)] | None,
+        max_steps: Annotated[int, Ge(1), Le(1_000_000)] | None,
         env_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """`max_steps` None keeps the time limit that `id` was registered with; `env_kwargs` go to gymnasium.make.

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from gymnasium.vector.utils import create_empty_array
 from torch import Tensor
 
@@ -57,7 +57,7 @@ class LerobotTask:
         id: Annotated[int, Ge(0)],
         num_envs: Annotated[int, Ge(1)],
         reward: Literal["sparse", "dense"],
-        max_steps: Annotated[int, Ge(1)] | None,
+        max_steps: Annotated[int, Ge(1), Le(1_000_000)] | None,
         processes: bool,
         env_kwargs: Mapping[str, Any] | None = None,
     ) -> None:

@@ -42,7 +42,7 @@ class MetaWorldTask(GymWorlds):
         num_envs: Annotated[int, Ge(1)],
         observation: Literal["state", "images"],
         reward: Literal["sparse", "dense"],
-        max_steps: Annotated[int, Ge(1)],
+        max_steps: Annotated[int, Ge(1), Le(1_000_000)],
         cameras: Sequence[str],
         image_size: Annotated[int, Ge(8), Le(4096)],
     ) -> None:

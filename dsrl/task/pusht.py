@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from dsrl.task.lerobot import LerobotTask
 
@@ -20,7 +20,7 @@ class PushTTask(LerobotTask):
         observation: Literal["images", "state"],
         num_envs: Annotated[int, Ge(1)],
         reward: Literal["sparse", "dense"],
-        max_steps: Annotated[int, Ge(1)] | None,
+        max_steps: Annotated[int, Ge(1), Le(1_000_000)] | None,
         processes: bool,
         env_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
