@@ -34,6 +34,7 @@ from dsrl.task._genesis import (
     start_genesis,
 )
 from dsrl.task._kernels import ESTIMATE, are_compiled, scene_name, watched
+from dsrl.task._options import Steps
 from dsrl.task._panda import light_panda
 
 COLOURS = {"red": (0.85, 0.08, 0.08), "green": (0.08, 0.65, 0.12), "blue": (0.1, 0.2, 0.85)}
@@ -68,7 +69,7 @@ class Tabletop(ABC):
         num_envs: Annotated[int, Ge(1)],
         control: Literal["hand", "joint"],
         reward: Literal["sparse", "dense"],
-        max_steps: Annotated[int, Ge(1), Le(1_000_000)],
+        max_steps: Steps,
         image_size: Annotated[int, Ge(8), Le(4096)],
         backend: Literal["cpu", "gpu"],
         observation: Literal["images", "state"] = "images",  # configs of earlier runs lack it

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import gymnasium
 import numpy as np
-from annotated_types import Ge, Le
+from annotated_types import Ge
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from dsrl.task._gym_ids import make, suiting
 from dsrl.task._gym_observations import ObservationParts
 from dsrl.task._gym_worlds import GymWorlds, reports_success
+from dsrl.task._options import Steps
 
 
 class GymTask(GymWorlds):
@@ -27,7 +28,7 @@ class GymTask(GymWorlds):
         self,
         id: str,
         num_envs: Annotated[int, Ge(1)],
-        max_steps: Annotated[int, Ge(1), Le(1_000_000)] | None,
+        max_steps: Steps | None,
         env_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """`max_steps` None keeps the time limit that `id` was registered with; `env_kwargs` go to gymnasium.make.

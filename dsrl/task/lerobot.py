@@ -20,12 +20,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import numpy as np
 import torch
-from annotated_types import Ge, Le
+from annotated_types import Ge
 from gymnasium.vector.utils import create_empty_array
 from torch import Tensor
 
 from dsrl.interfaces import Observation, Step
 from dsrl.task._lerobot_world import make_world
+from dsrl.task._options import Steps
 
 PACKAGES = {  # what to install for each environment of lerobot that is known to run here
     "pusht": "'gym-pusht==0.1.8' 'pymunk==6.11.1'",
@@ -57,7 +58,7 @@ class LerobotTask:
         id: Annotated[int, Ge(0)],
         num_envs: Annotated[int, Ge(1)],
         reward: Literal["sparse", "dense"],
-        max_steps: Annotated[int, Ge(1), Le(1_000_000)] | None,
+        max_steps: Steps | None,
         processes: bool,
         env_kwargs: Mapping[str, Any] | None = None,
     ) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge
 
+from dsrl.task._options import Steps
 from dsrl.task.lerobot import LerobotTask
 
 
@@ -19,7 +20,7 @@ class LiberoTask(LerobotTask):
         id: Annotated[int, Ge(0)],
         num_envs: Annotated[int, Ge(1)],
         reward: Literal["sparse", "dense"],
-        max_steps: Annotated[int, Ge(1), Le(1_000_000)] | None,
+        max_steps: Steps | None,
         processes: bool,
         env_kwargs: Mapping[str, Any] | None = None,
     ) -> None:

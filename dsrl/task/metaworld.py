@@ -26,6 +26,7 @@ from torch import Tensor
 from dsrl.task._gym_worlds import GymWorlds
 from dsrl.task._metaworld_language import SENTENCES
 from dsrl.task._mujoco_drawing import MujocoDrawing
+from dsrl.task._options import Steps
 
 CAMERAS = ("topview", "corner", "corner2", "corner3", "behindGripper", "gripperPOV")
 _CORNER2 = (0.75, 0.075, 0.7)  # m: nearer than MetaWorld's own place, as lerobot's datasets were recorded
@@ -42,7 +43,7 @@ class MetaWorldTask(GymWorlds):
         num_envs: Annotated[int, Ge(1)],
         observation: Literal["state", "images"],
         reward: Literal["sparse", "dense"],
-        max_steps: Annotated[int, Ge(1), Le(1_000_000)],
+        max_steps: Steps,
         cameras: Sequence[str],
         image_size: Annotated[int, Ge(8), Le(4096)],
     ) -> None:

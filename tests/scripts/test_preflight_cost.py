@@ -11,7 +11,8 @@ from dsrl.interfaces import Encoding
 from scripts.preflight.cost import cost_line, decoding_seconds
 
 
-def test_as_many_chunks_as_are_asked_for_are_decoded_at_the_latest_states(monkeypatch: pytest.MonkeyPatch) -> None:
+def sizes_decoded(monkeypatch: pytest.MonkeyPatch, rows: int) -> set[tuple[int, tuple[int, ...]]]:
+    """Return the numbers of states, and shapes of noise, that timing a batch of `rows` decodes."""
     env, sizes = toy_parts().env, set()
     env.reset_worlds(torch.arange(len(env)), range(len(env)))
     decode = env.decode
@@ -21,8 +22,21 @@ def test_as_many_chunks_as_are_asked_for_are_decoded_at_the_latest_states(monkey
         return decode(encoding, vectors)
 
     monkeypatch.setattr(env, "decode", recorded)
-    assert decoding_seconds(env, 5) > 0
-    assert sizes == {(5, (5, env.noise.dim))}
+    assert decoding_seconds(env, rows) > 0
+    return sizes
+
+
+def test_a_chunk_for_each_world_and_then_as_many_as_are_asked_for_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = toy_parts().env
+    assert len(env) != 5
+    expected = {(rows, (rows, env.noise.dim)) for rows in (len(env), 5)}
+    assert sizes_decoded(monkeypatch, 5) == expected
+
+
+def test_a_batch_of_a_slow_policy_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.preflight.cost.SLOW", 0.0)
+    env = toy_parts().env
+    assert sizes_decoded(monkeypatch, 5) == {(len(env), (len(env), env.noise.dim))}
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.14, "140 ms here, at most 13 min"), (1e-3, "1 ms here, less than")])
