@@ -11,10 +11,11 @@ from hypothesis import given
 from policy.checkpoints import load, observe
 from torch import Tensor, nn
 from toys.recording import CallsAgain
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from dsrl.cuda_graph import MOST_SHAPES, Call, Replayed, Tensors, rounded_up
 from dsrl.policy import _smolvla_expert, smolvla
-from dsrl.policy._linear import FrozenLinear, speed_up_linear_layers
+from dsrl.policy._linear import HAS_ONEDNN, FrozenLinear, speed_up_linear_layers
 
 
 class Refuses(CallsAgain):
@@ -154,3 +155,26 @@ def test_bfloat16_halves_the_towers_and_leaves_states_and_actions_in_float32(
     assert {weight.dtype for weight in model.vlm_with_expert.parameters()} == {torch.bfloat16}
     others = [weight for name, weight in model.named_parameters() if not name.startswith("vlm_with_expert")]
     assert {weight.dtype for weight in others} == {torch.float32}
+
+
+@pytest.mark.parametrize("epsilon", [1e-6, 1e-2])
+def test_the_norm_of_few_calls_gives_that_of_the_llama_layer_it_replaces(epsilon: float) -> None:
+    layer = LlamaRMSNorm(24, epsilon)
+    layer.weight.data.uniform_(-2, 2)
+    hidden = torch.randn(5, 3, 24) * torch.logspace(-6, 6, 5)[:, None, None]
+    hidden[0, 0] = 0.0
+    with torch.no_grad():
+        torch.testing.assert_close(_smolvla_expert._norm(layer)(hidden), layer(hidden), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(
+            _smolvla_expert._norm(layer.bfloat16())(hidden.bfloat16()), layer(hidden.bfloat16()), rtol=1e-2, atol=1e-2
+        )
+
+
+@pytest.mark.skipif(not HAS_ONEDNN, reason="this torch has no oneDNN")
+def test_weights_are_stored_by_columns_once_and_stay_shared_with_the_policy(checkpoint: Path) -> None:
+    policy = load(checkpoint)
+    mlp = policy._policy.model.vlm_with_expert.lm_expert.layers[0].mlp
+    joined = policy._expert.layers[0].gate_and_up.weight
+    assert joined.T.is_contiguous()
+    assert mlp.gate_proj.weight.data_ptr() == joined.data_ptr()
+    torch.testing.assert_close(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]), joined, rtol=0, atol=0)
