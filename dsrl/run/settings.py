@@ -44,12 +44,19 @@ ADDED_LATER = (
 )
 """What configs of earlier runs lack: they mean the values of conf/train.yaml."""
 
-_EARLIER_SAC = {"regulariser": "entropy", "target_kl": 0.5, "n_step": 1, "discount_at_limit": 1.0}
+_EARLIER_SAC = {
+    "regulariser": "entropy",
+    "target_kl": 0.5,
+    "n_step": 1,
+    "discount_at_limit": 1.0,
+    "exploration": "fresh",
+}
+_EARLIER_NA = {"discount_at_limit": 1.0, "targets": "decoded", "exploration": "fresh"}
 EARLIER: Mapping[str, Mapping[str, Any]] = {
     "dsrl.sac.dsrl_sac.build_dsrl_sac": _EARLIER_SAC,
     "dsrl.sac.dsrl_na.build_dsrl_na": {**_EARLIER_SAC, "base_draws": 0, "targets": "decoded"},
-    "dsrl.sac.dsrl_edit.build_dsrl_edit": {"discount_at_limit": 1.0, "targets": "decoded"},
-    "dsrl.sac.dsrl_select.build_dsrl_select": {"discount_at_limit": 1.0, "targets": "decoded"},
+    "dsrl.sac.dsrl_edit.build_dsrl_edit": _EARLIER_NA,
+    "dsrl.sac.dsrl_select.build_dsrl_select": _EARLIER_NA,
 }
 """What algorithms of earlier runs lack, and did."""
 

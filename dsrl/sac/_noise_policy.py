@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 import torch
@@ -15,9 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dsrl.sac._networks import FeatureScaler
+from dsrl.sac._options import Exploration
 
 Floats = NDArray[np.float32]
 
+EXPLORATIONS = get_args(Exploration)
+HELD = 1  # begins the key of held draws, so that no other draw by a world's seed equals them
 DIVERGED = "the actor's noise is not finite; it has diverged, so lower its learning rates"
 
 
@@ -33,9 +37,23 @@ class Draw(NamedTuple):
 class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
     """A policy from features to squashed noise u in [-1, 1]; tianshou scales u to the noise box; replay stores u."""
 
-    def __init__(self, actor: nn.Module, scaler: FeatureScaler, observation_space: Box, action_space: Box) -> None:
+    def __init__(
+        self,
+        actor: nn.Module,
+        scaler: FeatureScaler,
+        observation_space: Box,
+        action_space: Box,
+        exploration: Exploration = "fresh",
+    ) -> None:
+        """`exploration` is when training draws ε of tanh(μ(s) + σ(s)·ε): at each decision, or once an episode.
+
+        Raises ValueError for another.
+        """
+        if exploration not in EXPLORATIONS:
+            raise ValueError(f"sac.exploration={exploration} must be one of {', '.join(EXPLORATIONS)}")
         super().__init__(actor=actor, action_space=action_space, observation_space=observation_space)
         self.scaler = scaler
+        self.held = exploration == "held"
         self.magnitude = float(action_space.high[0])
 
     @staticmethod
@@ -45,11 +63,15 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
     def forward(self, batch: Any, state: Any = None, **kwargs: Any) -> Batch:
         """Return u [n, dim] for `batch.obs` [n, F]: random within a training step, tanh of the mean otherwise.
 
+        Held draws are those of the seeds `batch.info.seed` [n]: an episode that is resumed goes on with its own.
         Raises FloatingPointError where u is not finite.
         """
         mean, log_std = self.actor(self.standardise(batch.obs))
         deterministic = self.deterministic_eval and not self.is_within_training_step
-        normal = torch.zeros_like(mean) if deterministic else torch.randn_like(mean)
+        if deterministic:
+            normal = torch.zeros_like(mean)
+        else:
+            normal = held_draws(batch.info.seed, mean) if self.held else torch.randn_like(mean)
         squashed, log_prob = squashed_sample(mean, log_std, normal)
         if not bool(squashed.isfinite().all()):
             raise FloatingPointError(DIVERGED)
@@ -75,6 +97,12 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
         if normal is not None:
             mean = mean + log_std.exp() * normal.to(mean)
         return (self.magnitude * torch.tanh(mean)).cpu()
+
+
+def held_draws(seeds: Iterable[int], like: Tensor) -> Tensor:
+    """Draw standard normal numbers [n, dim], as many as `like` has, one row for each world's seed: always the same."""
+    rows = [np.random.default_rng((HELD, int(seed))).standard_normal(like.shape[1]) for seed in seeds]
+    return torch.as_tensor(np.array(rows)).to(like)
 
 
 def squashed_sample(mean: Tensor, log_std: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:

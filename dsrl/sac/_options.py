@@ -23,6 +23,7 @@ Activation = Literal["ReLU", "Tanh", "SiLU", "GELU", "ELU"]
 Auto = Literal["auto"]
 Targets = Literal["distilled", "decoded"]  # values of the next states, for the critics of chunks
 Kind = Literal["kl", "entropy"]  # of a regulariser
+Exploration = Literal["fresh", "held"]  # the draws of an actor in training
 
 
 class ActorCriticOptions(TypedDict):
@@ -51,6 +52,7 @@ class NearPriorOptions(ActorCriticOptions):
     alpha_lr: Rate
     n_step: Annotated[int, Ge(1), Le(1000)]
     discount_at_limit: Annotated[float, Gt(0), Le(1)]
+    exploration: Exploration
 
 
 class NAOptions(NearPriorOptions):

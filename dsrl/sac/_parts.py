@@ -27,7 +27,7 @@ def build_parts(
     std = prior_std(float(action_space.high[0]))
     actor = Actor(features, dim, *layers, std)
     return {
-        "policy": NoisePolicy(actor, FeatureScaler(features), observation_space, action_space),
+        "policy": NoisePolicy(actor, FeatureScaler(features), observation_space, action_space, options["exploration"]),
         "critics": StackedCritics(options["num_critics"], features, choice_dim, *layers),
         "temperature": Temperature(start, trainable=options["alpha"] == "auto"),
         "regulariser": regulariser_named(

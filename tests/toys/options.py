@@ -22,7 +22,13 @@ CRITICS_AND_ACTOR: Options = {
     "critic_warmup_updates": 50,
 }
 TEMPERATURE: Options = {"alpha": 0.01, "initial_alpha": 0.1, "target_entropy": "auto", "alpha_lr": 3e-3}
-PUBLISHED: Options = {"regulariser": "entropy", "target_kl": 1.0, "n_step": 1, "discount_at_limit": 1.0}
+PUBLISHED: Options = {
+    "regulariser": "entropy",
+    "target_kl": 1.0,
+    "n_step": 1,
+    "discount_at_limit": 1.0,
+    "exploration": "fresh",
+}
 
 SAC = CRITICS_AND_ACTOR | TEMPERATURE | PUBLISHED
 AUTO = SAC | {"alpha": "auto"}

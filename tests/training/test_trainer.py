@@ -27,11 +27,13 @@ class Run:
         should_stop=False,
         task=CountdownTask,
         discount_at_limit=1.0,
+        exploration="fresh",
         **changes,
     ):
         policy = EchoPolicy()
         self.env = NoiseActionEnv(task(3), policy, FullNoise(policy.noise_shape, 1.5, None), 4)
         learning = {"alpha": "auto", "critic_warmup_updates": 2, "discount_at_limit": discount_at_limit}
+        learning["exploration"] = exploration
         self.algorithm = build_algorithm("dsrl_sac", self.env, **learning)
         self.monitor = Recording(
             scores,
@@ -179,12 +181,14 @@ def test_a_trainer_that_continues_in_new_episodes_counts_and_validates_like_one_
     assert [counters.decisions for counters in second.monitor.validated] == [at for at in validated if at > after]
 
 
+@pytest.mark.parametrize("exploration", ["fresh", "held"])
 @pytest.mark.parametrize("after", [3, 9, 18, 21, 36])
-def test_a_trainer_that_continues_in_restored_worlds_ends_with_the_same_networks_to_the_last_bit(after):
-    scores = (0.5, 0.5, 0.5, 0.5)
-    first = Run(scores, task=RestorableCountdown, checkpointer=(checkpoints := OneCheckpoint(after=after)))
+def test_a_trainer_that_continues_in_restored_worlds_ends_with_the_same_networks_to_the_last_bit(after, exploration):
+    scores, checkpoints = (0.5, 0.5, 0.5, 0.5), OneCheckpoint(after=after)
+    first = Run(scores, task=RestorableCountdown, checkpointer=checkpoints, exploration=exploration)
     assert checkpoints.state["exact"]
-    second = Run(scores, task=RestorableCountdown, checkpointer=OneCheckpoint(previous=checkpoints.state))
+    previous = OneCheckpoint(previous=checkpoints.state)
+    second = Run(scores, task=RestorableCountdown, checkpointer=previous, exploration=exploration)
     assert second.counters == first.counters
     assert second.monitor.logged == [entry for entry in first.monitor.logged if entry[1].decisions > after]
     continued = second.algorithm.policy.state_dict()
@@ -203,3 +207,15 @@ def test_the_statistics_of_episodes_and_updates_are_restored_from_their_state():
     assert updates.take() == {"learn/q": 2.0, "learn/alpha": 0.5}
     assert updates.take() == {}
     assert asdict(run.counters) == state["counters"]
+
+
+@pytest.mark.parametrize(("exploration", "constant"), [("fresh", False), ("held", True)])
+def test_with_held_exploration_an_actor_that_does_not_move_plays_one_noise_in_each_episode(exploration, constant):
+    buffer = Run(exploration=exploration, utd=0.0, warmup_decisions=3).trainer.buffer
+    noises = {}
+    for row in buffer.sample_indices(0)[3:]:  # after warm-up
+        noises.setdefault(int(buffer.info.seed[row]), []).append(tuple(buffer.act[row]))
+    episodes = [noise for noise in noises.values() if len(noise) > 1]
+    assert len(episodes) > 2
+    assert all((len(set(noise)) == 1) is constant for noise in episodes)
+    assert len({noise[0] for noise in episodes}) == len(episodes)
