@@ -119,7 +119,10 @@ def build_dsrl_select(
     if candidates < 2:
         raise ValueError(f"sac.candidates={candidates} must be at least 2; sac=dsrl_na decodes the only one")
     if options["exploration"] != "fresh":
-        raise ValueError(f"sac.exploration={options['exploration']}: sac=dsrl_select plays the best of fresh draws")
+        raise ValueError(
+            f"sac.exploration={options['exploration']}: sac=dsrl_select plays the best of fresh draws; "
+            "type sac.exploration=fresh"
+        )
     parts = build_na_parts(observation_space, action_space, decoder=decoder, chunk_shape=chunk_shape, **options)
     plain: NoisePolicy = parts["policy"]
     parts["policy"] = SelectingPolicy(plain.actor, plain.scaler, observation_space, action_space, candidates)

@@ -40,7 +40,10 @@ def test_held_exploration_plays_tanh_of_mean_and_deviation_times_the_draw_of_the
 def test_selection_among_draws_refuses_held_ones_and_another_exploration_is_no_choice() -> None:
     vla = EchoPolicy()
     env = NoiseActionEnv(CountdownTask(3), vla, FullNoise(vla.noise_shape, 1.5, None), horizon=3)
-    with pytest.raises(ValueError, match=r"sac.exploration=held: sac=dsrl_select plays the best of fresh draws"):
+    with pytest.raises(
+        ValueError,
+        match=r"sac.exploration=held: sac=dsrl_select plays the best of fresh draws; type sac.exploration=fresh",
+    ):
         build_algorithm("dsrl_select", env, exploration="held")
     with pytest.raises(ValueError, match=r"sac.exploration=pink must be one of fresh, held"):
         build_algorithm("dsrl_sac", env, exploration="pink")
