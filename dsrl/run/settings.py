@@ -51,12 +51,12 @@ _EARLIER_SAC = {
     "discount_at_limit": 1.0,
     "exploration": "fresh",
 }
-_EARLIER_NA = {"discount_at_limit": 1.0, "targets": "decoded", "exploration": "fresh"}
+_EARLIER_VARIANTS_OF_NA = {"discount_at_limit": 1.0, "targets": "decoded", "exploration": "fresh"}
 EARLIER: Mapping[str, Mapping[str, Any]] = {
     "dsrl.sac.dsrl_sac.build_dsrl_sac": _EARLIER_SAC,
     "dsrl.sac.dsrl_na.build_dsrl_na": {**_EARLIER_SAC, "base_draws": 0, "targets": "decoded"},
-    "dsrl.sac.dsrl_edit.build_dsrl_edit": _EARLIER_NA,
-    "dsrl.sac.dsrl_select.build_dsrl_select": _EARLIER_NA,
+    "dsrl.sac.dsrl_edit.build_dsrl_edit": _EARLIER_VARIANTS_OF_NA,
+    "dsrl.sac.dsrl_select.build_dsrl_select": _EARLIER_VARIANTS_OF_NA,
 }
 """What algorithms of earlier runs lack, and did."""
 

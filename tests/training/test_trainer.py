@@ -33,8 +33,7 @@ class Run:
         policy = EchoPolicy()
         self.env = NoiseActionEnv(task(3), policy, FullNoise(policy.noise_shape, 1.5, None), 4)
         learning = {"alpha": "auto", "critic_warmup_updates": 2, "discount_at_limit": discount_at_limit}
-        learning["exploration"] = exploration
-        self.algorithm = build_algorithm("dsrl_sac", self.env, **learning)
+        self.algorithm = build_algorithm("dsrl_sac", self.env, exploration=exploration, **learning)
         self.monitor = Recording(
             scores,
             before_validation=lambda: self.env.reset(seeds=[1, 2, 3]),  # validation uses the same worlds
