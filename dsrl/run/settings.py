@@ -50,8 +50,14 @@ _EARLIER_SAC = {
     "n_step": 1,
     "discount_at_limit": 1.0,
     "exploration": "fresh",
+    "target_draws": "fresh",
 }
-_EARLIER_VARIANTS_OF_NA = {"discount_at_limit": 1.0, "targets": "decoded", "exploration": "fresh"}
+_EARLIER_VARIANTS_OF_NA = {
+    "discount_at_limit": 1.0,
+    "targets": "decoded",
+    "exploration": "fresh",
+    "target_draws": "fresh",
+}
 EARLIER: Mapping[str, Mapping[str, Any]] = {
     "dsrl.sac.dsrl_sac.build_dsrl_sac": _EARLIER_SAC,
     "dsrl.sac.dsrl_na.build_dsrl_na": {**_EARLIER_SAC, "base_draws": 0, "targets": "decoded"},

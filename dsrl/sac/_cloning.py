@@ -15,9 +15,7 @@ from tianshou.algorithm.algorithm_base import TrainingStats
 from tianshou.data import ReplayBuffer
 from torch import Tensor
 
-from dsrl.sac._noise_policy import NoisePolicy
-
-LARGEST = 0.99  # |u| in the likelihood: noise that was clipped to the box has an infinite atanh
+from dsrl.sac._noise_policy import LARGEST, NoisePolicy
 
 
 @dataclass(kw_only=True)

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dsrl.sac._networks import FeatureScaler
-from dsrl.sac._options import Exploration
+from dsrl.sac._options import DrawnWhen
 
 Floats = NDArray[np.float32]
 
-EXPLORATIONS = get_args(Exploration)
+DRAWN_WHEN = get_args(DrawnWhen)
 HELD = 1  # begins the key of held draws, so that no other draw by a world's seed equals them
+LARGEST = 0.99  # |u| in atanh: noise that was clipped to the box has an infinite one
 DIVERGED = "the actor's noise is not finite; it has diverged, so lower its learning rates"
 
 
@@ -43,17 +44,20 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
         scaler: FeatureScaler,
         observation_space: Box,
         action_space: Box,
-        exploration: Exploration = "fresh",
+        exploration: DrawnWhen = "fresh",
+        target_draws: DrawnWhen = "fresh",
     ) -> None:
         """`exploration` is when training draws ε of tanh(μ(s) + σ(s)·ε): at each decision, or once an episode.
 
-        Raises ValueError for another.
+        `target_draws` is the same of noise in the critics' targets, see `draw_after`. Raises ValueError for another.
         """
-        if exploration not in EXPLORATIONS:
-            raise ValueError(f"sac.exploration={exploration} must be one of {', '.join(EXPLORATIONS)}")
+        for name, value in (("exploration", exploration), ("target_draws", target_draws)):
+            if value not in DRAWN_WHEN:
+                raise ValueError(f"sac.{name}={value} must be one of {', '.join(DRAWN_WHEN)}")
         super().__init__(actor=actor, action_space=action_space, observation_space=observation_space)
         self.scaler = scaler
-        self.held = exploration == "held"
+        self.held, self.holds_targets = exploration == "held", target_draws == "held"
+        self.needs_draws = False  # whether a mean fails, and so would held draws: then all draws are fresh
         self.magnitude = float(action_space.high[0])
 
     @staticmethod
@@ -71,7 +75,8 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
         if deterministic:
             normal = torch.zeros_like(mean)
         else:
-            normal = held_draws(batch.info.seed, mean) if self.held else torch.randn_like(mean)
+            held = self.held and not self.needs_draws
+            normal = self._held_draws(batch.info.seed, mean) if held else torch.randn_like(mean)
         squashed, log_prob = squashed_sample(mean, log_std, normal)
         if not bool(squashed.isfinite().all()):
             raise FloatingPointError(DIVERGED)
@@ -86,6 +91,33 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
         mean, log_std = self.actor(features)
         return Draw(*squashed_sample(mean, log_std, torch.randn_like(mean)), mean, log_std)
 
+    def held_draw(self, seed: int) -> NDArray[np.float64]:
+        """Draw standard normal numbers [dim] for the episode of a world's seed: always the same."""
+        normal: NDArray[np.float64] = np.random.default_rng((HELD, int(seed))).standard_normal(self.action_space.shape)
+        return normal
+
+    def _held_draws(self, seeds: Iterable[int], like: Tensor) -> Tensor:
+        return torch.as_tensor(np.array([self.held_draw(seed) for seed in seeds])).to(like)
+
+    def draw_after(self, features: Tensor, before: Floats, taken: Tensor) -> Draw:
+        """Draw u' [n, dim] for standardised features [n, F] that follow u at the features `before`, held draws.
+
+        u' = tanh(μ(s') + atanh u - μ(s)): the deviation of the decision from its mean stays. That of recorded chunks
+        without noise, whose u is not a number, is 0.
+        """
+        mean, log_std = self.actor(features)
+        known = self.known(before, taken).clamp(-LARGEST, LARGEST)
+        deviation = torch.atanh(known) - self.actor(self.standardise(before))[0]
+        return Draw(*squashed_sample(mean, log_std, deviation * torch.exp(-log_std)), mean, log_std)
+
+    @torch.no_grad()
+    def known(self, features: Floats, taken: Tensor) -> Tensor:
+        """Return u [n, dim] of decisions at features [n, F]: the mean's where `taken` is not a number."""
+        missing = taken.isnan()
+        if not bool(missing.any()):
+            return taken
+        return torch.where(missing, torch.tanh(self.actor(self.standardise(features))[0]), taken)
+
     @torch.no_grad()
     def act(self, features: Tensor, normal: Tensor | None = None) -> Tensor:
         """Choose noise vectors w [n, dim] in the noise box for features [n, F]; on the CPU.
@@ -97,12 +129,6 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
         if normal is not None:
             mean = mean + log_std.exp() * normal.to(mean)
         return (self.magnitude * torch.tanh(mean)).cpu()
-
-
-def held_draws(seeds: Iterable[int], like: Tensor) -> Tensor:
-    """Draw standard normal numbers [n, dim], as many as `like` has, one row for each world's seed: always the same."""
-    rows = [np.random.default_rng((HELD, int(seed))).standard_normal(like.shape[1]) for seed in seeds]
-    return torch.as_tensor(np.array(rows)).to(like)
 
 
 def squashed_sample(mean: Tensor, log_std: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ Activation = Literal["ReLU", "Tanh", "SiLU", "GELU", "ELU"]
 Auto = Literal["auto"]
 Targets = Literal["distilled", "decoded"]  # values of the next states, for the critics of chunks
 Kind = Literal["kl", "entropy"]  # of a regulariser
-Exploration = Literal["fresh", "held"]  # the draws of an actor in training
+DrawnWhen = Literal["fresh", "held"]  # draws of an actor: at each decision, or once for the decisions that follow
 
 
 class ActorCriticOptions(TypedDict):
@@ -52,7 +52,8 @@ class NearPriorOptions(ActorCriticOptions):
     alpha_lr: Rate
     n_step: Annotated[int, Ge(1), Le(1000)]
     discount_at_limit: Annotated[float, Gt(0), Le(1)]
-    exploration: Exploration
+    exploration: DrawnWhen
+    target_draws: DrawnWhen
 
 
 class NAOptions(NearPriorOptions):

@@ -26,8 +26,9 @@ def build_parts(
     layers = options["hidden"], options["depth"], options["activation"]
     std = prior_std(float(action_space.high[0]))
     actor = Actor(features, dim, *layers, std)
+    draws = options["exploration"], options["target_draws"]
     return {
-        "policy": NoisePolicy(actor, FeatureScaler(features), observation_space, action_space, options["exploration"]),
+        "policy": NoisePolicy(actor, FeatureScaler(features), observation_space, action_space, *draws),
         "critics": StackedCritics(options["num_critics"], features, choice_dim, *layers),
         "temperature": Temperature(start, trainable=options["alpha"] == "auto"),
         "regulariser": regulariser_named(
@@ -62,9 +63,10 @@ def build_na_parts(
     if steps != "auto" and steps < 1:
         raise ValueError(f"sac.noise_critic_grad_steps={steps} must be at least 1")
     features, dim, chunk_dim = observation_space.shape[0], action_space.shape[0], chunk_shape[0] * chunk_shape[1]
+    valued = chunk_dim + (dim if options["target_draws"] == "held" else 0)
     layers = options["hidden"], options["depth"], options["activation"]
     return {
-        **build_parts(observation_space, action_space, chunk_dim, options),
+        **build_parts(observation_space, action_space, valued, options),
         "noise_critics": StackedCritics(options["num_critics"], features, dim, *layers),
         "chunk_scaler": FeatureScaler(chunk_dim),
         "decoder": decoder,

@@ -29,6 +29,15 @@ class Following:
     last: NDArray[np.int64]  # [B], the index of the last of them
 
 
+@dataclass(frozen=True)
+class Transitions:
+    """A batch of replay, as the gradient step takes it."""
+
+    features: Tensor  # [B, F], standardised
+    choice: Tensor  # [B, C], the critics' other input
+    returns: Tensor  # [B], the critics' targets
+
+
 LARGEST = 5.0
 """Size of the largest return in the critics' units: that of the layers' outputs, and of a success under c = 5."""
 

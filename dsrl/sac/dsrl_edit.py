@@ -81,9 +81,9 @@ class DSRLEdit(DSRLNA):
         super()._fit_scaling(buffer, indices)
         self.head.fit(self._tensor(buffer.info.chunk[indices]))
 
-    def _chunk_value(self, features: Tensor, chunk: Tensor) -> Tensor:
+    def _chunk_value(self, features: Tensor, chunk: Tensor, noise: Tensor) -> Tensor:
         edited = self.head.applied(chunk, self.head(features, self._flat(chunk)))
-        return super()._chunk_value(features, chunk).maximum(super()._chunk_value(features, edited))
+        return super()._chunk_value(features, chunk, noise).maximum(super()._chunk_value(features, edited, noise))
 
     def update(self, buffer: ReplayBuffer, sample_size: int | None) -> EditStats:
         """Take one gradient step of DSRL-NA, and one of the edits at the same states."""
@@ -142,6 +142,10 @@ def build_dsrl_edit(
             raise ValueError(f"sac.{name}={value} must be above 0; sac=dsrl_na edits nothing")
     if options["targets"] != "decoded":
         raise ValueError(f"sac.targets={options['targets']} would value no edits; type sac.targets=decoded")
+    if options["target_draws"] != "fresh":
+        raise ValueError(
+            f"sac.target_draws={options['target_draws']}: critics of edits know no noise; type sac.target_draws=fresh"
+        )
     parts = build_na_parts(observation_space, action_space, decoder=decoder, chunk_shape=chunk_shape, **options)
     head = build_edit_head(
         observation_space.shape[0],

@@ -6,7 +6,7 @@ After each round of play, in the order of the published code (the paper's order 
 
     A, once per update, with û ~ π(s) drawn once and α fixed:
         temperature   L = -mean[log α · (penalty(s) - limit)]
-        Q^A           y = clip(c·R + γ^m (1 - terminated) V(s'), bounds),  u' ~ π(s')
+        Q^A           y = clip(c·R + γ^m (1 - terminated) V(s'), bounds)
                       V(s') = min_j Q̄^A_j(s', π_dp(s', b·u'))   or, distilled, min_j Q̄^W_j(s', u')
                       L = ½ Σ_j MSE(Q^A_j(s, a), y)
         actor         L = mean[α penalty(s) - min_j Q^W_j(s, û)]
@@ -14,10 +14,11 @@ After each round of play, in the order of the published code (the paper's order 
     B, `noise_critic_grad_steps` times on other states, one unclipped w ~ N(0, I) for each:
         Q^W           L = ½ Σ_j MSE(Q^W_j(s, w/b), Q^A_j(s, π_dp(s, w))),  online Q^A, head j to head j
 
-Penalty, limit, R, m and bounds are those of DSRL-SAC; with `sac.regulariser=entropy` the target contains
+Penalty, limit, R, m, bounds and u' are those of DSRL-SAC; where targets hold draws, Q^A takes u (in B, w/b) besides a,
+which does not tell how far the decisions after it deviate. With `sac.regulariser=entropy` the target contains
 -α log π(u'|s') and is not bounded, as published. B draws w anew, as published, or among `base_draws` whose chunks were
 decoded once, when the state was stored. The distilled V(s') goes with those: no update denoises anything then, and
-replay stores no states. It is not of the paper. Replay needs no noise: any play and demonstrations are used alike.
+replay stores no states. It is not of the paper. Chunks without noise, of demonstrations, deviate by nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ from torch import Tensor
 
 from dsrl.interfaces import Decoder, Encoding, Replay
 from dsrl.sac._networks import FeatureScaler, StackedCritics
-from dsrl.sac._noise_policy import Draw
 from dsrl.sac._options import NAOptions, Targets
 from dsrl.sac._parts import build_na_parts
 from dsrl.sac.dsrl_sac import DSRLSAC
@@ -94,7 +94,8 @@ class DSRLNA(DSRLSAC):
     def chunk_values(self, encoding: Encoding, vectors: Tensor) -> Tensor:
         """Return online Q^A_j(s, π_dp(s, w)) [E, B] at an encoding [B] and noise vectors w [B, dim]."""
         chunk = self._tensor(self.decoder.decode(encoding, vectors))
-        values: Tensor = self.critic(self.policy.standardise(encoding.features), self._flat(chunk))
+        features, noise = self.policy.standardise(encoding.features), self._tensor(vectors) / self.policy.magnitude
+        values: Tensor = self.critic(features, self._valued(chunk, noise))
         return values
 
     @torch.no_grad()
@@ -125,7 +126,7 @@ class DSRLNA(DSRLSAC):
         """Take a step of B on raw features [B, F], w [B, dim] and its chunks [B, horizon, A]; returns the loss."""
         scaled = self.policy.standardise(features)
         with torch.no_grad():
-            targets = self.critic(scaled, self._flat(chunk))
+            targets = self.critic(scaled, self._valued(chunk, vectors / self.policy.magnitude))
         values = self.noise_critic(scaled, vectors / self.policy.magnitude)
         loss: Tensor = 0.5 * (values - targets).square().mean(1).sum()
         self.noise_critic_optim.step(loss)
@@ -141,8 +142,16 @@ class DSRLNA(DSRLSAC):
         return vectors, self.decoder.decode_replayed(features, buffer.info, "before", indices, vectors)
 
     def _choice(self, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Tensor:
-        """Return the executed chunks, flat and scaled [B, horizon·A]."""
-        return self._flat(self._tensor(buffer.info.chunk[rows]))
+        """Return the critics' input besides features for executed chunks and their u."""
+        chunk = self._tensor(buffer.info.chunk[rows])
+        if not self.policy.holds_targets:
+            return self._flat(chunk)
+        return self._valued(chunk, self.policy.known(buffer.obs[rows], self._tensor(buffer.act[rows])))
+
+    def _valued(self, chunk: Tensor, noise: Tensor) -> Tensor:
+        """Return chunks flat and scaled [B, horizon·A], and u [B, dim] besides where targets hold its deviation."""
+        flat = self._flat(chunk)
+        return torch.cat([flat, noise], dim=-1) if self.policy.holds_targets else flat
 
     @torch.no_grad()
     def _next_value(self, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Tensor:
@@ -153,7 +162,7 @@ class DSRLNA(DSRLSAC):
         """
         features = self._tensor(buffer.obs_next[rows])
         scaled = self.policy.standardise(features)
-        drawn = self._next_draw(scaled)
+        drawn = self._next_draw(scaled, buffer, rows)
         if self.distilled:
             return self._joined(self.noise_critic_old(scaled, drawn.noise)) - self._backup_penalty(drawn)
         value: Tensor = torch.zeros_like(drawn.log_prob) - self._backup_penalty(drawn)
@@ -161,17 +170,12 @@ class DSRLNA(DSRLSAC):
         if len(on):
             vectors = self.policy.magnitude * drawn.noise[on]
             chunk = self.decoder.decode_replayed(features[on], buffer.info, "after", rows[on], vectors)
-            value[on] += self._chunk_value(scaled[on], chunk)
+            value[on] += self._chunk_value(scaled[on], chunk, drawn.noise[on])
         return value
 
-    def _chunk_value(self, features: Tensor, chunk: Tensor) -> Tensor:
-        """Return the target critics' value [n] of the chunks that follow, at standardised features."""
-        return self._joined(self.critic_old(features, self._flat(chunk)))
-
-    def _next_draw(self, features: Tensor) -> Draw:
-        """Draw the actor's noise at the next states, for the targets, from standardised features."""
-        drawn: Draw = self.policy.draw(features)
-        return drawn
+    def _chunk_value(self, features: Tensor, chunk: Tensor, noise: Tensor) -> Tensor:
+        """Return the target critics' value [n] of the chunks that follow and their u, at standardised features."""
+        return self._joined(self.critic_old(features, self._valued(chunk, noise)))
 
     @property
     def _actors_critic(self) -> StackedCritics:

@@ -40,8 +40,8 @@ from dsrl.sac._options import (
     initial_temperature,
 )
 from dsrl.sac._regulariser import Entropy
-from dsrl.sac._returns import RewardScale
-from dsrl.sac.dsrl_sac import DSRLSAC, SACStats, Transitions
+from dsrl.sac._returns import RewardScale, Transitions
+from dsrl.sac.dsrl_sac import DSRLSAC, SACStats
 
 
 class DSRLPi0(DSRLSAC):

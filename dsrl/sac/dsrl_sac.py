@@ -3,10 +3,13 @@
 One gradient step, in the order of the published code, with û ~ π(s) drawn once and α = exp(log α) fixed:
 
     temperature   L = -mean[log α · (penalty(s) - limit)]
-    critics       y = clip(c·R + γ^m (1 - terminated) min_j Q̄_j(s', u'), bounds),  u' ~ π(s')
+    critics       y = clip(c·R + γ^m (1 - terminated) min_j Q̄_j(s', u'), bounds)
                   L = ½ Σ_j MSE(Q_j(s, u), y)
     actor         L = mean[α penalty(s) - min_j Q_j(s, û)]
     polyak        Q̄ <- τ Q + (1 - τ) Q̄
+
+u' = tanh(μ(s') + atanh u - μ(s)) with `sac.target_draws=held`: what follows deviates from the mean as u does, and so it
+is played with `sac.exploration=held`. With `fresh`, u' ~ π(s') as published.
 
 `penalty` is the divergence of the actor from the base policy's noise. With `sac.regulariser=entropy` it is log π(û),
 its limit -H̄, and y = c·R + γ^m (1 - terminated) (min_j Q̄_j(s', u') - α log π(u'|s')) without bounds: as published with
@@ -41,7 +44,7 @@ from dsrl.sac._options import NearPriorOptions
 from dsrl.sac._parts import build_parts
 from dsrl.sac._recordings import Recordings
 from dsrl.sac._regulariser import Regulariser
-from dsrl.sac._returns import RewardScale, bounds, following, limited_discount
+from dsrl.sac._returns import RewardScale, Transitions, bounds, following, limited_discount
 
 Played = Literal["actor", "zero", "draws"]  # what evaluations of an algorithm play
 PLAYS = get_args(Played)
@@ -58,15 +61,6 @@ class SACStats(TrainingStats):  # type: ignore[misc]  # tianshou is not followed
     penalty: Tensor | None = None  # of the regulariser
     alpha: Tensor | None = None
     alpha_loss: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Transitions:
-    """A batch of replay, as the gradient step takes it."""
-
-    features: Tensor  # [B, F], standardised
-    choice: Tensor  # [B, C], the critics' other input
-    returns: Tensor  # [B], the critics' targets
 
 
 class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou is not followed
@@ -190,8 +184,15 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
     def _next_value(self, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Tensor:
         """Return the value [B] of the states after `rows` under target critics and the current actor."""
         features = self.policy.standardise(buffer.obs_next[rows])
-        drawn = self.policy.draw(features)
+        drawn = self._next_draw(features, buffer, rows)
         return self._joined(self.critic_old(features, drawn.noise)) - self._backup_penalty(drawn)
+
+    def _next_draw(self, features: Tensor, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Draw:
+        """Draw u' for the targets at the standardised features after `rows`."""
+        policy: NoisePolicy = self.policy
+        if policy.needs_draws or not policy.holds_targets:
+            return policy.draw(features)
+        return policy.draw_after(features, buffer.obs[rows], self._tensor(buffer.act[rows]))
 
     def _backup_penalty(self, drawn: Draw) -> Tensor | float:
         """Return α times the penalty [n] of draws at the next states, where the regulariser enters the targets."""
@@ -266,8 +267,9 @@ class DSRLSAC(NoiseActorCritic):
         return super().stochastic if how == "actor" else how == "draws"
 
     def play(self, how: Played) -> None:
-        """Play the actor from now on (its draws until its first step, then its mean), w = 0, or the actor's draws."""
+        """Play the actor from now on (its draws until its first step, then its mean), w = 0, or its fresh draws."""
         self.plays.fill_(PLAYS.index(how))
+        self.policy.needs_draws = how == "draws"
 
     def act(self, features: Tensor, normal: Tensor | None = None) -> Tensor:
         """Choose noise vectors, see `NoiseActorCritic.act`; w = 0 where `play` says so."""
@@ -277,18 +279,16 @@ class DSRLSAC(NoiseActorCritic):
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Restore a `state_dict`; those of earlier versions play their actor."""
-        return super().load_state_dict({"plays": torch.tensor(0)} | dict(state_dict), strict, assign)
+        loaded = super().load_state_dict({"plays": torch.tensor(0)} | dict(state_dict), strict, assign)
+        self.play(PLAYS[self.plays])
+        return loaded
 
     def clone(self, buffer: ReplayBuffer, indices: Any, batch_size: int, updates: int) -> list[TrainingStats]:
         """Clone noise that replay stores: `updates` gradient steps of the actor on batches of transitions `indices`."""
         return [cloning_step(self.policy, self.policy_optim, buffer, indices, batch_size) for _ in range(updates)]
 
 
-def build_dsrl_sac(
-    observation_space: Box,
-    action_space: Box,
-    **options: Unpack[NearPriorOptions],
-) -> DSRLSAC:
+def build_dsrl_sac(observation_space: Box, action_space: Box, **options: Unpack[NearPriorOptions]) -> DSRLSAC:
     """Build DSRL-SAC for features `observation_space` [F] and the noise box `action_space` [dim], which give all sizes.
 
     A number `alpha` fixes the temperature and `auto` tunes it from `initial_alpha` towards `target_kl`, in nats per

@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Unpack
 
+import numpy as np
 import torch
 from annotated_types import Ge, Le
 from gymnasium.spaces import Box
-from tianshou.data import Batch
+from numpy.typing import NDArray
+from tianshou.data import Batch, ReplayBuffer
 from torch import Tensor, nn
 
 from dsrl.interfaces import Decoder
@@ -97,9 +99,9 @@ class DSRLSelect(DSRLNA):
         """Return the smallest value [n] of the noise critics for standardised features and u."""
         return self._joined(self.noise_critic(features, noise))
 
-    def _next_draw(self, features: Tensor) -> Draw:
+    def _next_draw(self, features: Tensor, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Draw:
         """Draw the noise of the targets at standardised features: the best of N where targets select, else one."""
-        return self.policy.best_draw(features) if self.select_targets else super()._next_draw(features)
+        return self.policy.best_draw(features) if self.select_targets else super()._next_draw(features, buffer, rows)
 
 
 def build_dsrl_select(
@@ -118,11 +120,11 @@ def build_dsrl_select(
     """
     if candidates < 2:
         raise ValueError(f"sac.candidates={candidates} must be at least 2; sac=dsrl_na decodes the only one")
-    if options["exploration"] != "fresh":
-        raise ValueError(
-            f"sac.exploration={options['exploration']}: sac=dsrl_select plays the best of fresh draws; "
-            "type sac.exploration=fresh"
-        )
+    for name in ("exploration", "target_draws"):
+        if options[name] != "fresh":
+            raise ValueError(
+                f"sac.{name}={options[name]}: sac=dsrl_select plays the best of fresh draws; type sac.{name}=fresh"
+            )
     parts = build_na_parts(observation_space, action_space, decoder=decoder, chunk_shape=chunk_shape, **options)
     plain: NoisePolicy = parts["policy"]
     parts["policy"] = SelectingPolicy(plain.actor, plain.scaler, observation_space, action_space, candidates)

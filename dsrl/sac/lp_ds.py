@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from dsrl.sac._networks import FeatureScaler, StackedCritics, Temperature, hidden_layers, zero_layer
 from dsrl.sac._noise_policy import Draw, Floats, NoisePolicy
 from dsrl.sac._options import ActorCriticOptions, Auto, Positive, Rate, adam
-from dsrl.sac._returns import RewardScale
-from dsrl.sac.dsrl_sac import NoiseActorCritic, Transitions
+from dsrl.sac._returns import RewardScale, Transitions
+from dsrl.sac.dsrl_sac import NoiseActorCritic
 
 
 @dataclass(kw_only=True)

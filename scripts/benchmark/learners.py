@@ -83,8 +83,8 @@ def _ours(features: int, dim: int, critics: int, device: str, recorded: bool = T
     algorithm = build_dsrl_sac(
         *_spaces(features, dim), hidden=WIDTH, depth=DEPTH, activation="ReLU", num_critics=critics, alpha="auto",
         regulariser="entropy", target_kl=0.5, n_step=1, discount_at_limit=1.0, exploration="fresh",
-        initial_alpha=0.1, target_entropy="auto", actor_lr=3e-4, critic_lr=3e-4, alpha_lr=3e-4, gamma=0.97, tau=0.005,
-        reward_scale=1.0, critic_warmup_updates=0,
+        target_draws="fresh", initial_alpha=0.1, target_entropy="auto", actor_lr=3e-4, critic_lr=3e-4, alpha_lr=3e-4,
+        gamma=0.97, tau=0.005, reward_scale=1.0, critic_warmup_updates=0,
     ).to(device)  # fmt: skip
     buffer = _buffer(features, dim)
 

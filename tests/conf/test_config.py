@@ -113,7 +113,7 @@ def test_a_choice_is_named_like_the_module_that_it_builds(group: str) -> None:
 
 def test_every_scalar_of_the_settings_stands_in_train_yaml() -> None:
     cfg = OmegaConf.load(CONF / "train.yaml")
-    of_algorithms = {"gamma", "reward_scale", "learning_rate", "critic_warmup_updates"}
+    of_algorithms = {"gamma", "reward_scale", "learning_rate", "critic_warmup_updates", "draws"}
     others = {"defaults", "hydra", "plugins", *CHECKPOINT_TYPES}
     assert set(Settings.__dataclass_fields__) == set(cfg) - others - of_algorithms
 

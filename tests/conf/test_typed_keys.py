@@ -86,7 +86,7 @@ def test_a_typed_key_without_effect_is_one_sentence(overrides: str, sentence: st
 @pytest.mark.parametrize(
     "overrides",
     [
-        "gamma=0.9 learning_rate=1e-3 reward_scale=2 critic_warmup_updates=3",
+        "gamma=0.9 learning_rate=1e-3 reward_scale=2 critic_warmup_updates=3 draws=fresh",
         "sac=dsrl_pi0 sac.gamma=0.9 utd=2",
         "sac.actor_lr=1e-3 learning_rate=1e-2",  # of the critics
         "sac=golden_ticket validation_episodes=9 validation_seed=7 decisions=900",

@@ -46,6 +46,7 @@ def _options() -> Iterator[tuple[str, tuple[str, ...], Any]]:
 WRONG = [(key, needs, text) for key, needs, declared in _options() for text in wrong(declared)]
 BY_REFERENCE = [(key, (), text) for key in ("gamma", "reward_scale", "learning_rate") for text in ("-1", "nan", "abc")]
 BY_REFERENCE += [("critic_warmup_updates", (), text) for text in ("-1", "1.5", "true", "abc")]
+BY_REFERENCE += [("draws", (), text) for text in ("pink", "1", "true")]
 
 
 def test_there_are_many_wrong_inputs() -> None:

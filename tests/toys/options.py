@@ -28,6 +28,7 @@ PUBLISHED: Options = {
     "n_step": 1,
     "discount_at_limit": 1.0,
     "exploration": "fresh",
+    "target_draws": "fresh",
 }
 
 SAC = CRITICS_AND_ACTOR | TEMPERATURE | PUBLISHED

@@ -27,13 +27,13 @@ class Run:
         should_stop=False,
         task=CountdownTask,
         discount_at_limit=1.0,
-        exploration="fresh",
+        draws="fresh",
         **changes,
     ):
         policy = EchoPolicy()
         self.env = NoiseActionEnv(task(3), policy, FullNoise(policy.noise_shape, 1.5, None), 4)
         learning = {"alpha": "auto", "critic_warmup_updates": 2, "discount_at_limit": discount_at_limit}
-        self.algorithm = build_algorithm("dsrl_sac", self.env, exploration=exploration, **learning)
+        self.algorithm = build_algorithm("dsrl_sac", self.env, exploration=draws, target_draws=draws, **learning)
         self.monitor = Recording(
             scores,
             before_validation=lambda: self.env.reset(seeds=[1, 2, 3]),  # validation uses the same worlds
@@ -180,14 +180,14 @@ def test_a_trainer_that_continues_in_new_episodes_counts_and_validates_like_one_
     assert [counters.decisions for counters in second.monitor.validated] == [at for at in validated if at > after]
 
 
-@pytest.mark.parametrize("exploration", ["fresh", "held"])
+@pytest.mark.parametrize("draws", ["fresh", "held"])
 @pytest.mark.parametrize("after", [3, 9, 18, 21, 36])
-def test_a_trainer_that_continues_in_restored_worlds_ends_with_the_same_networks_to_the_last_bit(after, exploration):
+def test_a_trainer_that_continues_in_restored_worlds_ends_with_the_same_networks_to_the_last_bit(after, draws):
     scores, checkpoints = (0.5, 0.5, 0.5, 0.5), OneCheckpoint(after=after)
-    first = Run(scores, task=RestorableCountdown, checkpointer=checkpoints, exploration=exploration)
+    first = Run(scores, task=RestorableCountdown, checkpointer=checkpoints, draws=draws)
     assert checkpoints.state["exact"]
     previous = OneCheckpoint(previous=checkpoints.state)
-    second = Run(scores, task=RestorableCountdown, checkpointer=previous, exploration=exploration)
+    second = Run(scores, task=RestorableCountdown, checkpointer=previous, draws=draws)
     assert second.counters == first.counters
     assert second.monitor.logged == [entry for entry in first.monitor.logged if entry[1].decisions > after]
     continued = second.algorithm.policy.state_dict()
@@ -208,9 +208,9 @@ def test_the_statistics_of_episodes_and_updates_are_restored_from_their_state():
     assert asdict(run.counters) == state["counters"]
 
 
-@pytest.mark.parametrize(("exploration", "constant"), [("fresh", False), ("held", True)])
-def test_with_held_exploration_an_actor_that_does_not_move_plays_one_noise_in_each_episode(exploration, constant):
-    buffer = Run(exploration=exploration, utd=0.0, warmup_decisions=3).trainer.buffer
+@pytest.mark.parametrize(("draws", "constant"), [("fresh", False), ("held", True)])
+def test_with_held_exploration_an_actor_that_does_not_move_plays_one_noise_in_each_episode(draws, constant):
+    buffer = Run(draws=draws, utd=0.0, warmup_decisions=3).trainer.buffer
     noises = {}
     for row in buffer.sample_indices(0)[3:]:  # after warm-up
         noises.setdefault(int(buffer.info.seed[row]), []).append(tuple(buffer.act[row]))
