@@ -76,7 +76,7 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
             normal = torch.zeros_like(mean)
         else:
             held = self.held and not self.needs_draws
-            normal = self._held_draws(batch.info.seed, mean) if held else torch.randn_like(mean)
+            normal = held_draws(batch.info.seed, mean) if held else torch.randn_like(mean)
         squashed, log_prob = squashed_sample(mean, log_std, normal)
         if not bool(squashed.isfinite().all()):
             raise FloatingPointError(DIVERGED)
@@ -90,14 +90,6 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
         """Draw u [n, dim] for standardised features, differentiable, by torch's global generator."""
         mean, log_std = self.actor(features)
         return Draw(*squashed_sample(mean, log_std, torch.randn_like(mean)), mean, log_std)
-
-    def held_draw(self, seed: int) -> NDArray[np.float64]:
-        """Draw standard normal numbers [dim] for the episode of a world's seed: always the same."""
-        normal: NDArray[np.float64] = np.random.default_rng((HELD, int(seed))).standard_normal(self.action_space.shape)
-        return normal
-
-    def _held_draws(self, seeds: Iterable[int], like: Tensor) -> Tensor:
-        return torch.as_tensor(np.array([self.held_draw(seed) for seed in seeds])).to(like)
 
     def draw_after(self, features: Tensor, before: Floats, taken: Tensor) -> Draw:
         """Draw u' [n, dim] for standardised features [n, F] that follow u at the features `before`, held draws.
@@ -129,6 +121,12 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
         if normal is not None:
             mean = mean + log_std.exp() * normal.to(mean)
         return (self.magnitude * torch.tanh(mean)).cpu()
+
+
+def held_draws(seeds: Iterable[int], like: Tensor) -> Tensor:
+    """Draw standard normal numbers [n, dim], as many as `like` has, one row for each world's seed: always the same."""
+    rows = [np.random.default_rng((HELD, int(seed))).standard_normal(like.shape[1]) for seed in seeds]
+    return torch.as_tensor(np.array(rows)).to(like)
 
 
 def squashed_sample(mean: Tensor, log_std: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:

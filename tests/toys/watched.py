@@ -15,6 +15,7 @@ _STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "socket
 _CHANGES = ("os.rename", "os.symlink", "os.link", "os.chmod", "os.truncate")
 _PLACES = (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, Path(__file__).parents[2])
 _LIBRARIES = tuple(os.path.realpath(path) for path in (*_PLACES, "/proc", "/sys", "/usr", "/dev/shm"))
+_HOOKS = {entry for entry in sys.path if entry.endswith(".__path_hook__")}  # of editable installs: names of no file
 _TEMPORARY = tempfile.gettempdir()  # before the hook, inside which finding it would call the hook again
 _watch: list[tuple[tuple[str, ...], list[str]]] = []
 
@@ -40,7 +41,8 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
         path = os.path.abspath(os.fsdecode(arguments[0]))
         temporary = path.startswith(f"{_TEMPORARY}/tmp") or path == _TEMPORARY
         ours = path.startswith((*_LIBRARIES, *allowed, f"{_TEMPORARY}/dsrl_"))
-        if not temporary and not ours:
+        hook = os.path.basename(path) in _HOOKS and not os.path.lexists(path)  # a search for packages tries each entry
+        if not temporary and not ours and not hook:
             seen.append(f"{event} {path}")
 
 
