@@ -64,12 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     import torch
 
+    from scripts.complete_folder import complete_folder
+
     torch.set_num_threads(1)
-    with one_sentence(ImportError, ValueError):
+    with one_sentence(ImportError, ValueError), complete_folder(options.out, made=False) as out:
         expert = make_expert(options.name, options.num_envs, options.observation, options.image_size)
         noise = options.noise if options.noise is not None else (0.03 if options.name == PUSHT else 0.3)
         wanted = options.name == PUSHT if options.record is None else options.record == "wanted"
-        attempts = collect(expert, options.name, options.out, options.episodes, noise, options.seed, wanted)
+        attempts = collect(expert, options.name, out, options.episodes, noise, options.seed, wanted)
     print(f"{options.episodes} demonstrations of {attempts} attempts in {options.out}")
 
 

@@ -33,11 +33,12 @@ CONTROL_HZ = 10  # of the Genesis tasks
 def main(arguments: Sequence[str] | None = None) -> None:
     """Record the episodes and print their number of steps and mean score."""
     options = _options(arguments)
+    from scripts.complete_folder import complete_folder
     from scripts.parts import build_parts
 
-    with one_sentence(ImportError):
+    with one_sentence(ImportError), complete_folder(options.out, made=False) as out:
         parts = build_parts(options.overrides)
-        steps, score = collect(parts, options.out, options.episodes, options.seed)
+        steps, score = collect(parts, out, options.episodes, options.seed)
     print(f"{steps} control steps, mean score {score:.3f}, in {options.out}")
 
 

@@ -12,18 +12,19 @@ from dsrl.run.errors import UserError, system_error
 
 
 @contextmanager
-def complete_folder(out: Path) -> Iterator[Path]:
+def complete_folder(out: Path, made: bool = True) -> Iterator[Path]:
     """Yield a new folder beside `out`, which takes the name `out` at the end and is deleted after an error.
 
-    Raises UserError where the system cannot make, write or rename it; errors of our own checks, which have no number of
-    the system's, pass.
+    `made` False: the caller makes it, as lerobot does, which writes a dataset into a folder of its own. Raises
+    UserError where the system cannot make, write or rename it; errors of our own checks, which have no number of the
+    system's, pass.
     """
     from safetensors import SafetensorError
 
     partial = out.with_name(f"{out.name}.{os.urandom(4).hex()}.partial")  # new: nothing of the user's is in it
     again = "type the command again"
     try:
-        partial.mkdir(parents=True)
+        (partial if made else partial.parent).mkdir(parents=True, exist_ok=not made)
         yield partial
         partial.rename(out)
     except OSError as error:

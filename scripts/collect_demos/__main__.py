@@ -18,11 +18,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import torch
 
     from scripts.collect_demos.recording import collect, make_task
+    from scripts.complete_folder import complete_folder
 
     torch.set_num_threads(1)
-    with one_sentence(ImportError):
+    with one_sentence(ImportError), complete_folder(options.out, made=False) as out:
         task = make_task(options.task, options.num_envs, options.control, options.image_size, options.observation)
-        collect(task, options.out, options.episodes, options.seed, *options.sloppiness)
+        collect(task, out, options.episodes, options.seed, *options.sloppiness)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,18 @@ def test_every_recorded_demonstration_ends_in_success(dataset: Path) -> None:
     assert torch.equal(torch.as_tensor(frames["next.success"][:]).flatten(), ends)
     assert torch.equal(torch.as_tensor(frames["next.reward"][:]).flatten(), ends.float())
     assert frames["observation.state"][:].shape[1] == 39
+
+
+def test_an_interrupted_recording_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def first_attempt_alone(*arguments: Any) -> Any:
+        if any(tmp_path.iterdir()):  # its demonstration has been recorded
+            raise KeyboardInterrupt
+        return play(*arguments)
+
+    monkeypatch.setattr(collect_expert, "play", first_attempt_alone)
+    with pytest.raises(SystemExit):
+        collect_expert.main(["--name", "reach-v3", "--out", str(tmp_path / "reach"), "--num-envs", "1", "--noise", "0"])
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_base_policy_of_the_demonstrations_plays_chunks_of_32_numbers(dataset: Path, tmp_path: Path) -> None:
