@@ -34,7 +34,10 @@ def slurm() -> Finding:
 
 
 def wandb() -> Finding:
-    """Return whether wandb has an API key for its server, in the environment or in .netrc."""
+    """Return whether wandb has an API key for its server, in the environment or in .netrc, if it is to be reached."""
+    mode = os.environ.get("WANDB_MODE", "")
+    if mode in ("offline", "disabled"):
+        return Finding("ok", f"not needed with WANDB_MODE={mode}")
     if os.environ.get("WANDB_API_KEY"):
         return Finding("ok", "logged in by WANDB_API_KEY")
     host = urlparse(os.environ.get("WANDB_BASE_URL") or WANDB_URL).hostname or ""

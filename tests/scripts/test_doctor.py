@@ -113,6 +113,7 @@ def test_slurm_is_found_by_its_commands(
 
 def test_a_wandb_login_is_found_in_the_environment_or_in_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     assert services.wandb().state == "note"
@@ -122,3 +123,9 @@ def test_a_wandb_login_is_found_in_the_environment_or_in_netrc(tmp_path: Path, m
     assert "secret" not in found.text
     monkeypatch.setenv("WANDB_API_KEY", "secret")
     assert services.wandb().text == "logged in by WANDB_API_KEY"
+
+
+def test_no_wandb_login_is_needed_where_the_environment_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert services.wandb() == Finding("ok", "not needed with WANDB_MODE=offline")
