@@ -144,11 +144,13 @@ def learner_device(name: str, policy: Policy) -> torch.device:
     """
     import torch
 
-    from dsrl.policy._weights import choose_device
-
     if name == "auto":
         return policy.device if isinstance(policy, HasDevice) else torch.device("cpu")
-    return choose_device(name, "learner_device=")
+    device, present = torch.device(name), torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= present:
+        found = f"torch {torch.__version__} sees {present or 'no'} CUDA device{'s' if present > 1 else ''}"
+        raise ValueError(f"learner_device={name} but {found}; type auto or cpu")
+    return device
 
 
 def build_player(content: Mapping[str, Any], task: Task) -> tuple[NoiseActionEnv, Any]:

@@ -3,7 +3,7 @@
 # It lives in one folder with ports of its own, apart from any cluster that this machine belongs to.
 set -euo pipefail
 home="${1:-/tmp/dsrl-slurm}"
-export SLURM_CONF="$home/slurm.conf"
+export SLURM_CONF="$home/slurm.conf" PATH="$PATH:/usr/sbin:/sbin"  # not in the PATH of every user
 sudo=""
 [ "$(id -u)" -eq 0 ] || sudo="sudo -n"
 
@@ -25,7 +25,7 @@ wait_for() { # what it is, then the condition
 usable() { sinfo --noheader --format=%T | grep -qE '^(idle|mixed|allocated)$'; }
 
 for program in munged slurmctld slurmd sinfo; do
-  PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null || fail "$program is missing; apt-get install slurm-wlm munge"
+  command -v "$program" >/dev/null || fail "$program is missing; apt-get install slurm-wlm munge"
 done
 
 [ ! -f "$SLURM_CONF" ] || ! usable 2>/dev/null || exit 0
@@ -34,7 +34,7 @@ if ! munge --no-input >/dev/null 2>&1; then
   $sudo install -d -o munge -g munge -m 755 /run/munge
   $sudo install -d -o munge -g munge -m 700 /etc/munge /var/log/munge /var/lib/munge
   # --force: containers often have a root folder that munged finds too open
-  $sudo runuser -u munge -- /usr/sbin/munged --force 2>/dev/null || fail "munged does not start"
+  $sudo runuser -u munge -- munged --force 2>/dev/null || fail "munged does not start"
   wait_for "munge does not answer" munge --no-input
 fi
 
