@@ -4,8 +4,8 @@
                                                                             +-> context: prefix keys and values
     noise [B, T', D] + context -> Euler steps of the action expert -> saved postprocessor -> chunk [B, T, A]
 
-Every computation is lerobot's own; `sample_actions`, which fuses the two lines, is split between them, so that
-a chunk equals `predict_action_chunk(batch, noise=noise)`. π0 reads the state beside the noise, π0.5 in its prompt.
+The layers are lerobot's own; `sample_actions`, which fuses the two lines, is split between them, so that a chunk equals
+`predict_action_chunk(batch, noise=noise)` to rounding. π0 reads the state beside the noise, π0.5 in its prompt.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from lerobot.policies.common.flow_matching import euler_integrate
 from lerobot.policies.common.vla_utils import make_att_2d_masks, prepare_attention_masks_4d
 from lerobot.policies.pi0.modeling_pi0 import PI0Policy
 from lerobot.utils.constants import OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS, OBS_STATE
 from torch import Tensor
-from transformers import DynamicCache
 
+from dsrl.cuda_graph import Replayed, recorder
 from dsrl.interfaces import Encoding
 from dsrl.policy import _lerobot
 from dsrl.policy._checkpoint_files import bound_attention
 from dsrl.policy._find import PREPROCESSOR, find_backbone
 from dsrl.policy._lerobot_policy import LerobotPolicy
+from dsrl.policy._pi0_expert import Pi0Expert
 from dsrl.policy._tokenizer import check_tokens, clean_tokenizer
+from dsrl.policy._weights import Dtype
 
 PATCH, VISION_HEADS, HEADS = 14, 16, 8  # side of a patch in pixels; heads of SigLIP and of Gemma
 
@@ -35,12 +36,15 @@ PATCH, VISION_HEADS, HEADS = 14, 16, 8  # side of a patch in pixels; heads of Si
 class Pi0(LerobotPolicy):
     """A frozen π0; see `LerobotPolicy`.
 
+    `dtype=bfloat16` casts the weights that lerobot itself holds in that type, all but those of vision and of norms.
+
     Features are the normalised proprioception [S], the mean of PaliGemma's prefix outputs [H] and its output at the
     last token of the prompt [H], in the way that DSRL (arXiv 2506.15799) steers a VLA: F = S + 2 H.
     """
 
     policy_type = "pi0"
     lerobots: Any = PI0Policy
+    expert: type[Pi0Expert] = Pi0Expert
     old_names = ("time_mlp_", "action_time_mlp_")  # of weights in early checkpoints, and what they are called now
 
     def _prepare(self, config: Any, checkpoint: Path, num_steps: int | None) -> None:
@@ -63,6 +67,19 @@ class Pi0(LerobotPolicy):
         policy = _lerobot.load_weights(build, checkpoint, self.policy_type, self._renamed)
         config.device = device
         return policy.to(device)
+
+    def _set_dtype(self, dtype: Dtype) -> None:
+        super()._set_dtype("checkpoint" if dtype == "bfloat16" else dtype)  # not autocast: it casts in each Euler step
+        towers = self._policy.model.paligemma_with_expert
+        if dtype == "bfloat16":
+            towers.to_bfloat16_for_selected_params()
+        expert = self.expert(self._policy.model, self._config.num_inference_steps)
+        device_recorder = recorder(self.device)
+        self._denoised = Replayed(lambda *given: (expert.denoise(*given),), device_recorder)
+        self._ran_layers = Replayed(self._layers, device_recorder)
+        embed_image = towers.embed_image
+        embedded = Replayed(lambda image: (embed_image(image),), device_recorder)
+        towers.embed_image = lambda image: embedded(image)[0]
 
     def _renamed(self, name: str) -> str:
         """Return the name of a stored weight in lerobot's policy, as lerobot's own `from_pretrained` does."""
@@ -88,7 +105,8 @@ class Pi0(LerobotPolicy):
         tokens, token_masks = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK].bool()
         check_tokens(tokens, model.paligemma_with_expert.paligemma.get_input_embeddings().num_embeddings)
         embeddings, pad_masks, att_masks = model.embed_prefix(images, image_masks, tokens, token_masks)
-        output, cache = _run_prefix(model.paligemma_with_expert, embeddings, pad_masks, att_masks)
+        attention = prepare_attention_masks_4d(make_att_2d_masks(pad_masks, att_masks))
+        output, keys, values = self._ran_layers(attention, torch.cumsum(pad_masks, dim=1) - 1, embeddings)
         kept = pad_masks[..., None]
         places = torch.arange(pad_masks.shape[1], device=pad_masks.device)
         last = (places * pad_masks).argmax(dim=1)
@@ -98,8 +116,8 @@ class Pi0(LerobotPolicy):
         # a tokenizer may pad to the longest prompt of a batch; padding to the longest of all lets rows of two mix
         spare = self._longest_prompt - tokens.shape[1]
         context = {
-            "keys": F.pad(torch.stack([layer.keys for layer in cache.layers], dim=1), (0, 0, 0, spare)),
-            "values": F.pad(torch.stack([layer.values for layer in cache.layers], dim=1), (0, 0, 0, spare)),
+            "keys": F.pad(keys, (0, 0, 0, spare)),
+            "values": F.pad(values, (0, 0, 0, spare)),
             "pad_masks": F.pad(pad_masks, (0, spare)),
             **self._beside_noise(batch),
         }
@@ -110,30 +128,24 @@ class Pi0(LerobotPolicy):
         return {"state": self._policy.prepare_state(batch)}
 
     def _denoise(self, encoding: Encoding, noise: Tensor) -> Tensor:
-        model, cache = self._policy.model, DynamicCache()
-        inputs = dict(encoding.context)
-        keys, values, masks = inputs.pop("keys"), inputs.pop("values"), inputs.pop("pad_masks")
-        for layer in range(keys.shape[1]):
-            cache.update(keys[:, layer], values[:, layer], layer)
-
-        def velocity(noisy: Tensor, time: Tensor) -> Tensor:
-            flow: Tensor = model.denoise_step(
-                **inputs, prefix_pad_masks=masks, past_key_values=cache, x_t=noisy, timestep=time
-            )
-            return flow.float()
-
-        actions: Tensor = euler_integrate(velocity, noise, self._config.num_inference_steps)
+        beside = dict(encoding.context)
+        keys, values, masks = beside.pop("keys"), beside.pop("values"), beside.pop("pad_masks")
+        (actions,) = self._denoised(keys, values, masks, noise, *beside.values())
         return actions[:, :, : self.embodiment.action_dim]
 
+    def _layers(self, attention: Tensor, positions: Tensor, embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Run PaliGemma over embeddings [B, L, H], with masks [B, 1, L, L] and positions [B, L].
 
-def _run_prefix(backbone: Any, embeddings: Tensor, pad_masks: Tensor, att_masks: Tensor) -> tuple[Tensor, Any]:
-    """Run PaliGemma over the prefix, as lerobot's `sample_actions` does: outputs [B, L, H] float32 and the cache."""
-    backbone.paligemma.model.language_model.config._attn_implementation = "eager"
-    (output, _), cache = backbone.forward(
-        attention_mask=prepare_attention_masks_4d(make_att_2d_masks(pad_masks, att_masks)),
-        position_ids=torch.cumsum(pad_masks, dim=1) - 1,
-        past_key_values=None,
-        inputs_embeds=[embeddings, None],
-        use_cache=True,
-    )
-    return output.float(), cache
+        Returns outputs [B, L, H] float32, and keys and values [B, layers, heads, L, head_dim].
+        """
+        towers = self._policy.model.paligemma_with_expert
+        towers.paligemma.model.language_model.config._attn_implementation = "eager"
+        (output, _), cache = towers.forward(
+            attention_mask=attention,
+            position_ids=positions,
+            past_key_values=None,
+            inputs_embeds=[embeddings, None],
+            use_cache=True,
+        )
+        keys, values = ([getattr(layer, name) for layer in cache.layers] for name in ("keys", "values"))
+        return output.float(), torch.stack(keys, dim=1), torch.stack(values, dim=1)

@@ -7,6 +7,7 @@ from typing import Any
 from lerobot.policies.pi05.modeling_pi05 import PI05Policy
 from torch import Tensor
 
+from dsrl.policy._pi0_expert import Pi05Expert
 from dsrl.policy.pi0 import Pi0
 
 
@@ -15,6 +16,7 @@ class Pi05(Pi0):
 
     policy_type = "pi05"
     lerobots = PI05Policy
+    expert = Pi05Expert
     old_names = ("action_time_mlp_", "time_mlp_")
 
     def _beside_noise(self, batch: dict[str, Any]) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
     python -m scripts.benchmark                          # the bundled policy on simple_pick, about ten minutes
     python -m scripts.benchmark policy.path=my/policy    # any keys of train.py
     python -m scripts.benchmark --only policy learner    # some of the tables
-    python -m scripts.benchmark --gpu --only policy real_size
+    python -m scripts.benchmark --gpu --only policy real_size pi0 learner
 
 Functions that are compared take turns; times are CPU seconds, so that other processes hardly matter (with --gpu, wall
 seconds); a ratio is the median of its turns (smallest … largest). docs/speed.md explains each figure.
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from scripts.options import Parser, count, one_sentence, whole
 
-TABLES = ("machine", "policy", "real_size", "learner", "worlds", "round", "cold_start")
+TABLES = ("machine", "policy", "real_size", "pi0", "learner", "worlds", "round", "cold_start")
 
 
 def report(overrides: Sequence[str], only: Sequence[str], device: str, repeats: int, rounds: int) -> None:
@@ -39,6 +39,10 @@ def report(overrides: Sequence[str], only: Sequence[str], device: str, repeats: 
         from scripts.benchmark.policies import report_real_size
 
         report_real_size(device, max(3, repeats // 2), worlds=(1,) if device == "cpu" else (1, 16))
+    if "pi0" in only and device == "cuda":
+        from scripts.benchmark.pi0 import report_real_pi0
+
+        report_real_pi0(device, repeats)
     if "learner" in only:
         from scripts.benchmark.learners import report_learners
 

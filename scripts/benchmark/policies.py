@@ -10,12 +10,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from dsrl.interfaces import Observation
+from dsrl.policy._lerobot_policy import LerobotPolicy
 from dsrl.policy.smolvla import SmolVLA
 from scripts.benchmark.paired import Timed, clock_of, in_turns, table
 from scripts.stock_prefix import prefill
@@ -25,11 +26,11 @@ from scripts.stock_prefix import prefill
 class Stock:
     """lerobot's own policy, with the processors of `ours`."""
 
-    ours: SmolVLA
+    ours: LerobotPolicy
     policy: Any
 
     @classmethod
-    def beside(cls, ours: SmolVLA, checkpoint: Path) -> Stock:
+    def beside(cls, ours: LerobotPolicy, checkpoint: Path) -> Self:
         """Load the checkpoint of `ours` again as lerobot does."""
         return cls(ours, ours._load(ours._config, checkpoint))
 
@@ -68,7 +69,7 @@ class Stock:
         return actions
 
 
-def random_observation(policy: SmolVLA, worlds: int) -> Observation:
+def random_observation(policy: LerobotPolicy, worlds: int) -> Observation:
     """Draw images and states of `worlds` worlds from a fixed seed."""
     generator = torch.Generator().manual_seed(0)
     images = {
@@ -79,7 +80,7 @@ def random_observation(policy: SmolVLA, worlds: int) -> Observation:
     return Observation(state, images, ("pick up the red cube",) * worlds)
 
 
-def compare(ours: SmolVLA, stock: Stock, worlds: int, turns: int) -> tuple[Timed, float]:
+def compare(ours: LerobotPolicy, stock: Stock, worlds: int, turns: int) -> tuple[Timed, float]:
     """Time `ours` and `stock` for one decision of `worlds` worlds; also the largest difference of their chunks."""
     observation = random_observation(ours, worlds)
     noise = torch.randn(worlds, *ours.noise_shape, generator=torch.Generator().manual_seed(1))

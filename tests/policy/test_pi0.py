@@ -12,9 +12,11 @@ import torch
 from lerobot.utils.constants import OBS_STATE
 from policy.checkpoints import edit, edit_json
 from safetensors.torch import load_file, save_file
+from toys.recording import CallsAgain
 from toys.tiny_pi import SIDE, WIDTH, make_tiny_pi, small_sizes
 
 from dsrl.interfaces import Encoding, Observation
+from dsrl.policy import pi0
 from dsrl.policy.lerobot import load_policy
 from dsrl.policy.pi0 import Pi0
 from dsrl.policy.pi05 import Pi05
@@ -38,8 +40,8 @@ def load(folder: Path, **arguments: Any) -> Pi0:
     return load_policy(str(folder), **{"device": "cpu", "dtype": "checkpoint", **arguments})
 
 
-def observe(policy: Pi0, size: tuple[int, int] = (SIDE, SIDE)) -> Observation:
-    generator = torch.Generator().manual_seed(0)
+def observe(policy: Pi0, size: tuple[int, int] = (SIDE, SIDE), seed: int = 0) -> Observation:
+    generator = torch.Generator().manual_seed(seed)
     images = {
         camera: torch.randint(256, (3, 3, *size), generator=generator, dtype=torch.uint8)
         for camera in policy.embodiment.cameras
@@ -90,6 +92,54 @@ def test_weights_in_bfloat16_stay_so_and_give_lerobots_own_chunk(kind: str, tmp_
     check_chunk(policy, observe(policy))
     whole = load(tmp_path / kind, dtype="float32")
     assert {weight.dtype for weight in whole._policy.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bfloat16_casts_the_weights_that_lerobot_holds_in_it_and_moves_chunks_a_little(
+    kind: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    half, stored = load(folders[kind], dtype="bfloat16"), load(make_tiny_pi(tmp_path / kind, kind, dtype="bfloat16"))
+    types = [{name: w.dtype for name, w in policy._policy.named_parameters()} for policy in (half, stored)]
+    assert types[0] == types[1]
+    check_chunk(half, observe(half))
+    whole, noise = load(folders[kind]), torch.randn(3, *half.noise_shape)
+    chunks = [policy.decode(policy.encode(observe(policy)), noise) for policy in (half, whole)]
+    assert 0 < (chunks[0] - chunks[1]).abs().max() < 0.1
+
+
+def check_replays(plain: Pi0, replayed: Pi0, tolerance: float) -> None:
+    """Compare features, contexts and chunks of several numbers of worlds, 9 and 10 of which share a recording."""
+    for turn, worlds in enumerate([5, 3, 5, 3, 5, 9, 10]):
+        observation = observe(plain, seed=turn)[torch.arange(worlds) % 3]
+        noise = torch.randn(worlds, *plain.noise_shape, generator=torch.Generator().manual_seed(turn))
+        encoding, expected = replayed.encode(observation), plain.encode(observation)
+        pairs = [(encoding.features, expected.features)]
+        pairs += [(encoding.context[key], expected.context[key]) for key in expected.context]
+        pairs.append((replayed.decode(encoding, noise), plain.decode(expected, noise)))
+        for one, other in pairs:
+            torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_replayed_policy_gives_the_plain_features_and_chunks(
+    kind: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = load(folders[kind])
+    recorders: list[CallsAgain] = []
+    monkeypatch.setattr(pi0, "recorder", lambda _: recorders.append(CallsAgain()) or recorders[-1])
+    check_replays(plain, load(folders[kind]), 1e-5)
+    assert recorders[-1].recorded >= 3 * 3  # vision, layers and denoising, of 3, 5 and 10 rows
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.filterwarnings("error::UserWarning")  # as where CUDA cannot record a computation
+@pytest.mark.parametrize("kind", KINDS)
+def test_recordings_of_cuda_give_the_features_and_chunks_of_plain_calls(
+    kind: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = load(folders[kind], device="cuda")
+    monkeypatch.setattr(pi0, "recorder", lambda _: None)
+    check_replays(load(folders[kind], device="cuda"), recorded, 1e-3)  # cuDNN's convolutions round to TF32
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from scripts.benchmark import learners
+import pytest
+from toys.tiny_pi import SIDE, small_sizes
+
+from scripts.benchmark import learners, pi0
 from scripts.benchmark.__main__ import TABLES, main
 from scripts.benchmark.paired import Timed, in_turns, table
 
@@ -44,3 +47,13 @@ def test_tables_are_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--only", "polcy"])
     assert capsys.readouterr().err.startswith(f"error: --only 'polcy' is unknown; choose one of '{TABLES[0]}'")
+
+
+def test_a_pi0_is_compared_with_lerobots_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = {"chunk_size": 4, "n_action_steps": 4, "tokenizer_max_length": 8, "num_inference_steps": 2}
+    with small_sizes():
+        checkpoint = pi0.write_checkpoint(tmp_path, side=SIDE, device="cpu", dtype="float32", **sizes)
+        pi0.report_pi0(checkpoint, "cpu", turns=2, worlds=(1, 3))
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("| π0")]
+    assert [row[2].strip() for row in rows] == ["1", "3"]
+    assert all(float(row[7]) < 1e-5 for row in rows)
