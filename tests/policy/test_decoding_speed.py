@@ -7,6 +7,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 from hypothesis import given
 from policy.checkpoints import load, observe
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from dsrl.cuda_graph import MOST_SHAPES, Call, Replayed, Tensors, rounded_up
 from dsrl.policy import _smolvla_expert, smolvla
-from dsrl.policy._linear import HAS_ONEDNN, FrozenLinear, speed_up_linear_layers
+from dsrl.policy._linear import HAS_ONEDNN, FrozenLinear, multiplier, speed_up_linear_layers, store_by_columns
 
 
 class Refuses(CallsAgain):
@@ -121,6 +122,16 @@ def test_a_frozen_layer_gives_the_product_of_the_layer_it_replaces(rows: int, bi
         torch.testing.assert_close(network(inputs.transpose(0, 1)), expected.transpose(0, 1), rtol=1e-6, atol=1e-6)
         turned = inputs.transpose(1, 2).contiguous().transpose(1, 2)
         torch.testing.assert_close(network(turned), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.skipif(not HAS_ONEDNN, reason="torch has no oneDNN")
+def test_a_part_of_a_weight_stored_by_columns_is_not_multiplied_by_onednn() -> None:
+    weight = nn.Parameter(torch.randn(40, 24), requires_grad=False)
+    store_by_columns(weight)
+    part, _ = weight.data.split([16, 24])
+    assert multiplier(64, weight) is not F.linear
+    assert multiplier(64, part) is F.linear
+    assert multiplier(64, part.contiguous()) is not F.linear
 
 
 def test_fused_attention_and_separate_products_give_the_same_chunks(
