@@ -36,8 +36,7 @@ class FrozenLinear(nn.Module):
 def multiplier(rows: int, weight: Tensor) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
     """Return the faster of two functions with the arguments of `F.linear` for `rows` rows and weights like `weight`.
 
-    oneDNN has no fast way for a part of a weight that is stored by columns, whose columns lie apart: it took 1,000
-    times as long.
+    oneDNN is very slow on a part of a weight that is stored by columns, since the columns of the part lie apart.
     """
     if rows < FEWEST_ROWS or not weight.is_cpu or weight.dtype != torch.float32 or not HAS_ONEDNN:
         return F.linear

@@ -37,6 +37,7 @@ class Pi0Expert:
     def __init__(self, model: Any, num_steps: int) -> None:
         """`model` is lerobot's PI0Pytorch; `num_steps` the Euler steps of a denoising."""
         self._model, self._num_steps = model, num_steps
+        model.paligemma_with_expert.gemma_expert.model.config._attn_implementation = "eager"  # as in `denoise_step`
         projection, config = model.action_in_proj, model.config
         device = projection.weight.device
         times = torch.tensor([1.0 - step / num_steps for step in range(num_steps)], dtype=torch.float32, device=device)
@@ -55,7 +56,6 @@ class Pi0Expert:
         masks = prepare_attention_masks_4d(torch.cat([of_prefix, self._seen.expand(batch, -1, -1)], dim=2))
         positions = pad_masks.sum(dim=1)[:, None] + torch.arange(length, device=pad_masks.device)
         towers, actions = self._model.paligemma_with_expert, noise
-        towers.gemma_expert.model.config._attn_implementation = "eager"
         for waves in self._waves:
             tokens = self._tokens(actions, waves.expand(batch, -1), *state)
             (_, output), _ = towers.forward(

@@ -39,7 +39,7 @@ def report(overrides: Sequence[str], only: Sequence[str], device: str, repeats: 
         from scripts.benchmark.policies import report_real_size
 
         report_real_size(device, max(3, repeats // 2), worlds=(1,) if device == "cpu" else (1, 16))
-    if "pi0" in only and device == "cuda":
+    if "pi0" in only:
         from scripts.benchmark.pi0 import report_real_pi0
 
         report_real_pi0(device, repeats)
@@ -83,13 +83,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print all tables, or those of --only."""
     parser = Parser(prog="python -m scripts.benchmark", description=__doc__)
     parser.add_argument("overrides", nargs="*", help="keys of train.py, such as policy.path=my/policy")
-    parser.add_argument("--only", nargs="+", choices=TABLES, default=TABLES, help="tables to print (default all)")
+    parser.add_argument("--only", nargs="+", choices=TABLES, help="tables to print (default all; pi0 with --gpu only)")
     parser.add_argument("--gpu", action="store_true", help="run policies and learners on CUDA")
     parser.add_argument("--repeats", type=whole(1, 1000), default=7, help="turns per measurement (default 7)")
     parser.add_argument("--rounds", type=whole(1, 10_000), default=24, help="rounds of training (default 24)")
     parser.add_argument("--memory-of", type=count, help=argparse.SUPPRESS)
     parser.add_argument("--start", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_intermixed_args(arguments)
+    only = options.only or [name for name in TABLES if options.gpu or name != "pi0"]
+    if "pi0" in only and not options.gpu:
+        parser.error("--only pi0 takes a GPU: one decision takes a CPU minutes; type --gpu besides")
     from scripts.parts import composed
 
     with one_sentence(ImportError):
@@ -105,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             start(options.overrides)
         else:
             device = "cuda" if options.gpu else "cpu"
-            report(options.overrides, options.only, device, options.repeats, options.rounds)
+            report(options.overrides, only, device, options.repeats, options.rounds)
 
 
 if __name__ == "__main__":

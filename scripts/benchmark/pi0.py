@@ -6,13 +6,12 @@ The weights are in the types that lerobot holds them in for `dtype=bfloat16`: 8 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch import Tensor
 
 from dsrl.interfaces import Observation
 from dsrl.policy.pi0 import Pi0
@@ -30,6 +29,7 @@ def write_checkpoint(
     from lerobot.configs import FeatureType, PolicyFeature
     from lerobot.policies.pi0.configuration_pi0 import PI0Config
     from lerobot.policies.pi0.modeling_pi0 import PI0Policy
+    from lerobot.policies.pi0.processor_pi0 import make_pi0_pre_post_processors
 
     from dsrl.policy._lerobot import quiet
 
@@ -40,29 +40,28 @@ def write_checkpoint(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     fields = {"dtype": "bfloat16", "device": device, "image_resolution": (side, side), **fields}
     config = PI0Config(input_features=inputs, output_features=outputs, **fields)
-    with torch.random.fork_rng(), quiet(), torch.device(device):
+    with torch.random.fork_rng(), quiet(), torch.device(fields["device"]):
         torch.manual_seed(0)
         PI0Policy(config).save_pretrained(folder)
-    _save_processors(folder, config, dim)
+    statistics = {key: {"mean": torch.zeros(dim), "std": torch.ones(dim)} for key in ("observation.state", "action")}
+    save_processors(folder, lambda: make_pi0_pre_post_processors(config, dataset_stats=statistics), WORDS)
     return folder
 
 
-def _save_processors(folder: Path, config: Any, dim: int) -> None:
-    """Save both pipelines with a tokenizer of a few words in the checkpoint's folder: PaliGemma's is on the hub."""
-    from lerobot.policies.pi0.processor_pi0 import make_pi0_pre_post_processors
+def save_processors(folder: Path, make: Callable[[], tuple[Any, Any]], words: Sequence[str]) -> None:
+    """Save both pipelines of `make`, with a tokenizer of `words` instead of PaliGemma's, which is on the hub."""
     from lerobot.processor import TokenizerProcessorStep
-    from tokenizers import Tokenizer as Words
-    from tokenizers import models, pre_tokenizers
+    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = Words(models.WordLevel({word: place for place, word in enumerate(WORDS)}, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", pad_token="<pad>")
+    places = {word: place for place, word in enumerate(words)}
+    of_words = Tokenizer(models.WordLevel(places, unk_token="<unk>"))
+    of_words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=of_words, unk_token="<unk>", pad_token="<pad>")
     tokenizer.save_pretrained(folder / "tokenizer")
-    statistics = {key: {"mean": torch.zeros(dim), "std": torch.ones(dim)} for key in ("observation.state", "action")}
     loading = "lerobot.processor.tokenizer_processor.AutoTokenizer.from_pretrained"
-    with patch(loading, lambda *_, **__: tokenizer):  # lerobot would ask the hub
-        pipelines = make_pi0_pre_post_processors(config, dataset_stats=statistics)
+    with patch(loading, lambda _: tokenizer):  # lerobot would ask the hub
+        pipelines = make()
     for step in pipelines[0].steps:
         if isinstance(step, TokenizerProcessorStep):
             step.tokenizer_name = "tokenizer"
@@ -70,18 +69,12 @@ def _save_processors(folder: Path, config: Any, dim: int) -> None:
         pipeline.save_pretrained(folder)
 
 
-class _Prefix(NamedTuple):
-    state: Tensor  # [B, S], padded
-    pad_masks: Tensor  # [B, L]
-    cache: Any  # DynamicCache
-
-
 class StockPi0(Stock):
     """lerobot's own π0, with the processors of `ours`."""
 
     @torch.no_grad()
-    def prefix(self, observation: Observation) -> _Prefix:
-        """Run PaliGemma over an observation, the first half of lerobot's `sample_actions`."""
+    def prefix(self, observation: Observation) -> tuple[Any, ...]:
+        """Run PaliGemma over an observation; returns what `denoise_step` takes first: state, masks and cache."""
         from lerobot.policies.common.vla_utils import make_att_2d_masks, prepare_attention_masks_4d
 
         batch, model = self.batch(observation), self.policy.model
@@ -95,20 +88,12 @@ class StockPi0(Stock):
             inputs_embeds=[embeddings, None],
             use_cache=True,
         )
-        return _Prefix(self.policy.prepare_state(batch), pad_masks, cache)
+        return self.policy.prepare_state(batch), pad_masks, cache
 
-    @torch.no_grad()
-    def denoise(self, prefix: _Prefix, noise: Tensor) -> Tensor:
-        """Run lerobot's denoising from a prefix cache."""
-        from lerobot.policies.common.flow_matching import euler_integrate
-
-        def velocity(noisy: Tensor, time: Tensor) -> Tensor:
-            flow: Tensor = self.policy.model.denoise_step(*prefix, noisy, time)
-            return flow
-
-        steps = self.policy.config.num_inference_steps
-        actions: Tensor = euler_integrate(velocity, noise.to(self.ours.device), steps)
-        return actions
+    def num_steps(self) -> int:
+        """Return the number of Euler steps."""
+        steps: int = self.policy.config.num_inference_steps
+        return steps
 
 
 def report_pi0(checkpoint: Path, device: str, turns: int, worlds: Sequence[int] = (1, 16)) -> None:

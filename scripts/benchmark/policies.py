@@ -41,12 +41,13 @@ class Stock:
         return prepared
 
     @torch.no_grad()
-    def prefix(self, observation: Observation) -> Any:
-        """Run the VLM over an observation, for the features."""
+    def prefix(self, observation: Observation) -> tuple[Any, ...]:
+        """Run the VLM over an observation, for the features; returns what `denoise_step` takes first."""
         batch, model = self.policy._prepare_batch(self.batch(observation)), self.policy.model
         images, masks = self.policy.prepare_images(batch)
         tokens, token_masks = batch["observation.language.tokens"], batch["observation.language.attention_mask"]
-        return prefill(model, images, masks, tokens, token_masks, self.policy.prepare_state(batch))
+        prefix = prefill(model, images, masks, tokens, token_masks, self.policy.prepare_state(batch))
+        return prefix.pad_masks, prefix.cache
 
     @torch.no_grad()
     def chunk(self, observation: Observation, noise: Tensor) -> Tensor:
@@ -57,16 +58,21 @@ class Stock:
         return chunk
 
     @torch.no_grad()
-    def denoise(self, prefix: Any, noise: Tensor) -> Tensor:
+    def denoise(self, prefix: tuple[Any, ...], noise: Tensor) -> Tensor:
         """Run lerobot's denoising from a prefix cache, the part of `predict_action_chunk` that `decode` does."""
         from lerobot.policies.common.flow_matching import euler_integrate
 
         def velocity(noisy: Tensor, time: Tensor) -> Tensor:
-            flow: Tensor = self.policy.model.denoise_step(prefix.pad_masks, prefix.cache, noisy, time)
+            flow: Tensor = self.policy.model.denoise_step(*prefix, noisy, time)
             return flow
 
-        actions: Tensor = euler_integrate(velocity, noise.to(self.ours.device), self.policy.config.num_steps)
+        actions: Tensor = euler_integrate(velocity, noise.to(self.ours.device), self.num_steps())
         return actions
+
+    def num_steps(self) -> int:
+        """Return the number of Euler steps."""
+        steps: int = self.policy.config.num_steps
+        return steps
 
 
 def random_observation(policy: LerobotPolicy, worlds: int) -> Observation:

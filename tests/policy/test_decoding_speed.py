@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from hypothesis import given
 from policy.checkpoints import load, observe
 from torch import Tensor, nn
-from toys.recording import CallsAgain
+from toys.recording import CallsAgain, results_beside
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from dsrl.cuda_graph import MOST_SHAPES, Call, Replayed, Tensors, rounded_up
@@ -35,18 +35,9 @@ def test_a_policy_that_is_replayed_gives_the_plain_features_and_chunks_of_every_
     recorders: list[CallsAgain] = []
     monkeypatch.setattr(smolvla, "recorder", lambda _: recorders.append(CallsAgain()) or recorders[-1])
     replayed = load(checkpoint)
-    encodings, chunks = [], []
-    for turn, worlds in enumerate([5, 3, 5, 3, 5, 9, 10]):  # 9 and 10 rows share a recording
-        observation = observe(plain, seed=turn)[torch.arange(worlds) % 3]
-        noise = torch.randn(worlds, *plain.noise_shape, generator=torch.Generator().manual_seed(turn))
-        encodings.append((replayed.encode(observation), plain.encode(observation)))
-        chunks.append((replayed.decode(encodings[-1][0], noise), plain.decode(encodings[-1][1], noise)))
-    close = {"rtol": 1e-5, "atol": 1e-5}  # at the end: no later call changed an earlier result
-    for one, other in encodings:
-        torch.testing.assert_close(one.features, other.features, **close)
-        torch.testing.assert_close(dict(one.context), dict(other.context), **close)
-    for pair in chunks:
-        torch.testing.assert_close(*pair, **close)
+    encoded, chunks = results_beside(plain, replayed, observe)
+    for pair in encoded + chunks:  # at the end: no later call changed an earlier result
+        torch.testing.assert_close(*pair, rtol=1e-5, atol=1e-5)
     assert recorders[-1].recorded >= 3 * 3  # vision, layers and denoising, of 3, 5 and 10 rows
 
 

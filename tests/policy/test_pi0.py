@@ -12,7 +12,7 @@ import torch
 from lerobot.utils.constants import OBS_STATE
 from policy.checkpoints import edit, edit_json
 from safetensors.torch import load_file, save_file
-from toys.recording import CallsAgain
+from toys.recording import CallsAgain, results_beside
 from toys.tiny_pi import SIDE, WIDTH, make_tiny_pi, small_sizes
 
 from dsrl.interfaces import Encoding, Observation
@@ -108,16 +108,9 @@ def test_bfloat16_casts_the_weights_that_lerobot_holds_in_it_and_moves_chunks_a_
 
 
 def check_replays(plain: Pi0, replayed: Pi0, tolerance: float) -> None:
-    """Compare features, contexts and chunks of several numbers of worlds, 9 and 10 of which share a recording."""
-    for turn, worlds in enumerate([5, 3, 5, 3, 5, 9, 10]):
-        observation = observe(plain, seed=turn)[torch.arange(worlds) % 3]
-        noise = torch.randn(worlds, *plain.noise_shape, generator=torch.Generator().manual_seed(turn))
-        encoding, expected = replayed.encode(observation), plain.encode(observation)
-        pairs = [(encoding.features, expected.features)]
-        pairs += [(encoding.context[key], expected.context[key]) for key in expected.context]
-        pairs.append((replayed.decode(encoding, noise), plain.decode(expected, noise)))
-        for one, other in pairs:
-            torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+    encoded, chunks = results_beside(plain, replayed, observe)
+    for pair in encoded + chunks:  # at the end: no later call changed an earlier result
+        torch.testing.assert_close(*pair, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("kind", KINDS)

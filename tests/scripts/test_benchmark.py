@@ -57,3 +57,9 @@ def test_a_pi0_is_compared_with_lerobots_own(tmp_path: Path, capsys: pytest.Capt
     rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("| π0")]
     assert [row[2].strip() for row in rows] == ["1", "3"]
     assert all(float(row[7]) < 1e-5 for row in rows)
+
+
+def test_a_pi0_on_the_cpu_is_refused_before_anything_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--only", "pi0"])
+    assert "--only pi0 takes a GPU" in capsys.readouterr().err

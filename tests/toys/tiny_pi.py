@@ -20,12 +20,11 @@ from lerobot.policies.pi0.processor_pi0 import make_pi0_pre_post_processors
 from lerobot.policies.pi05 import modeling_pi05
 from lerobot.policies.pi05.configuration_pi05 import PI05Config
 from lerobot.policies.pi05.processor_pi05 import make_pi05_pre_post_processors
-from lerobot.processor import TokenizerProcessorStep
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import CONFIG_MAPPING, PreTrainedTokenizerFast, SiglipVisionConfig
+from transformers import CONFIG_MAPPING, SiglipVisionConfig
 from transformers.models.gemma.configuration_gemma import GemmaConfig
 
 from dsrl.policy._lerobot import quiet
+from scripts.benchmark.pi0 import save_processors
 from toys.tiny_diffusion import random_stats
 
 WORDS = [
@@ -128,23 +127,6 @@ def make_tiny_pi(
         for weight in saved.parameters():  # lerobot begins adaptive norms at zero, where time has no effect
             weight.data.add_(torch.randn_like(weight.float()).to(weight) * 0.02)
     saved.save_pretrained(folder)
-    _save_processors(folder, config, processors)
-    return folder
-
-
-def _save_processors(folder: Path, config: Any, processors: Any) -> None:
-    """Save both pipelines with a tokenizer in the checkpoint's own folder, without asking the hub for PaliGemma's."""
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", pad_token="<pad>")
-    tokenizer.save_pretrained(folder / "tokenizer")
     stats = random_stats({**config.input_features, **config.output_features})
-    load = lambda name: tokenizer  # noqa: E731
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lerobot.processor.tokenizer_processor.AutoTokenizer.from_pretrained", load)
-        pipelines = processors(config, dataset_stats=stats)
-    for step in pipelines[0].steps:
-        if isinstance(step, TokenizerProcessorStep):
-            step.tokenizer_name = "tokenizer"
-    for pipeline in pipelines:
-        pipeline.save_pretrained(folder)
+    save_processors(folder, lambda: processors(config, dataset_stats=stats), WORDS)
+    return folder
