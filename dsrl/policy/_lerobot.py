@@ -34,6 +34,7 @@ from dsrl.policy._checkpoint_files import (
     read_json,
     read_shapes,
 )
+from dsrl.policy._config_file import check_config
 from dsrl.policy._find import POSTPROCESSOR, PREPROCESSOR
 from dsrl.policy._policy_fields import STATE_FILE
 from dsrl.policy._policy_types import POLICY_TYPES
@@ -49,25 +50,6 @@ def read_config(checkpoint: Path, policy_type: str, device: torch.device) -> Any
         config = PreTrainedConfig.from_pretrained(checkpoint)
     config.device = str(device)
     return config
-
-
-def check_config(checkpoint: Path, policy_type: str) -> Path:
-    """Check the configuration of a checkpoint, without lerobot's code, and return its file.
-
-    Raises:
-        ValueError: if it is of another policy type, or holds a key, type or range that this type does not have.
-    """
-    file = file_inside(checkpoint, "config.json")
-    found = read_json(file)
-    if found.get("type") != policy_type:
-        raise ValueError(
-            f"{checkpoint} is a lerobot checkpoint of type {repr(found.get('type'))[:40]} but policy={policy_type} "
-            f"loads {policy_type!r} only; give policy.path a {policy_type} checkpoint"
-        )
-    if found.get("use_peft"):
-        raise ValueError(f"{checkpoint} is a PEFT adapter, not a whole policy; merge it into its base and save that")
-    POLICY_TYPES[policy_type].config(str(file), found)
-    return file
 
 
 def load_weights(

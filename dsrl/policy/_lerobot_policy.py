@@ -20,6 +20,7 @@ from torch import Tensor
 
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy import _lerobot
+from dsrl.policy._config_file import check_config
 from dsrl.policy._embodiment import check_features, read_embodiment
 from dsrl.policy._find import find_checkpoint
 from dsrl.policy._statistics import check_processors
@@ -84,7 +85,7 @@ class LerobotPolicy(ABC):
     @classmethod
     def check_path(cls, path: str) -> None:
         """Raise FileNotFoundError or ValueError where no checkpoint of this type is at `path`; loads no weights."""
-        _lerobot.check_config(find_checkpoint(path), cls.policy_type)
+        check_config(find_checkpoint(path), cls.policy_type)
 
     @abstractmethod
     def _prepare(self, config: Any, checkpoint: Path, num_steps: int | None) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from dsrl.policy._checkpoint_files import file_inside, read_json
+from dsrl.policy._config_file import check_config
 from dsrl.policy._find import find_checkpoint
 from dsrl.policy._weights import Device, Dtype
 
@@ -65,6 +66,13 @@ def _check_path(path: str) -> None:
 
 
 load_policy.check_path = _check_path  # type: ignore[attr-defined]  # as the classes of policies have it
+
+
+def check_class(target: str, path: str) -> None:
+    """Raise FileNotFoundError or ValueError where `target` is of CLASSES and no such checkpoint at `path`."""
+    for policy_type, (name, _, _) in CLASSES.items():
+        if target == f"dsrl.policy.{name}":
+            check_config(find_checkpoint(path), policy_type)
 
 
 def _class_for(path: str) -> str:

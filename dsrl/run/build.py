@@ -5,6 +5,7 @@ cfg -> Settings (typed values) + task, policy, noise, algorithm, loggers (each `
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,7 +22,7 @@ from dsrl.logging import Description, Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.allow_list import component
 from dsrl.run.errors import user_errors
-from dsrl.run.parts import ChecksPath, Parts
+from dsrl.run.parts import ChecksPath, ChecksPaths, Parts
 from dsrl.run.settings import Settings, checked, identity, settings_of
 from dsrl.training.noise_inversion import ClonesNoise
 from dsrl.training.offline_data import OfflineData
@@ -82,11 +83,21 @@ def _check_success(settings: Settings, task: Task) -> None:
 def _task_and_policy(
     nodes: Mapping[str, DictConfig], announce: Callable[[str], None], horizon: int | None
 ) -> tuple[Task, Policy]:
-    loader = component(nodes["policy"]._target_)
-    if isinstance(loader, ChecksPath):
-        loader.check_path(nodes["policy"].path)  # before the task: a simulator or many processes take a minute to start
+    _check_path(nodes["policy"])  # before the task: a simulator or many processes take a minute to start
     task: Task = _instantiate(nodes["task"], **_accepted(nodes["task"], announce=announce))
     return task, _policy(nodes["policy"], task, horizon)
+
+
+def _check_path(node: DictConfig) -> None:
+    """Raise FileNotFoundError or ValueError for a wrong `policy.path`, where the policy or its package checks that."""
+    if "path" not in node:
+        return
+    package = importlib.import_module(node._target_.rsplit(".", 2)[0])
+    if isinstance(package, ChecksPaths):
+        package.check_path(node._target_, node.path)
+    loader = component(node._target_)
+    if isinstance(loader, ChecksPath):
+        loader.check_path(node.path)
 
 
 def _policy(node: DictConfig, task: Task, horizon: int | None) -> Policy:

@@ -37,3 +37,11 @@ class ChecksPath(Protocol):
 
     def check_path(self, path: str) -> None:
         """Raise FileNotFoundError or ValueError where no checkpoint of this kind is at `path`; loads no weights."""
+
+
+@runtime_checkable
+class ChecksPaths(Protocol):
+    """A package of policies with such a check for all of them, which imports none of them (optional)."""
+
+    def check_path(self, target: str, path: str) -> None:
+        """Raise FileNotFoundError or ValueError where `path` holds no checkpoint for the class or function `target`."""

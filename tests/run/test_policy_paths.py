@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from toys.commands import ROOT
 from toys.mlp_checkpoints import make_mlp_checkpoint
 from toys.typed import type_train
 
@@ -56,6 +59,20 @@ def test_a_hub_id_that_cannot_be_downloaded_is_told_before_the_task_is_built(
 
     monkeypatch.setattr(_find, "snapshot_download", no_network)
     assert "nobody/nothing is not a folder here and could not be downl" in _type(tmp_path, "lerobot", "nobody/nothing")
+
+
+def test_classes_of_lerobot_are_refused_a_path_without_importing_lerobot() -> None:
+    program = (
+        "import sys, dsrl.policy\n"
+        "for target in sys.argv[1:]:\n"
+        "    try: dsrl.policy.check_path(target, 'nowhere')\n"
+        "    except FileNotFoundError as error: print(str(error)[:35], 'lerobot' in sys.modules)"
+    )
+    targets = [f"dsrl.policy.{name}" for name, _, _ in lerobot.CLASSES.values()]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *targets], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["policy.path=nowhere is not a folder False"] * len(targets)
 
 
 def test_the_task_is_told_where_the_path_is_right_or_the_policy_has_none(tmp_path: Path) -> None:
