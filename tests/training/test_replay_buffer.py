@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tianshou.data import Batch
+from tianshou.data.buffer.manager import _next_index, _prev_index
 
 from dsrl.training.replay_buffer import Replay
 
@@ -61,6 +64,29 @@ def test_a_restored_buffer_draws_the_same_batches_and_takes_up_the_same_transiti
         for mine, theirs in zip(one, other, strict=True):
             np.testing.assert_array_equal(mine, theirs)
     assert drawn(first) == drawn(second)
+
+
+@given(
+    num_envs=st.integers(1, 4),
+    plays=st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=60),
+    size=st.integers(4, 24),
+    offline=st.integers(0, 3),
+    index=st.lists(st.integers(-30, 60), min_size=1, max_size=20),
+)
+def test_the_rows_before_and_after_are_those_of_tianshou(
+    num_envs: int, plays: list[tuple[int, bool]], size: int, offline: int, index: list[int]
+) -> None:
+    """Parts that are empty, fill and wrap, episodes that end or go on, and rows beyond the buffer."""
+    buffer = Replay(max(size, num_envs), num_envs, seed=0, offline=offline)
+    for world, done in plays:
+        buffer.add(rollout(1.0, 1, done), buffer_ids=np.array([world % num_envs]))
+    if not plays:
+        return
+    theirs = (buffer._extend_offset, buffer.done, buffer.last_index, buffer._lengths)
+    for asked in (np.array(index), index):
+        np.testing.assert_array_equal(buffer.next(asked), _next_index.py_func(np.array(index), *theirs))
+        np.testing.assert_array_equal(buffer.prev(asked), _prev_index.py_func(np.array(index), *theirs))
+    assert (buffer.next(index[0]), buffer.prev(index[0])) == (buffer.next(index)[0], buffer.prev(index)[0])
 
 
 def test_next_observations_are_stored_once_and_apart_only_where_no_row_begins_with_them() -> None:
