@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import cycle, islice, product
 from typing import Any
 
 import pytest
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from toys.commands import CONF
 from toys.complaints import NEEDS, complaint, composed
 
@@ -84,20 +84,23 @@ def test_a_typed_noise_replaces_that_of_a_published_method(method: str) -> None:
 
 @pytest.mark.parametrize("task", choices.names("task"))
 def test_no_key_that_a_task_sets_is_changed_by_a_method(task: str) -> None:
+    """Each task meets every method, and every algorithm that is typed beside one; the tasks meet all pairs of both."""
+    turn, sacs = choices.names("task").index(task), choices.names("sac")
+    beside = islice(cycle(METHODS), turn, turn + len(sacs))
     also = NEEDS.get(task, ())
-    alone = composed(f"task={task}", *also)
+    alone, keys = _plain(f"task={task}", *also), list(_of_files(task))
     chosen = choices.chosen_by("task", task)
-    for method, sac in product(METHODS, [None, *choices.names("sac")]):
+    for method, sac in [*product(METHODS, [None]), *zip(beside, sacs, strict=True)]:
         typed = [f"sac={sac}"] if sac else []
         cfg = composed(f"task={task}", f"method={method}", *typed, *also)
-        for key in _of_files(task):
-            assert _value(cfg, key) == _value(alone, key), f"method={method} changes {key} of task={task}"
+        plain: Any = OmegaConf.to_container(cfg, resolve=False)
+        for key in keys:
+            assert _value(plain, key) == _value(alone, key), f"method={method} changes {key} of task={task}"
         for group, choice in chosen.items():
             assert cfg.hydra.runtime.choices[group] == choice
 
 
-def _value(cfg: DictConfig, key: str) -> Any:
-    node: Any = OmegaConf.to_container(cfg, resolve=False)
+def _value(node: Any, key: str) -> Any:
     for part in key.split("."):
         node = node[part]
     return node
