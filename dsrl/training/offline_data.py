@@ -2,10 +2,7 @@
 
     frames  o_0 a_0  o_1 a_1  …   ->   (o_0, a_0 … a_{h-1}, r, o_h), (o_h, …), …        h = horizon
 
-An episode is used up to its termination: the first `next.success`; without that column the first `next.done`; without
-either, its last frame, as a demonstration that reaches its goal. `next.truncated` turns an end into a truncation.
-Rewards are `next.reward`, else 1 at termination. The last chunk of an episode is padded with its last action, and a
-truncation bootstraps from the last frame.
+`dsrl.training.offline_episodes` cuts the episodes.
 """
 
 from __future__ import annotations
@@ -13,12 +10,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dsrl import history
@@ -42,6 +37,7 @@ from dsrl.training.lerobot_columns import (
     state_columns,
 )
 from dsrl.training.noise_inversion import Fidelity, joined, noise_of
+from dsrl.training.offline_episodes import ChunkTransition, Columns, cut_episode
 from dsrl.training.replay_buffer import Replay as ReplayBuffer
 from dsrl.training.replay_format import write_decision
 from dsrl.training.replay_memory import available_memory
@@ -49,50 +45,6 @@ from dsrl.training.replay_memory import available_memory
 KEY = "offline_data="
 AT_ONCE = 64  # transitions whose states are encoded together
 LEAST_SPREAD = 1e-3  # of recorded actions, in the task's units, for those that never change
-Columns = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class ChunkTransition:
-    """One chunk of an episode with the frames before and after it."""
-
-    before: int  # frame
-    after: int  # frame; at termination, the same as before
-    chunk: NDArray[np.float32]  # [horizon, A]
-    reward: float
-    terminated: bool
-    truncated: bool
-    env_steps: int
-
-
-def cut_episode(columns: Columns, horizon: int, first: int = 0) -> list[ChunkTransition]:
-    """Cut one episode of L frames, whose first frame is number `first` of its dataset, into chunks."""
-    actions = columns[ACTION].astype(np.float32).reshape(len(columns[ACTION]), -1)  # [L, A]
-    ended, terminates = _end(columns, len(actions))
-    rewards = columns[REWARD].reshape(-1) if REWARD in columns else np.eye(1, len(actions), ended)[0] * terminates
-    transitions = []
-    for start in range(0, ended + 1, horizon):
-        stop = min(start + horizon, ended + 1)
-        chunk = actions[np.minimum(np.arange(start, start + horizon), stop - 1)]
-        last = stop == ended + 1
-        terminated = last and terminates
-        after = start if terminated else min(stop, len(actions) - 1)
-        reward = float(rewards[start:stop].sum())
-        ends = terminated, last and not terminates
-        transitions.append(ChunkTransition(first + start, first + after, chunk, reward, *ends, stop - start))
-    return transitions
-
-
-def _end(columns: Columns, length: int) -> tuple[int, bool]:
-    """Return the last frame of an episode, and whether it terminates there."""
-    name = next((name for name in (SUCCESS, DONE) if name in columns), None)
-    if name is None:
-        return length - 1, True
-    ends = np.flatnonzero(columns[name].reshape(-1))
-    if not len(ends):
-        return length - 1, False
-    truncated = TRUNCATED in columns and bool(columns[TRUNCATED].reshape(-1)[ends[0]])
-    return int(ends[0]), not truncated
 
 
 class OfflineData:
@@ -117,7 +69,9 @@ class OfflineData:
         episodes = self._data.meta.episodes
         bounds = zip(episodes["dataset_from_index"], episodes["dataset_to_index"], strict=True)
         parts = [({name: values[a:b] for name, values in columns.items()}, int(a)) for a, b in bounds]
-        self.transitions = [one for part, first in parts for one in cut_episode(part, env.horizon, first)]
+        self.transitions = [
+            one for part, first in parts for one in cut_episode(part, env.horizon, first, env.has_success)
+        ]
         self._noise: Tensor | None = None  # u [N, dim], once it was found
         self.num_episodes = len(parts)
         self._check_pictures()
@@ -134,8 +88,8 @@ class OfflineData:
 
     @property
     def successes(self) -> int:
-        """The number of episodes that terminate with a reward."""
-        return sum(one.terminated and one.reward > 0 for one in self.transitions)
+        """The number of episodes that succeed."""
+        return sum(one.success for one in self.transitions)
 
     def write(self, replay: Replay, buffer: ReplayBuffer, draws: int = 0) -> None:
         """Add all transitions to `buffer`, with what `replay` stores of states, and chunks of `draws` base noises."""
@@ -175,11 +129,11 @@ class OfflineData:
         before, after = (torch.tensor([row[getattr(one, name)] for one in part]) for name in ("before", "after"))
         chunks = torch.from_numpy(np.stack([one.chunk for one in part]))
         decision = Decision(encoding[before], chunks, encoding[after], observation[before], observation[after])
-        terminated, truncated = (np.array([getattr(one, name) for one in part]) for name in ("terminated", "truncated"))
-        num, unknown = len(part), (len(part), self.env.noise.dim)
-        info = Batch(
-            success=terminated.copy(), env_steps=np.array([one.env_steps for one in part]), seed=np.full(num, -1)
+        terminated, truncated, success = (
+            np.array([getattr(one, name) for one in part]) for name in ("terminated", "truncated", "success")
         )
+        num, unknown = len(part), (len(part), self.env.noise.dim)
+        info = Batch(success=success, env_steps=np.array([one.env_steps for one in part]), seed=np.full(num, -1))
         if replay != "noise":
             write_decision(info, decision, replay, self.env, draws)
         return Batch(

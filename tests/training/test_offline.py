@@ -21,7 +21,8 @@ from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run import console
 from dsrl.run.build import with_offline_data
 from dsrl.run.parts import Parts
-from dsrl.training.offline_data import OfflineData, cut_episode
+from dsrl.training.offline_data import OfflineData
+from dsrl.training.offline_episodes import cut_episode
 from dsrl.training.replay_buffer import Replay
 from dsrl.training.replay_format import ReplayDecoder
 from scripts.collect_rollouts import collect
@@ -95,6 +96,33 @@ def test_rewards_are_summed_over_a_chunk_and_done_is_a_termination_unless_it_is_
         (6.0, False, False),
         (9.0, not truncated, truncated),
     ]
+
+
+@pytest.mark.parametrize(
+    ("told", "has_success", "terminated", "succeeded"),
+    [
+        ({}, False, True, True),  # a demonstration
+        ({"success": True, "done": True, "truncated": False}, True, True, True),
+        ({"success": False, "done": True, "truncated": False}, True, True, False),  # it fell
+        ({"success": False, "done": True, "truncated": True}, True, False, False),
+        ({"success": False, "done": True}, True, False, False),  # it fell, or its time was over
+        ({"done": True, "reward": 1.0}, True, True, True),
+        ({"done": True, "reward": 0.0}, True, True, False),
+        ({"done": True, "reward": 1.0}, False, True, False),  # as in Hopper, which is paid until it falls
+        ({"done": True}, True, True, True),
+        ({"done": False, "reward": 1.0}, True, False, False),
+    ],
+)
+def test_an_end_is_a_success_only_where_the_columns_say_so(
+    told: dict[str, float], has_success: bool, terminated: bool, succeeded: bool
+) -> None:
+    still = {"success": False, "done": False, "truncated": False, "reward": 0.0}
+    last = cut_episode(
+        columns(**{name: [still[name]] * 4 + [value] for name, value in told.items()}), 2, 0, has_success
+    )
+    assert [one.success for one in last] == [False, False, succeeded]
+    assert (last[-1].terminated, last[-1].truncated) == (terminated, not terminated)
+    assert last[-1].reward == told.get("reward", float(terminated and told.get("success", True)))
 
 
 def test_offline_data_enter_replay_as_play_does_but_without_noise(rollouts: Path) -> None:
