@@ -114,11 +114,9 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
         return noise
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Restore a `state_dict`, optimisers included. The caller's dict is copied and stays unchanged.
-
-        States of earlier versions lack reward scale and discount: numbers of the config, which this object has already.
-        """
+        """Restore a `state_dict`, optimisers included. The caller's dict is copied and stays unchanged."""
         own = {"reward_scale.value": self.reward_scale.value.clone(), "discount": self.discount.clone()}
+        own["reward_scale.seen"] = torch.tensor(True)  # states of earlier versions lack all three
         loaded = super().load_state_dict(own | deepcopy(dict(state_dict)), strict=strict, assign=assign)
         self.recordings.forget()
         self.gamma = float(self.discount)
@@ -144,6 +142,7 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
 
     def learn(self, buffer: ReplayBuffer, batch_size: int, updates: int) -> list[TrainingStats]:
         """Learn after a round of play: `updates` gradient steps."""
+        self.reward_scale.follow(buffer, self.gamma)
         self._bound_values(buffer)
         return [self.update(buffer, batch_size) for _ in range(updates)]
 

@@ -109,6 +109,26 @@ def test_a_success_that_pays_one_is_worth_five_and_a_given_scale_stays() -> None
     assert float(nothing.value) == LARGEST
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_a_scale_that_found_no_reward_in_warm_up_is_fitted_to_the_first_ones(unit: float) -> None:
+    scale = RewardScale("auto")
+    scale.fit(episodes([[0.0, 0.0]]), 0.9)
+    scale.follow(episodes([[0.0, 0.0]]), 0.9)
+    assert float(scale.value) == LARGEST
+    scale.follow(episodes([[0.0, 0.0], [unit]]), 0.9)
+    assert float(scale.value) * unit == pytest.approx(LARGEST, rel=1e-5)
+
+
+@pytest.mark.parametrize(("found", "refitted"), [(0.0, False), (1.0, False), (9.0, False), (11.0, True), (1e3, True)])
+def test_a_fitted_scale_stays_unless_rewards_come_that_are_ten_times_too_large(found: float, refitted: bool) -> None:
+    scale, given_scale = RewardScale("auto"), RewardScale(2.0)
+    scale.fit(episodes([[0.0, -1.0]]), 0.9)
+    for one in (scale, given_scale):
+        one.follow(episodes([[0.0, -1.0], [found]]), 0.9)
+    assert float(scale.value) == pytest.approx(LARGEST / found if refitted else LARGEST)
+    assert float(given_scale.value) == 2.0
+
+
 def test_values_are_bounded_by_one_reward_where_rewards_end_episodes_and_by_a_series_of_them_elsewhere() -> None:
     assert bounds(episodes([[0.0, 1.0], [0.0, 0.0]]), 0.9) == (0.0, 1.0)
     assert bounds(episodes([[0.0, 1.0]], terminated=False), 0.9) == pytest.approx((0.0, 10.0))
