@@ -7,6 +7,7 @@ The best of many checkpoints is partly luck, and validations chose it; these wor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from dsrl.evaluation.episodes import Evaluation, concatenated
 from dsrl.evaluation.statistics import sign_test, signed_rank_test
 
 SIGNIFICANCE = 0.05  # of the whole confirmation: each of its looks gets an equal share (Bonferroni)
+FEWEST = math.ceil(-math.log2(SIGNIFICANCE))  # worlds in which a policy that wins in all of them is confirmed
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,15 @@ class Confirmation:
     base: float  # score in these worlds
     steered: float
     worlds: int
+
+
+def check_confirmation(episodes: int) -> None:
+    """Raise ValueError for a number of worlds in which nothing can be confirmed; 0 is none, and no confirmation."""
+    if 0 < episodes < FEWEST:
+        raise ValueError(
+            f"confirm_episodes={episodes} can confirm nothing: winning in all of so few worlds may still be chance; "
+            f"type {FEWEST} or more, or 0 to return the steered policy without a confirmation"
+        )
 
 
 def confirm(

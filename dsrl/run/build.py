@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from dsrl.edits import action_bounds
+from dsrl.evaluation.confirmation import check_confirmation
 from dsrl.evaluation.noise_sources import check_best_of
 from dsrl.interfaces import ChecksTask, HasDevice, Noise, Policy, Searcher, Task
 from dsrl.logging import Description, Logger
@@ -221,12 +222,14 @@ def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:
 def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
     """Announce the memory of replay where it stores chunks or states.
 
-    Raises UserError where replay does not fit into memory, or the decisions do not suffice for a search.
+    Raises UserError where replay does not fit into memory, or the decisions do not suffice for a search, or the
+    worlds for a confirmation.
     """
     from dsrl.training.successive_halving import plan
 
     settings, algorithm = parts.settings, parts.algorithm
     with user_errors():
+        check_confirmation(settings.confirm_episodes)
         if isinstance(algorithm, Searcher):
             plan(len(algorithm.candidates), settings.decisions, parts.env.longest_episode)
             return

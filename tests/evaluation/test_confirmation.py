@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, wilcoxon
 
-from dsrl.evaluation.confirmation import SIGNIFICANCE, Confirmation, confirm, p_better
+from dsrl.evaluation.confirmation import FEWEST, SIGNIFICANCE, Confirmation, check_confirmation, confirm, p_better
 from dsrl.evaluation.episodes import Evaluation
 
 
@@ -76,3 +76,13 @@ def test_returns_are_compared_by_wilcoxons_signed_rank_test() -> None:
     expected = float(wilcoxon(after - before, alternative="greater").pvalue)
     assert p_better(one, other) == pytest.approx(expected)
     assert p_better(one, one) == 1.0
+
+
+def test_worlds_that_can_confirm_nothing_are_refused_and_the_fewest_that_are_not_suffice() -> None:
+    for episodes in (1, FEWEST - 1):
+        with pytest.raises(ValueError, match=f"confirm_episodes={episodes} can confirm nothing: .* type {FEWEST} or"):
+            check_confirmation(episodes)
+        assert not _confirm(0.0, 1.0, episodes=episodes).better
+    for episodes in (0, FEWEST):
+        check_confirmation(episodes)
+    assert _confirm(0.0, 1.0, episodes=FEWEST).better
