@@ -70,7 +70,7 @@ class Step:
     reward: Tensor  # [B] float32
     terminated: Tensor  # [B] bool, ended for good: no state follows
     truncated: Tensor  # [B] bool, ended by the clock: the value of the next state still counts
-    success: Tensor | None  # [B] bool, or None for tasks without a success criterion
+    success: Tensor | None  # [B] bool, once in an episode is enough; None for tasks without a success criterion
 
 
 def _with_rows(old: Tensor, fresh: Tensor, rows: Tensor, name: str) -> Tensor:

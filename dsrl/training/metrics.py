@@ -33,15 +33,20 @@ class EpisodeStats:
     def __init__(self, num_envs: int, has_success: bool) -> None:
         self.counters = Counters()
         self._has_success = has_success
-        self._returns = np.zeros(num_envs)
+        self._returns, self._won = np.zeros(num_envs), np.zeros(num_envs, dtype=bool)
         self._latest: deque[tuple[float, bool]] = deque(maxlen=EPISODE_WINDOW)
 
     def update(self, rollout: Any) -> None:
-        """Add tianshou's rollout of one decision in every world."""
+        """Add tianshou's rollout of one decision in every world.
+
+        Its `info.success` becomes whether the episode has succeeded so far: once is enough, as in evaluations.
+        """
         self._returns += rollout.rew
+        self._won |= np.asarray(rollout.info.success, dtype=bool)
+        rollout.info.success = self._won.copy()
         for world in np.flatnonzero(rollout.done):
-            self._latest.append((float(self._returns[world]), bool(rollout.info.success[world])))
-            self._returns[world] = 0.0
+            self._latest.append((float(self._returns[world]), bool(self._won[world])))
+            self._returns[world], self._won[world] = 0.0, False
         self.counters = replace(
             self.counters,
             env_steps=self.counters.env_steps + int(rollout.info.env_steps.sum()),
@@ -55,7 +60,7 @@ class EpisodeStats:
 
     def drop_unfinished(self) -> None:
         """Drop the returns of episodes that a reset of all worlds cut short."""
-        self._returns[:] = 0.0
+        self._returns[:], self._won[:] = 0.0, False
 
     def recent(self) -> Metrics:
         """Return mean return and success rate of the latest episodes; empty before the first has ended."""
@@ -67,12 +72,13 @@ class EpisodeStats:
 
     def state_dict(self) -> StateDict:
         """Return counters, returns so far and the latest episodes."""
-        return {"counters": asdict(self.counters), "returns": self._returns.tolist(), "latest": list(self._latest)}
+        episodes = {"returns": self._returns.tolist(), "won": self._won.tolist(), "latest": list(self._latest)}
+        return {"counters": asdict(self.counters), **episodes}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a `state_dict`."""
         self.counters = Counters(**state["counters"])
-        self._returns[:] = state["returns"]
+        self._returns[:], self._won[:] = state["returns"], state.get("won", False)  # which earlier states lack
         self._latest.extend(state["latest"])
 
 

@@ -162,12 +162,16 @@ class _Tally:
         rows = torch.arange(len(jobs))
         chosen = torch.tensor([job.candidate for job in jobs])
         self.env.reset_worlds(rows, [job.seed for job in jobs])
+        points = torch.zeros(len(jobs), dtype=torch.float64)  # of each job so far
         while len(rows):
             noise = self.env.noise.expand(self.candidates[chosen[rows]])
             outcome = self.env.decide(noise, rows)
-            points = outcome.success if self.env.has_success else outcome.reward
             ended = outcome.terminated | outcome.truncated
-            self._points.index_add_(0, chosen[rows], points.double())
+            if self.env.has_success:  # once is enough, however long it lasts
+                points[rows] = points[rows].maximum(outcome.success.double())
+            else:
+                points[rows] += outcome.reward
+            self._points.index_add_(0, chosen[rows[ended]], points[rows[ended]])
             self.worlds.index_add_(0, chosen[rows[ended]], torch.ones(int(ended.sum()), dtype=torch.float64))
             self.counters = replace(
                 self.counters,

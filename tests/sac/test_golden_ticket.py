@@ -85,6 +85,26 @@ def test_success_decides_where_it_is_defined_and_a_seed_decides_everything():
     assert run(0) == run(0)
 
 
+class Lasting(CountdownTask):
+    """The countdown of a goal that is reached at once, and in which the worlds stay until their time is over."""
+
+    def step(self, action):
+        step = super().step(action)
+        return dataclasses.replace(step, terminated=torch.zeros(3, dtype=torch.bool), success=self.taken == 1)
+
+
+@pytest.mark.parametrize("lasts", [False, True])
+def test_an_episode_that_succeeds_counts_once_whenever_and_however_long_it_does(lasts):
+    task = Lasting(3)
+    if lasts:
+        task.step = lambda action: dataclasses.replace(Lasting.step(task, action), success=task.taken >= 1)
+    env = NoiseActionEnv(task, EchoPolicy(), FullNoise((4, 2), 1.5, None), 2)
+    _, monitor = searched(env, GoldenTicket(torch.zeros(2, 8)), 24)
+    leaders = [metrics["search/leader"] for metrics, _ in monitor.logged if "search/leader" in metrics]
+    assert leaders
+    assert set(leaders) == {1.0}
+
+
 def test_a_whole_run_finds_a_ticket_and_too_small_a_budget_is_refused_before_any_simulation(tmp_path):
     parts = toy_parts()
     parts = dataclasses.replace(parts, algorithm=build_algorithm("golden_ticket", parts.env))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
+from tianshou.data import Batch
 from toys.algorithms import build_algorithm
 from toys.countdown import CountdownTask, EchoPolicy, RestorableCountdown
 from toys.monitor import Recording
@@ -206,6 +208,22 @@ def test_the_statistics_of_episodes_and_updates_are_restored_from_their_state():
     assert updates.take() == {"learn/q": 2.0, "learn/alpha": 0.5}
     assert updates.take() == {}
     assert asdict(run.counters) == state["counters"]
+
+
+def test_an_episode_that_has_succeeded_once_is_a_success_in_statistics_and_replay():
+    stats = EpisodeStats(2, has_success=True)
+    for decision, success in enumerate([(False, False), (True, False), (False, False)]):
+        info = Batch(success=np.array(success), env_steps=np.ones(2, int))
+        rollout = Batch(rew=np.zeros(2), done=np.array([decision == 2] * 2), info=info)
+        stats.update(rollout)
+        assert rollout.info.success.tolist() == [decision >= 1, False]
+        restored = EpisodeStats(2, has_success=True)
+        restored.load_state_dict(stats.state_dict())
+        stats = restored
+    assert stats.recent()["train/success_rate"] == 0.5
+    info = Batch(success=np.array([False, True]), env_steps=np.ones(2, int))
+    stats.update(rollout := Batch(rew=np.zeros(2), done=np.array([True, True]), info=info))
+    assert rollout.info.success.tolist() == [False, True]  # a new episode
 
 
 @pytest.mark.parametrize(("draws", "constant"), [("fresh", False), ("held", True)])
