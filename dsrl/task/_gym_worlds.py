@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dsrl.interfaces import Observation, Step
 from dsrl.task import _gym_state
+from dsrl.task._gym_packing import UnsupportedStateError
 
 SUCCESS_NAMES = ("is_success", "success")  # in the info of a step, the first that is there
 
@@ -100,10 +101,10 @@ class GymWorlds:
         return nearest.expand(self.num_envs, -1).clone()
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Read all worlds; None for environments whose state cannot be read (Box2D's memory)."""
+        """Read all worlds; None for environments with a state that cannot be read (Box2D's memory)."""
         try:
             worlds = [_gym_state.state_dict(env) for env in self._envs]
-        except _gym_state.UnsupportedStateError:
+        except UnsupportedStateError:
             return None
         flags = [torch.from_numpy(self._ended.copy()), self._terminated, self._truncated, self._success]
         return {"worlds": worlds, "state": self._state.clone(), "flags": [flag.clone() for flag in flags]}
