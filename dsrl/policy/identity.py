@@ -32,4 +32,5 @@ class IdentityPolicy:
 
     def decode(self, encoding: Encoding, noise: Tensor) -> Tensor:
         """Scale noise [B, 1, A] to a chunk [B, 1, A]."""
-        return self.low + (noise.clamp(-1.0, 1.0) + 1.0) * 0.5 * (self.high - self.low)
+        chunk = self.low + (noise.clamp(-1.0, 1.0) + 1.0) * 0.5 * (self.high - self.low)
+        return chunk.clamp(self.low, self.high)  # low + (high - low) may be rounded to more than high

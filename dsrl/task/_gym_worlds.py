@@ -85,7 +85,7 @@ class GymWorlds:
         actions = action.detach().cpu().numpy()
         for row in np.flatnonzero(~self._ended):
             env = self._envs[row]
-            observation, gain, terminated, truncated, info = env.step(actions[row].astype(env.action_space.dtype))
+            observation, gain, terminated, truncated, info = env.step(native(actions[row], env.action_space))
             self._take(row, observation)
             reward[row] = float(gain)
             self._terminated[row] = bool(terminated)
@@ -121,6 +121,21 @@ class GymWorlds:
     def _take(self, row: int, observation: Any) -> None:
         self.latest[row] = observation
         self._state[row] = torch.as_tensor(self.read_state(observation), dtype=torch.float32)
+
+
+def native(action: NDArray[Any], space: Box) -> NDArray[Any]:
+    """Return float32 actions in the dtype of `space`; one at a bound is exactly there, one beyond it stays beyond.
+
+    Whole numbers are rounded to, and what their dtype cannot hold is its nearest.
+    """
+    values = action.astype(np.float64)
+    if np.issubdtype(space.dtype, np.integer):
+        kind = np.iinfo(space.dtype)
+        values = np.rint(values).clip(kind.min, kind.max)
+    cast = values.astype(space.dtype)
+    for bound in (space.low, space.high):  # float32(0.1) is more than 0.1, which environments assert
+        np.copyto(cast, bound, where=action == bound.astype(np.float32))
+    return cast
 
 
 def reports_success(info: Mapping[str, Any]) -> bool:
