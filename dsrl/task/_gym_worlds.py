@@ -140,9 +140,14 @@ def native(action: NDArray[Any], space: Box) -> NDArray[Any]:
 
 def reports_success(info: Mapping[str, Any]) -> bool:
     """Whether the info of a step has success, under any name in use."""
-    return any(name in info for name in SUCCESS_NAMES)
+    return any(name in part for part in _parts(info) for name in SUCCESS_NAMES)
 
 
 def succeeded(info: Mapping[str, Any]) -> bool:
     """Whether the info of a step reports success."""
-    return bool(next((info[name] for name in SUCCESS_NAMES if name in info), False))
+    return bool(next((part[name] for part in _parts(info) for name in SUCCESS_NAMES if name in part), False))
+
+
+def _parts(info: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    final = info.get("final_info")  # of the last step of an episode, in some environments
+    return [info, final] if isinstance(final, Mapping) else [info]
