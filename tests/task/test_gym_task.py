@@ -235,6 +235,21 @@ def test_identity_needs_an_action_box():
         IdentityPolicy(object())
 
 
+@pytest.mark.parametrize("high", [np.inf, np.finfo(np.float32).max])
+def test_identity_needs_an_action_box_that_ends(high):
+    low = [-1, -high]
+    task = GymTask("dsrl-test/Exact-v0", 1, 5, {"low": low, "high": [1, high], "dtype": "float32", "strict": False})
+    with pytest.raises(ValueError, match=r"but action 1 is between -(inf|3\.4\S+) and (inf|3\.4\S+); type a task, "):
+        IdentityPolicy(task)
+
+
+def test_identity_needs_numbers_to_look_at():
+    task = GymTask("gym_pusht/PushT-v0", 1, 5, {"obs_type": "pixels"})
+    with pytest.raises(ValueError, match=r"sees numbers alone but the task observes none, only images \(image\); type"):
+        IdentityPolicy(task)
+    IdentityPolicy(GymTask("gym_pusht/PushT-v0", 1, 5, {"obs_type": "pixels_agent_pos"}))
+
+
 @pytest.mark.parametrize("id", ["MountainCarContinuous-v0", "Hopper-v5", "Ant-v5"])
 def test_worlds_saved_in_mid_episode_continue_bit_for_bit_in_another_task(id, tmp_path):
     one, other = (GymTask(id, num_envs=2, max_steps=30) for _ in range(2))
