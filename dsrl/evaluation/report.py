@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Column, Table
+from rich.text import Text
 
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.summary import by_instruction, summary
@@ -27,6 +30,9 @@ LABELS = {
     "none": "base",
 }
 """Result of a run, or checkpoint of eval.py -> the name of its row, where that differs."""
+
+_SHORTEST = 8  # columns that names keep in a table
+_UNLIMITED = 10_000  # columns
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,8 @@ def summary_table(rows: Mapping[str, Evaluation]) -> Table:
     for name, evaluation in rows.items():
         numbers = summary(evaluation)
         success = "-" if numbers["success_rate"] is None else f"{numbers['success_rate']:.1%}"
-        means = f"{numbers['mean_return']:.2f}", f"{numbers['mean_length']:.1f}"
-        table.add_row(LABELS.get(name, name), success, _interval(numbers), *means, str(numbers["episodes"]))
+        means = fixed(numbers["mean_return"], 2), f"{numbers['mean_length']:.1f}"
+        table.add_row(Text(LABELS.get(name, name)), success, _interval(numbers), *means, str(numbers["episodes"]))
     return table
 
 
@@ -65,7 +71,7 @@ def instruction_table(base: Evaluation | None, result: Evaluation) -> Table:
     table = _table("instruction", "worlds", *(["base"] if base else []), "result", "95% interval")
     for text, numbers in sorted(by_instruction(result).items(), key=lambda item: score_of(item[1])):
         cells = [_score(before[text])] if base else []
-        table.add_row(text or "(none)", str(numbers["episodes"]), *cells, _score(numbers), _interval(numbers))
+        table.add_row(Text(text or "(none)"), str(numbers["episodes"]), *cells, _score(numbers), _interval(numbers))
     return table
 
 
@@ -76,22 +82,44 @@ def runs_table(folders: Sequence[Path], evaluations: Sequence[Path] | None = Non
     all of them lie in, which is the title.
     """
     parent = Path(os.path.commonpath([folder.parent for folder in folders]))
-    table = _table("run", "result", "95% interval", "base", "McNemar p", "episodes", title=f"runs in {parent}")
+    table = _table("run", "result", "95% interval", "base", "McNemar p", "episodes", title=Text(f"runs in {parent}"))
     for folder, evaluation in zip(folders, evaluations or folders, strict=True):
         written = json.loads((evaluation / "eval.json").read_text())
         numbers, base, pair = written["result"], written["base"], written["paired"]
         p_value = "-" if not pair else f"{pair['p_value']:.2g}"
         row = (_score(numbers), _interval(numbers), "-" if not base else _score(base), p_value)
-        table.add_row(str(folder.relative_to(parent)), *row, str(numbers["episodes"]))
+        table.add_row(Text(str(folder.relative_to(parent))), *row, str(numbers["episodes"]))
     return table
 
 
-def _table(first: str, *numbers: str, title: str | None = None) -> Table:
+class _Report(Table):
+    """A table that is nowhere cut: where its numbers leave no room for names, each entry is a line of its own."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the table, or the lines where it would not fit."""
+        names = max(cell_len(str(cell)) for cell in [self.columns[0].header, *self.columns[0].cells])
+        drawn = self.__rich_measure__(console, options.update(width=_UNLIMITED)).maximum
+        if drawn - names + min(names, _SHORTEST) <= options.max_width:
+            yield from super().__rich_console__(console, options)
+            return
+        yield from [] if self.title is None else [Text(str(self.title), overflow="fold", no_wrap=False)]
+        for row in zip(*(column.cells for column in self.columns), strict=True):
+            lines = [f"{column.header}: {cell}" for column, cell in zip(self.columns, row, strict=True)]
+            yield Text("\n".join(["", *lines]), overflow="fold", no_wrap=False)
+
+
+def _table(first: str, *numbers: str, title: Text | None = None) -> Table:
     """An empty table whose first column takes the space that its numbers leave and is folded, never cut."""
     columns = [Column(name, justify="right", no_wrap=True) for name in numbers]
-    return Table(
+    return _Report(
         Column(first, overflow="fold"), *columns, box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left"
     )
+
+
+def fixed(value: float, decimals: int, sign: str = "") -> str:
+    """Return a number with that many decimals, or with four digits where those would all be zeros."""
+    nothing = value != 0 and round(value, decimals) == 0
+    return format(value, f"{sign}.4g" if nothing else f"{sign}.{decimals}f")
 
 
 def score_of(numbers: Mapping[str, Any]) -> float:
@@ -102,7 +130,7 @@ def score_of(numbers: Mapping[str, Any]) -> float:
 
 def _score(numbers: Mapping[str, Any]) -> str:
     rate = score_of(numbers)
-    return f"{rate:.2f}" if numbers["success_rate"] is None else f"{rate:.1%}"
+    return fixed(rate, 2) if numbers["success_rate"] is None else f"{rate:.1%}"
 
 
 def _interval(numbers: Mapping[str, Any]) -> str:
@@ -112,7 +140,7 @@ def _interval(numbers: Mapping[str, Any]) -> str:
 def shown(evaluation: Evaluation) -> str:
     """The score in words."""
     if evaluation.successes is None:
-        return f"mean return {evaluation.score:.1f}"
+        return f"mean return {fixed(evaluation.score, 1)}"
     return f"success {evaluation.score:.1%}"
 
 
@@ -165,7 +193,7 @@ def _validation_name(curve: Sequence[CurvePoint]) -> str:
 
 
 def _number(evaluation: Evaluation) -> str:
-    return f"{evaluation.score:.1f}" if evaluation.successes is None else f"{evaluation.score:.1%}"
+    return fixed(evaluation.score, 1) if evaluation.successes is None else f"{evaluation.score:.1%}"
 
 
 def _score_name(evaluation: Evaluation) -> str:

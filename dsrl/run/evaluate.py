@@ -28,6 +28,7 @@ from dsrl.run.folder import RunFolder
 from dsrl.run.installed import typed
 from dsrl.run.parts import Parts
 from dsrl.run.plugins import plugins_of
+from dsrl.run.policy_path import find_policy
 from dsrl.run.ranges import fits
 from dsrl.run.request import Request
 from dsrl.run.settings import checked, requests_of, saved_config
@@ -75,6 +76,7 @@ def _loaded(request: Request, plugins: Sequence[str]) -> tuple[Request, RunFolde
     folder.check()
     saved = saved_config(folder.path, "run", plugins)
     saved.learner_device = "auto"  # that of training need not be on this machine
+    find_policy(saved.policy, folder.hydra / "hydra.yaml")
     summary = folder.read_summary()
     if request.checkpoint == "returned":
         base = summary.get("returned") == "base"

@@ -28,6 +28,7 @@ from dsrl.run.checkpoint import MANIFEST, add_notes, read_checkpoint, read_manif
 from dsrl.run.errors import UserError, system_error
 from dsrl.run.files import LARGEST_SUMMARY, atomic_write, parse_json, read_json, sha256_of
 from dsrl.run.folder_checks import check_entries, check_hard_links, foreign_entry
+from dsrl.run.installed import typed_option
 from dsrl.run.ranges import fits
 from dsrl.run.request import config_of
 from dsrl.run.signals import Stopped
@@ -65,14 +66,14 @@ class RunFolder:
 
     @property
     def option(self) -> str:
-        """The option that names this folder, or its sweep's, quoted for a shell."""
-        return shlex.quote(f"{self.key}={self.path if self.sweep is None else self.sweep}")
+        """The option that names this folder, or its sweep's, as it is typed."""
+        return typed_option(self.key, self.path if self.sweep is None else self.sweep)
 
     @property
     def eval_option(self) -> str:
-        """The options of eval.py that name this folder and its plugins, quoted for a shell."""
-        plugins = [f"plugins=[{','.join(self.plugins)}]"] if self.plugins else []
-        return " ".join(shlex.quote(option) for option in [f"run={self.path}", *plugins])
+        """The options of eval.py that name this folder and its plugins, as they are typed."""
+        plugins = [shlex.quote(f"plugins=[{','.join(self.plugins)}]")] if self.plugins else []
+        return " ".join([typed_option("run", self.path), *plugins])
 
     @property
     def any_config(self) -> Path:

@@ -1,4 +1,4 @@
-"""Finds the configs, and the names of the commands: in a clone beside the package, in a wheel inside it.
+"""Finds the configs, and how commands are typed: in a clone beside the package, in a wheel inside it.
 
 clone    train.py   conf/   scripts/   dsrl/        python train.py     python -m scripts.compare
 wheel    dsrl/      dsrl/conf/   dsrl/scripts/      dsrl-train          dsrl-compare
@@ -7,6 +7,7 @@ wheel    dsrl/      dsrl/conf/   dsrl/scripts/      dsrl-train          dsrl-com
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -16,6 +17,7 @@ CONF = (ROOT if IN_CLONE else PACKAGE) / "conf"
 SCRIPTS = "scripts" if IN_CLONE else "dsrl.scripts"  # for python -m
 COMMANDS = ("train", "eval", "compare", "preflight", "export", "doctor")  # dsrl-train, … of a wheel
 _OF_A_CLONE = re.compile(r"(?:python -m scripts\.(\w+(?:\.\w+)*))|(?<![\w/.-])(?:python )?(train|eval)\.py\b")
+_PLAIN = re.compile(r"[\w./-]*/[\w./-]*(?: +[\w./-]+)*", re.ASCII)  # without a slash it might be a number, or null
 
 
 def typed(name: str) -> str:
@@ -24,6 +26,15 @@ def typed(name: str) -> str:
     if not IN_CLONE:
         return f"dsrl-{command}" if command in COMMANDS else f"python -m {SCRIPTS}.{command}"
     return f"python {name}" if name.endswith(".py") else f"python -m {SCRIPTS}.{name}"
+
+
+def typed_option(key: str, value: Path | str) -> str:
+    """Return key=value as it is typed for train.py and eval.py: in the quotes of Hydra and in those of the shell."""
+    text = str(value)
+    if not _PLAIN.fullmatch(text):
+        escaped = re.sub(r'\\+(?="|\Z)', lambda found: 2 * found[0], text).replace('"', r"\"")
+        text = f'"{escaped}"'
+    return shlex.quote(f"{key}={text}")
 
 
 def as_typed(text: str) -> str:

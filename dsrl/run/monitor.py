@@ -153,7 +153,7 @@ class Monitor:
         if "train/success_rate" in recent:
             number = f"training success {recent['train/success_rate']:.0%}"
         elif "train/return" in recent:
-            number = f"training return {recent['train/return']:.1f}"
+            number = f"training return {report.fixed(recent['train/return'], 1)}"
         if self._line.unit != unit:
             self._line.count(total, unit, done)
         self._line.update(done, number)

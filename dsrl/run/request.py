@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,11 +84,17 @@ def check_returned(request: Request, typed: Mapping[str, str], returned: Any) ->
 
 
 def _folders(named: Any) -> list[str]:
-    """Return the folders of one name, a glob, or a list of either; a glob finds run folders only."""
-    listed = [str(name) for name in named] if isinstance(named, list) else str(named).split(",")
+    """Return the folders of one name, a glob, or a list of either; a glob finds run folders only.
+
+    Where a folder has that very name, with commas or brackets in it, it is that folder alone.
+    """
+    if isinstance(named, list):
+        listed = [str(name) for name in named]
+    else:
+        listed = [str(named)] if os.path.isdir(str(named)) else str(named).split(",")
     folders: list[str] = []
     for name in listed:
-        if not glob.has_magic(name):
+        if not glob.has_magic(name) or os.path.isdir(name):
             folders.append(name)
             continue
         runs = [match for match in sorted(glob.glob(name)) if config_of(Path(match)) is not None]

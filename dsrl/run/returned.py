@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from dsrl.evaluation import report
 from dsrl.evaluation.confirmation import Confirmation, confirm
 from dsrl.evaluation.noise_sources import Act, base_noise
 from dsrl.run.console import Screen
@@ -43,7 +44,7 @@ def returned_name(confirmation: Confirmation | None) -> str:
 
 def sentence(found: Confirmation, *, has_success: bool) -> str:
     """Word the result for the user."""
-    base, steered = (f"{score:.1%}" if has_success else f"{score:.1f}" for score in (found.base, found.steered))
+    base, steered = (f"{score:.1%}" if has_success else report.fixed(score, 1) for score in (found.base, found.steered))
     numbers = f"{steered} against {base} in {found.worlds} new worlds, p = {found.p_value:.2g}"
     if found.better:
         return f"confirmed: the steered policy is better than the base policy ({numbers})"

@@ -2,6 +2,7 @@
 
 conf/sac/dsrl_sac.yaml   _target_: dsrl.sac.dsrl_sac.build_dsrl_sac
 dsrl/sac/dsrl_sac.py     def build_dsrl_sac(*, gamma: Discount, ...)      a class: the arguments of its __init__
+                                                                   a dataclass: its fields
                          def build_dsrl_sac(**options: Unpack[Options])   the keys of a TypedDict and of its bases
 dsrl/sac/_options.py     Discount = Annotated[float, Ge(0), Le(1)]        found through the imports of the file
 
@@ -12,6 +13,7 @@ longer than a wrong value should take to show.
 from __future__ import annotations
 
 import ast
+import builtins
 import collections.abc
 import typing
 from dataclasses import dataclass
@@ -25,6 +27,9 @@ import annotated_types
 from dsrl.run.installed import PACKAGE
 
 BUILTINS = {"int": int, "float": float, "str": str, "bool": bool, "dict": dict, "list": list, "tuple": tuple}
+LIBRARIES = {"typing": typing, "annotated_types": annotated_types, "collections.abc": collections.abc}
+LIBRARIES |= {"typing_extensions": typing}
+NO_OPTIONS = ("torch.nn.Module", "torch.nn.modules.module.Module", "gymnasium.Env")  # bases without any in __init__
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,7 @@ def options(target: str) -> dict[str, Option]:
         return _arguments(definition, module)
     if not isinstance(definition, ast.ClassDef):
         raise LookupError(f"{module} defines no {name}")
-    for part in definition.body:
-        if isinstance(part, ast.FunctionDef) and part.name == "__init__":
-            return _arguments(part, module)
-    for base, home in _bases(definition, module):
-        return options(f"{home}.{base}")
-    return {}
+    return _of_class(definition, module) or {}
 
 
 def constant(module: str, name: str) -> Any:
@@ -80,30 +80,86 @@ def _arguments(function: ast.FunctionDef, module: str) -> dict[str, Option]:
                 raise ValueError(f"{module} gives the option {argument.arg} no type; annotate it, such as n: int")
             found[argument.arg] = Option(module, argument.annotation, required)
     match given.kwarg and given.kwarg.annotation:
-        case ast.Subscript(value=ast.Name(id="Unpack"), slice=ast.Name(id=name)):
-            found |= _keys(name, module)
+        case ast.Subscript(value=word, slice=keys) if _full_name(word, module).rpartition(".")[2] == "Unpack":
+            found |= _keys(keys, module)
     return found
 
 
-def _keys(name: str, module: str) -> dict[str, Option]:
+def _of_class(definition: ast.ClassDef, module: str) -> dict[str, Option] | None:
+    """Read the arguments of a class or of the first base that has some; None where no __init__ is found."""
+    for part in definition.body:
+        if isinstance(part, ast.FunctionDef) and part.name == "__init__":
+            return _arguments(part, module)
+    if _is_dataclass(definition, module):
+        return _fields(definition, module)
+    found = (_of_class(base, home) for base, home in _bases(definition, module))
+    return next((arguments for arguments in found if arguments is not None), None)
+
+
+def _is_dataclass(definition: ast.ClassDef, module: str) -> bool:
+    called = [one.func if isinstance(one, ast.Call) else one for one in definition.decorator_list]
+    return any(_full_name(one, module) == "dataclasses.dataclass" for one in called)
+
+
+def _fields(definition: ast.ClassDef, module: str) -> dict[str, Option]:
+    """Read the fields of a dataclass that its __init__ takes, those of its bases first."""
+    found: dict[str, Option] = {}
+    for base, home in reversed(_bases(definition, module)):
+        found |= _fields(base, home) if _is_dataclass(base, home) else {}
+    for part in definition.body:
+        if not isinstance(part, ast.AnnAssign) or not isinstance(part.target, ast.Name):
+            continue
+        kind, inner = _unsubscripted(part.annotation)
+        word = _full_name(kind, module).rpartition(".")[2]
+        given = {one.arg: one.value for one in part.value.keywords} if isinstance(part.value, ast.Call) else {}
+        is_field = isinstance(part.value, ast.Call) and _full_name(part.value.func, module) == "dataclasses.field"
+        left_out = is_field and isinstance(init := given.get("init"), ast.Constant) and init.value is False
+        if word not in ("ClassVar", "KW_ONLY") and not left_out:
+            required = part.value is None or (is_field and not {"default", "default_factory"} & given.keys())
+            annotation = inner if word == "InitVar" and inner is not None else part.annotation
+            found[part.target.id] = Option(module, annotation, required)
+    return found
+
+
+def _keys(named: ast.expr, module: str) -> dict[str, Option]:
     """Read the keys of a TypedDict as `module` uses it, all of them required, those of its bases first."""
-    home = _home(name, module)
-    definition = None if home is None else _definitions(home)[name]
-    if home is None or not isinstance(definition, ast.ClassDef):
+    place = _place(named, module)
+    definition = None if place is None else _definitions(place[0])[place[1]]
+    if place is None or not isinstance(definition, ast.ClassDef):
+        name = ast.unparse(named)
         raise ValueError(f"{module} unpacks options from {name}; define it as a TypedDict in a file of the package")
     found: dict[str, Option] = {}
-    for base, _ in _bases(definition, home):
-        found |= _keys(base, home)
+    for base in definition.bases:
+        found |= {} if _place(base, place[0]) is None else _keys(base, place[0])
     for part in definition.body:
         if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
-            found[part.target.id] = Option(home, part.annotation, required=True)
+            found[part.target.id] = Option(place[0], part.annotation, required=True)
     return found
 
 
-def _bases(definition: ast.ClassDef, module: str) -> list[tuple[str, str]]:
-    """Return those bases of a class whose source is read, each with the module that defines it."""
-    named = [base.id for base in definition.bases if isinstance(base, ast.Name)]
-    return [(name, home) for name in named if (home := _home(name, module)) is not None]
+def _bases(definition: ast.ClassDef, module: str) -> list[tuple[ast.ClassDef, str]]:
+    """Return the bases of a class, each with the module that defines it, without those that take no options.
+
+    Raises ValueError for a base that is not read: it may take options.
+    """
+    found = []
+    for expression in definition.bases:
+        named, _ = _unsubscripted(expression)
+        place = _place(named, module)
+        base = None if place is None else _definitions(place[0])[place[1]]
+        if place is not None and isinstance(base, ast.ClassDef):
+            found.append((base, place[0]))
+        elif not _takes_none(_full_name(named, module)):
+            raise ValueError(
+                f"{module}.{definition.name} inherits from {ast.unparse(expression)}, whose options are not read; "
+                f"write __init__ with annotated arguments in {definition.name}"
+            )
+    return found
+
+
+def _takes_none(base: str) -> bool:
+    module, _, name = base.rpartition(".")
+    return base in NO_OPTIONS or (hasattr(builtins, name) if not module else module in LIBRARIES or module == "abc")
 
 
 @cache
@@ -124,6 +180,7 @@ def _folders(package: str) -> list[Path]:
     return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
 
 
+@cache
 def _definitions(module: str) -> dict[str, ast.stmt]:
     """Return the classes, functions and assignments of a file by name."""
     found: dict[str, ast.stmt] = {}
@@ -135,15 +192,39 @@ def _definitions(module: str) -> dict[str, ast.stmt]:
     return found
 
 
-def _home(name: str, module: str) -> str | None:
-    """Return the module of dsrl or of the same package that defines `name` as `module` uses it, None elsewhere."""
-    if name in _definitions(module):
-        return module
+def _place(expression: ast.expr, module: str) -> tuple[str, str] | None:
+    """Return where dsrl or the same package defines what `module` means by a name or module.name; None elsewhere."""
+    full = _full_name(expression, module)
+    home, _, name = full.rpartition(".")
+    if not home and name in _definitions(module):
+        return module, name
+    if home.partition(".")[0] not in ("dsrl", module.partition(".")[0]):
+        return None
+    return _place(ast.Name(name), home)
+
+
+def _full_name(expression: ast.expr, module: str) -> str:
+    """Return a name or module.name with what the imports of `module` mean by it: g.X -> dsrl.task.gym.X."""
+    first, dot, rest = ast.unparse(expression).partition(".")
+    imported = None if first in _definitions(module) else _imported(first, module)
+    return f"{imported or first}{dot}{rest}"
+
+
+@cache
+def _imported(name: str, module: str) -> str | None:
+    """Return the module, or the module.name, that the imports of `module` call `name`; None without one."""
     for node in ast.walk(_parsed(module)):
-        if isinstance(node, ast.ImportFrom) and name in [alias.asname or alias.name for alias in node.names]:
-            source = _absolute(node, module)
-            return _home(name, source) if source.partition(".")[0] in ("dsrl", module.partition(".")[0]) else None
+        for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+            if isinstance(node, ast.ImportFrom) and name == (alias.asname or alias.name):
+                return f"{_absolute(node, module)}.{alias.name}"
+            if isinstance(node, ast.Import) and name == (alias.asname or alias.name.partition(".")[0]):
+                return alias.name if alias.asname else name
     return None
+
+
+def _unsubscripted(expression: ast.expr) -> tuple[ast.expr, ast.expr | None]:
+    """Return what stands before the brackets of X[…], and what stands in them."""
+    return (expression.value, expression.slice) if isinstance(expression, ast.Subscript) else (expression, None)
 
 
 def _absolute(node: ast.ImportFrom, module: str) -> str:
@@ -160,14 +241,38 @@ class _Names(dict[str, Any]):
         self._module = module
 
     def __missing__(self, name: str) -> Any:
-        for library in (typing, annotated_types, collections.abc):
-            if hasattr(library, name):
-                return getattr(library, name)
-        home = _home(name, self._module)
-        definition = None if home is None else _definitions(home)[name]
-        if home is None or not isinstance(definition, ast.Assign):
-            raise ValueError(f"{self._module} annotates an option with {name}, which no value of a YAML can be")
-        return _evaluate(definition.value, home)
+        full = _full_name(ast.Name(name), self._module)
+        if full in LIBRARIES:
+            return LIBRARIES[full]
+        if _is_module(full, self._module):
+            return _Members(full)
+        place = _place(ast.Name(name), self._module)
+        definition = None if place is None else _definitions(place[0])[place[1]]
+        if place is not None and isinstance(definition, ast.Assign):
+            return _evaluate(definition.value, place[0])
+        for library in LIBRARIES.values():  # also where another library passes their names on
+            if hasattr(library, full.rpartition(".")[2]):
+                return getattr(library, full.rpartition(".")[2])
+        raise ValueError(f"{self._module} annotates an option with {name}, which no value of a YAML can be")
+
+
+class _Members:
+    """A module of dsrl or of the same package, without importing it: its attributes are what annotations may use."""
+
+    def __init__(self, module: str) -> None:
+        self._names = _Names(module)
+
+    def __getattr__(self, name: str) -> Any:
+        return self._names[name]
+
+
+def _is_module(full: str, module: str) -> bool:
+    if full.partition(".")[0] not in ("dsrl", module.partition(".")[0]):
+        return False
+    try:
+        return bool(_parsed(full))
+    except LookupError:
+        return False
 
 
 def _evaluate(annotation: ast.expr, module: str) -> Any:

@@ -182,7 +182,9 @@ def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> 
     key |= {"zero_noise": True} if settings.zero_noise else {}
     results = checkpointer.base_results(key, played)
     base, prior = results["base"], results["base_actor_noise"]
-    difference = f"{prior.score - base.score:+.1%}" if base.successes else f"{prior.score - base.score:+.2f}"
+    difference = (
+        f"{prior.score - base.score:+.1%}" if base.successes else report.fixed(prior.score - base.score, 2, "+")
+    )
     screen.phase(f"base policy: {report.shown(base)}; with the actor's noise: {report.shown(prior)} ({difference})")
     warning = report.no_success(base, prior)
     if warning is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
+
+from dsrl.run.installed import typed_option
 
 HYDRA_FLAGS = ("help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun", "shell-completion",
                "config-path", "config-name", "config-dir", "experimental-rerun", "info")  # fmt: skip
@@ -41,5 +42,4 @@ def unreadable(word: str) -> str:
         closing = "]" if value.startswith("[") else "}"
         whole = f"'{key}={value[0]}…{closing}'"
         return f"{word} is no complete list or dictionary; type {whole}, special text in it in quotes"
-    mark = "'" if '"' in value else '"'
-    return f"{word} has characters that need quotes of their own; type {shlex.quote(f'{key}={mark}{value}{mark}')}"
+    return f"{word} has characters that need quotes of their own; type {typed_option(key, value)}"

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dsrl.interfaces import Observation, Step
 from dsrl.task import _gym_state
+from dsrl.task._gym_packing import UnsupportedStateError
 
 SUCCESS_NAMES = ("is_success", "success")  # in the info of a step, the first that is there
 
@@ -84,7 +85,7 @@ class GymWorlds:
         actions = action.detach().cpu().numpy()
         for row in np.flatnonzero(~self._ended):
             env = self._envs[row]
-            observation, gain, terminated, truncated, info = env.step(actions[row].astype(env.action_space.dtype))
+            observation, gain, terminated, truncated, info = env.step(native(actions[row], env.action_space))
             self._take(row, observation)
             reward[row] = float(gain)
             self._terminated[row] = bool(terminated)
@@ -100,10 +101,10 @@ class GymWorlds:
         return nearest.expand(self.num_envs, -1).clone()
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Read all worlds; None for environments whose state cannot be read (Box2D's memory)."""
+        """Read all worlds; None for environments with a state that cannot be read (Box2D's memory)."""
         try:
             worlds = [_gym_state.state_dict(env) for env in self._envs]
-        except _gym_state.UnsupportedStateError:
+        except UnsupportedStateError:
             return None
         flags = [torch.from_numpy(self._ended.copy()), self._terminated, self._truncated, self._success]
         return {"worlds": worlds, "state": self._state.clone(), "flags": [flag.clone() for flag in flags]}
@@ -122,11 +123,31 @@ class GymWorlds:
         self._state[row] = torch.as_tensor(self.read_state(observation), dtype=torch.float32)
 
 
+def native(action: NDArray[Any], space: Box) -> NDArray[Any]:
+    """Return float32 actions in the dtype of `space`; one at a bound is exactly there, one beyond it stays beyond.
+
+    Whole numbers are rounded to, and what their dtype cannot hold is its nearest.
+    """
+    values = action.astype(np.float64)
+    if np.issubdtype(space.dtype, np.integer):
+        kind = np.iinfo(space.dtype)
+        values = np.rint(values).clip(kind.min, kind.max)
+    cast = values.astype(space.dtype)
+    for bound in (space.low, space.high):  # float32(0.1) is more than 0.1, which environments assert
+        np.copyto(cast, bound, where=action == bound.astype(np.float32))
+    return cast
+
+
 def reports_success(info: Mapping[str, Any]) -> bool:
     """Whether the info of a step has success, under any name in use."""
-    return any(name in info for name in SUCCESS_NAMES)
+    return any(name in part for part in _parts(info) for name in SUCCESS_NAMES)
 
 
 def succeeded(info: Mapping[str, Any]) -> bool:
     """Whether the info of a step reports success."""
-    return bool(next((info[name] for name in SUCCESS_NAMES if name in info), False))
+    return bool(next((part[name] for part in _parts(info) for name in SUCCESS_NAMES if name in part), False))
+
+
+def _parts(info: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    final = info.get("final_info")  # of the last step of an episode, in some environments
+    return [info, final] if isinstance(final, Mapping) else [info]

@@ -55,6 +55,16 @@ def load_state_dict(data: Any, state: dict[str, Any]) -> None:
         getattr(data, name)[:] = buffer.numpy()
 
 
+def memory(data: Any) -> dict[str, Any]:
+    """Return the arrays of fixed size of `data` and of its model, under names by which another process finds them."""
+    import mujoco
+
+    model = data.model
+    arrays = {f"model.{name}": getattr(model, name) for name in dir(model) if not name.startswith("_")}
+    arrays |= {f"data.{name}": buffer for name, buffer in _buffers(data, mujoco.MjData(model)).items()}
+    return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray) and array.size}
+
+
 def _buffers(data: Any, fresh: Any) -> dict[str, Any]:
     """Select the arrays of `data` whose size does not depend on the number of contacts: `fresh` data have the same."""
     arrays = {name: getattr(fresh, name) for name in dir(fresh) if not name.startswith("_")}

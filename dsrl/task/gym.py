@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import gymnasium
@@ -14,14 +14,17 @@ from torch import Tensor
 
 from dsrl.task._gym_ids import make, suiting
 from dsrl.task._gym_observations import ObservationParts
-from dsrl.task._gym_worlds import GymWorlds, reports_success
+from dsrl.task._gym_trial import trial_has_success
+from dsrl.task._gym_worlds import GymWorlds
 from dsrl.task._options import Steps
+
+_WITHOUT_SUCCESS = "no info of a trial episode has is_success or success, so that the run is scored by returns"
 
 
 class GymTask(GymWorlds):
     """Steps `num_envs` copies of one gymnasium id. Actions are in the environment's units.
 
-    `success` is given where the environment's step info has `is_success` or `success`.
+    `success` is given where the info of a step has `is_success` or `success`, in some environments the last one alone.
     """
 
     def __init__(
@@ -30,23 +33,29 @@ class GymTask(GymWorlds):
         num_envs: Annotated[int, Ge(1)],
         max_steps: Steps | None,
         env_kwargs: Mapping[str, Any] | None = None,
+        announce: Callable[[str], None] | None = None,
     ) -> None:
         """`max_steps` None keeps the time limit that `id` was registered with; `env_kwargs` go to gymnasium.make.
+
+        announce: prints where there is no success.
 
         Raises ValueError for an unknown id, for spaces other than boxes and where there is no time limit.
         """
         envs = [make(id, max_steps, env_kwargs or {}) for _ in range(num_envs)]
         self._parts = ObservationParts(id, envs[0].observation_space)
         _check_actions(id, envs[0])
+        limit = _time_limit(id, envs[0])
         with suiting(id, env_kwargs or {}):
-            info = _trial_info(envs[0])
+            has_success = trial_has_success(envs[0])
         super().__init__(
             envs,
             state_dim=self._parts.state_dim,
             cameras=self._parts.shapes,
-            max_steps=_time_limit(id, envs[0]),
-            has_success=reports_success(info),
+            max_steps=limit,
+            has_success=has_success,
         )
+        if not has_success and announce:
+            announce(f"task.id={id}: {_WITHOUT_SUCCESS}")
 
     def read_state(self, observation: Any) -> NDArray[np.float32]:
         """Return the numbers of an observation, those of a dictionary in the order of their names."""
@@ -76,11 +85,3 @@ def _time_limit(id: str, env: gymnasium.Env[Any, Any]) -> int:
             f"task.max_steps=null but task.id={id} has no time limit; type a number, such as task.max_steps=1000"
         )
     return int(limit)
-
-
-def _trial_info(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
-    """Return the info of one trial step; the world is reset with a seed before it is used."""
-    env.reset(seed=0)
-    info: dict[str, Any]
-    *_, info = env.step(np.clip(np.zeros_like(env.action_space.low), env.action_space.low, env.action_space.high))
-    return info

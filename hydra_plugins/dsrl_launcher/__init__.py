@@ -26,6 +26,8 @@ from hydra.types import HydraContext
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 from omegaconf import DictConfig, open_dict
 
+from dsrl.run.installed import typed_option
+
 if TYPE_CHECKING:
     from hydra_plugins.dsrl_launcher._outcome import Outcome, Run
     from hydra_plugins.dsrl_launcher._watch import Job, Queue
@@ -83,7 +85,7 @@ class JobLauncher(BaseSubmititLauncher):  # type: ignore[misc]
         try:
             outcomes = watch(jobs, queue, self._at_once, on_outcome, report.say)
         except KeyboardInterrupt:
-            self._interrupt(queue, report.whole(report.typed("hydra.sweep.dir", sweep)))
+            self._interrupt(queue, report.whole(typed_option("hydra.sweep.dir", sweep)))
             raise SystemExit(128 + signal.SIGINT) from None
         print(report.table(outcomes, sweep, report.width()), flush=True)
         return [_job_return(outcome, outcomes) for outcome in outcomes]

@@ -5,15 +5,11 @@ Everything fits `width` columns, except paths and the lines of a log: they stay 
 
 from __future__ import annotations
 
-import re
-import shlex
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-
-from hydra.core.override_parser.types import Quote, QuotedString
 
 from hydra_plugins.dsrl_launcher._outcome import Outcome, Run
 
@@ -79,13 +75,6 @@ def differing(run: Run, runs: Sequence[Run]) -> str:
     """Return the overrides of a run that not all runs share."""
     shared = set(runs[0].overrides).intersection(*(one.overrides for one in runs))
     return " ".join(text for text in run.overrides if text not in shared) or "-"
-
-
-def typed(key: str, path: Path) -> str:
-    """Return the override key=path as it is typed in a shell."""
-    plain = re.fullmatch(r"[\w./-]+", str(path), re.ASCII)
-    value = str(path) if plain else QuotedString(str(path), Quote.double).with_quotes()
-    return shlex.quote(f"{key}={value}")
 
 
 def shown(path: Path) -> Path:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -72,7 +73,8 @@ def gather(patterns: Sequence[str]) -> list[Run]:
     """
     folders: set[Path] = set()
     for pattern in patterns:
-        below = {found for match in glob.glob(pattern) for found in _folders(Path(match))}
+        matches = [pattern] if os.path.isdir(pattern) else glob.glob(pattern)  # a folder's name may have brackets
+        below = {found for match in matches for found in _folders(Path(match))}
         if not below:
             raise ValueError(
                 f"{pattern} matches no folder of a run (one with .hydra/config.yaml); "

@@ -22,6 +22,7 @@ from dsrl.run.exported import BASE, PROCESSORS, STEERING, VERSION, WEIGHTS
 from dsrl.run.files import write_json
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
+from dsrl.run.policy_path import find_policy
 from dsrl.run.settings import checked, saved_config
 from dsrl.run.weights import load_weights
 from dsrl.training.lerobot_columns import image_keys
@@ -45,6 +46,7 @@ def export(run: Path, out: Path, *, checkpoint: str, copy_base: bool, plugins: S
     folder.check()
     saved = saved_config(run, "run", plugins)
     _check_ours(saved)
+    find_policy(saved.policy, folder.hydra / "hydra.yaml")
     summary = folder.read_summary()
     if checkpoint == "returned":
         if summary.get("returned") == "base":

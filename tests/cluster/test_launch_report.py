@@ -10,6 +10,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 
+from dsrl.run.installed import typed_option
 from hydra_plugins.dsrl_launcher import _report as report
 from hydra_plugins.dsrl_launcher._outcome import Outcome, Run
 from hydra_plugins.dsrl_launcher._processes import Queue
@@ -73,7 +74,7 @@ def test_output_that_goes_to_a_file_is_80_columns_wide(monkeypatch: pytest.Monke
     "name", ["multirun/a", "a b", "it's", 'the "best"', "x,y", "k=v", "[1](2)", "back\\slash", "é"]
 )
 def test_a_suggested_sweep_folder_can_be_typed_as_it_is_printed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = report.typed("hydra.sweep.dir", Path(name))
+    words = typed_option("hydra.sweep.dir", Path(name))
     Queue().stop(report.whole(words))
     assert words in capsys.readouterr().out
     argument = subprocess.run(f"printf %s {words}", shell=True, capture_output=True, text=True, check=True).stdout

@@ -24,11 +24,15 @@ def _evaluation(successes: int | None, mean_return: float = 1.0, num: int = 400)
 
 def _lines(table: Table) -> list[str]:
     """The table as a run prints it into a file."""
-    file = io.StringIO()
-    Console(file=file, soft_wrap=True, width=80).print(table)
-    lines = file.getvalue().splitlines()
+    lines = _printed(table, 80)
     assert max(map(len, lines)) <= 80
     return lines
+
+
+def _printed(table: Table, width: int) -> list[str]:
+    file = io.StringIO()
+    Console(file=file, soft_wrap=True, width=width).print(table)
+    return file.getvalue().splitlines()
 
 
 def test_the_summary_of_a_run_has_one_line_per_policy() -> None:
@@ -67,6 +71,43 @@ def test_runs_are_named_relative_to_the_folder_of_all_of_them(tmp_path: Path) ->
     lines = _lines(table)
     assert any(line.split()[:2] == ["12-00-00", "100.0%"] for line in lines)
     assert "".join(line.split()[0] for line in lines[-5:] if line.strip()).endswith("a_long_name_of_a_run_")
+
+
+@pytest.mark.parametrize("width", [1, 20, 40, 64, 80])
+def test_nothing_of_a_table_is_lost_in_a_narrow_terminal(width: int) -> None:
+    rows = {"base": _evaluation(None, -1234.567), "base_actor_noise": _evaluation(None, 1.0), "steered": _evaluation(3)}
+    narrow = _printed(report.summary_table(rows), width)
+    found = "".join("".join(narrow).split())
+    for value in ("base(actor'snoise)", "steered", "-1234.57", "1000.0", "0.3%–2.2%", "400"):
+        assert value in found
+    assert max(map(len, narrow)) <= width
+
+
+def test_a_narrow_terminal_has_a_line_for_each_entry_of_a_table() -> None:
+    lines = _printed(report.summary_table({"base": _evaluation(200), "steered": _evaluation(400)}), 40)
+    assert lines[1:7] == [
+        "policy: base", "success: 50.0%", "95% interval: 45.1%–54.9%", "return: 1.00", "steps: 1000.0", "episodes: 400"
+    ]  # fmt: skip
+    assert lines[7:9] == ["", "policy: steered"]
+
+
+def test_names_with_brackets_are_shown_to_the_letter(tmp_path: Path) -> None:
+    (tmp_path / "[x]").mkdir()
+    (tmp_path / "[x]" / "eval.json").write_text(
+        json.dumps({"result": summary(_evaluation(3)), "base": None, "paired": None})
+    )
+    for width in (40, 400):
+        assert any("[x]" in line for line in _printed(report.runs_table([tmp_path / "[x]"]), width))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.0, "0.00"), (-1e-6, "-1e-06"), (0.00123456, "0.001235"), (0.01, "0.01"), (-1234.567, "-1234.57")],
+)
+def test_tiny_returns_keep_their_digits(value: float, expected: str) -> None:
+    assert expected in "".join(_lines(report.summary_table({"steered": _evaluation(None, value, num=1)})))
+    assert report.shown(_evaluation(None, -1e-6, num=1)) == "mean return -1e-06"
+    assert report.fixed(1e-6, 2, "+") == "+1e-06"
 
 
 def test_the_paired_comparison_is_a_sentence() -> None:

@@ -70,6 +70,63 @@ def test_success_is_what_the_environment_reports():
     assert step.success.tolist() == step.terminated.tolist() == [False, True]
 
 
+class Exact(gymnasium.Env):
+    """Asserts that an action is in its box, and shows it."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+
+    def __init__(self, low: Any, high: Any, dtype: str, strict: bool = True) -> None:
+        self.action_space = gymnasium.spaces.Box(np.array(low, dtype), np.array(high, dtype), dtype=np.dtype(dtype))
+        self.strict = strict
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2), {}
+
+    def step(self, action):
+        assert action.dtype == self.action_space.dtype
+        assert not self.strict or self.action_space.contains(action)
+        return action.astype(np.float64), 0.0, False, False, {"is_success": False}
+
+
+gymnasium.register("dsrl-test/Exact-v0", entry_point=Exact)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"),
+    [
+        ([-0.1, 0.3], [0.1, 0.7], "float64"),
+        ([-0.1, 1 / 3], [0.7, 1e9 + 0.1], "float64"),
+        ([-3, 0], [3, 255], "int64"),
+        ([0, -(2**31)], [1, 2**31 - 1], "int32"),
+        ([0, 5], [255, 250], "uint8"),
+    ],
+)
+def test_the_ends_of_the_action_box_are_those_of_the_environment(low, high, dtype):
+    task = GymTask("dsrl-test/Exact-v0", 1, 5, {"low": low, "high": high, "dtype": dtype})
+    task.reset(torch.arange(1), seeds=[0])
+    policy = IdentityPolicy(task)
+    for noise in (-1.0, -0.3, 0.9999999, 1.0):
+        task.step(policy.decode(Encoding(torch.zeros(1, 2), {}), torch.full((1, 1, 2), noise))[:, 0])
+    assert task.latest[0].tolist() == high
+    task.step(task.action_low[None])
+    assert task.latest[0].tolist() == low
+
+
+def test_integer_actions_are_rounded():
+    task = GymTask("dsrl-test/Exact-v0", 1, 5, {"low": [-3, 0], "high": [3, 9], "dtype": "int64"})
+    task.reset(torch.arange(1), seeds=[0])
+    task.step(torch.tensor([[-1.6, 1.6]]))
+    assert task.latest[0].tolist() == [-2, 2]
+
+
+def test_actions_beyond_the_box_reach_the_environment():
+    task = GymTask("dsrl-test/Exact-v0", 1, 5, {"low": [-1, -1], "high": [1, 1], "dtype": "float64", "strict": False})
+    task.reset(torch.arange(1), seeds=[0])
+    task.step(torch.tensor([[-4.0, 1.5]]))
+    assert task.latest[0].tolist() == [-4.0, 1.5]
+
+
 @pytest.mark.parametrize(
     ("id", "env_kwargs", "sentence"),
     [
@@ -176,6 +233,21 @@ def test_identity_scales_noise_to_the_action_box_and_leaves_it_alone():
 def test_identity_needs_an_action_box():
     with pytest.raises(ValueError, match="policy=identity needs a task with an action box but object has none; choose"):
         IdentityPolicy(object())
+
+
+@pytest.mark.parametrize("high", [np.inf, np.finfo(np.float32).max])
+def test_identity_needs_an_action_box_that_ends(high):
+    low = [-1, -high]
+    task = GymTask("dsrl-test/Exact-v0", 1, 5, {"low": low, "high": [1, high], "dtype": "float32", "strict": False})
+    with pytest.raises(ValueError, match=r"but action 1 is between -(inf|3\.4\S+) and (inf|3\.4\S+); type a task, "):
+        IdentityPolicy(task)
+
+
+def test_identity_needs_numbers_to_look_at():
+    task = GymTask("gym_pusht/PushT-v0", 1, 5, {"obs_type": "pixels"})
+    with pytest.raises(ValueError, match=r"sees numbers alone but the task observes none, only images \(image\); type"):
+        IdentityPolicy(task)
+    IdentityPolicy(GymTask("gym_pusht/PushT-v0", 1, 5, {"obs_type": "pixels_agent_pos"}))
 
 
 @pytest.mark.parametrize("id", ["MountainCarContinuous-v0", "Hopper-v5", "Ant-v5"])

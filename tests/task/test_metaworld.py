@@ -89,9 +89,12 @@ def test_actions_beyond_the_box_count_as_its_border():
     assert torch.equal(task.observe().state[0], task.observe().state[1])
 
 
-@pytest.mark.parametrize(("name", "observation"), [("push-v3", "state"), ("door-open-v3", "images")])
-def test_worlds_saved_in_mid_episode_continue_bit_for_bit_in_another_task(name, observation, tmp_path):
-    one, other = (make(name, observation=observation, max_steps=40) for _ in range(2))
+@pytest.mark.parametrize(
+    ("name", "observation", "reward"),
+    [("push-v3", "state", "sparse"), ("door-open-v3", "images", "sparse"), ("pick-place-v3", "state", "dense")],
+)
+def test_worlds_saved_in_mid_episode_continue_bit_for_bit_in_another_task(name, observation, reward, tmp_path):
+    one, other = (make(name, observation=observation, reward=reward, max_steps=40) for _ in range(2))
     actions = torch.rand(60, 2, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
     one.reset(torch.arange(2), seeds=[3, 4])
     for action in actions[:17]:

@@ -1,0 +1,43 @@
+"""Finds the policy of a saved run from any working directory: a relative policy.path starts where train.py was typed.
+
+The config keeps the path as it was typed, so that runs of one policy on two machines are still runs of one method.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from dsrl.run.installed import PACKAGE
+from dsrl.run.plain_yaml import read_checked
+
+_BUNDLED = re.compile(r"[\w-]+(/\w+)?")
+
+
+def find_policy(node: Any, notes: Path) -> None:
+    """Make the `path` in the config `node` of a run's policy absolute where it was a local one and is still there.
+
+    `notes` is the run's hydra.yaml, which says where train.py was typed.
+    """
+    path = node.get("path")
+    if not isinstance(path, str):
+        return
+    if _BUNDLED.fullmatch(path) and (PACKAGE / "assets" / path).is_dir():  # it wins over a folder of that name
+        return
+    there = _working_directory(notes) / path
+    if there.is_absolute() and there.exists():
+        node.path = str(there)
+
+
+def _working_directory(notes: Path) -> Path:
+    """Return the directory in which a run was typed; the present one where the file is missing or damaged."""
+    found: Any = None
+    with suppress(OSError, ValueError, yaml.YAMLError):
+        found = yaml.safe_load(read_checked(notes))
+    for key in ("hydra", "runtime", "cwd"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return Path(found) if isinstance(found, str) else Path()
