@@ -1,12 +1,13 @@
 """Reads and restores MuJoCo's data in mid-episode: its integration state, and the derived quantities that lag behind.
 
-    state_dict: mj_getState(mjSTATE_INTEGRATION), every buffer of fixed size, places in the model
-    load_state_dict: places -> mj_setState -> mj_forward -> buffers
+    state_dict: mj_getState(mjSTATE_INTEGRATION), every buffer of fixed size, properties of the model
+    load_state_dict: properties -> mj_setState -> mj_forward -> buffers
 
 After `mj_step`, positions of bodies, inertias and forces are still those from before the last integration, and rewards
 read them before the next step updates them; `mj_forward` alone would update them one step too early. Some environments
-also move fixed bodies and goals of the model when they are reset (MetaWorld). mujoco is imported only for environments
-that have it loaded.
+also change the model when they are reset: they move fixed bodies and goals (MetaWorld), or draw masses, friction and
+gravity. Meshes, textures and height fields are taken for constant. mujoco is imported only for environments that have
+it loaded.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_PLACES = ("body_pos", "body_quat", "geom_pos", "geom_quat", "site_pos", "site_quat")  # of a model
+_PROPERTIES = ("body_", "geom_", "site_", "jnt_", "dof_", "tendon_", "eq_", "actuator_", "cam_", "light_", "mat_")
 
 
 def is_data(value: Any) -> bool:
@@ -26,7 +27,7 @@ def is_data(value: Any) -> bool:
 
 
 def is_description(value: Any) -> bool:
-    """Whether this is MuJoCo's model, whose places belong to the data here, or gymnasium's renderer of it."""
+    """Whether this is MuJoCo's model, whose properties belong to the data here, or gymnasium's renderer of it."""
     return _is_mujoco(value, "MjModel") or type(value).__name__ == "MujocoRenderer"
 
 
@@ -38,8 +39,9 @@ def state_dict(data: Any) -> dict[str, Any]:
     state = np.empty(mujoco.mj_stateSize(data.model, kind))
     mujoco.mj_getState(data.model, data, state, kind)
     fixed = {name: torch.from_numpy(array.copy()) for name, array in _buffers(data, mujoco.MjData(data.model)).items()}
-    places = {name: torch.from_numpy(getattr(data.model, name).copy()) for name in _PLACES}
-    return {"integration": torch.from_numpy(state), "buffers": fixed, "places": places}
+    places = {name: torch.from_numpy(array.copy()) for name, array in _properties(data.model).items()}
+    options = {name: torch.as_tensor(np.array(value)) for name, value in _options(data.model).items()}
+    return {"integration": torch.from_numpy(state), "buffers": fixed, "places": places, "options": options}
 
 
 def load_state_dict(data: Any, state: dict[str, Any]) -> None:
@@ -48,11 +50,29 @@ def load_state_dict(data: Any, state: dict[str, Any]) -> None:
 
     for name, place in state.get("places", {}).items():  # checkpoints of earlier versions lack them
         getattr(data.model, name)[:] = place.numpy()
+    for name, value in state.get("options", {}).items():
+        setattr(data.model.opt, name, value.numpy() if value.ndim else value.item())
     integration: Tensor = state["integration"]
     mujoco.mj_setState(data.model, data, integration.numpy(), mujoco.mjtState.mjSTATE_INTEGRATION)
     mujoco.mj_forward(data.model, data)
     for name, buffer in state["buffers"].items():
         getattr(data, name)[:] = buffer.numpy()
+
+
+def _properties(model: Any) -> dict[str, Any]:
+    """Select the real numbers that the bodies, joints and other parts of a model have."""
+    arrays = {name: getattr(model, name) for name in dir(model) if name.startswith(_PROPERTIES)}
+    return {
+        name: array
+        for name, array in arrays.items()
+        if isinstance(array, np.ndarray) and array.dtype.kind == "f" and array.size
+    }
+
+
+def _options(model: Any) -> dict[str, Any]:
+    """Select the real numbers among the options of a model's physics, such as gravity."""
+    options = {name: getattr(model.opt, name) for name in dir(model.opt) if not name.startswith("_")}
+    return {name: value for name, value in options.items() if isinstance(value, float | np.ndarray)}
 
 
 def memory(data: Any) -> dict[str, Any]:

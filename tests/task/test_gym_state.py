@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.envs.mujoco.inverted_pendulum_v5 import InvertedPendulumEnv
 
 from dsrl.run.checkpoint import read_checkpoint, write_checkpoint
 from dsrl.task.gym import GymTask
@@ -258,3 +259,29 @@ def test_a_wrapper_may_name_a_layer_below_it():
     gymnasium.register("dsrl-test/Named-v0", entry_point=lambda: Named(InAText()))
     task = GymTask("dsrl-test/Named-v0", num_envs=1, max_steps=5)
     assert task.state_dict() is not None
+
+
+class DrawnPhysics(InvertedPendulumEnv):
+    """Every episode has a pole of another mass, other damping and gravity."""
+
+    def reset_model(self):
+        model = self.model
+        model.body_mass[1:] = self.np_random.uniform(1, 9, model.nbody - 1)
+        model.dof_damping[:] = self.np_random.uniform(0, 3, model.nv)
+        model.opt.gravity[2] = self.np_random.uniform(-20, -5)
+        model.opt.viscosity = self.np_random.uniform(0, 1)
+        return super().reset_model()
+
+
+def test_physics_that_an_episode_has_drawn_are_those_of_the_world_that_goes_on(tmp_path):
+    gymnasium.register("dsrl-test/DrawnPhysics-v0", entry_point=DrawnPhysics)
+    first, second = (GymTask("dsrl-test/DrawnPhysics-v0", num_envs=2, max_steps=30) for _ in range(2))
+    first.reset(torch.arange(2), seeds=[3, 4])
+    second.reset(torch.arange(2), seeds=[5, 6])
+    push = torch.full((2, 1), 0.1)
+    first.step(push)
+    write_checkpoint(tmp_path, first.state_dict())
+    second.load_state_dict(read_checkpoint(tmp_path))
+    for _ in range(8):
+        assert torch.equal(first.step(push).reward, second.step(push).reward)
+        assert torch.equal(first.observe().state, second.observe().state)
