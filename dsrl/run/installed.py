@@ -17,7 +17,8 @@ CONF = (ROOT if IN_CLONE else PACKAGE) / "conf"
 SCRIPTS = "scripts" if IN_CLONE else "dsrl.scripts"  # for python -m
 COMMANDS = ("train", "eval", "compare", "preflight", "export", "doctor")  # dsrl-train, … of a wheel
 _OF_A_CLONE = re.compile(r"(?:python -m scripts\.(\w+(?:\.\w+)*))|(?<![\w/.-])(?:python )?(train|eval)\.py\b")
-_PLAIN = re.compile(r"[\w./-]*/[\w./-]*(?: +[\w./-]+)*", re.ASCII)  # without a slash it might be a number, or null
+_WORD = r"(?!(?:null|true|false|nan|inf|on|off|yes|no)\Z)[a-z_][\w.-]*"  # neither a number nor what else YAML reads
+_PLAIN = re.compile(rf"[\w./-]*/[\w./-]*(?: +[\w./-]+)*|{_WORD}", re.ASCII | re.IGNORECASE)
 
 
 def typed(name: str) -> str:

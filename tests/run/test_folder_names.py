@@ -31,6 +31,8 @@ NAMES = [
     "{a: 1}",
     "1_000",
     "null",
+    "NaN",
+    "sweep.2",
     "#1 $HOME ~",
     "every*",
 ]
@@ -77,3 +79,8 @@ def test_a_name_with_commas_is_one_folder_or_else_several(tmp_path: Path, monkey
     assert [request.run for request in requests(options_of(run="a,b"))] == ["a", "b"]
     (tmp_path / "a,b").mkdir()
     assert [request.run for request in requests(options_of(run="a,b"))] == ["a,b"]
+
+
+@pytest.mark.parametrize("name", ["sweep", "outputs/2026-01-31/12-00-00", "/tmp/my runs/1"])
+def test_a_plain_name_is_shown_without_quotes_of_hydra(name: str) -> None:
+    assert shlex.split(typed_option("run", name)) == [f"run={name}"]
