@@ -42,10 +42,6 @@ LARGEST = 5.0
 """Size of the largest return in the critics' units: that of the layers' outputs, and of a success under c = 5."""
 
 
-FAR = 10.0
-"""Rewards that are larger than LARGEST by this factor are not the ones that a scale was fitted to."""
-
-
 class RewardScale(nn.Module):
     """The factor c of rewards in the critics' targets: a number, or fitted to the warm-up's returns."""
 
@@ -53,7 +49,7 @@ class RewardScale(nn.Module):
     seen: Tensor  # [], whether it was fitted to a reward that is not zero
 
     def __init__(self, scale: float | Auto) -> None:
-        """`scale` auto is fitted; until then, and where all rewards were zero, it is that of rewards up to 1."""
+        """`scale` auto is fitted; until then, and while all rewards are zero, it is that of rewards up to 1."""
         super().__init__()
         self.fitted = scale == "auto"
         self.register_buffer("value", torch.tensor(LARGEST if scale == "auto" else scale))
@@ -66,10 +62,9 @@ class RewardScale(nn.Module):
             self.value.fill_(LARGEST / largest)
             self.seen.fill_(True)
 
-    def follow(self, buffer: ReplayBuffer, gamma: float) -> None:
-        """Fit it again where play has met rewards that warm-up had not: the first ones at all, or far larger ones."""
-        largest = float(np.abs(buffer.rew).max(initial=0.0)) if self.fitted else 0.0
-        if largest > 0 and (not self.seen or float(self.value) * largest > FAR * LARGEST):
+    def fit_if_late(self, buffer: ReplayBuffer, gamma: float) -> None:
+        """Fit it to the first rewards of the play, where all those of warm-up were zero."""
+        if self.fitted and not self.seen and np.any(buffer.rew):
             self.fit(buffer, gamma)
 
 

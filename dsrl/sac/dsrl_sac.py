@@ -142,7 +142,7 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
 
     def learn(self, buffer: ReplayBuffer, batch_size: int, updates: int) -> list[TrainingStats]:
         """Learn after a round of play: `updates` gradient steps."""
-        self.reward_scale.follow(buffer, self.gamma)
+        self.reward_scale.fit_if_late(buffer, self.gamma)
         self._bound_values(buffer)
         return [self.update(buffer, batch_size) for _ in range(updates)]
 
