@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 
-def check_path(target: str, path: str) -> None:
-    """Raise FileNotFoundError or ValueError where `path` holds no checkpoint for the class or function `target`.
+def check_path(target: str, path: str) -> bool:
+    """Return whether the class `target` is one of lerobot's policies, whose checkpoint at `path` is then checked.
 
-    It imports neither lerobot, which takes many seconds, nor, so that `import dsrl.policy` stays light, torch before it
-    is called. Targets that are not of lerobot pass: they have a check of their own, and are imported at once.
+    lerobot, which takes many seconds, is not imported for it. Other policies check their path themselves. Raises
+    FileNotFoundError or ValueError where no checkpoint of the policy's type is at `path`.
     """
-    from dsrl.policy.lerobot import check_class
+    from dsrl.policy.lerobot import check_class  # here, so that `import dsrl.policy` loads no torch
 
-    check_class(target, path)
+    return check_class(target, path)

@@ -68,11 +68,16 @@ def _check_path(path: str) -> None:
 load_policy.check_path = _check_path  # type: ignore[attr-defined]  # as the classes of policies have it
 
 
-def check_class(target: str, path: str) -> None:
-    """Raise FileNotFoundError or ValueError where `target` is of CLASSES and no such checkpoint at `path`."""
+def check_class(target: str, path: str) -> bool:
+    """Return whether `target` names one of CLASSES, and check the checkpoint at `path` for it; loads no weights.
+
+    Raises FileNotFoundError or ValueError where no checkpoint of its type is there.
+    """
     for policy_type, (name, _, _) in CLASSES.items():
         if target == f"dsrl.policy.{name}":
             check_config(find_checkpoint(path), policy_type)
+            return True
+    return False
 
 
 def _class_for(path: str) -> str:

@@ -94,8 +94,8 @@ def _check_path(node: DictConfig) -> None:
     if "path" not in node:
         return
     package = importlib.import_module(node._target_.rsplit(".", 2)[0])
-    if isinstance(package, ChecksPaths):
-        package.check_path(node._target_, node.path)
+    if isinstance(package, ChecksPaths) and package.check_path(node._target_, node.path):
+        return
     loader = component(node._target_)
     if isinstance(loader, ChecksPath):
         loader.check_path(node.path)

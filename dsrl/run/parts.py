@@ -41,7 +41,7 @@ class ChecksPath(Protocol):
 
 @runtime_checkable
 class ChecksPaths(Protocol):
-    """A package of policies with such a check for all of them, which imports none of them (optional)."""
+    """A package of policies that checks the paths of some of them without importing them (optional)."""
 
-    def check_path(self, target: str, path: str) -> None:
-        """Raise FileNotFoundError or ValueError where `path` holds no checkpoint for the class or function `target`."""
+    def check_path(self, target: str, path: str) -> bool:
+        """Return whether the check of the class or function `target` is here; raises as `ChecksPath` does."""

@@ -39,17 +39,18 @@ def state_dict(data: Any) -> dict[str, Any]:
     state = np.empty(mujoco.mj_stateSize(data.model, kind))
     mujoco.mj_getState(data.model, data, state, kind)
     fixed = {name: torch.from_numpy(array.copy()) for name, array in _buffers(data, mujoco.MjData(data.model)).items()}
-    places = {name: torch.from_numpy(array.copy()) for name, array in _properties(data.model).items()}
+    properties = {name: torch.from_numpy(array.copy()) for name, array in _properties(data.model).items()}
     options = {name: torch.as_tensor(np.array(value)) for name, value in _options(data.model).items()}
-    return {"integration": torch.from_numpy(state), "buffers": fixed, "places": places, "options": options}
+    model = {"places": properties, "options": options}  # checkpoints of earlier versions have places alone
+    return {"integration": torch.from_numpy(state), "buffers": fixed, **model}
 
 
 def load_state_dict(data: Any, state: dict[str, Any]) -> None:
     """Restore what `state_dict` read, in `data` of the same model."""
     import mujoco
 
-    for name, place in state.get("places", {}).items():  # checkpoints of earlier versions lack them
-        getattr(data.model, name)[:] = place.numpy()
+    for name, numbers in state.get("places", {}).items():  # checkpoints of the first versions lack them
+        getattr(data.model, name)[:] = numbers.numpy()
     for name, value in state.get("options", {}).items():
         setattr(data.model.opt, name, value.numpy() if value.ndim else value.item())
     integration: Tensor = state["integration"]

@@ -55,31 +55,19 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
             part._random_state = np.random.RandomState([seed, i])
 
     def _compile(self) -> None:
-        """Leave out tianshou's eager numba compilation of its own `prev` and `next`."""
+        """Leave out tianshou's eager numba compilation: `next` is defined here, and nothing calls `prev`."""
 
     def next(self, index: Any) -> NDArray[np.int64]:
         """Return the row after each of `index` in its episode, or the row itself where the episode or the play ends.
 
         tianshou's own does the same after numba has compiled it, which takes 4 seconds in each process.
         """
-        rows, parts, start = self._place(index)
+        rows = np.asarray(index) % self.maxsize
+        parts = np.searchsorted(self._extend_offset, rows, side="right") - 1
+        start = self._extend_offset[parts]
         ends = self.done[rows] | (rows == self.last_index[parts])
         after: NDArray[np.int64] = (rows - start + ~ends) % self._lengths[parts].clip(1) + start
         return after
-
-    def prev(self, index: Any) -> NDArray[np.int64]:
-        """Return the row before each of `index` in its episode, or the row itself where the episode begins."""
-        rows, parts, start = self._place(index)
-        before = (rows - start - 1) % self._lengths[parts].clip(1)
-        begins = self.done[before + start] | (before + start == self.last_index[parts])
-        earlier: NDArray[np.int64] = (before + begins) % self._lengths[parts].clip(1) + start
-        return earlier
-
-    def _place(self, index: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return rows [n] or [], within the buffer, and of each its part and the part's first row."""
-        rows = np.asarray(index) % self.maxsize
-        parts = np.searchsorted(self._extend_offset, rows, side="right") - 1
-        return rows, parts, self._extend_offset[parts]
 
     @property
     def obs_next(self) -> NextObservations:
