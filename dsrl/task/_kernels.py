@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from pathlib import Path
 
 FILES = 51  # that a scene of simple_pick writes, before a build has counted them
 EVERY = 15.0  # s between two lines of progress
-ESTIMATE = "compiles kernels first, once per machine: 1-2 minutes of one core"
+ESTIMATE = "compiles kernels first, once per kind of processor: 1-2 minutes of one core"
 
 
 def kernel_folder() -> Path:
@@ -31,9 +32,22 @@ def kernel_folder() -> Path:
 
 
 def scene_name(*options: object) -> str:
-    """Name a kind of scene by the options that select its kernels, and by the versions that compile them."""
-    versions = [version("genesis-world"), version("quadrants")]
-    return hashlib.sha256(json.dumps([*versions, *map(str, options)]).encode()).hexdigest()[:16]
+    """Name a kind of scene by the options that select its kernels, the versions that compile them, and the processor.
+
+    Kernels of another processor are compiled again, as where the machines of a cluster share a home folder.
+    """
+    makers = [version("genesis-world"), version("quadrants"), processor()]
+    return hashlib.sha256(json.dumps([*makers, *map(str, options)]).encode()).hexdigest()[:16]
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the model and the instructions of this machine's processor, or its family where Linux tells neither."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except FileNotFoundError:
+        lines = []
+    told = dict(line.split("\t", 1) for line in reversed(lines) if line.startswith(("model name\t", "flags\t")))
+    return "".join(told.values()) or platform.machine()
 
 
 def are_compiled(scene: str) -> bool:

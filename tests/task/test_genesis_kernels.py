@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import time
 from pathlib import Path
 
 import pytest
 
-from dsrl.task._kernels import are_compiled, kernel_folder, report, scene_name, watched
+from dsrl.task._kernels import are_compiled, kernel_folder, processor, report, scene_name, watched
 
 
 @pytest.fixture
@@ -44,6 +45,25 @@ def test_a_scene_that_lost_one_file_is_not_compiled(folder: Path, lost: str) -> 
         compile_kernel(folder, "b")
     (folder / lost).unlink()
     assert not are_compiled(scene_name("Pick"))
+
+
+def test_kernels_of_another_processor_do_not_count(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with watched(scene_name("Pick"), print):
+        compile_kernel(folder, "a")
+    monkeypatch.setattr("dsrl.task._kernels.processor", lambda: "another one")
+    assert not are_compiled(scene_name("Pick"))
+
+
+def test_processors_differ_by_model_and_by_instructions(tmp_path: Path) -> None:
+    told = tmp_path / "cpuinfo"
+    names = set()
+    for model, flags in (("AMD EPYC", "fma avx2"), ("AMD EPYC", "fma avx512f"), ("Xeon", "fma avx2")):
+        for cores in (1, 2):
+            core = f"model name\t: {model}\ncpu MHz\t\t: {2000 + cores}\nflags\t\t: {flags}\n\n"
+            told.write_text(core * cores)
+            names.add(processor(told))
+    assert len(names) == 3
+    assert processor(tmp_path / "absent") == platform.machine()
 
 
 def test_kernels_of_other_scenes_do_not_count(folder: Path) -> None:
