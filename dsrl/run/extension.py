@@ -1,4 +1,7 @@
-"""Checks that a run can be continued with the budgets that were typed now: larger ones, but not smaller ones."""
+"""Checks that a run can be continued with the budgets that were typed now: larger ones, but not smaller ones.
+
+A finished run is never started over in its folder.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,18 @@ from dsrl.training.replay_memory import buffer_length
 
 
 def check_extension(parts: Parts, checkpointer: Checkpointer) -> None:
-    """Raise ValueError, naming the key, where a budget is smaller than what the checkpoint has taken or stored."""
-    settings, worlds, key = parts.settings, len(parts.env), checkpointer.folder.key
+    """Raise ValueError, naming the key, where a budget is smaller than what the checkpoint has taken or stored.
+
+    Also where the folder has a finished run, of other values, and no checkpoint.
+    """
+    settings, worlds, folder = parts.settings, len(parts.env), checkpointer.folder
+    key = folder.key
     if checkpointer.previous is None or checkpointer.taken is None:
+        if folder.summary.exists():
+            raise ValueError(
+                f"{folder.path} has a finished run, of other values, and no checkpoint to continue it from "
+                f"({folder.resume} is empty or absent); name another {key}"
+            )
         return
     budget = -(-settings.decisions // worlds) * worlds
     if checkpointer.taken > budget:

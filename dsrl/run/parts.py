@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from dsrl.interfaces import HasWeights, Noise, Policy, Task
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.settings import Settings
+from dsrl.run.settings import OFFLINE_SHA256, Settings
 from dsrl.training.offline_data import OfflineData
 
 
@@ -29,6 +29,11 @@ class Parts:
     def policy_sha256(self) -> str | None:
         """Return the digest of the policy's weights; None for a policy without any, so that there is no base."""
         return self.policy.policy_sha256() if isinstance(self.policy, HasWeights) else None
+
+    def whole_identity(self) -> dict[str, Any]:
+        """Return `identity` with the digests of the policy's weights and of the recorded data's numbers."""
+        data = {} if self.offline is None else {OFFLINE_SHA256: self.offline.sha256}
+        return {**self.identity, "policy_sha256": self.policy_sha256(), **data}
 
 
 @runtime_checkable

@@ -16,7 +16,7 @@ from dsrl.run import provenance
 from dsrl.run.checkpoint import Checkpoints
 from dsrl.run.files import read_json, write_json
 from dsrl.run.folder import RunFolder
-from dsrl.run.settings import completed
+from dsrl.run.settings import completed, same_data
 from dsrl.run.signals import Signals
 
 LARGEST_SHARE = 0.02  # of a run's time that checkpoints between validations may take
@@ -71,8 +71,13 @@ class Checkpointer:
         return None if self._previous is None else self._previous["run"]
 
     def begin(self) -> None:
-        """Remove checkpoints beyond the previous state: they are damaged, or of a continuation that was abandoned."""
+        """Remove checkpoints beyond the previous state: they are damaged, or of a continuation that was abandoned.
+
+        A previous state of another folder is written to this one, from which the run then goes on by itself.
+        """
         self._store.drop_after(-1 if self._newest is None else self._newest)
+        if self._newest is None and self._previous is not None:
+            self._write_state({**self._previous, "identity": self.identity})
 
     def include(self, run_state: Callable[[], StateDict]) -> None:
         """Add the state of the rest of the run to checkpoints from now on."""
@@ -103,10 +108,12 @@ class Checkpointer:
         return time.monotonic() >= self._due
 
     def _write(self, loop: StateDict, decisions: int) -> None:
-        self.folder.check_in_place()
         state = {"identity": self.identity, "decisions": decisions, "loop": loop, "run": self._run_state()}
-        state["code"] = self._code
-        begin = time.monotonic()
+        self._write_state({**state, "code": self._code})
+
+    def _write_state(self, state: StateDict) -> None:
+        self.folder.check_in_place()
+        begin, decisions = time.monotonic(), int(state["decisions"])
         try:
             self._store.save(decisions, state)
             self._newest, self._failing = decisions, False
@@ -173,6 +180,7 @@ def _check_kind(found: Any, where: Path) -> None:
 
 
 def _check_identity(previous: Mapping[str, Any], now: Mapping[str, Any], where: Path, folder_key: str) -> None:
+    previous, now = same_data(previous, now)
     for key in sorted({*previous, *now}):
         if previous.get(key) != now.get(key):
             raise ValueError(

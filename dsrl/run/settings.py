@@ -27,6 +27,7 @@ from dsrl.run.plugins import check_again, plugins_of
 from dsrl.run.request import Request, config_of, requests
 
 GROUPS = ("task", "policy", "noise", "sac", "logging")  # conf/<group>/ builds only from dsrl/<group>/
+OFFLINE_SHA256 = "offline_data_sha256"  # in the identity of checkpoints
 NOT_OF_A_REQUEST = ("logging", "plugins")  # keys of conf/eval.yaml that are not of one run
 ADDED_LATER = (
     "learner_device",
@@ -183,6 +184,13 @@ def identity(cfg: DictConfig, nodes: Mapping[str, DictConfig]) -> dict[str, Any]
     return {**{name: cfg.get(name) for name in scalars}, "offline_cloning_updates": cloning, **groups}
 
 
+def same_data(previous: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return both identities with recorded data named in one way: by its numbers, or as typed in older checkpoints."""
+    ignored = "offline_data" if OFFLINE_SHA256 in previous and OFFLINE_SHA256 in now else OFFLINE_SHA256
+    first, second = ({key: value for key, value in one.items() if key != ignored} for one in (previous, now))
+    return first, second
+
+
 def completed(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return the `identity` of a checkpoint with what an algorithm of an earlier run lacks, and did."""
     lacking = EARLIER.get(str(identity.get("sac._target_")), {})
@@ -235,6 +243,11 @@ def _scalars(cfg: DictConfig, types: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_budget(settings: Settings, *, warms_up: bool) -> None:
     offline = settings.offline_data is not None and settings.offline_updates > 0
+    if settings.buffer_size < settings.num_envs:
+        raise ValueError(
+            f"buffer_size={settings.buffer_size} must be at least the {settings.num_envs} worlds of num_envs; "
+            f"type buffer_size={settings.num_envs} or more"
+        )
     if settings.decisions == 0 and not offline:
         raise ValueError("decisions=0 must be at least 1; without play, offline_data and offline_updates are needed")
     if warms_up and settings.warmup_decisions >= settings.decisions + offline:

@@ -140,6 +140,8 @@ def _steer(
     monitor.base = results.get("base")
     with naming_checkpoints(folder.checkpoint("best").parent), monitor.training():
         counters = build_loop(parts, monitor, checkpointer).train()
+        if not folder.has("last"):  # of a run that had ended in another folder
+            monitor.save("last")
 
     screen.phase(f"steered policy (best checkpoint: {monitor.best_name}) on {settings.eval_episodes} test worlds …")
     parts.algorithm.load_state_dict(folder.load("best"))
@@ -275,7 +277,7 @@ def make_checkpointer(
     other: Path | None,
 ) -> Checkpointer:
     """Build the run's `Checkpointer`; checkpoints belong to one policy's weights."""
-    identity = {**parts.identity, "policy_sha256": parts.policy_sha256()}
+    identity = parts.whole_identity()
     if isinstance(parts.algorithm, Searcher):
         identity["decisions"] = parts.settings.decisions  # which its rounds are planned for
     return Checkpointer(folder, identity, signals, screen.phase, keep=keep, minutes=minutes, other=other)

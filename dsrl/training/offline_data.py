@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -48,7 +49,7 @@ LEAST_SPREAD = 1e-3  # of recorded actions, in the task's units, for those that 
 
 
 class OfflineData:
-    """The transitions of a dataset, for replay."""
+    """The transitions of a dataset, for replay. `sha256` is the digest of its numbers, wherever it lies."""
 
     def __init__(self, dataset: str, env: NoiseActionEnv) -> None:
         """Check the LeRobotDataset `dataset`, a folder or a hub id, and read all but its pictures.
@@ -62,10 +63,9 @@ class OfflineData:
         if not all(isinstance(instruction, str) for instruction in self._data.meta.tasks.index):
             raise ValueError(f"{KEY}{dataset} has no texts as index of meta/tasks.parquet; get the dataset anew")
         present = [name for name in (ACTION, REWARD, SUCCESS, DONE, TRUNCATED) if name in self._data.meta.features]
-        with _foreign(dataset):
-            table = self._data.hf_dataset.with_format("numpy").select_columns(present)[:]
-        columns = {name: np.asarray(values) for name, values in table.items()}
+        columns = self._columns(present)
         _check_finite(dataset, columns)
+        self.sha256 = _digest({**columns, **self._columns(state_columns(self._data.meta.features))})
         episodes = self._data.meta.episodes
         bounds = zip(episodes["dataset_from_index"], episodes["dataset_to_index"], strict=True)
         parts = [({name: values[a:b] for name, values in columns.items()}, int(a)) for a, b in bounds]
@@ -75,6 +75,11 @@ class OfflineData:
         self._noise: Tensor | None = None  # u [N, dim], once it was found
         self.num_episodes = len(parts)
         self._check_pictures()
+
+    def _columns(self, names: Sequence[str]) -> Columns:
+        with _foreign(self._name):
+            table = self._data.hf_dataset.with_format("numpy").select_columns(list(names))[:]
+        return {name: np.asarray(values) for name, values in table.items()}
 
     def moved_to(self, env: NoiseActionEnv) -> OfflineData:
         """Return the same transitions for an environment of the same task and policy with another noise."""
@@ -233,6 +238,14 @@ def _check_fit(dataset: str, features: Mapping[str, Any], env: NoiseActionEnv) -
                 f"offline_data={dataset} has {name} of shape {found} but the task's has {(dim,)}; "
                 "record it with the same task and task.control"
             )
+
+
+def _digest(columns: Columns) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(columns):
+        digest.update(f"{name} {columns[name].dtype} {columns[name].shape}\n".encode())
+        digest.update(np.ascontiguousarray(columns[name]).tobytes())
+    return digest.hexdigest()
 
 
 def _check_finite(dataset: str, columns: Columns) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,25 @@ def test_a_finished_run_is_extended_in_another_folder(typed: str, run: Path, tmp
     assert digests(run) == before
     assert type_train(run, *typed.split()) is None
     assert _summary(tmp_path / "other")["steered"] == _summary(run)["steered"]
+
+
+def test_a_finished_run_that_another_folder_goes_on_from_is_whole_there(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    assert type_train(other, f"resume={run}") is None  # no decision is left to take
+    assert type_eval(f"run={other}", "checkpoint=last") is None
+    assert type_train(other, "decisions=240") is None
+    assert type_train(run, "decisions=240") is None
+    assert _summary(other)["steered"] == _summary(run)["steered"]
+
+
+def test_a_finished_run_is_not_started_over_where_its_checkpoints_are_gone(run: Path) -> None:
+    shutil.rmtree(run / "resume")
+    before = digests(run)
+    assert "has a finished run, of other values, and no checkpoint to continue it from" in str(
+        type_train(run, "decisions=240")
+    )
+    assert digests(run) == before
+    assert type_train(run) is None  # the same values: finished before
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +50,8 @@ def parts_of(task: Guess | None = None, **changes: Any) -> Parts:
     env = NoiseActionEnv(task, Echo(), parts.noise, horizon=2)
     algorithm = build_algorithm("dsrl_na", env, alpha=0.01, noise_critic_grad_steps=4)
     settings = replace(parts.settings, video_episodes=0, **changes)
-    return replace(parts, task=task, env=env, algorithm=algorithm, settings=settings, identity={"seed": 0})
+    named = {"offline_data": settings.offline_data}
+    return replace(parts, task=task, env=env, algorithm=algorithm, settings=settings, identity={"seed": 0, **named})
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +198,19 @@ def test_offline_data_stay_in_replay_and_a_killed_run_ends_like_one_that_is_not(
             pass
     assert len(parts) < 3
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
+
+
+def test_a_run_goes_on_with_its_data_at_another_place_and_not_with_other_data(rollouts: Path, tmp_path: Path) -> None:
+    def go_on(data: Path, decisions: int) -> None:
+        changes = {"offline_data": str(data), "warmup_decisions": 8, "eval_every": 20, "eval_episodes": 4}
+        run(tmp_path / "run", with_offline_data(parts_of(decisions=decisions, **changes), print))
+
+    go_on(rollouts, 40)
+    go_on(shutil.copytree(rollouts, tmp_path / "moved"), 60)
+    assert results(tmp_path / "run")["summary"]["decisions"] == 60
+    collect(parts_of(), tmp_path / "others", 4, seed=2)
+    with pytest.raises(ValueError, match=r"offline_data_sha256='\w{64}' but the checkpoint in"):
+        go_on(tmp_path / "others", 80)
 
 
 def test_data_that_do_not_fit_are_refused_with_what_would_work(rollouts: Path, tmp_path: Path) -> None:
