@@ -129,11 +129,11 @@ class NoiseActionEnv:
         """
         if self.encoding is None or self.observed is None or self.ended[worlds].any():
             raise ValueError(f"worlds {worlds[self.ended[worlds]].tolist()} have ended; reset them before stepping")
-        _check_finite(noise, worlds, "noise", "the actor has diverged, so lower its learning rates")
+        check_worlds_finite(noise, worlds, "noise", "the actor has diverged, so lower its learning rates")
         before, observed = self.encoding[worlds], self.observed[worlds]
         chunk = self.policy.decode(before, noise.to(before.features.device))[:, : self.horizon]
         chunk = chunk if editor is None else editor.edit(before, chunk)
-        _check_finite(chunk, worlds, "chunk")
+        check_worlds_finite(chunk, worlds, "chunk")
         outcome = self._execute(chunk, worlds).of(worlds)
         self._fresh = False
         self.ended[worlds] = outcome.terminated | outcome.truncated
@@ -238,8 +238,9 @@ class NoiseActionEnv:
         outcome = Outcome.zeros(len(self), hold.device)
         for t in range(self.horizon):
             step = self.task.step(torch.where(active[:, None], plan[:, t], self.task.hold()))
-            _check_finite(torch.where(active, step.reward, 0.0), torch.arange(len(self)), "reward")
-            outcome.reward.add_(torch.where(active, step.reward, 0.0))
+            paid = torch.where(active, step.reward, 0.0)
+            check_worlds_finite(paid, torch.arange(len(self)), "reward", "check the reward of the task's environment")
+            outcome.reward.add_(paid)
             outcome.env_steps.add_(active)
             outcome.terminated.logical_or_(active & step.terminated)
             outcome.truncated.logical_or_(active & step.truncated & ~step.terminated)
@@ -256,7 +257,7 @@ class NoiseActionEnv:
         """Encode `worlds` as they are now, into their rows of `encoding` and `observed`."""
         self.observed = history.update(self.observed, self.task, worlds, history.length(self.policy) if at_start else 0)
         encoding = self.policy.encode(self.observed[worlds])
-        _check_finite(encoding.features, worlds, "features")
+        check_worlds_finite(encoding.features, worlds, "features")
         if torch.equal(worlds, torch.arange(len(self))):
             self.encoding = encoding
         elif self.encoding is not None:
@@ -273,8 +274,7 @@ class NoiseActionEnv:
     def _info(self, worlds: Tensor, outcome: Outcome | None = None) -> Infos:
         outcome = outcome or Outcome.zeros(len(worlds))
         rows = zip(outcome.success.tolist(), outcome.env_steps.tolist(), self.seeds[worlds.numpy()], strict=True)
-        info = [{"success": won, "env_steps": steps, "seed": int(seed)} for won, steps, seed in rows]
-        return np.array(info, dtype=object)
+        return np.array([{"success": won, "env_steps": n, "seed": int(seed)} for won, n, seed in rows], dtype=object)
 
     def _rows(self, ids: Ids) -> Tensor:
         return torch.arange(len(self)) if ids is None else torch.as_tensor(np.atleast_1d(ids), dtype=torch.int64)
@@ -288,13 +288,13 @@ def _check_fit(task: Task, policy: Policy, noise: Noise, horizon: int) -> None:
     if task.action_dim != action_dim:
         sizes = f"policy emits {action_dim}-dim actions but the task takes {task.action_dim}"
         raise ValueError(f"{sizes}; choose a checkpoint for this robot or another task.control")
-    expanded = tuple(noise.expand(torch.zeros(1, noise.dim)).shape[1:])
-    if expanded != tuple(policy.noise_shape):
-        sizes = f"noise expands to {expanded} but the sampler takes {tuple(policy.noise_shape)}"
-        raise ValueError(f"{sizes}; build it with that noise_shape")
+    expanded, takes = tuple(noise.expand(torch.zeros(1, noise.dim)).shape[1:]), tuple(policy.noise_shape)
+    if expanded != takes:
+        raise ValueError(f"noise expands to {expanded} but the sampler takes {takes}; build it with that noise_shape")
 
 
-def _check_finite(values: Tensor, worlds: Tensor, quantity: str, advice: str = CHECK) -> None:
+def check_worlds_finite(values: Tensor, worlds: Tensor, quantity: str, advice: str = CHECK) -> None:
+    """Raise FloatingPointError that names those of `worlds` (int64 [n]) whose row of `values` is not finite."""
     if not torch.isfinite(values).all():
         bad = ~torch.isfinite(values.flatten(1) if values.ndim > 1 else values[:, None]).all(1)
         raise FloatingPointError(f"{quantity} of world {worlds[bad.cpu()].tolist()} is not finite; {advice}")

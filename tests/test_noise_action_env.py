@@ -211,7 +211,9 @@ def test_a_reward_that_is_not_finite_names_its_world():
     env.reset(seeds=[28, 25, 29])
     env.step(ones(2), [0, 2])
     env.reset(seeds=[28, 29, 25])
-    with pytest.raises(FloatingPointError, match=r"reward of world \[2\] is not finite"):
+    with pytest.raises(
+        FloatingPointError, match=r"reward of world \[2\] is not finite; check the reward of the task's"
+    ):
         env.step(ones(3))
 
 

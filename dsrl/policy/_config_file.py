@@ -17,9 +17,11 @@ def check_config(checkpoint: Path, policy_type: str) -> Path:
     file = file_inside(checkpoint, "config.json")
     found = read_json(file)
     if found.get("type") != policy_type:
+        known = isinstance(found.get("type"), str) and found["type"] in POLICY_TYPES
+        advice = f"{'type policy=lerobot, or ' if known else ''}give policy.path a {policy_type} checkpoint"
         raise ValueError(
             f"{checkpoint} is a lerobot checkpoint of type {repr(found.get('type'))[:40]} but policy={policy_type} "
-            f"loads {policy_type!r} only; give policy.path a {policy_type} checkpoint"
+            f"loads {policy_type!r} only; {advice}"
         )
     if found.get("use_peft"):
         raise ValueError(f"{checkpoint} is a PEFT adapter, not a whole policy; merge it into its base and save that")

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
-from dsrl.policy._checkpoint_files import MIB, STATISTICS, file_inside, first_line, read_shapes
+from dsrl.policy._checkpoint_files import MIB, STATISTICS, file_inside, first_line, read_json, read_shapes
+from dsrl.policy._mlp_checkpoint import KINDS
 from dsrl.policy._weights import ASSETS
 
 PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
@@ -39,6 +40,8 @@ def find_checkpoint(path: str, named: str = "policy.path=", needed: Sequence[str
         folder = bundled
     elif Path(path).is_dir():
         folder = Path(path)
+    elif HUB_ID.fullmatch(path) and bundled.is_dir():  # an MLP's
+        folder = bundled
     elif HUB_ID.fullmatch(path):
         folder = _from_hub(path, CHECKPOINT_PATTERNS, required=needed)
     else:
@@ -49,10 +52,19 @@ def find_checkpoint(path: str, named: str = "policy.path=", needed: Sequence[str
         )
     missing = [name for name in needed if not file_inside(folder, name).is_file()]
     if missing:
+        _refuse_mlp(folder, path, named)
         advice = _migration(folder, path, named) if {*missing} == {PREPROCESSOR, POSTPROCESSOR} else ""
         advice = advice or f"a lerobot checkpoint has {', '.join(CHECKPOINT_FILES)}: copy them from where it was saved"
         raise FileNotFoundError(f"{named}{path} lacks {', '.join(missing)}; {advice}")
     return folder.resolve()
+
+
+def _refuse_mlp(folder: Path, path: str, named: str) -> None:
+    """Raise FileNotFoundError that names the policy which loads the checkpoint in `folder`, where that is an MLP's."""
+    file = file_inside(folder, "config.json")
+    kind = read_json(file).get("policy") if file.is_file() else None
+    if kind in KINDS:
+        raise FileNotFoundError(f"{named}{path} is not of lerobot but of scripts/pretrain; type policy={kind}")
 
 
 def _migration(folder: Path, path: str, named: str) -> str:

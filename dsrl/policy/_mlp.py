@@ -103,9 +103,10 @@ class MLPPolicy(ABC):
             ("action", self.chunk_shape[1], task.action_dim),
         ):
             if ours != theirs:
+                others = ", another task, or task.observation=state" if task.cameras else " or another task"
                 raise ValueError(
                     f"policy.path={self.path} has a {ours}-dim {name} but the task has a {theirs}-dim one; choose a "
-                    "checkpoint trained on this task, another task, or task.observation=state where cameras are on"
+                    f"checkpoint trained on this task{others}"
                 )
 
     def policy_sha256(self) -> str:

@@ -13,9 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from dsrl.policy._checkpoint_files import MIB, check_shapes, file_inside, read_json, read_shapes
 from dsrl.policy._denoiser import Denoiser
+from dsrl.policy._policy_types import POLICY_TYPES
 from dsrl.policy._schema import Check, integer, number, optional, record, sequence, text
 from dsrl.policy._weights import ASSETS
 
+KINDS = ("flow_mlp", "diffusion_mlp")
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 LARGEST_WEIGHTS = 1024 * MIB  # bytes; the bundled ones have at most 1 MiB
 _NUMBERS = sequence(number(-1e30, 1e30), 1, 4096)  # finite in float32, with their sums
@@ -37,7 +39,7 @@ _FIELDS: dict[str, Check] = {  # of MLPConfig
 class MLPConfig:
     """Sizes and statistics of an MLP policy, in the units of the data that it was trained on."""
 
-    policy: str  # the kind: flow_mlp or diffusion_mlp
+    policy: str  # the kind, one of KINDS
     chunk: int  # actions per chunk
     hidden: int  # width of the network
     depth: int  # residual layers
@@ -116,9 +118,8 @@ def _read_config(file: Path, policy: str) -> MLPConfig:
     found = read_json(file)
     kind = found.get("policy", found.get("type"))
     if kind != policy:
-        raise ValueError(
-            f"{file.parent} is of kind {repr(kind)[:40]} but policy={policy} loads {policy!r} only; give its own"
-        )
+        found_kind = f"{file.parent} is of kind {repr(kind)[:40]}"
+        raise ValueError(f"{found_kind} but policy={policy} loads {policy!r} only; {_loader(kind, policy)}")
     wrong = sorted(set(_FIELDS) ^ set(found))
     if wrong:
         raise ValueError(
@@ -131,6 +132,14 @@ def _read_config(file: Path, policy: str) -> MLPConfig:
     config = MLPConfig(**values)
     _check_statistics(file, config)
     return config
+
+
+def _loader(kind: Any, policy: str) -> str:
+    """Return what to type for a checkpoint of another kind than `policy` loads."""
+    if kind in KINDS:
+        return f"type policy={kind}"
+    known = isinstance(kind, str) and kind in POLICY_TYPES
+    return "type policy=lerobot" if known else f"give policy.path a checkpoint of kind {policy}"
 
 
 def _check_statistics(file: Path, config: MLPConfig) -> None:

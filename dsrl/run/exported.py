@@ -21,6 +21,7 @@ from torch import Tensor
 from dsrl.edits import EditsChunks
 from dsrl.evaluation.noise_sources import evaluation_noise
 from dsrl.interfaces import HasWeights, Observation, Step
+from dsrl.noise_action_env import check_worlds_finite
 from dsrl.run import ranges
 from dsrl.run.build import build_player
 from dsrl.run.checkpoint import unflatten
@@ -107,7 +108,8 @@ class ExportedPolicy:
         if device is not None:
             nodes["policy"]["device"] = device
         cameras = {name: tuple(shape) for name, shape in content["task"]["cameras"].items()}
-        self.env, algorithm = build_player(nodes, Described(**{**content["task"], "cameras": cameras}))
+        self.task = Described(**{**content["task"], "cameras": cameras})
+        self.env, algorithm = build_player(nodes, self.task)
         policy = self.env.policy
         found = policy.policy_sha256() if isinstance(policy, HasWeights) else None
         if found != content["base_sha256"]:
@@ -124,11 +126,16 @@ class ExportedPolicy:
 
     @torch.no_grad()
     def chunk(self, observation: Observation, seeds: Sequence[int], decision: int) -> Tensor:
-        """Return the actions [B, horizon, A] of one decision in the worlds `seeds`, within the task's bounds."""
-        encoding = self.env.policy.encode(observation)
+        """Return the actions [B, horizon, A] of one decision in the worlds `seeds`, within the task's bounds.
+
+        Raises FloatingPointError where features or actions are not finite, as `eval.py` does.
+        """
+        encoding, rows = self.env.policy.encode(observation), torch.arange(len(seeds))
+        check_worlds_finite(encoding.features, rows, "features")
         noise = self._act(encoding, seeds, decision).to(encoding.features.device)
         chunk = self.env.policy.decode(encoding, noise)[:, : self.horizon]
         chunk = self._act.edit(encoding, chunk) if isinstance(self._act, EditsChunks) else chunk
+        check_worlds_finite(chunk, rows, "chunk")
         low, high = (None if bound is None else torch.tensor(bound).to(chunk) for bound in self._bounds)
         return chunk if low is None else chunk.clamp(low, high)
 

@@ -80,9 +80,9 @@ class GymWorlds:
         return Observation(self._state.clone(), self.read_images(), self.instructions())
 
     def step(self, action: Tensor) -> Step:
-        """Advance the worlds that have not ended by action [B, A], in the environment's units."""
+        """Advance the worlds that have not ended by action [B, A], in the environment's units, clipped to the box."""
         reward = torch.zeros(self.num_envs)
-        actions = action.detach().cpu().numpy()
+        actions = action.detach().cpu().clamp(self.action_low, self.action_high).numpy()
         for row in np.flatnonzero(~self._ended):
             env = self._envs[row]
             observation, gain, terminated, truncated, info = env.step(native(actions[row], env.action_space))
@@ -124,7 +124,7 @@ class GymWorlds:
 
 
 def native(action: NDArray[Any], space: Box) -> NDArray[Any]:
-    """Return float32 actions in the dtype of `space`; one at a bound is exactly there, one beyond it stays beyond.
+    """Return float32 actions in the dtype of `space`; one at a bound is exactly there.
 
     Whole numbers are rounded to, and what their dtype cannot hold is its nearest.
     """

@@ -222,11 +222,14 @@ def test_the_hash_depends_on_weights_and_statistics(tmp_path: Path) -> None:
 
 def test_a_policy_of_another_task_is_refused_before_anything_is_simulated(tmp_path: Path) -> None:
     policy = load("flow_mlp", make_mlp_checkpoint(tmp_path, "flow_mlp"), None)
-    policy.check_fits(SimpleNamespace(state_dim=3, action_dim=2))  # type: ignore[arg-type]
+    task = partial(SimpleNamespace, cameras={}, state_dim=3, action_dim=2)
+    policy.check_fits(task())
     with pytest.raises(ValueError, match=r"has a 3-dim state but the task has a 4-dim one; .*task\.observation=state"):
-        policy.check_fits(SimpleNamespace(state_dim=4, action_dim=2))  # type: ignore[arg-type]
+        policy.check_fits(task(cameras={"front": (3, 4, 4)}, state_dim=4))
+    with pytest.raises(ValueError, match=r"a 4-dim one; choose a checkpoint trained on this task or another task$"):
+        policy.check_fits(task(state_dim=4))
     with pytest.raises(ValueError, match=r"has a 2-dim action but the task has a 7-dim one"):
-        policy.check_fits(SimpleNamespace(state_dim=3, action_dim=7))  # type: ignore[arg-type]
+        policy.check_fits(task(action_dim=7))
     with pytest.raises(ValueError, match=r"the observed state is \(1, 4\) but .* takes \[B, 3\]"):
         policy.encode(Observation(torch.zeros(1, 4), {}, ("",)))
     with pytest.raises(ValueError, match=r"noise has shape \(1, 2\) but this encoding and policy take \(1, 4, 2\)"):

@@ -35,6 +35,12 @@ def test_a_path_without_a_checkpoint_is_told_before_the_task_is_built(policy: st
         ("lerobot", {"type": "act"}, "is of type 'act', which draws no Gaussian noise"),
         ("smolvla", {"type": "pi0"}, "is a lerobot checkpoint of type 'pi0' but policy=smolvla loads 'smolvla' only"),
         ("flow_mlp", {"policy": "diffusion_mlp"}, "is of kind 'diffusion_mlp' but policy=flow_mlp loads 'flow_mlp'"),
+        ("flow_mlp", {"policy": "diffusion_mlp"}, "only; type policy=diffusion_mlp"),
+        ("flow_mlp", {"type": "diffusion"}, "is of kind 'diffusion' but policy=flow_mlp loads 'flow_mlp' only"),
+        ("flow_mlp", {"type": "diffusion"}, "only; type policy=lerobot"),
+        ("diffusion_mlp", {"type": "act"}, "only; give policy.path a checkpoint of kind diffusion_mlp"),
+        ("smolvla", {"type": "pi0"}, "'smolvla' only; type policy=lerobot, or give policy.path a smolvla checkpoint"),
+        ("smolvla", {"type": "act"}, "'smolvla' only; give policy.path a smolvla checkpoint"),
     ],
 )
 def test_a_checkpoint_of_another_kind_is_told_before_the_task_is_built(
@@ -49,6 +55,21 @@ def test_a_folder_that_lacks_files_is_told_before_the_task_is_built(tmp_path: Pa
     (tmp_path / "config.json").write_text("{}")
     for policy, lacking in (("lerobot", "model.safetensors, policy_preprocessor.json"), ("flow_mlp", "model.safete")):
         assert f"policy.path={tmp_path} lacks {lacking}" in _type(tmp_path, policy, tmp_path)
+
+
+@pytest.mark.parametrize("policy", ["lerobot", "smolvla"])
+@pytest.mark.parametrize("kind", ["flow_mlp", "diffusion_mlp"])
+def test_the_checkpoint_of_an_mlp_names_the_policy_that_loads_it(policy: str, kind: str, tmp_path: Path) -> None:
+    folder = make_mlp_checkpoint(tmp_path / "mine", kind)
+    assert f"error: policy.path={folder} is not of lerobot but of scripts/pretrain; type policy={kind}" in (
+        _type(tmp_path, policy, folder)
+    )
+
+
+def test_a_bundled_mlp_is_not_looked_for_on_the_hub(tmp_path: Path) -> None:
+    assert "is not of lerobot but of scripts/pretrain; type policy=diffusion_mlp" in (
+        _type(tmp_path, "lerobot", "hopper/diffusion_mlp")
+    )
 
 
 def test_a_hub_id_that_cannot_be_downloaded_is_told_before_the_task_is_built(

@@ -120,11 +120,19 @@ def test_integer_actions_are_rounded():
     assert task.latest[0].tolist() == [-2, 2]
 
 
-def test_actions_beyond_the_box_reach_the_environment():
-    task = GymTask("dsrl-test/Exact-v0", 1, 5, {"low": [-1, -1], "high": [1, 1], "dtype": "float64", "strict": False})
+def test_actions_beyond_the_box_count_as_its_border():
+    task = GymTask("dsrl-test/Exact-v0", 1, 5, {"low": [-0.1, -1], "high": [0.1, 1], "dtype": "float64"})
     task.reset(torch.arange(1), seeds=[0])
     task.step(torch.tensor([[-4.0, 1.5]]))
-    assert task.latest[0].tolist() == [-4.0, 1.5]
+    assert task.latest[0].tolist() == [-0.1, 1.0]
+
+
+def test_actions_are_not_clipped_where_the_box_has_no_border():
+    low, high = [-np.inf, -1], [1, np.inf]
+    task = GymTask("dsrl-test/Exact-v0", 1, 5, {"low": low, "high": high, "dtype": "float32"})
+    task.reset(torch.arange(1), seeds=[0])
+    task.step(torch.tensor([[-400.0, 400.0]]))
+    assert task.latest[0].tolist() == [-400.0, 400.0]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """A steered policy behind lerobot's interface: the frozen base, and the noise that dsrl has learnt for it.
 
-batch of lerobot --to_observation--> Observation --dsrl.run.exported--> chunk [B, T, A] --queue--> action [B, A]
+batch of lerobot --batches--> Observation --dsrl.run.exported--> chunk [B, T, A] --queue--> action [B, A]
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from torch import Tensor
 
 from dsrl import history
 from dsrl.interfaces import Observation
+from dsrl.run.errors import UserError
 from dsrl.run.exported import ExportedPolicy
+from lerobot_policy_dsrl.batches import num_worlds, taken, to_observation
 from lerobot_policy_dsrl.configuration_dsrl import DsrlConfig
 
-STATES = ("observation.state", "observation.environment_state")  # in the order of dsrl's tasks
 FILES = ["*.json", "*.safetensors", "*.md", "*.txt", "*.jinja"]
 
 
@@ -36,6 +37,8 @@ class DsrlPolicy(PreTrainedPolicy):
             raise ValueError("a policy of type dsrl is loaded from an exported folder; type --policy.path=…")
         self.player = ExportedPolicy(folder, config.device, config.base_path)
         self._num_observations = history.length(self.player.env.policy)  # that the base policy encodes
+        embodiment = getattr(self.player.env.policy, "embodiment", None)
+        self._cameras = () if embodiment is None else tuple(embodiment.cameras)  # that the base policy sees
         self._begun = 0  # worlds of earlier resets
         self._batch = 0
         self.reset()
@@ -59,17 +62,28 @@ class DsrlPolicy(PreTrainedPolicy):
     @torch.no_grad()
     def predict_action_chunk(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
         """Return the actions [B, T, A] of the next decision of every world, T = horizon."""
-        self._seen.append(to_observation(batch))
+        self._seen.append(to_observation(self._taken(batch)))
         return self._decide()
 
     @torch.no_grad()
     def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
         """Return the next action [B, A] of every world; it decides again when a chunk is used up."""
+        parts = self._taken(batch)
         if self._num_observations > 1 or not self._queue:
-            self._seen.append(to_observation(batch))
+            self._seen.append(to_observation(parts))
         if not self._queue:
             self._queue.extend(self._decide().unbind(1))
         return self._queue.popleft()
+
+    def _taken(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return what the policy reads of a batch. Raises UserError for another task's, or other worlds than before."""
+        parts = taken(batch, self.player.task, self._cameras)
+        if self._batch and num_worlds(parts) != self._batch:
+            raise UserError(
+                f"the batch has {num_worlds(parts)} worlds but the episodes that go on are of {self._batch}; "
+                "call reset() before other worlds begin"
+            )
+        return parts
 
     def _decide(self) -> Tensor:
         """Decide by the latest observations; an episode begins with copies of its first."""
@@ -87,18 +101,3 @@ class DsrlPolicy(PreTrainedPolicy):
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Any] | None]:
         """Raise: it is not trained by lerobot."""
         raise NotImplementedError("a policy of type dsrl is trained by dsrl: python train.py --help")
-
-
-def to_observation(batch: dict[str, Any]) -> Observation:
-    """Return a batch of lerobot, its images in [0, 1], as dsrl's tasks observe it."""
-    states = [batch[key].float() for key in STATES if key in batch]
-    images = {
-        key.removeprefix("observation.images.").removeprefix("observation."): (batch[key] * 255).round().to(torch.uint8)
-        for key in sorted(batch)
-        if key.startswith("observation.image")
-    }
-    num = len(states[0]) if states else len(next(iter(images.values())))
-    state = torch.cat(states, dim=1) if states else torch.zeros(num, 0)
-    sentences = batch.get("task") or [""] * num
-    sentences = [sentences] * num if isinstance(sentences, str) else list(sentences)
-    return Observation(state, images, tuple(str(sentence) for sentence in sentences))
