@@ -157,6 +157,13 @@ def test_the_p_value_is_that_of_all_orderings() -> None:
     assert found.p_value["pick"] == pytest.approx(2 / math.comb(6, 3))  # the two extreme ones of 20 orderings
 
 
+@pytest.mark.parametrize(("ours", "theirs"), [([0.5], [0.5]), ([1.0, 1.0, 1.0], [1.0, 1.0])])
+def test_equal_scores_show_no_difference_at_all(ours: list[float], theirs: list[float]) -> None:
+    found = statistics.improvement({"pick": ours}, {"pick": theirs})
+    assert found is not None
+    assert (found.probability, found.p_value) == (0.5, {"pick": 1.0})
+
+
 def test_curves_are_averaged_over_the_range_of_all_runs() -> None:
     xs, estimates = statistics.curve([[0, 10, 20], [5, 15]], [[0.0, 1.0, 0.0], [0.5, 0.9]])
     assert xs.tolist() == [5.0, 10.0, 15.0]
