@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,10 +21,12 @@ from dsrl.run.build import build, build_loggers
 from dsrl.run.console import Screen
 from dsrl.run.description import described_evaluation, flat_results, saved_choices
 from dsrl.run.errors import UserError, one_sentence, user_errors
+from dsrl.run.eval_failure import noting_failure
 from dsrl.run.files import write_json
 from dsrl.run.final_evaluation import build_simulation, play, record_video
 from dsrl.run.folder import RunFolder
 from dsrl.run.installed import typed
+from dsrl.run.named_runs import destinations, resolved, with_checkpoint, without_config
 from dsrl.run.parts import Parts
 from dsrl.run.plugins import plugins_of
 from dsrl.run.policy_path import find_policy
@@ -43,15 +44,19 @@ def evaluate(cfg: DictConfig) -> float:
     with one_sentence():
         screen = Screen()
         with user_errors():
-            requested = requests_of(cfg)
+            named = requests_of(cfg)
+            requested, left_out = with_checkpoint(named)
             runs = [_loaded(request, plugins_of(cfg)) for request in requested]
-            places = _destinations([request for request, *_ in runs])
+            places = destinations([request for request, *_ in runs], several=len(named) > 1)
+        left_out += without_config(list(cfg.run) if OmegaConf.is_list(cfg.run) else cfg.run)
+        for sentence in left_out:
+            screen.phase(sentence)
         scores: list[float] = []
         written: list[Path] = []
         parts: Parts | None = None
         previous: DictConfig | None = None
         for typed, (request, folder, saved, state), place in zip(requested, runs, places, strict=True):
-            if len(runs) > 1:
+            if len(named) > 1:
                 screen.phase(f"run {folder.path}")
             if (typed.checkpoint, request.checkpoint) == ("returned", "none"):
                 screen.phase("this run returned its base policy; checkpoint=best evaluates the steered policy")
@@ -62,8 +67,10 @@ def evaluate(cfg: DictConfig) -> float:
                 chosen = saved_choices(folder.hydra / "hydra.yaml") if cfg.logging else {}
                 log = partial(_log, cfg, saved, chosen, folder, request, written)
                 scores.append(evaluate_run(parts, folder, request, state, screen, place, log))
-        if len(runs) > 1 and not requested[0].video_seeds:
+        if len(named) > 1 and not requested[0].video_seeds:
             screen.print(report.runs_table([folder.path for _, folder, *_ in runs], written))
+        for sentence in left_out:
+            screen.phase(sentence)
         return sum(scores) / len(scores)
 
 
@@ -77,34 +84,8 @@ def _loaded(request: Request, plugins: Sequence[str]) -> tuple[Request, RunFolde
     saved = saved_config(folder.path, "run", plugins)
     saved.learner_device = "auto"  # that of training need not be on this machine
     find_policy(saved.policy, folder.hydra / "hydra.yaml")
-    summary = folder.read_summary()
-    if request.checkpoint == "returned":
-        base = summary.get("returned") == "base"
-        request = replace(request, checkpoint="none" if base else "best")
+    request = resolved(request)
     return request, folder, saved, None if request.checkpoint == "none" else folder.load(request.checkpoint)
-
-
-def _destinations(requests: Sequence[Request]) -> list[Path | None]:
-    """Return the folders that evaluations are written to, None for a new one in the run's.
-
-    Raises ValueError where one cannot be written, or two are the same.
-    """
-    places: list[Path | None] = []
-    for request in requests:
-        path = Path(request.run)
-        if request.out is not None:
-            path = Path(request.out) / path.resolve().name if len(requests) > 1 else Path(request.out)
-            path.mkdir(parents=True, exist_ok=True)
-            if path in places:
-                raise ValueError(f"out={request.out} gets a folder per run name and two are equal; name one run")
-        if not all(_writable(folder) for folder in (path, RunFolder(path).evaluations)):
-            raise ValueError(f"{path} cannot be written by you; type out=<a folder of yours> for eval.json and videos")
-        places.append(None if request.out is None else path)
-    return places
-
-
-def _writable(folder: Path) -> bool:
-    return not folder.exists() or os.access(folder, os.W_OK, effective_ids=True)
 
 
 def _log(
@@ -167,15 +148,30 @@ def evaluate_run(
 
     Writes eval.json into `out` (None: a new folder in the run's), or, where `request.video_seeds` names worlds, a video
     of each, and passes that folder and the content, or the paths of the videos, to `log`. Raises ValueError for a
-    video of a task without cameras, and for weights that do not fit the algorithm.
+    video of a task without cameras, and for weights that do not fit the algorithm; UserError for what fails later.
     """
     act = _requested_noise(parts, request, state)
+    if request.video_seeds and not video.can_record(parts.task):
+        raise ValueError("video_seeds needs a task with a camera and this one has none; leave video_seeds out")
     out = out or folder.new_evaluation()
     has_base = parts.policy_sha256() is not None and state is not None
-    if request.video_seeds:
-        score = _record_videos(parts, out, act, request.video_seeds, screen, has_base=has_base)
-        log(out, {"request": asdict(request), "videos": [str(_video(out, seed)) for seed in request.video_seeds]})
-        return score
+    with noting_failure(out):
+        if request.video_seeds:
+            score = _record_videos(parts, out, act, request.video_seeds, screen, has_base=has_base)
+            content = {"request": asdict(request), "videos": [str(_video(out, seed)) for seed in request.video_seeds]}
+        else:
+            score, content = _play(parts, folder, request, act, screen, has_base=has_base)
+            write_json(out / "eval.json", content)
+        log(out, content)
+    if not request.video_seeds:
+        screen.phase(f"written to {out / 'eval.json'}")
+    return score
+
+
+def _play(
+    parts: Parts, folder: RunFolder, request: Request, act: Act, screen: Screen, *, has_base: bool
+) -> tuple[float, dict[str, Any]]:
+    """Play base policy and the requested one in the same worlds; returns the latter's score and eval.json's content."""
     build_simulation(parts, screen)
     episodes = request.eval_episodes or parts.settings.eval_episodes
     first_seed = parts.settings.test_seed if request.test_seed is None else request.test_seed
@@ -184,16 +180,12 @@ def evaluate_run(
     if request.base and has_base:
         screen.phase(f"base policy on {episodes} worlds from seed {first_seed} …")
         base = play(parts, base_noise(parts.policy.noise_shape), screen, **worlds)
-    name = "base policy" if state is None else f"steered policy ({request.checkpoint} checkpoint)"
+    name = "base policy" if request.checkpoint == "none" else f"steered policy ({request.checkpoint} checkpoint)"
     screen.phase(f"{name} on {episodes} worlds from seed {first_seed} …")
     result = play(parts, act, screen, **worlds)
     _show(request, base, result, screen, options=folder.eval_option if video.can_record(parts.task) else None)
     played = {**asdict(request), "eval_episodes": episodes, "test_seed": first_seed}
-    content = {"request": played, **_content(parts, folder, request, base, result)}
-    write_json(out / "eval.json", content)
-    log(out, content)
-    screen.phase(f"written to {out / 'eval.json'}")
-    return result.score
+    return result.score, {"request": played, **_content(parts, folder, request, base, result)}
 
 
 def _requested_noise(parts: Parts, request: Request, state: StateDict | None) -> Act:
@@ -252,8 +244,6 @@ def _show(
 
 def _record_videos(parts: Parts, out: Path, act: Act, seeds: list[int], screen: Screen, *, has_base: bool) -> float:
     """Record each world under the base policy and the requested one, side by side; returns the latter's mean score."""
-    if not video.can_record(parts.task):
-        raise ValueError("video_seeds needs a task with a camera and this one has none; leave video_seeds out")
     build_simulation(parts, screen)
     acts = [base_noise(parts.policy.noise_shape), act] if has_base else [act]
     scores = []

@@ -83,18 +83,18 @@ def check_returned(request: Request, typed: Mapping[str, str], returned: Any) ->
             )
 
 
-def _folders(named: Any) -> list[str]:
-    """Return the folders of one name, a glob, or a list of either; a glob finds run folders only.
+def left_out(named: Any) -> list[str]:
+    """Return the folders that globs among the names match and that hold no run: jobs that never began, for example."""
+    matches = [match for name in _names(named) if _is_glob(name) for match in sorted(glob.glob(name))]
+    found = [match for match in matches if os.path.isdir(match) and config_of(Path(match)) is None]
+    return list(dict.fromkeys(found))
 
-    Where a folder has that very name, with commas or brackets in it, it is that folder alone.
-    """
-    if isinstance(named, list):
-        listed = [str(name) for name in named]
-    else:
-        listed = [str(named)] if os.path.isdir(str(named)) else str(named).split(",")
+
+def _folders(named: Any) -> list[str]:
+    """Return the folders of one name, a glob, or a list of either; a glob finds run folders only."""
     folders: list[str] = []
-    for name in listed:
-        if not glob.has_magic(name) or os.path.isdir(name):
+    for name in _names(named):
+        if not _is_glob(name):
             folders.append(name)
             continue
         runs = [match for match in sorted(glob.glob(name)) if config_of(Path(match)) is not None]
@@ -104,3 +104,15 @@ def _folders(named: Any) -> list[str]:
             )
         folders += runs
     return list(dict.fromkeys(folders))
+
+
+def _names(named: Any) -> list[str]:
+    """Return what was typed as one list; where a folder has that very name, with commas in it, it is that folder."""
+    if isinstance(named, list):
+        return [str(name) for name in named]
+    return [str(named)] if os.path.isdir(str(named)) else str(named).split(",")
+
+
+def _is_glob(name: str) -> bool:
+    """Return whether a name stands for others; a folder may have brackets in its own."""
+    return glob.has_magic(name) and not os.path.isdir(name)

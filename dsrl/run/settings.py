@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dsrl.run import ranges, signatures
 from dsrl.run.allow_list import check_targets
 from dsrl.run.folder_checks import check_entries
-from dsrl.run.installed import CONF
+from dsrl.run.installed import CONF, typed_option
 from dsrl.run.plain_yaml import check_references, damaged, read_checked
 from dsrl.run.plugins import check_again, plugins_of
 from dsrl.run.request import Request, config_of, requests
@@ -150,8 +150,7 @@ def saved_config(folder: Path, key: str, plugins: Sequence[str]) -> DictConfig:
     check_entries(folder)
     path = config_of(folder)
     if path is None:
-        found = "has no .hydra/config.yaml" if folder.is_dir() else "does not exist"
-        raise FileNotFoundError(f"{key}={folder} {found}; type the folder of a run of train.py")
+        raise FileNotFoundError(f"{key}={folder} {_instead_of_a_run(folder, key)}")
     text = read_checked(path)
     try:
         saved = OmegaConf.create(text)
@@ -166,6 +165,13 @@ def saved_config(folder: Path, key: str, plugins: Sequence[str]) -> DictConfig:
     if isinstance(saved.sac, DictConfig):
         saved.sac = OmegaConf.merge(EARLIER.get(str(saved.sac.get("_target_")), {}), saved.sac)
     return saved
+
+
+def _instead_of_a_run(path: Path, key: str) -> str:
+    """Word what is at a path where no run is, and what works."""
+    found = "has no .hydra/config.yaml" if path.is_dir() else "is a file" if path.exists() else "does not exist"
+    run = next((parent for parent in path.parents if path.exists() and config_of(parent)), None)
+    return f"{found}; type " + ("the folder of a run of train.py" if run is None else typed_option(key, run))
 
 
 def requests_of(cfg: DictConfig) -> list[Request]:

@@ -42,12 +42,13 @@ class SequentialLauncher(BasicLauncher):
 
         assert self.config is not None
         sweep = Path(str(self.config.hydra.sweep.dir))  # now: jobs cut hydra's part of the config off from the rest
+        searched = report.searched_keys(self.config.hydra)
         returns = super().launch(job_overrides, initial_job_idx)
         outcomes = [_in_process_outcome(initial_job_idx + i, done, sweep) for i, done in enumerate(returns)]
         for outcome in outcomes:
             if outcome.problem is not None:
                 print(report.failure_block(outcome, report.width()), flush=True)
-        print(report.table(outcomes, sweep, report.width()), flush=True)
+        print(report.table(outcomes, sweep, report.width(), searched), flush=True)
         return returns
 
 
@@ -87,7 +88,7 @@ class JobLauncher(BaseSubmititLauncher):  # type: ignore[misc]
         except KeyboardInterrupt:
             self._interrupt(queue, report.whole(typed_option("hydra.sweep.dir", sweep)))
             raise SystemExit(128 + signal.SIGINT) from None
-        print(report.table(outcomes, sweep, report.width()), flush=True)
+        print(report.table(outcomes, sweep, report.width(), report.searched_keys(self.config.hydra)), flush=True)
         return [_job_return(outcome, outcomes) for outcome in outcomes]
 
     def __call__(self, number: int, config: DictConfig, singletons: dict[type, Singleton]) -> JobReturn:

@@ -5,16 +5,21 @@ Everything fits `width` columns, except paths and the lines of a log: they stay 
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hydra_plugins.dsrl_launcher._outcome import Outcome, Run
 
 _TAIL = 20  # lines of the log
 _RULE = 64  # columns
+_DRAWN = re.compile(r"-?\d+\.\d{12,}(e[+-]?\d+)?")
 
 
 def width() -> int:
@@ -53,15 +58,18 @@ def failure_block(outcome: Outcome, width: int) -> str:
     return "\n".join([*head, *(["  last lines of the log:", *tail] if tail else []), "─" * _RULE])
 
 
-def table(outcomes: Sequence[Outcome], sweep: Path, width: int) -> str:
-    """Return one row per run: number, result, best validation, folder in the sweep, and the overrides that differ."""
+def table(outcomes: Sequence[Outcome], sweep: Path, width: int, searched: Collection[str] = ()) -> str:
+    """Return one row per run: number, result, best validation, folder in the sweep, and the overrides that differ.
+
+    Values of the keys `searched` are shown always: a search launches its trials one by one, and each is alone.
+    """
     runs = [outcome.run for outcome in outcomes]
     rows = [("job", "result", "validation", "folder", "overrides")]
     for outcome in outcomes:
         run, result = outcome.run, "done" if outcome.problem is None else "FAILED"
         score = "-" if outcome.score is None else f"{outcome.score:.4g}"
         folder = run.folder.relative_to(sweep) if run.folder.is_relative_to(sweep) else run.folder
-        rows.append((str(run.number), result, score, str(folder), differing(run, runs)))
+        rows.append((str(run.number), result, score, str(folder), differing(run, runs, searched)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     lines = [f"results in {sweep}"]
     for *cells, overrides in rows:
@@ -71,10 +79,24 @@ def table(outcomes: Sequence[Outcome], sweep: Path, width: int) -> str:
     return "\n".join(lines)
 
 
-def differing(run: Run, runs: Sequence[Run]) -> str:
-    """Return the overrides of a run that not all runs share."""
+def differing(run: Run, runs: Sequence[Run], searched: Collection[str] = ()) -> str:
+    """Return the overrides of a run that not all runs share, and those of the keys `searched`."""
     shared = set(runs[0].overrides).intersection(*(one.overrides for one in runs))
-    return " ".join(text for text in run.overrides if text not in shared) or "-"
+    own = [text for text in run.overrides if text not in shared or text.partition("=")[0] in searched]
+    return " ".join(map(_rounded, own)) or "-"
+
+
+def searched_keys(hydra: Any) -> set[str]:
+    """Return the keys for which a sweep chooses values: of ranges in files and of those that were typed."""
+    parsed = OverridesParser.create().parse_overrides(list(hydra.overrides.task))
+    typed = {one.key_or_group for one in parsed if one.is_sweep_override()}
+    return typed | {str(key) for key in hydra.sweeper.get("params") or ()}
+
+
+def _rounded(override: str) -> str:
+    """Return a drawn number with 6 digits, all of which are in the run's folder; what somebody types is shorter."""
+    key, _, value = override.partition("=")
+    return f"{key}={float(value):.6g}" if _DRAWN.fullmatch(value) else override
 
 
 def shown(path: Path) -> Path:

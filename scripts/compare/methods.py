@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scripts.compare.run_files import printable
+from scripts.compare.labels import Word, labels, shortened
 from scripts.compare.runs import Run
 
 NO_METHOD = ("seed", "threads", "video_episodes", "resume")  # keys that do not change a score
@@ -19,7 +19,7 @@ NO_METHOD_GROUPS = ("logging", "cluster", "hydra")
 
 TASK_KEYS = ("task.env", "task.suite", "task.name", "task.id")  # keys that say which task of a benchmark it is
 
-NO_NAMES = ("-", "-")  # method and task of a run whose config is damaged
+NO_NAMES = ("-", "-")  # method and task of a run without a readable config
 
 _Choices = tuple[str | None, str | None] | None
 
@@ -88,7 +88,9 @@ def named(runs: Sequence[Run]) -> tuple[dict[Any, tuple[str, str]], list[Run]]:
     tasks = _task_names(readable)
     keys = _method_keys(readable, tasks)
     names: dict[Any, tuple[str, str]] = dict.fromkeys((run.path for run in runs), NO_NAMES)
-    names |= {run.path: (_name(run, keys, readable), tasks[run.path]) for run in readable}
+    words = {run.path: _words(run, keys, readable, tasks) for run in readable}
+    shown = labels(words.values())
+    names |= {path: (shown[own], tasks[path]) for path, own in words.items()}
     runs = _latest(runs, names)
     if not any(run.state == "finished" for run in runs):
         reasons = "; ".join(f"{run.path} is {run.state} ({run.reason})" for run in runs)
@@ -113,12 +115,17 @@ def _task_names(runs: Sequence[Run]) -> dict[Any, str]:
         found = told.setdefault(run.choices.get("task", "task"), {key: set() for key in TASK_KEYS})
         for key in TASK_KEYS:
             found[key].add(repr(run.config.get(key)))
-    names = {}
+    tasks = {}
+    texts = {}
     for run in runs:
         word = run.choices.get("task", "task")
-        words = [str(run.config.get(key)) for key in TASK_KEYS if len(told[word][key]) > 1]
-        names[run.path] = printable(run.choices.get("suite", " ".join(words) or word), 60)
-    return names
+        values = [run.config.get(key) for key in TASK_KEYS if len(told[word][key]) > 1]
+        suite = run.choices.get("suite")
+        task = (word, *map(repr, values)) if suite is None else (suite,)
+        tasks[run.path] = task
+        texts[task] = suite if suite is not None else " ".join(map(str, values)) or word
+    names = shortened(texts, 60)
+    return {path: names[task] for path, task in tasks.items()}
 
 
 def _method_keys(runs: Sequence[Run], tasks: Mapping[Any, str]) -> set[tuple[_Choices, str]]:
@@ -147,25 +154,31 @@ def _ignored(key: str) -> bool:
     return key in NO_METHOD or key.partition(".")[0] in NO_METHOD_GROUPS
 
 
-def _name(run: Run, keys: set[tuple[_Choices, str]], runs: Sequence[Run]) -> str:
+def _words(
+    run: Run, keys: set[tuple[_Choices, str]], runs: Sequence[Run], tasks: Mapping[Any, str]
+) -> tuple[Word, ...]:
+    """Return a run's differences from the others, whole: runs are of one method where these are equal."""
     method = run.choices.get("method")
-    alike = [other for other in runs if _alike(other) == _alike(run)]
+    alike = [other for other in runs if _alike(run, other, tasks)]
     groups = [name for name in run.choices if name not in ("task", "suite", "method") and not _ignored(name)]
     chosen = [name for name in groups if len({other.choices.get(name) for other in alike}) > 1]
-    words = [method] if method is not None else []
-    words += [f"{name}={run.choices[name]}" for name in chosen]
+    words = [] if method is None else [Word("", repr(method), method)]
+    words += [Word(name, repr(run.choices[name]), run.choices[name]) for name in chosen]
     own = sorted(key for choices, key in keys if key in run.config and choices == _choices(run, key))
-    words += [f"{key}={_shown(run.config[key])}" for key in own]
-    return printable(" ".join(words) or f"sac={run.choices.get('sac', 'unknown')}", 160)
+    words += [Word(key, repr(run.config[key]), _text(run.config[key])) for key in own]
+    sac = run.choices.get("sac", "unknown")
+    return tuple(words) or (Word("sac", repr(sac), sac),)
 
 
-def _alike(run: Run) -> tuple[str | None, str | None]:
-    """Return what runs share whose choices are compared: a task of the suite brings choices of its own."""
-    return run.choices.get("method"), run.choices.get("suite")
+def _alike(one: Run, other: Run, tasks: Mapping[Any, str]) -> bool:
+    """Return whether the choices of two runs are compared: a task of the suite brings choices of its own."""
+    same_suite = one.choices.get("suite") == other.choices.get("suite")
+    same_task = tasks[one.path] == tasks[other.path]  # a task that is played outside its suite too
+    return one.choices.get("method") == other.choices.get("method") and (same_suite or same_task)
 
 
-def _shown(value: Any) -> str:
-    return "null" if value is None else printable(str(value), 60)
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value)
 
 
 def _latest(runs: Sequence[Run], names: Mapping[Any, tuple[str, str]]) -> list[Run]:

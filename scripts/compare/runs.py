@@ -1,6 +1,7 @@
 """Reads run folders: configuration, state, final scores and validation curve of each run.
 
 <run>/.hydra/{config,hydra}.yaml   summary.json   metrics.jsonl   environment.json   failure.txt   base_vs_steered.mp4
+<run>/failure.txt   alone: of a run that failed before it began
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def gather(patterns: Sequence[str]) -> list[Run]:
         below = {found for match in matches for found in _folders(Path(match))}
         if not below:
             raise ValueError(
-                f"{pattern} matches no folder of a run (one with .hydra/config.yaml); "
+                f"{pattern} matches no folder of a run (one with .hydra/config.yaml or failure.txt); "
                 "type for example 'multirun/2026-01-31/12-00-00'"
             )
         folders |= below
@@ -88,6 +89,8 @@ def read(folder: Path) -> Run:
     """Return the run in `folder`; any damaged file makes its state "damaged", with the file named in `reason`."""
     run = Run(folder, "damaged")
     try:
+        if not os.path.lexists(folder / ".hydra" / "config.yaml"):  # it failed before it began
+            return replace(run, state="failed", reason=_failure(folder) or "no message")
         config = _flat(read_yaml(folder / ".hydra" / "config.yaml", dict) or {})
         if not config:
             raise DamagedError(f"{folder / '.hydra' / 'config.yaml'} is damaged: it is empty")
@@ -109,6 +112,8 @@ def read(folder: Path) -> Run:
 def _folders(match: Path) -> Iterator[Path]:
     for config in match.rglob(".hydra/config.yaml"):
         yield config.parent.parent
+    for failure in match.rglob("failure.txt"):
+        yield failure.parent
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
@@ -117,15 +122,26 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def _without_summary(folder: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[State, str]:
-    failure, metrics = folder / "failure.txt", folder / "metrics.jsonl"
-    if failure.is_file():
-        with failure.open(errors="replace") as file:
-            return "failed", printable(file.readline(10_000)) or "no message"
+    failure, metrics = _failure(folder), folder / "metrics.jsonl"
+    if failure is not None:
+        return "failed", failure or "no message"
     if not metrics.is_file():
         return "unfinished", "no metrics yet"
     minutes = (time.time() - metrics.stat().st_mtime) / 60
     decisions = max((row["decisions"] for row in rows if is_finite(row.get("decisions"))), default=0)
     return "unfinished", f"{decisions:.0f} decisions taken, last metrics {_ago(minutes)}"
+
+
+def _failure(folder: Path) -> str | None:
+    """Return the sentence of a failed run; None for one that has not failed."""
+    path = folder / "failure.txt"
+    if not path.is_file():
+        return None
+    try:
+        with path.open(errors="replace") as file:
+            return printable(file.readline(10_000))
+    except OSError as error:
+        raise DamagedError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _ago(minutes: float) -> str:

@@ -57,20 +57,23 @@ def mean(scores: Scores) -> Estimate:
 
 def improvement(ours: Scores, theirs: Scores) -> Improvement | None:
     """Return P(a run of ours > a run of theirs), averaged over the tasks of both; None without a common task."""
-    from scipy.stats import mannwhitneyu
-
     shared = sorted(ours.keys() & theirs.keys())
     if not shared:
         return None
-    tests = {task: mannwhitneyu(ours[task], theirs[task], alternative="two-sided") for task in shared}
-    pairs = {task: len(ours[task]) * len(theirs[task]) for task in shared}
-    value = float(np.mean([tests[task].statistic / pairs[task] for task in shared]))
     samples = [[float(x) for x in side[task]] for side in (ours, theirs) for task in shared]
     return Improvement(
-        probability=value,
+        probability=float(_mean_probability(*map(np.asarray, samples))),
         interval=_interval(samples, _mean_probability),
-        p_value={task: float(test.pvalue) for task, test in tests.items()},
+        p_value={task: _p_value(ours[task], theirs[task]) for task in shared},
     )
+
+
+def _p_value(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    from scipy.stats import mannwhitneyu
+
+    if len({*ours, *theirs}) == 1:
+        return 1.0  # every ordering of equal scores is as extreme as this one; scipy divides by their spread, 0
+    return float(mannwhitneyu(ours, theirs, alternative="two-sided").pvalue)
 
 
 def curve(xs: Sequence[Sequence[float]], ys: Sequence[Sequence[float]]) -> tuple[Floats, list[Estimate]]:

@@ -105,7 +105,7 @@ def all_runs(comparison: Comparison) -> Table:
         p_value = "-" if not pair else f"{pair['p_value']:.2g}"
         minutes = f"{run.summary['wall_time_s'] / 60:.1f}" if "wall_time_s" in run.summary else "-"
         steps = str(run.summary.get("env_steps", "-"))
-        who = (str(run.path), method, task, str(run.seed), run.state)
+        who = (str(run.path), method, task, _seed(run), run.state)
         rows.append((*who, steered, base, p_value, steps, minutes))
     return Table("All runs", head, tuple(rows))
 
@@ -117,7 +117,7 @@ def missing(runs: Sequence[Run], names: Mapping[Any, tuple[str, str]]) -> Table 
     rows = []
     for run in left_out:
         reason = run.reason.replace(f"{run.path}/", "")  # the first column has the path
-        rows.append((str(run.path), *names[run.path], str(run.seed), run.state, reason))
+        rows.append((str(run.path), *names[run.path], _seed(run), run.state, reason))
     return Table("Not counted", head, tuple(rows)) if rows else None
 
 
@@ -198,6 +198,10 @@ def _improvement(found: Improvement) -> tuple[str, str, str]:
 def _final(summary: Any, side: str, measure: str) -> str:
     value = (summary.get(side) or {}).get(measure)
     return "-" if value is None else _number(value, measure)
+
+
+def _seed(run: Run) -> str:
+    return str(run.seed) if run.config else "-"
 
 
 def _fact(value: Any) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
 
 from dsrl.run.installed import typed_option
 from hydra_plugins.dsrl_launcher import _report as report
@@ -35,6 +36,20 @@ def test_the_table_shows_in_which_overrides_the_jobs_differ() -> None:
         "1    done    0.25        1       seed=0",
         "2    FAILED  -           2       seed=1",
     ]
+
+
+def test_the_values_of_a_trial_that_was_launched_alone_are_shown() -> None:
+    typed = ["task=pendulum", "hparams=optuna", "sac.hidden=choice(64,128)"]
+    hydra = OmegaConf.create({"overrides": {"task": typed}, "sweeper": {"params": {"sac.tau": "interval(0, 1)"}}})
+    searched = report.searched_keys(hydra)
+    assert searched == {"sac.tau", "sac.hidden"}
+    outcome = _outcome(3, None, "sac.tau=0.00039148502119992464", "task=pendulum", "hparams=optuna", "sac.hidden=64")
+    assert report.table([outcome], SWEEP, 80, searched).splitlines()[-1].endswith("  sac.tau=0.000391485 sac.hidden=64")
+
+
+def test_a_grid_has_no_ranges_in_files() -> None:
+    hydra = OmegaConf.create({"overrides": {"task": ["seed=0,1", "utd=2"]}, "sweeper": {"params": None}})
+    assert report.searched_keys(hydra) == {"seed"}
 
 
 def test_a_table_with_many_long_overrides_fits_80_columns() -> None:

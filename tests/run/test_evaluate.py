@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from dsrl.evaluation import report
 from dsrl.evaluation.episodes import evaluate
 from dsrl.evaluation.noise_sources import base_noise
 from dsrl.evaluation.summary import by_instruction, summary
-from dsrl.interfaces import Observation
+from dsrl.interfaces import Observation, Step
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.console import Screen
+from dsrl.run.errors import UserError
 from dsrl.run.evaluate import evaluate_run
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
@@ -34,6 +36,15 @@ class Instructed(Guess):
         seen = super().observe()
         sentences = tuple("go up" if target > 0 else "go down" for target in self.target[:, 0])
         return Observation(seen.state, seen.images, sentences)
+
+
+class Overheating(Guess):
+    """The guessing task on a robot that stops in its first step."""
+
+    def step(self, action: Tensor) -> Step:
+        raise self.fault
+
+    fault: Exception = RuntimeError("motor 3\noverheated")
 
 
 class Upwards:
@@ -166,6 +177,31 @@ def test_a_run_that_fails_says_so_in_its_folder_until_it_is_run_again(tmp_path: 
     assert any("Traceback" in line for line in rest)
     folder.write_configs({"config.yaml": "seed: 0\n"})  # a run begins
     assert not folder.failure.exists()
+
+
+@pytest.mark.parametrize("options", [{}, {"video_seeds": [23]}], ids=["scores", "a video"])
+def test_a_task_that_fails_is_one_sentence_with_the_traceback_in_the_folder(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    folder, note = _saved(tmp_path / "run"), tmp_path / "eval_failure.txt"
+    request, state = request_of(folder.path, **options), folder.load("best")
+    with pytest.raises(UserError) as raised:
+        evaluate_run(_parts(Overheating(2)), folder, request, state, Screen(), tmp_path)
+    assert (
+        str(raised.value) == f"RuntimeError: motor 3 overheated (where: {note}); mend that, then type the command again"
+    )
+    first, *rest = note.read_text().splitlines()
+    assert first == "RuntimeError: motor 3 overheated"
+    assert "    raise self.fault" in rest
+    evaluate_run(_parts(Instructed(2)), folder, request, state, Screen(), tmp_path)
+    assert not note.exists()
+
+
+def test_an_evaluation_without_room_for_its_result_names_the_file(tmp_path: Path) -> None:
+    task = Overheating(2)
+    task.fault = OSError(errno.ENOSPC, "No space left on device", "eval.json")
+    with pytest.raises(UserError, match=r"^eval.json cannot be read or written \(No space .*\); make room, then type"):
+        evaluate_run(_parts(task), _saved(tmp_path), request_of(tmp_path), None, Screen())
 
 
 def _ones(num: int) -> Tensor:

@@ -88,6 +88,18 @@ def test_failed_unfinished_superseded_and_damaged_runs_are_named_and_not_counted
     assert [row[0] for row in missing.rows] == [str(tmp_path / name) for name in ("1", "2", "3", "10")]
 
 
+def test_a_job_that_failed_before_it_began_is_named_with_its_sentence(tmp_path: Path) -> None:
+    write_run(tmp_path / "0")
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "failure.txt").write_text("UserError: noise.rank=9 but the noise has 5 slots\n\nTraceback …")
+    comparison = _compare(tmp_path)
+    assert [run.state for run in comparison.runs] == ["finished", "failed"]
+    assert tables.all_runs(comparison).rows[1][:5] == (str(tmp_path / "1"), "-", "-", "-", "failed")
+    missing = tables.missing(comparison.runs, comparison.names)
+    assert missing is not None
+    assert [row[-1] for row in missing.rows] == ["UserError: noise.rank=9 but the noise has 5 slots"]
+
+
 def test_the_half_written_last_line_of_a_killed_run_is_ignored(tmp_path: Path) -> None:
     run = write_run(tmp_path / "0", curve=[0.1, 0.2], finished=False)
     with (run / "metrics.jsonl").open("a") as file:
@@ -155,6 +167,13 @@ def test_the_p_value_is_that_of_all_orderings() -> None:
     found = statistics.improvement({"pick": [3.0, 4.0, 5.0]}, {"pick": [0.0, 1.0, 2.0]})
     assert found is not None
     assert found.p_value["pick"] == pytest.approx(2 / math.comb(6, 3))  # the two extreme ones of 20 orderings
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [([0.5], [0.5]), ([1.0, 1.0, 1.0], [1.0, 1.0])])
+def test_equal_scores_show_no_difference_at_all(ours: list[float], theirs: list[float]) -> None:
+    found = statistics.improvement({"pick": ours}, {"pick": theirs})
+    assert found is not None
+    assert (found.probability, found.p_value) == (0.5, {"pick": 1.0})
 
 
 def test_curves_are_averaged_over_the_range_of_all_runs() -> None:

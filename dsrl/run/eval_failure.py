@@ -1,0 +1,38 @@
+"""Ends an evaluation that fails with one sentence, and notes the traceback in its folder."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dsrl.run.errors import UserError, system_error
+from dsrl.run.files import atomic_write
+
+NAME = "eval_failure.txt"  # a folder with failure.txt is that of a run
+AGAIN = "type the command again"
+
+
+@contextmanager
+def noting_failure(out: Path) -> Iterator[None]:
+    """Write the file `NAME` into `out` when the task, the policy or the system fails in the block.
+
+    Raises UserError, one sentence, in place of that error; what the user typed or has to install has one already.
+    """
+    note = out / NAME
+    try:
+        yield
+    except (UserError, ImportError):
+        raise
+    except (Exception, SystemExit) as error:
+        sentence = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        with suppress(OSError):  # a full disk must not hide the error
+            atomic_write(note, f"{sentence}\n\n{traceback.format_exc()}".encode())
+        if isinstance(error, OSError) and error.errno is not None and error.errno != errno.EPIPE:
+            raise UserError(system_error(error, out, AGAIN)) from error
+        if not note.is_file():
+            raise
+        raise UserError(f"{sentence} (where: {note}); mend that, then {AGAIN}") from error
+    note.unlink(missing_ok=True)  # of an earlier evaluation in the same folder

@@ -1,0 +1,76 @@
+"""Sorts the runs that eval.py names: which of several are left out, which checkpoint, and where results go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dsrl.run.folder import RunFolder
+from dsrl.run.request import Request, left_out
+
+MOST_NAMED = 10  # paths in a sentence
+
+
+def with_checkpoint(requests: Sequence[Request]) -> tuple[list[Request], list[str]]:
+    """Return the requests whose checkpoint is there, and a sentence about the others, where there are any.
+
+    Where none is there, all are returned: loading them raises the error.
+    """
+    lacking = [request for request in requests if not _has_checkpoint(request)]
+    if not lacking or len(lacking) == len(requests):
+        return list(requests), []
+    name = resolved(lacking[0]).checkpoint
+    paths = [request.run for request in lacking]
+    return [one for one in requests if one not in lacking], [_sentence("run", f"no checkpoint={name}", paths)]
+
+
+def without_config(named: Any) -> list[str]:
+    """Return a sentence about the folders that globs among the names match and that hold no run, if there are any."""
+    paths = left_out(named)
+    return [_sentence("folder", "no .hydra/config.yaml", paths)] if paths else []
+
+
+def resolved(request: Request) -> Request:
+    """Return the request with the checkpoint that `returned` stands for; of an unfinished run that is the best."""
+    if request.checkpoint != "returned":
+        return request
+    base = RunFolder(Path(request.run)).read_summary().get("returned") == "base"
+    return replace(request, checkpoint="none" if base else "best")
+
+
+def destinations(requests: Sequence[Request], *, several: bool) -> list[Path | None]:
+    """Return the folders that evaluations are written to, None for a new one in the run's.
+
+    With `several` runs named, `out` gets a folder for each. Raises ValueError where one cannot be written, or two are
+    the same.
+    """
+    places: list[Path | None] = []
+    for request in requests:
+        path = Path(request.run)
+        if request.out is not None:
+            path = Path(request.out) / path.resolve().name if several else Path(request.out)
+            path.mkdir(parents=True, exist_ok=True)
+            if path in places:
+                raise ValueError(f"out={request.out} gets a folder per run name and two are equal; name one run")
+        if not all(_writable(folder) for folder in (path, RunFolder(path).evaluations)):
+            raise ValueError(f"{path} cannot be written by you; type out=<a folder of yours> for eval.json and videos")
+        places.append(None if request.out is None else path)
+    return places
+
+
+def _writable(folder: Path) -> bool:
+    return not folder.exists() or os.access(folder, os.W_OK, effective_ids=True)
+
+
+def _has_checkpoint(request: Request) -> bool:
+    name = resolved(request).checkpoint
+    return name == "none" or RunFolder(Path(request.run)).has(name)
+
+
+def _sentence(kind: str, reason: str, paths: Sequence[str]) -> str:
+    listed = ", ".join(paths[:MOST_NAMED]) + (", …" if len(paths) > MOST_NAMED else "")
+    some = f"{len(paths)} {kind}s are left out because they have"
+    return f"{f'1 {kind} is left out because it has' if len(paths) == 1 else some} {reason}: {listed}"

@@ -1,0 +1,97 @@
+"""Several runs named at once by eval.py: those that cannot be evaluated are left out and named, before and after."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from toys.requests import newest_evaluation, request_of
+from toys.typed import type_eval
+
+from dsrl.run.folder import RunFolder
+from dsrl.run.named_runs import destinations, with_checkpoint, without_config
+from dsrl.run.request import Request
+from dsrl.run.settings import saved_config
+
+
+def _request(path: Path, *, finished: bool, checkpoint: str = "returned") -> Request:
+    folder = RunFolder(path)
+    folder.config.parent.mkdir(parents=True)
+    folder.config.write_text("seed: 0\n")
+    if finished:
+        folder.save("best", {"learnt": "up"})
+    return request_of(path, checkpoint=checkpoint)
+
+
+def test_of_several_runs_those_without_the_checkpoint_are_left_out(tmp_path: Path) -> None:
+    one, two, three = (_request(tmp_path / name, finished=name == "b") for name in "abc")
+    assert with_checkpoint([two, one]) == (
+        [two],
+        [f"1 run is left out because it has no checkpoint=best: {tmp_path / 'a'}"],
+    )
+    assert with_checkpoint([one, two, three]) == (
+        [two],
+        [f"2 runs are left out because they have no checkpoint=best: {tmp_path / 'a'}, {tmp_path / 'c'}"],
+    )
+
+
+def test_nothing_is_left_out_where_nothing_would_be_left_so_that_loading_says_why(tmp_path: Path) -> None:
+    one, two = (_request(tmp_path / name, finished=False) for name in "ab")
+    assert with_checkpoint([one]) == ([one], [])
+    assert with_checkpoint([one, two]) == ([one, two], [])
+
+
+def test_the_base_policy_needs_no_checkpoint(tmp_path: Path) -> None:
+    both = [_request(tmp_path / name, finished=name == "b", checkpoint="none") for name in "ab"]
+    assert with_checkpoint(both) == (both, [])
+
+
+def test_folders_without_a_run_that_a_glob_matches_are_named(tmp_path: Path) -> None:
+    _request(tmp_path / "0", finished=True)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "failure.txt").touch()
+    (tmp_path / "multirun.yaml").touch()  # no folder that anybody would expect to be evaluated
+    sentence = f"1 folder is left out because it has no .hydra/config.yaml: {tmp_path / '1'}"
+    for named in (f"{tmp_path}/*", [f"{tmp_path}/*", f"{tmp_path}/0"]):
+        assert without_config(named) == [sentence]
+    assert without_config(str(tmp_path / "0")) == []
+
+
+def test_each_of_several_named_runs_has_a_folder_in_out_even_where_one_is_left(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    request = request_of(tmp_path / "a", out=str(tmp_path / "out"))
+    assert destinations([request], several=True) == [tmp_path / "out" / "a"]
+    assert destinations([request], several=False) == [tmp_path / "out"]
+
+
+def test_an_unfinished_run_does_not_keep_the_others_from_being_evaluated(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished, tmp_path / "a")
+    shutil.copytree(finished, tmp_path / "b", ignore=shutil.ignore_patterns("best", "summary.json"))
+    (tmp_path / "c").mkdir()
+    assert type_eval(f"run={tmp_path}/*", "eval_episodes=2", "base=false", "checkpoint=best") is None
+    assert newest_evaluation(tmp_path / "a")["request"]["eval_episodes"] == 2
+    assert not (tmp_path / "b" / "eval").exists()
+    said = capsys.readouterr().out
+    sentences = ("run is left out because it has no checkpoint=best", "folder is left out because it has no .hydra/")
+    for sentence in sentences:
+        before, after = said.index(sentence), said.rindex(sentence)
+        assert before < said.index("written to") < after
+    assert str(type_eval(f"run={tmp_path}/b", "checkpoint=best")).startswith("error: checkpoint=best is not in ")
+
+
+def test_what_is_named_in_place_of_a_run_is_worded_with_the_run_that_it_is_of(tmp_path: Path) -> None:
+    _request(tmp_path / "a", finished=True)
+    (tmp_path / "notes.txt").touch()
+    manifest = tmp_path / "a" / "checkpoints" / "best" / "manifest.json"
+    for path, sentence in (
+        (manifest, f"is a file; type run={tmp_path / 'a'}"),
+        (manifest.parent, f"has no .hydra/config.yaml; type run={tmp_path / 'a'}"),
+        (tmp_path / "notes.txt", "is a file; type the folder of a run of train.py"),
+        (tmp_path / "gone", "does not exist; type the folder of a run of train.py"),
+    ):
+        with pytest.raises(FileNotFoundError) as raised:
+            saved_config(path, "run", [])
+        assert str(raised.value) == f"run={path} {sentence}"
