@@ -32,7 +32,7 @@ from dsrl.run.plugins import plugins_of
 from dsrl.run.policy_path import find_policy
 from dsrl.run.ranges import fits
 from dsrl.run.request import Request
-from dsrl.run.settings import checked, requests_of, saved_config
+from dsrl.run.settings import Settings, checked, requests_of, saved_config
 from dsrl.run.weights import load_weights
 
 Content = Mapping[str, Any]
@@ -176,6 +176,9 @@ def _play(
     episodes = request.eval_episodes or parts.settings.eval_episodes
     first_seed = parts.settings.test_seed if request.test_seed is None else request.test_seed
     worlds: dict[str, Any] = {"episodes": episodes, "first_seed": first_seed}
+    reused = _reused(parts.settings, range(first_seed, first_seed + episodes))
+    if reused is not None and request.checkpoint != "none":
+        screen.phase(reused)
     base = None
     if request.base and has_base:
         screen.phase(f"base policy on {episodes} worlds from seed {first_seed} …")
@@ -186,6 +189,18 @@ def _play(
     _show(request, base, result, screen, options=folder.eval_option if video.can_record(parts.task) else None)
     played = {**asdict(request), "eval_episodes": episodes, "test_seed": first_seed}
     return result.score, {"request": played, **_content(parts, folder, request, base, result)}
+
+
+def _reused(settings: Settings, worlds: range) -> str | None:
+    """Return a sentence where an evaluation plays worlds of the run's validations; None where it plays others."""
+    first, num = settings.validation_seed, settings.validation_episodes
+    shared = len(range(max(first, worlds.start), min(first + num, worlds.stop)))
+    if not shared:
+        return None
+    return (
+        f"{shared} of these {len(worlds)} worlds are validation worlds, which chose the checkpoint: it may do worse "
+        f"in others; those from test_seed={settings.test_seed} chose nothing"
+    )
 
 
 def _requested_noise(parts: Parts, request: Request, state: StateDict | None) -> Act:
