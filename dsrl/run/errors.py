@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeGuard
 
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import Container, OmegaConf
@@ -89,6 +89,16 @@ def sentence(error: object) -> str:
     It has no control characters, by which a file's text could drive the terminal.
     """
     return as_typed(" ".join("".join(letter if letter.isprintable() else " " for letter in str(error)).split()))
+
+
+def type_and_text(error: BaseException) -> str:
+    """Return `Type: message` on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def is_of_system(error: BaseException) -> TypeGuard[OSError]:
+    """Return whether the system refused a file, which `system_error` words; a pipe that nobody reads is none."""
+    return isinstance(error, OSError) and error.errno is not None and error.errno != errno.EPIPE
 
 
 def system_error(error: OSError, place: Any, again: str) -> str:

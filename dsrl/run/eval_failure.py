@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dsrl.run.errors import UserError, system_error
+from dsrl.run.errors import UserError, is_of_system, system_error, type_and_text
 from dsrl.run.files import atomic_write
 
 NAME = "eval_failure.txt"  # a folder with failure.txt is that of a run
@@ -27,10 +26,10 @@ def noting_failure(out: Path) -> Iterator[None]:
     except (UserError, ImportError):
         raise
     except (Exception, SystemExit) as error:
-        sentence = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        sentence = type_and_text(error)
         with suppress(OSError):  # a full disk must not hide the error
             atomic_write(note, f"{sentence}\n\n{traceback.format_exc()}".encode())
-        if isinstance(error, OSError) and error.errno is not None and error.errno != errno.EPIPE:
+        if is_of_system(error):
             raise UserError(system_error(error, out, AGAIN)) from error
         if not note.is_file():
             raise

@@ -32,7 +32,7 @@ from dsrl.run.plugins import plugins_of
 from dsrl.run.policy_path import find_policy
 from dsrl.run.ranges import fits
 from dsrl.run.request import Request
-from dsrl.run.settings import Settings, checked, requests_of, saved_config
+from dsrl.run.settings import Settings, checked, requests_of, saved_config, shared_worlds
 from dsrl.run.weights import load_weights
 
 Content = Mapping[str, Any]
@@ -193,8 +193,8 @@ def _play(
 
 def _reused(settings: Settings, worlds: range) -> str | None:
     """Return a sentence where an evaluation plays worlds of the run's validations; None where it plays others."""
-    first, num = settings.validation_seed, settings.validation_episodes
-    shared = len(range(max(first, worlds.start), min(first + num, worlds.stop)))
+    validation = range(settings.validation_seed, settings.validation_seed + settings.validation_episodes)
+    shared = shared_worlds(worlds, validation)
     if not shared:
         return None
     return (

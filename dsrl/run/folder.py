@@ -25,7 +25,7 @@ from typing import Any
 
 from dsrl.interfaces import StateDict
 from dsrl.run.checkpoint import MANIFEST, add_notes, read_checkpoint, read_manifest, write_checkpoint
-from dsrl.run.errors import UserError, system_error
+from dsrl.run.errors import UserError, is_of_system, system_error, type_and_text
 from dsrl.run.files import LARGEST_SUMMARY, atomic_write, parse_json, read_json, sha256_of
 from dsrl.run.folder_checks import check_entries, check_hard_links, foreign_entry
 from dsrl.run.installed import typed_option
@@ -209,9 +209,9 @@ class RunFolder:
         except Stopped:
             raise
         except (Exception, KeyboardInterrupt, SystemExit) as error:
-            sentence = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            sentence = type_and_text(error)
             noted = self._note(f"{sentence}\n\n{traceback.format_exc()}")
-            if isinstance(error, OSError) and error.errno is not None and error.errno != errno.EPIPE:
+            if is_of_system(error):
                 raise UserError(system_error(error, self.path, self._again())) from error
             if isinstance(error, UserError | KeyboardInterrupt) or not noted or self.continuing is None:
                 raise

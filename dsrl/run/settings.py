@@ -272,6 +272,11 @@ def _check_offline(settings: Settings) -> None:
             raise ValueError(f"{name}={value} needs data; type offline_data=<folder of a LeRobotDataset>")
 
 
+def shared_worlds(one: range, other: range) -> int:
+    """Return the number of worlds that are in both."""
+    return len(range(max(one.start, other.start), min(one.stop, other.stop)))
+
+
 def _check_worlds(settings: Settings) -> None:
     """Raise ValueError where worlds of final evaluation, validation and training overlap."""
     test = range(settings.test_seed, settings.test_seed + settings.eval_episodes)
@@ -280,7 +285,7 @@ def _check_worlds(settings: Settings) -> None:
     confirm = range(settings.confirm_seed, settings.confirm_seed + settings.confirm_episodes)
     named = {"test_seed": test, "validation_seed": validation, "confirm_seed": confirm}
     for (one, first), (other, second) in combinations(named.items(), 2):
-        if max(first.start, second.start) < min(first.stop, second.stop):
+        if shared_worlds(first, second):
             raise ValueError(f"{one}={first.start} and {other}={second.start} share worlds; move them further apart")
     for name, worlds in named.items():
         if worlds.stop > first_drawn:
