@@ -17,12 +17,12 @@ def check_extension(parts: Parts, checkpointer: Checkpointer) -> None:
     """
     settings, worlds, folder = parts.settings, len(parts.env), checkpointer.folder
     key = folder.key
+    if checkpointer.is_elsewhere and folder.summary.exists():
+        raise ValueError(
+            f"{folder.path} has a finished run, of other values, and no checkpoint to continue it from "
+            f"({folder.resume} is empty or absent); name another {key}"
+        )
     if checkpointer.previous is None or checkpointer.taken is None:
-        if folder.summary.exists():
-            raise ValueError(
-                f"{folder.path} has a finished run, of other values, and no checkpoint to continue it from "
-                f"({folder.resume} is empty or absent); name another {key}"
-            )
         return
     budget = -(-settings.decisions // worlds) * worlds
     if checkpointer.taken > budget:

@@ -66,6 +66,11 @@ class Checkpointer:
         return None if self._previous is None else int(self._previous["decisions"])
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether the folder itself has no checkpoint: the previous state, if any, is of the run `other`."""
+        return self._newest is None
+
+    @property
     def previous_run(self) -> StateDict | None:
         """The state of the rest of the run; None at the start of a run."""
         return None if self._previous is None else self._previous["run"]

@@ -53,13 +53,14 @@ def test_a_finished_run_that_another_folder_goes_on_from_is_whole_there(run: Pat
     assert _summary(other)["steered"] == _summary(run)["steered"]
 
 
-def test_a_finished_run_is_not_started_over_where_its_checkpoints_are_gone(run: Path) -> None:
+def test_a_finished_run_is_not_started_over_where_its_checkpoints_are_gone(run: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(run, tmp_path / "other")
     shutil.rmtree(run / "resume")
     before = digests(run)
-    assert "has a finished run, of other values, and no checkpoint to continue it from" in str(
-        type_train(run, "decisions=240")
-    )
-    assert digests(run) == before
+    for typed in (("decisions=240",), ("decisions=240", f"resume={other}")):
+        ending = str(type_train(run, *typed))
+        assert "has a finished run, of other values, and no checkpoint to continue it from" in ending
+        assert digests(run) == before
     assert type_train(run) is None  # the same values: finished before
 
 
