@@ -1,7 +1,8 @@
 """Times one SAC update of batch 256 against peers of the same sizes: tianshou's own SAC, and Stable-Baselines3's.
 
-The limit is the time of the matrix products alone, forward and backward, by torch's default library. On CUDA ours is
-also timed without recordings of its steps, and with the sizes of a real VLA.
+Ours is timed with the published losses, as the peers have them, and with the defaults of `conf/sac/dsrl_sac.yaml`. The
+limit is the time of the matrix products alone, forward and backward, by torch's default library. On CUDA ours is also
+timed without recordings of its steps, and with the sizes of a real VLA.
 """
 
 from __future__ import annotations
@@ -15,11 +16,22 @@ import torch
 from scripts.benchmark.paired import clock_of, in_turns, table
 
 BATCH, WIDTH, DEPTH, ROWS = 256, 256, 2, 4096
+PUBLISHED: dict[str, Any] = {
+    "regulariser": "entropy", "n_step": 1, "exploration": "fresh", "target_draws": "fresh", "discount_at_limit": 1.0,
+    "initial_alpha": 0.1, "alpha_lr": 3e-4,
+}  # fmt: skip
+DEFAULTS: dict[str, Any] = {
+    "regulariser": "kl", "n_step": 3, "exploration": "held", "target_draws": "held", "discount_at_limit": 0.5,
+    "initial_alpha": 1.0, "alpha_lr": 3e-3,
+}  # fmt: skip
 
 
 def report_learners(features: int, dim: int, turns: int, device: str) -> None:
     """Print the milliseconds of an update by learner."""
-    calls: dict[str, Callable[[], Any]] = {"dsrl": _ours(features, dim, 2, device)}
+    calls: dict[str, Callable[[], Any]] = {
+        "dsrl": _ours(features, dim, 2, device),
+        "dsrl, default losses": _ours(features, dim, 2, device, losses=DEFAULTS),
+    }
     if device != "cpu":
         calls["dsrl, steps not recorded"] = _ours(features, dim, 2, device, recorded=False)
     calls["tianshou SAC"] = _tianshou(features, dim, device)
@@ -35,6 +47,7 @@ def report_learners(features: int, dim: int, turns: int, device: str) -> None:
         sizes = 1952, 32, 10
         calls = {
             "dsrl": _ours(*sizes, device),
+            "dsrl, default losses": _ours(*sizes, device, losses=DEFAULTS),
             "dsrl, steps not recorded": _ours(*sizes, device, recorded=False),
             "dsrl, on the CPU": _ours(*sizes, "cpu"),
         }
@@ -75,16 +88,17 @@ def _buffer(features: int, dim: int) -> Any:
     return buffer
 
 
-def _ours(features: int, dim: int, critics: int, device: str, recorded: bool = True) -> Callable[[], Any]:
+def _ours(
+    features: int, dim: int, critics: int, device: str, recorded: bool = True, losses: dict[str, Any] = PUBLISHED
+) -> Callable[[], Any]:
     from tianshou.utils.torch_utils import policy_within_training_step
 
     from dsrl.sac.dsrl_sac import build_dsrl_sac
 
     algorithm = build_dsrl_sac(
         *_spaces(features, dim), hidden=WIDTH, depth=DEPTH, activation="ReLU", num_critics=critics, alpha="auto",
-        regulariser="entropy", target_kl=0.5, n_step=1, discount_at_limit=1.0, exploration="fresh",
-        target_draws="fresh", initial_alpha=0.1, target_entropy="auto", actor_lr=3e-4, critic_lr=3e-4, alpha_lr=3e-4,
-        gamma=0.97, tau=0.005, reward_scale=1.0, critic_warmup_updates=0,
+        target_kl=0.5, target_entropy="auto", actor_lr=3e-4, critic_lr=3e-4, gamma=0.97, tau=0.005, reward_scale=1.0,
+        critic_warmup_updates=0, **losses,
     ).to(device)  # fmt: skip
     buffer = _buffer(features, dim)
 

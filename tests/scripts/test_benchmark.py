@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_module
 from toys.tiny_pi import SIDE, small_sizes
 
 from scripts.benchmark import learners, pi0
@@ -39,8 +40,16 @@ def test_learners_are_compared_in_one_table(
     printed = capsys.readouterr().out
     assert "one SAC update: batch 8, 2 x 16 units, 2 critics, 5 features, 2 noise numbers" in printed
     rows = [line.split("|") for line in printed.splitlines() if line.startswith("| ")]
-    assert [row[1].strip() for row in rows[2:5]] == ["dsrl", "tianshou SAC", "matrix products alone"]
+    assert [row[1].strip() for row in rows[2:6]] == [
+        "dsrl", "dsrl, default losses", "tianshou SAC", "matrix products alone",
+    ]  # fmt: skip
     assert rows[2][3].strip() == "1.00 × (1.00 … 1.00)"
+
+
+def test_default_losses_are_those_of_the_configuration() -> None:
+    with initialize_config_module("conf", version_base=None):
+        sac = compose("train", ["sac=dsrl_sac"]).sac
+    assert {name: sac[name] for name in learners.DEFAULTS} == learners.DEFAULTS
 
 
 def test_tables_are_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> None:
