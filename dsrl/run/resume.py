@@ -186,9 +186,11 @@ def _check_kind(found: Any, where: Path) -> None:
 
 def _check_identity(previous: Mapping[str, Any], now: Mapping[str, Any], where: Path, folder_key: str) -> None:
     previous, now = same_data(previous, now)
+    typed = where / ".hydra" / "overrides.yaml"
+    hint = f" ({typed} has all that was typed then)" if typed.is_file() else ""
     for key in sorted({*previous, *now}):
         if previous.get(key) != now.get(key):
             raise ValueError(
                 f"{key}={now.get(key)!r} but the checkpoint in {where} is of a run with {key}={previous.get(key)!r}; "
-                f"give it the same value, or start a new run in another {folder_key}"
+                f"give it the same value{hint}, or start a new run in another {folder_key}"
             )

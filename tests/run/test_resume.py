@@ -216,3 +216,11 @@ def test_a_value_that_must_not_change_names_the_key_of_the_folder(sweep: bool, k
     folder, other = RunFolder(tmp_path / "0", tmp_path if sweep else None), {"seed": 1}
     with pytest.raises(ValueError, match=f"give it the same value, or start a new run in another {key}"):
         Checkpointer(folder, other, Signals(), print, keep=1, minutes=None, other=None)
+
+
+def test_a_value_that_must_not_change_names_the_file_of_what_was_typed_then(tmp_path: Path) -> None:
+    run(tmp_path, short_parts("dsrl_sac"))
+    (tmp_path / ".hydra").mkdir(exist_ok=True)
+    (tmp_path / ".hydra" / "overrides.yaml").write_text("- task=pendulum\n")
+    with pytest.raises(ValueError, match=r"overrides\.yaml has all that was typed then\), or start a new run"):
+        Checkpointer(RunFolder(tmp_path), {"seed": 1}, Signals(), print, keep=1, minutes=None, other=None)
