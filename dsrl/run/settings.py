@@ -261,6 +261,11 @@ def _check_budget(settings: Settings, *, warms_up: bool) -> None:
             f"warmup_decisions={settings.warmup_decisions} leaves nothing of decisions={settings.decisions}; "
             "type a larger decisions or a smaller warmup_decisions"
         )
+    if warms_up and settings.warmup_decisions == 0 and settings.offline_data is None:
+        raise ValueError(
+            "warmup_decisions=0 leaves no play by which features and rewards are scaled; "
+            f"type warmup_decisions={settings.num_envs} or more, or give offline_data"
+        )
 
 
 def _check_offline(settings: Settings) -> None:
