@@ -6,13 +6,16 @@
     keeps the success:  q >= (1 - largest_loss) p            has head-room:  b >= p + HEADROOM
 
 Every noise is drawn twice in every world, and again as long as the sign of q - (1 - largest_loss) p is in doubt; after
-the last draw it decides as it is. The first noise with both is chosen; else the smallest that keeps the success; else
-the last, which is not measured: its prior is the base policy's own noise.
+the last draw it decides as it is. The first noise with both is chosen. The last one is not measured: its prior is the
+base policy's own noise.
+
+Where none has head-room, that of two blind draws says little: an actor chooses by state, and more from a larger noise.
+The largest of at most LEARNT numbers that keeps the success is then chosen; else the smallest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +28,7 @@ from dsrl.evaluation.outcomes import Outcomes, mean_difference, outcomes_of
 from dsrl.interfaces import Noise
 
 HEADROOM = 0.05  # success
+LEARNT = 32  # numbers: the most of the tasks on which learning was measured
 SOLVED = 0.95  # success of the base policy
 BASE = "base policy"
 FIRST_DRAWS = 2  # of every noise; the best of as many is compared, however many follow
@@ -42,6 +46,7 @@ class NoiseChoice:
     numbers: int
     measured: Mapping[str, Outcomes]
     has_success: bool = True
+    flat: bool = False  # whether smaller noise keeps the success, and none has head-room
 
     def content(self) -> dict[str, Any]:
         """Return the choice as JSON."""
@@ -64,6 +69,9 @@ class NoiseChoice:
         if not self.measured:
             return text
         base, chosen = self.measured[BASE], self.measured.get(self.name)
+        if self.flat:
+            best = f"the best of {FIRST_DRAWS} draws"
+            return f"{text}: no smaller noise has head-room by {best}; base policy {base.rate:.0%}"
         if chosen is None:
             return f"{text}: smaller noise loses too much of the base policy's success, {base.rate:.0%}"
         best = f"best of {FIRST_DRAWS} {chosen.pass_at(FIRST_DRAWS):.0%}"
@@ -105,17 +113,24 @@ def choose_noise(
     threshold = float(np.median([one.returns for one in base.evaluations]))
     played = {BASE: base}
     kept: list[str] = []
+    raising: str | None = None
     for name in names[:-1]:
         noise = candidates[name]
         played[name] = _Played(play, partial(prior_noise, noise, noise.magnitude))
         if _keeps(played[name], base, threshold, draws, largest_loss):
             kept.append(name)
             if _has_headroom(played[name].outcomes(threshold), base.outcomes(threshold)):
-                kept = [name]
+                raising = name
                 break
-    chosen = (kept or names[-1:])[0]
+    chosen = raising or _without_headroom(candidates, [*kept, names[-1]])
     measured = {name: one.outcomes(threshold) for name, one in played.items()}
-    return NoiseChoice(chosen, candidates[chosen].dim, measured, has_success)
+    return NoiseChoice(chosen, candidates[chosen].dim, measured, has_success, flat=bool(kept) and raising is None)
+
+
+def _without_headroom(candidates: Mapping[str, Noise], kept: Sequence[str]) -> str:
+    """Return the largest of `kept`, smallest first, that is of at most LEARNT numbers; else the smallest."""
+    learnt = [name for name in kept if candidates[name].dim <= LEARNT]
+    return learnt[-1] if learnt else kept[0]
 
 
 def smooth_ranks(slots: int) -> list[int]:

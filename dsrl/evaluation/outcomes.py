@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsrl.evaluation.episodes import Evaluation
-from dsrl.evaluation.statistics import wilson
 
 FLIPS = 9999  # of the signs of the worlds' differences
 
@@ -30,8 +29,19 @@ class Outcomes:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % Wilson interval of `rate`; conservative, as worlds of fixed difficulty vary less than by chance."""
-        return wilson(int(self.successes.sum()), self.successes.size)
+        """The 95 % Wilson interval of `rate` in new worlds, with the effective number of episodes.
+
+        Draws in one world share its difficulty: W worlds whose draws all agree tell as much as W episodes.
+        """
+        return wilson_of_mean(self.rate, self._effective())
+
+    def _effective(self) -> float:
+        """Return how many independent episodes have a rate that varies as much as this one, from W to W · n."""
+        worlds, episodes = len(self.successes), self.successes.size
+        variance = self.successes.mean(1).var(ddof=1) / worlds if worlds > 1 else 0.0
+        if variance == 0.0:
+            return worlds
+        return float(np.clip(self.rate * (1.0 - self.rate) / variance, worlds, episodes))
 
     @property
     def draws(self) -> int:
@@ -88,8 +98,8 @@ def mean_difference(first: Outcomes, second: Outcomes, share: float) -> tuple[fl
     return float(differences.mean()), error
 
 
-def wilson_of_mean(mean: float, num: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of a rate `mean` over `num` trials; `mean * num` may be fractional."""
+def wilson_of_mean(mean: float, num: float) -> tuple[float, float]:
+    """Return the 95 % Wilson interval of a rate `mean` over `num` trials; both may be fractional."""
     z2 = 1.959963984540054**2
     centre = (mean + z2 / (2 * num)) / (1 + z2 / num)
     half = np.sqrt(z2 * (mean * (1 - mean) / num + z2 / (4 * num**2))) / (1 + z2 / num)

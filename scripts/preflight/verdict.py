@@ -12,6 +12,7 @@
 Where w = 0 differs from the base policy, p < SIGNIFICANCE, the sentence ends with its success; where it is better, also
 with the option that compares training with it.
 The best of n draws is chosen in hindsight: it shows that noise which succeeds exists, not that an actor will find it.
+It is no limit either: draws are blind, and an actor chooses by state.
 Tests are paired by world and two-sided: signs of the worlds' differences are flipped at random.
 """
 
@@ -49,8 +50,7 @@ def judge(found: Preflight) -> Verdict:
     elif actor.mixed == 0:
         verdict = Verdict("powerless", _powerless(found))
     elif best - base.rate < HEADROOM:
-        text = f"the best of {actor.draws} draws solves {best:.0%} against {base.rate:.0%}: steering can add little"
-        verdict = Verdict("little", text)
+        verdict = Verdict("little", _little(found, best))
     else:
         verdict = Verdict("lift", f"steering can lift this policy from {base.rate:.0%} towards {best:.0%}")
     return replace(verdict, sentence=verdict.sentence + _aside(found))
@@ -102,6 +102,15 @@ def _typed(name: str) -> str:
     """Return the keys that choose the noise of a row."""
     kind, _, rank = name.partition(" ")
     return f"noise={kind} noise.rank={rank}" if rank else f"noise={kind}"
+
+
+def _little(found: Preflight, best: float) -> str:
+    larger = "" if found.noise == BASE else f", most of all by noise={BASE}"
+    base, draws = found.outcomes[BASE], found.outcomes[found.actor].draws
+    return (
+        f"the best of {draws} draws solves {best:.0%} against {base.rate:.0%}: "
+        f"blind draws show little head-room; an actor, which chooses by state, may find more{larger}"
+    )
 
 
 def _unsolved(found: Preflight) -> str:

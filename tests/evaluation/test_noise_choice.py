@@ -1,4 +1,4 @@
-"""The choice of noise=auto: the smallest noise that keeps the base policy's success and can raise it."""
+"""noise=auto: the smallest noise that keeps the base policy's success and can raise it is chosen, or a large one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from toys.guess import Echo, Guess
 
+from dsrl.evaluation import noise_choice
 from dsrl.evaluation.episodes import Evaluation, evaluate
 from dsrl.evaluation.noise_choice import BASE, NoiseChoice, choose_noise
 from dsrl.evaluation.noise_sources import Act
@@ -80,7 +81,6 @@ def _hopeless(state: Tensor, noise: Tensor) -> Tensor:
         (_first_and_last, "smooth"),  # repeat keeps 1/2 of 3/4, which is a third less
         (_needs_differences, "full"),  # smooth noise never changes so often
         (_solved, "repeat"),  # nothing can be raised: the smallest that keeps the success
-        (_hopeless, "repeat"),  # the same
     ],
 )
 def test_the_smallest_noise_that_keeps_the_success_is_chosen(formula: Decode, expected: str) -> None:
@@ -90,13 +90,33 @@ def test_the_smallest_noise_that_keeps_the_success_is_chosen(formula: Decode, ex
     assert expected in choice.sentence
 
 
+@pytest.mark.parametrize("right", [0, 2.5])
+def test_where_no_noise_shows_headroom_the_actor_gets_more_to_choose_from(right: float) -> None:
+    choice = _chosen(lambda state, noise: _solved(state, noise) * (state.abs() < right))
+    assert choice.name == "full"
+    assert "no smaller noise has head-room by the best of 2 draws; base policy" in choice.sentence
+
+
+def test_without_headroom_no_more_numbers_are_chosen_than_were_ever_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise_choice, "LEARNT", 2)
+    assert _chosen(_hopeless).name == "smooth"
+    monkeypatch.setattr(noise_choice, "LEARNT", 0)
+    assert _chosen(_hopeless).name == "repeat"
+
+
 def test_larger_noise_is_not_played_once_the_choice_is_made() -> None:
     assert list(_chosen(_first_slots).measured) == [BASE, "repeat"]
     assert list(_chosen(_needs_differences).measured) == [BASE, "repeat", "smooth"]  # full noise is the base policy's
 
 
 def test_a_loss_that_is_allowed_does_not_matter() -> None:
-    assert _chosen(_needs_differences, largest_loss=1.0).name == "repeat"
+    def formula(state: Tensor, noise: Tensor) -> Tensor:
+        """A second chance where the last slot is large: repeated noise keeps 0.50 of 0.58; its best of 2 is 0.75."""
+        last = noise[:, -1:] * (noise[:, -1:].abs() > 1)
+        return torch.cat([noise[:, :1], last], dim=1)
+
+    assert _chosen(formula, largest_loss=0.4).name == "repeat"
+    assert _chosen(formula, largest_loss=0.0).name != "repeat"
 
 
 def test_a_noise_that_changes_nothing_is_left_for_one_that_does() -> None:

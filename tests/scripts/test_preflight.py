@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 from toys.guess import Echo, Guess
@@ -271,8 +272,8 @@ def test_the_verdict_gives_the_success_of_w_0_where_it_is_better_or_worse() -> N
     better = judge(_preflight(lambda state, noise: state * (1 - noise[:, :1].square())))
     assert better.rule == "lift"
     assert "towards 100%; w = 0 alone gives 100%, where an actor starts: " in better.sentence
-    assert judge(_handmade(still=49)).sentence.endswith("steering can add little")
-    assert judge(_handmade(still=10)).sentence.endswith("steering can add little; w = 0 only gives 10%")
+    assert judge(_handmade(still=49)).sentence.endswith(LITTLE)
+    assert judge(_handmade(still=10)).sentence.endswith(f"{LITTLE}; w = 0 only gives 10%")
 
 
 def _handmade(still: int, moves: float = 1.0, mixed: int = 2) -> Preflight:
@@ -286,13 +287,14 @@ def _handmade(still: int, moves: float = 1.0, mixed: int = 2) -> Preflight:
     return Preflight(0, "repeat", 1.5, outcomes, Movement((moves,), (1.0,)), {"full": 2, "repeat": 1}, False)
 
 
+LITTLE = "blind draws show little head-room; an actor, which chooses by state, may find more, most of all by noise=full"
 BETTER = "w = 0 alone gives 80%, where an actor starts: compare with it by zero_noise=true"
 
 
 def test_a_small_gain_of_the_best_draw_is_little_and_a_better_mean_is_reported() -> None:
     verdict = judge(_handmade(still=50))
     assert verdict.rule == "little"
-    assert verdict.sentence == "the best of 8 draws solves 52% against 50%: steering can add little"
+    assert verdict.sentence == f"the best of 8 draws solves 52% against 50%: {LITTLE}"
     assert judge(_handmade(still=80)).sentence.endswith(f"; {BETTER}")
     assert judge(_handmade(still=80, mixed=20)).sentence == (
         f"steering can lift this policy from 50% towards 70%; {BETTER}"
@@ -369,3 +371,20 @@ def test_the_script_prints_a_verdict_and_writes_its_files(
 def test_impossible_options_end_in_one_sentence(arguments: list[str], words: str) -> None:
     with pytest.raises(SystemExit, match=words):
         main(arguments)
+
+
+@pytest.mark.parametrize(
+    ("draws", "low", "high"),
+    [
+        (np.repeat(np.arange(64)[:, None] < 32, 8, axis=1), *wilson_of_mean(0.5, 64)),  # all draws of a world agree
+        (np.arange(512).reshape(64, 8) % 2 == 0, *wilson_of_mean(0.5, 64)),  # worlds that are all alike: no variance
+    ],
+)
+def test_draws_in_one_world_are_no_independent_episodes(draws: NDArray[np.bool_], low: float, high: float) -> None:
+    assert Outcomes(draws).interval == pytest.approx((low, high))
+
+
+def test_draws_that_no_world_decides_are_independent_episodes() -> None:
+    random = Outcomes(np.random.default_rng(0).random((640, 8)) < 0.5)
+    low, high = random.interval
+    assert high - low == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(random.successes.size), rel=0.1)
