@@ -72,6 +72,7 @@ class LerobotPolicy(ABC):
         )
         self.num_observations = self.embodiment.num_observations
         self.noise_shape, self.chunk_shape = self._shapes()
+        self.default_horizon: int = self._config.n_action_steps
         with _lerobot.one_sentence(f"policy.path={path} cannot be run by the installed lerobot"):
             encoding = self._encode_random()
             self.feature_dim: int = encoding.features.shape[1]

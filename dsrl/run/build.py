@@ -23,7 +23,7 @@ from dsrl.logging import Description, Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.allow_list import component
 from dsrl.run.errors import user_errors
-from dsrl.run.parts import ChecksPath, ChecksPaths, Parts
+from dsrl.run.parts import ChecksPath, ChecksPaths, Parts, horizon_of
 from dsrl.run.settings import Settings, checked, identity, settings_of
 from dsrl.training.noise_inversion import ClonesNoise
 from dsrl.training.offline_data import OfflineData
@@ -53,9 +53,8 @@ def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None =
             task, policy = _task_and_policy(nodes, announce, settings.horizon)
         else:
             task, policy = like.task, like.policy
-        horizon = policy.chunk_shape[0] if settings.horizon is None else settings.horizon
         noise = _noise(nodes["noise"], policy.noise_shape)
-        env = NoiseActionEnv(task, policy, noise, horizon)
+        env = NoiseActionEnv(task, policy, noise, horizon_of(policy, settings.horizon))
         algorithm = _algorithm(nodes["sac"], env, settings.seed, settings.learner_device)
         check_best_of(algorithm, settings.best_of, noise)
         _check_success(settings, task)
@@ -86,7 +85,13 @@ def _task_and_policy(
 ) -> tuple[Task, Policy]:
     _check_path(nodes["policy"])  # before the task: a simulator or many processes take a minute to start
     task: Task = _instantiate(nodes["task"], **_accepted(nodes["task"], announce=announce))
-    return task, _policy(nodes["policy"], task, horizon)
+    policy = _policy(nodes["policy"], task, horizon)
+    executed, length = horizon_of(policy, horizon), policy.chunk_shape[0]
+    if horizon is None and executed < length:
+        announce(
+            f"{executed} of the {length} actions of a chunk are executed, as the checkpoint says; horizon changes it"
+        )
+    return task, policy
 
 
 def _check_path(node: DictConfig) -> None:
@@ -108,7 +113,7 @@ def _policy(node: DictConfig, task: Task, horizon: int | None) -> Policy:
         if isinstance(policy, ChecksTask):
             policy.check_fits(task)
     except ValueError as error:
-        if (horizon or policy.chunk_shape[0]) <= task.max_steps:
+        if horizon_of(policy, horizon) <= task.max_steps:
             raise
         longest = min(policy.chunk_shape[0], task.max_steps)
         episode = f"a chunk is longer than an episode of {task.max_steps} control steps"
@@ -175,7 +180,7 @@ def build_player(content: Mapping[str, Any], task: Task) -> tuple[NoiseActionEnv
         nodes = {group: checked(cfg, group) for group in ("policy", "noise", "sac")}
         policy = _policy(nodes["policy"], task, cfg.horizon)
         noise = _noise(nodes["noise"], policy.noise_shape)
-        env = NoiseActionEnv(task, policy, noise, policy.chunk_shape[0] if cfg.horizon is None else cfg.horizon)
+        env = NoiseActionEnv(task, policy, noise, horizon_of(policy, cfg.horizon))
         return env, _algorithm(nodes["sac"], env, seed=0, device="auto")  # its weights are about to be loaded
 
 

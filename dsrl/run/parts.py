@@ -50,3 +50,17 @@ class ChecksPaths(Protocol):
 
     def check_path(self, target: str, path: str) -> bool:
         """Return whether the check of the class or function `target` is here; raises as `ChecksPath` does."""
+
+
+@runtime_checkable
+class ChoosesHorizon(Protocol):
+    """A policy that executes a part of its chunk where `horizon` is null, as its checkpoint says (optional)."""
+
+    default_horizon: int  # actions, at most those of a chunk
+
+
+def horizon_of(policy: Policy, typed: int | None) -> int:
+    """Return how many actions of a chunk are executed: `typed`, or what the policy chooses, or the whole chunk."""
+    if typed is not None:
+        return typed
+    return policy.default_horizon if isinstance(policy, ChoosesHorizon) else policy.chunk_shape[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -16,6 +17,7 @@ from toys.requests import request_of
 from toys.runs import results, run, short_parts
 from toys.tiny_diffusion import make_tiny_diffusion
 from toys.tiny_pi import make_tiny_pi, small_sizes
+from toys.tiny_smolvla import IMAGE_SIZE, make_tiny_checkpoint
 
 from dsrl.evaluation.report import score_of
 from dsrl.noise.repeat import RepeatNoise
@@ -71,3 +73,17 @@ def test_pi0_and_pi05_train_end_to_end_and_stay_frozen(kind: str, algorithm: str
     run(tmp_path / "run", replace(short, task=task, policy=policy, noise=env.noise, env=env, algorithm=learner))
     assert len(results(tmp_path / "run")["rows"]) >= short.settings.decisions // short.settings.eval_every
     assert policy.policy_sha256() == before
+
+
+@pytest.mark.parametrize(("typed", "executed"), [("null", 2), ("3", 3)])
+def test_as_many_actions_are_executed_as_the_checkpoint_says_unless_horizon_is_typed(
+    typed: str, executed: int, tmp_path: Path
+) -> None:
+    sizes: dict[str, Any] = {"state_dim": 4, "action_dim": 4, "chunk": 4, "n_action_steps": 2}
+    policy = make_tiny_checkpoint(tmp_path / "policy", cameras=("front", "wrist"), **sizes)
+    said: list[str] = []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [f"policy.path={policy}", f"horizon={typed}", f"task.image_size={IMAGE_SIZE}"])
+    assert build(cfg, said.append).env.horizon == executed
+    sentence = "2 of the 4 actions of a chunk are executed, as the checkpoint says; horizon changes it"
+    assert (sentence in said) == (typed == "null")
