@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.run import choices
 from dsrl.run.installed import as_typed
+from dsrl.run.standard_output import lasting_output
 from dsrl.run.typed_words import check_flags, unreadable, with_home
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -59,6 +60,11 @@ class UserError(Exception):
 def run(main: Callable[[], Any]) -> None:
     """Call a `hydra.main` function; raises SystemExit with one sentence where Hydra cannot compose its config."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print several lines of its own and end the program itself
+    with lasting_output():
+        _run(main)
+
+
+def _run(main: Callable[[], Any]) -> None:
     try:
         with user_errors():
             check_flags(sys.argv[1:])
