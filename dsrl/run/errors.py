@@ -7,11 +7,13 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, TypeGuard
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Transformer
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import Container, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -31,6 +33,9 @@ MENDED_BY = {  # error number of the system -> the first thing to do
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ESTALE), "put it back"),
     **dict.fromkeys((errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP), "remove what is in its place"),
 }
+
+NO_TRIAL = ("No trials are completed yet", "Record does not exist")
+"""What Optuna says after the last trial of a search where none has finished; with a database it is the second."""
 
 OWN = (ValueError, FileNotFoundError, FloatingPointError)
 """Errors that our own checks raise, with one sentence."""
@@ -81,9 +86,11 @@ def _run(main: Callable[[], Any]) -> None:
             raise
         raise SystemExit(f"error: {system_error(error, 'what Hydra writes first', 'type the command again')}") from None
     except ValueError as error:
-        if "No trials are completed yet" not in str(error):  # Optuna's, after the last trial
+        if any(text in str(error) for text in NO_TRIAL):
+            raise SystemExit("error: no trial of this search has finished; the lines above say why") from None
+        if not str(error).startswith("Config group override must be"):  # Hydra's, for what is no text: sac=null, sac=1
             raise
-        raise SystemExit("error: no trial of this search has finished; the lines above say why") from None
+        raise SystemExit(f"error: {sentence(no_choice(sys.argv[1:]))}") from None
     except KeyboardInterrupt:
         print("stopped at once", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
@@ -130,6 +137,23 @@ def explain(error: Exception) -> str:
     if group_typed:
         return f"{group_typed[1]} is no key and no group; python train.py --help lists both"
     return " ".join(str(error).split())
+
+
+def no_choice(words: Iterable[str]) -> str:
+    """Return the sentence for the first of the words, all of which Hydra can read, whose group is no name: sac=null."""
+    typed = [word for word in words if "=" in word and not word.startswith("-")]
+    for one in OverridesParser.create().parse_overrides(typed):
+        offered = choices.names(one.key_or_group) if one.key_or_group in choices.groups() else []
+        values = (
+            list(one.sweep_iterator(Transformer.encode))
+            if one.is_sweep_override()
+            else [one.get_value_element_as_str()]
+        )
+        wrong = [value for value in values if value not in offered]
+        if offered and wrong:
+            text = f"{one.key_or_group}={wrong[0]}"
+            return f"{text} is not known; choose one of {', '.join(offered)}, or leave it out"
+    return "the choice of a group is null or a number; type a name, python train.py --help lists them"
 
 
 def _unknown_key(full_key: str, parent: Container) -> str:
