@@ -136,6 +136,8 @@ def explain(error: Exception) -> str:
     group_typed = re.search(r"Could not override '(\S+)'.*?No match", str(error), re.DOTALL)
     if group_typed:
         return f"{group_typed[1]} is no key and no group; python train.py --help lists both"
+    if isinstance(error, OmegaConfBaseException):
+        return _unresolved(error)
     return " ".join(str(error).split())
 
 
@@ -154,6 +156,10 @@ def no_choice(words: Iterable[str]) -> str:
             text = f"{one.key_or_group}={wrong[0]}"
             return f"{text} is not known; choose one of {', '.join(offered)}, or leave it out"
     return "the choice of a group is null or a number; type a name, python train.py --help lists them"
+
+
+def _unresolved(error: OmegaConfBaseException) -> str:
+    return f"{error.full_key or 'config'}: {str(error).splitlines()[0]}"
 
 
 def _unknown_key(full_key: str, parent: Container) -> str:
@@ -199,7 +205,7 @@ def user_errors() -> Iterator[None]:
     except (InstantiationException, OmegaConfBaseException, *OWN) as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
         if isinstance(cause, OmegaConfBaseException):
-            raise UserError(f"{cause.full_key or 'config'}: {str(cause.msg).splitlines()[0]}") from error
+            raise UserError(_unresolved(cause)) from error
         if not isinstance(cause, OWN):
             raise
         raise UserError(str(cause)) from error
