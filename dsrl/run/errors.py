@@ -134,6 +134,8 @@ def explain(error: Exception) -> str:
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, Container):
         return _unknown_key(str(cause.full_key), cause.parent_node)
     group_typed = re.search(r"Could not override '(\S+)'.*?No match", str(error), re.DOTALL)
+    if group_typed and group_typed[1] in choices.groups():  # train.py has all of them
+        return _of_the_run(group_typed[1])
     if group_typed:
         return f"{group_typed[1]} is no key and no group; python train.py --help lists both"
     if isinstance(error, OmegaConfBaseException):
@@ -169,6 +171,8 @@ def _unknown_key(full_key: str, parent: Container) -> str:
     prefix = f"{where}." if where else ""
     if not where and RENAMED.get(key) in known:
         return f"{key} is not the name of this option; type {RENAMED[key]}=…"
+    if not where and "checkpoint" in known and key in (*choices.groups(), *choices.top_level()):
+        return _of_the_run(f"{key}.…" if key in choices.groups() else key)
     having = _choices_with(full_key)
     if having:
         return f"{full_key if where else full_key + '.…'} needs {' or '.join(having)}; type that too"
@@ -180,6 +184,14 @@ def _unknown_key(full_key: str, parent: Container) -> str:
         return f"{full_key} is no option; python {'eval.py' if 'checkpoint' in known else 'train.py'} --help lists all"
     listed = f"choose one of {', '.join(prefix + name for name in known)}" if known else f"type +{full_key}=… to add it"
     return f"{full_key} is no option; {listed}"
+
+
+def _of_the_run(key: str) -> str:
+    """Word that eval.py does not take a key of train.py."""
+    return (
+        f"{key} is no option of eval.py, where all but its own keys come from the run's config; "
+        f"leave it out, python eval.py --help lists those keys"
+    )
 
 
 def _choices_with(full_key: str) -> list[str]:

@@ -169,6 +169,24 @@ def test_a_number_of_the_environment_is_answered_with_what_reads_it(monkeypatch:
     assert complaint("task=pendulum", "seed=${num_envs}") is None
 
 
+@pytest.mark.parametrize(
+    ("typed", "key"),
+    [
+        ("sac.alpha=3", "sac.…"),
+        ("noise.magnitude=3", "noise.…"),
+        ("decisions=3", "decisions"),
+        ("task=pendulum", "task"),
+        ("sac=dsrl_sac", "sac"),
+    ],
+)
+def test_an_evaluation_names_keys_of_its_run_as_such(typed: str, key: str, tmp_path: Path) -> None:
+    done = type_command("eval.py", "run=nowhere", typed, cwd=tmp_path)
+    assert done.stderr == (
+        f"error: {key} is no option of eval.py, where all but its own keys come from the run's config; "
+        "leave it out, python eval.py --help lists those keys\n"
+    )
+
+
 def test_all_tasks_take_all_methods_or_say_why_not() -> None:
     for task, method in product(choices.names("task"), choices.names("method")):
         message = complaint(f"task={task}", f"method={method}", *NEEDS.get(task, ()))
