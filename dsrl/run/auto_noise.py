@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from dsrl.evaluation.episodes import Evaluation
@@ -23,10 +25,12 @@ from dsrl.run.files import LARGEST_SUMMARY, read_json
 from dsrl.run.final_evaluation import build_simulation, play
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
+from dsrl.run.plain_yaml import read_checked
 from dsrl.run.plugins import plugins_of
 from dsrl.run.ranges import fits
 from dsrl.run.settings import checked, saved_config
 from dsrl.run.signals import Signals
+from dsrl.run.typed_keys import typed_keys
 
 AUTO = "dsrl.noise.auto.AutoNoise"
 CONTENT: Mapping[str, Any] = {  # of noise.json
@@ -35,6 +39,7 @@ CONTENT: Mapping[str, Any] = {  # of noise.json
     "measured": Mapping[str, Mapping[str, float | Sequence[float]]],
     "doubt": str | None,
 }
+FOLLOWED = ("magnitude", "action_dims")  # options that the noise of an earlier run takes from the config of this one
 Node = Mapping[str, Any]
 
 
@@ -48,7 +53,7 @@ def with_chosen_noise(
     """
     if cfg.noise.get("_target_") != AUTO:
         return cfg, parts, None
-    found = _earlier(cfg, earlier)
+    found = _earlier(cfg, earlier, screen)
     if found is None:
         parts, found = _measured(cfg, parts, screen, signals)
     node, content = found
@@ -76,7 +81,9 @@ def read_choice(folder: RunFolder) -> dict[str, Any] | None:
     return content if content and sound else None
 
 
-def _earlier(cfg: DictConfig, folders: Sequence[RunFolder]) -> tuple[Node, dict[str, Any] | None] | None:
+def _earlier(
+    cfg: DictConfig, folders: Sequence[RunFolder], screen: Screen
+) -> tuple[Node, dict[str, Any] | None] | None:
     """Return the noise of an earlier run, with the values that are typed now, and its choice."""
     for folder in folders:
         if not folder.any_config.is_file():
@@ -86,9 +93,29 @@ def _earlier(cfg: DictConfig, folders: Sequence[RunFolder]) -> tuple[Node, dict[
             same = all(checked(saved, group) == checked(cfg, group) for group in ("task", "policy"))
             node: Any = OmegaConf.to_container(checked(saved, "noise"))
         if (same or folder.resume.is_dir()) and node["_target_"] != AUTO:
-            typed = {name: cfg.noise[name] for name in ("magnitude", "action_dims")}
+            with user_errors():
+                _check_kept(folder)
+            screen.phase(f"noise=auto keeps the noise of the earlier run in {folder.path}, nothing is measured")
+            typed = {name: cfg.noise[name] for name in FOLLOWED}
             return {**node, **typed, "_partial_": True}, read_choice(folder)
     return None
+
+
+def _check_kept(folder: RunFolder) -> None:
+    """Raise ValueError for a typed option of the measurement that was not typed for the run in `folder`, too."""
+    for key, text in typed_keys(HydraConfig.get().overrides.task).items():
+        measures = key.startswith("noise.") and key.removeprefix("noise.") not in FOLLOWED
+        if measures and text not in _typed_before(folder):
+            raise ValueError(
+                f"{text} is not used, because noise=auto keeps the noise of the earlier run in {folder.path}; "
+                f"leave it out, or begin a new run"
+            )
+
+
+def _typed_before(folder: RunFolder) -> list[str]:
+    file = folder.hydra / "overrides.yaml"
+    words = yaml.safe_load(read_checked(file, list)) if file.is_file() else []
+    return [str(word).lstrip("+") for word in words]
 
 
 def _measured(

@@ -23,6 +23,7 @@ from dsrl.logging import Description, Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.allow_list import component
 from dsrl.run.errors import user_errors
+from dsrl.run.files import make_folder
 from dsrl.run.parts import ChecksPath, ChecksPaths, Parts, horizon_of
 from dsrl.run.settings import Settings, checked, identity, settings_of
 from dsrl.training.noise_inversion import ClonesNoise
@@ -187,11 +188,14 @@ def build_player(content: Mapping[str, Any], task: Task) -> tuple[NoiseActionEnv
 def build_loggers(cfg: DictConfig, described: Description, folder: Path | None = None) -> list[Logger]:
     """Build the destinations of metrics, in `folder` where given; wandb's starts a run.
 
-    Raises UserError for values that cannot work.
+    Makes their folders. Raises UserError for values that cannot work.
     """
     with user_errors():
-        nodes = list(checked(cfg, "logging").values())
-        elsewhere = {} if folder is None else {"folder": str(folder)}
+        named = checked(cfg, "logging")
+        for name, node in named.items() if folder is None else ():
+            if isinstance(node.get("folder"), str):
+                make_folder(Path(node.folder), f"logging.{name!s}.folder")  # now: the first metric comes after warm-up
+        nodes, elsewhere = list(named.values()), {} if folder is None else {"folder": str(folder)}
         return [_instantiate(node, **elsewhere, **_accepted(node, described=described)) for node in nodes]
 
 

@@ -7,17 +7,20 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, TypeGuard
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Transformer
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import Container, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.run import choices
 from dsrl.run.installed import as_typed
+from dsrl.run.standard_output import lasting_output
 from dsrl.run.typed_words import check_flags, unreadable, with_home
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -30,6 +33,9 @@ MENDED_BY = {  # error number of the system -> the first thing to do
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ESTALE), "put it back"),
     **dict.fromkeys((errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP), "remove what is in its place"),
 }
+
+NO_TRIAL = ("No trials are completed yet", "Record does not exist")
+"""What Optuna says after the last trial of a search where none has finished; with a database it is the second."""
 
 OWN = (ValueError, FileNotFoundError, FloatingPointError)
 """Errors that our own checks raise, with one sentence."""
@@ -59,6 +65,11 @@ class UserError(Exception):
 def run(main: Callable[[], Any]) -> None:
     """Call a `hydra.main` function; raises SystemExit with one sentence where Hydra cannot compose its config."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print several lines of its own and end the program itself
+    with lasting_output():
+        _run(main)
+
+
+def _run(main: Callable[[], Any]) -> None:
     try:
         with user_errors():
             check_flags(sys.argv[1:])
@@ -75,9 +86,11 @@ def run(main: Callable[[], Any]) -> None:
             raise
         raise SystemExit(f"error: {system_error(error, 'what Hydra writes first', 'type the command again')}") from None
     except ValueError as error:
-        if "No trials are completed yet" not in str(error):  # Optuna's, after the last trial
+        if any(text in str(error) for text in NO_TRIAL):
+            raise SystemExit("error: no trial of this search has finished; the lines above say why") from None
+        if not str(error).startswith("Config group override must be"):  # Hydra's, for what is no text: sac=null, sac=1
             raise
-        raise SystemExit("error: no trial of this search has finished; the lines above say why") from None
+        raise SystemExit(f"error: {sentence(no_choice(sys.argv[1:]))}") from None
     except KeyboardInterrupt:
         print("stopped at once", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
@@ -121,9 +134,34 @@ def explain(error: Exception) -> str:
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, Container):
         return _unknown_key(str(cause.full_key), cause.parent_node)
     group_typed = re.search(r"Could not override '(\S+)'.*?No match", str(error), re.DOTALL)
+    if group_typed and group_typed[1] in choices.groups():  # train.py has all of them
+        return _of_the_run(group_typed[1])
     if group_typed:
         return f"{group_typed[1]} is no key and no group; python train.py --help lists both"
+    if isinstance(error, OmegaConfBaseException):
+        return _unresolved(error)
     return " ".join(str(error).split())
+
+
+def no_choice(words: Iterable[str]) -> str:
+    """Return the sentence for the first of the words, all of which Hydra can read, whose group is no name: sac=null."""
+    typed = [word for word in words if "=" in word and not word.startswith("-")]
+    for one in OverridesParser.create().parse_overrides(typed):
+        offered = choices.names(one.key_or_group) if one.key_or_group in choices.groups() else []
+        values = (
+            list(one.sweep_iterator(Transformer.encode))
+            if one.is_sweep_override()
+            else [one.get_value_element_as_str()]
+        )
+        wrong = [value for value in values if value not in offered]
+        if offered and wrong:
+            text = f"{one.key_or_group}={wrong[0]}"
+            return f"{text} is not known; choose one of {', '.join(offered)}, or leave it out"
+    return "the choice of a group is null or a number; type a name, python train.py --help lists them"
+
+
+def _unresolved(error: OmegaConfBaseException) -> str:
+    return f"{error.full_key or 'config'}: {str(error).splitlines()[0]}"
 
 
 def _unknown_key(full_key: str, parent: Container) -> str:
@@ -133,6 +171,8 @@ def _unknown_key(full_key: str, parent: Container) -> str:
     prefix = f"{where}." if where else ""
     if not where and RENAMED.get(key) in known:
         return f"{key} is not the name of this option; type {RENAMED[key]}=…"
+    if not where and "checkpoint" in known and key in (*choices.groups(), *choices.top_level()):
+        return _of_the_run(f"{key}.…" if key in choices.groups() else key)
     having = _choices_with(full_key)
     if having:
         return f"{full_key if where else full_key + '.…'} needs {' or '.join(having)}; type that too"
@@ -144,6 +184,14 @@ def _unknown_key(full_key: str, parent: Container) -> str:
         return f"{full_key} is no option; python {'eval.py' if 'checkpoint' in known else 'train.py'} --help lists all"
     listed = f"choose one of {', '.join(prefix + name for name in known)}" if known else f"type +{full_key}=… to add it"
     return f"{full_key} is no option; {listed}"
+
+
+def _of_the_run(key: str) -> str:
+    """Word that eval.py does not take a key of train.py."""
+    return (
+        f"{key} is no option of eval.py, where all but its own keys come from the run's config; "
+        f"leave it out, python eval.py --help lists those keys"
+    )
 
 
 def _choices_with(full_key: str) -> list[str]:
@@ -169,7 +217,7 @@ def user_errors() -> Iterator[None]:
     except (InstantiationException, OmegaConfBaseException, *OWN) as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
         if isinstance(cause, OmegaConfBaseException):
-            raise UserError(f"{cause.full_key or 'config'}: {str(cause.msg).splitlines()[0]}") from error
+            raise UserError(_unresolved(cause)) from error
         if not isinstance(cause, OWN):
             raise
         raise UserError(str(cause)) from error

@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from dsrl.run import ranges, signatures
+from dsrl.run import choices, ranges, signatures
 from dsrl.run.errors import UserError, user_errors
 from dsrl.run.folder_checks import check_entries, check_hard_links
 from dsrl.run.typed_keys import check_config, typed_keys, without_effect
@@ -82,6 +82,7 @@ def _check_search(config: DictConfig) -> None:
     Raises UserError or ValueError for values that cannot work, whatever a trial draws.
     """
     typed = typed_keys(config.hydra.overrides.task)
+    _check_searched(config, typed)
     shared = config.copy()
     with open_dict(shared):
         del shared["hydra"]
@@ -94,6 +95,28 @@ def _check_search(config: DictConfig) -> None:
             print(f"{key} is not searched: it has no effect with {found}", flush=True)
             with read_write(config), open_dict(config):
                 del params[key]
+
+
+def _check_searched(config: DictConfig, typed: Mapping[str, str]) -> None:
+    """Raise ValueError where trials would draw a seed, of which the luckiest would win, or the choice of a group.
+
+    Choices have ranges and options of their own, which are fixed before the first trial.
+    """
+    params: Mapping[str, Any] = config.hydra.sweeper.get("params") or {}
+    files = [key for key in map(str, params) if key not in typed]
+    for key in (*files, *(key for key in typed if not _is_value(config, key))):
+        text = typed.get(key, f"{key}={params.get(key)}")
+        if key.rpartition(".")[2].rpartition("_")[2] == "seed":
+            raise ValueError(
+                f"{text} is not for hparams=optuna, which would search for the lucky one; type {key} with one value, "
+                f"and afterwards run what the search has found without hparams and with several"
+            )
+        group = key.partition("@")[0]
+        if group in choices.groups():
+            raise ValueError(
+                f"{text} is not for hparams=optuna, because every {group} has options of its own; "
+                f"type one {group}, and run a search for each"
+            )
 
 
 def _is_value(config: DictConfig, found: str) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.run import choices
 from dsrl.run.errors import one_sentence, user_errors
@@ -79,7 +80,19 @@ def check_train(cfg: DictConfig) -> None:
         hydra: Any = HydraConfig.get()
         check_once(hydra.overrides.task)
         typed, searched = typed_keys(hydra.overrides.task), searched_keys(hydra)
-        check_config(cfg, {key: text for key, text in typed.items() if key not in searched}, hydra)
+        try:
+            check_config(cfg, {key: text for key, text in typed.items() if key not in searched}, hydra)
+        except ValueError as error:
+            raise ValueError(f"{error}{_decoding(str(error), hydra.overrides.task)}") from error
+
+
+def _decoding(message: str, overrides: Sequence[str]) -> str:
+    """Return how a number of the environment, which ${oc.env:…} reads as text, is typed; "" for other messages."""
+    for word in _raw(overrides):
+        typed = re.fullmatch(r"\+*([\w.]+)=\$\{oc\.env:(\w+)\}", word)
+        if typed and message.startswith(f'{typed[1]}="'):
+            return f"; a value of the environment is text, type '{typed[1]}=\"${{oc.decode:${{oc.env:{typed[2]}}}}}\"'"
+    return ""
 
 
 def check_config(cfg: DictConfig, typed: Mapping[str, str], hydra: Any) -> None:
@@ -132,9 +145,29 @@ def check_eval(cfg: DictConfig) -> None:
 
 def typed_keys(overrides: Sequence[str]) -> dict[str, str]:
     """Return the keys of overrides in Hydra's grammar, each with its text key=value; deleted keys are left out."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    parsed = OverridesParser.create().parse_overrides(_resolved(overrides))
     kept = [one for one in parsed if not one.is_delete() and not one.key_or_group.startswith("hydra")]
     return {one.key_or_group: f"{one.key_or_group}={str(one.input_line).partition('=')[2]}" for one in kept}
+
+
+def _resolved(overrides: Sequence[str]) -> list[str]:
+    """Return overrides with the values that they refer to. Raises ValueError where one refers to what is not there."""
+    words = []
+    for index, word in enumerate(_raw(overrides)):
+        try:
+            words.append(str(overrides[index]))
+        except OmegaConfBaseException as error:
+            reason = re.sub(r'.*?"(.*)"', r"\1", str(error).splitlines()[0])
+            raise ValueError(
+                f"{word} cannot be resolved ({reason}); set what it refers to, or type the value itself"
+            ) from error
+    return words
+
+
+def _raw(overrides: Sequence[str]) -> list[str]:
+    """Return overrides as they were typed; a list of OmegaConf resolves ${…} when it is read."""
+    words: Any = OmegaConf.to_container(overrides, resolve=False) if OmegaConf.is_list(overrides) else overrides
+    return list(map(str, words))
 
 
 def check_once(overrides: Sequence[str]) -> None:
@@ -143,7 +176,7 @@ def check_once(overrides: Sequence[str]) -> None:
     A value may be typed twice, so that a command can be continued with other values at its end.
     """
     typed: dict[str, str] = {}
-    for override in overrides:
+    for override in _resolved(overrides):
         for group, text in typed_keys([override]).items():
             first = typed.setdefault(group, text)
             if first != text and group in choices.groups():

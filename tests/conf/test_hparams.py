@@ -17,6 +17,9 @@ from toys.complaints import complaint, composed
 from dsrl.run import choices
 
 ASKED = (*SHORT_PENDULUM, "sac.hidden=8", "logging=csv", "sac.target_kl=0.5", "sac.gamma=interval(0.8,0.9)")
+LUCKY = "is not for hparams=optuna, which would search for the lucky one"
+AFTERWARDS = "and afterwards run what the search has found without hparams and with several"
+OPTIONS = "is not for hparams=optuna, because every {0} has options of its own; type one {0}, and run a search for each"
 
 
 def launch(folder: Path, trials: int) -> None:
@@ -67,6 +70,16 @@ def test_a_second_launch_continues_a_search_that_maximises_the_best_validation(t
         (
             "sac.alpha=0.1 sac.target_kl=0.3",
             "sac.target_kl=0.3 is not used with sac.alpha=0.1; type sac.alpha=auto, or leave it out",
+        ),
+        ("seed=0,1", f"seed=0,1 {LUCKY}; type seed with one value, {AFTERWARDS}"),
+        ("seed=range(0,3)", f"seed=range(0,3) {LUCKY}; type seed with one value, {AFTERWARDS}"),
+        ("test_seed=choice(1,2)", f"test_seed=choice(1,2) {LUCKY}; type test_seed with one value, {AFTERWARDS}"),
+        ("experiment=metaworld", f"seed=0,1,2 {LUCKY}; type seed with one value, {AFTERWARDS}"),
+        ("sac=dsrl_sac,lp_ds", f"sac=dsrl_sac,lp_ds {OPTIONS.format('sac')}"),
+        ("noise=smooth,full", f"noise=smooth,full {OPTIONS.format('noise')}"),
+        (
+            "experiment=methods seed=0",
+            f"method=sac_repeat,sac_full,na,lp_ds,golden_ticket,best_of_n {OPTIONS.format('method')}",
         ),
     ],
 )

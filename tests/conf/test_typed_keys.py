@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from itertools import product
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from toys.commands import type_command
 from toys.complaints import NEEDS, complaint, composed
 from toys.requests import request_of
 
 from dsrl.run import choices
+from dsrl.run.errors import UserError, user_errors
 from dsrl.run.request import check_used
 from dsrl.run.settings import CHECKPOINT_TYPES, GROUPS, TYPES, references
 from dsrl.run.typed_keys import LEARNERS, ONLY_WITH, typed_keys
@@ -127,6 +130,61 @@ def test_the_tables_name_keys_that_exist() -> None:
 def test_typed_keys_are_read_in_the_grammar_of_hydra() -> None:
     typed = typed_keys(["a.b=1", "+c={x: 1}", "++d=[1,2]", "~e", "hydra.run.dir=x", "task=hopper"])
     assert typed == {"a.b": "a.b=1", "c": "c={x: 1}", "d": "d=[1,2]", "task": "task=hopper"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason"),
+    [
+        ("seed=${oc.env:NOPE}", "Environment variable 'NOPE' not found"),
+        ("task.max_steps=${oc.env:NOPE}", "Environment variable 'NOPE' not found"),
+        ("logging.csv.folder=${nope}", "Interpolation key 'nope' not found"),
+        ("seed=${nope:1}", "Unsupported interpolation type nope"),
+        ("seed=${seed}", "Recursive interpolation detected"),
+    ],
+)
+def test_a_reference_to_what_is_not_there_is_named_with_the_reason(
+    typed: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOPE", raising=False)
+    expected = f"error: {typed} cannot be resolved ({reason}); set what it refers to, or type the value itself"
+    assert complaint("task=pendulum", typed) == expected
+
+
+def test_a_file_that_refers_to_what_is_not_there_is_named_by_its_key() -> None:
+    cfg = OmegaConf.create({"seed": "${oc.env:NOPE}", "folder": "a"})
+    with pytest.raises(UserError, match=r"^seed: KeyError .*\"Environment variable 'NOPE' not found\"$"), user_errors():
+        assert cfg.seed
+    words = OmegaConf.create({"words": ["${nope}"]}).words
+    with pytest.raises(UserError, match=r"^config: Interpolation key 'nope' not found$"), user_errors():
+        assert list(words)
+
+
+def test_a_number_of_the_environment_is_answered_with_what_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEED_OF_MINE", "7")
+    sentence = str(complaint("task=pendulum", "seed=${oc.env:SEED_OF_MINE}"))
+    assert sentence.startswith('error: seed="7" must be a whole number between 0 and 4294967295; ')
+    (advised,) = shlex.split(sentence.rpartition(", type ")[2])
+    assert advised == 'seed="${oc.decode:${oc.env:SEED_OF_MINE}}"'
+    assert complaint("task=pendulum", advised) is None
+    assert complaint("task=pendulum", "seed=${num_envs}") is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "key"),
+    [
+        ("sac.alpha=3", "sac.…"),
+        ("noise.magnitude=3", "noise.…"),
+        ("decisions=3", "decisions"),
+        ("task=pendulum", "task"),
+        ("sac=dsrl_sac", "sac"),
+    ],
+)
+def test_an_evaluation_names_keys_of_its_run_as_such(typed: str, key: str, tmp_path: Path) -> None:
+    done = type_command("eval.py", "run=nowhere", typed, cwd=tmp_path)
+    assert done.stderr == (
+        f"error: {key} is no option of eval.py, where all but its own keys come from the run's config; "
+        "leave it out, python eval.py --help lists those keys\n"
+    )
 
 
 def test_all_tasks_take_all_methods_or_say_why_not() -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from toys.commands import type_command
 
+from dsrl.run import choices
+from dsrl.run.errors import no_choice, run
 from dsrl.run.typed_words import check_flags, unreadable, with_home
 
 
@@ -63,6 +66,35 @@ def test_train_ends_with_that_sentence_alone(words: list[str], sentence: str) ->
     done = type_command("train.py", *words)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [f"error: {sentence}"]
+
+
+GROUPS = ("logging", "sac", "noise", "policy", "task", "cluster", "hparams", "method", "suite", "experiment")
+
+
+@pytest.mark.parametrize("word", [*(f"{group}=null" for group in GROUPS), "sac=1", "+noise=null", "logging=csv,null"])
+def test_a_choice_that_is_no_name_is_refused_with_those_that_are(word: str) -> None:
+    group = word.partition("=")[0].lstrip("+")
+    text = f"{group}={word.rpartition('=')[2].rpartition(',')[2]}"
+    offered = ", ".join(choices.names(group))
+    assert no_choice(["-m", "task=pendulum", "seed=1", word]) == (
+        f"{text} is not known; choose one of {offered}, or leave it out"
+    )
+
+
+@pytest.mark.parametrize("script", ["train.py", "eval.py"])
+def test_a_null_choice_ends_with_that_sentence_alone(script: str) -> None:
+    done = type_command(script, "logging=null", "--cfg", "job")
+    assert (done.returncode, done.stdout) == (1, "")
+    offered = ", ".join(choices.names("logging"))
+    assert done.stderr == f"error: logging=null is not known; choose one of {offered}, or leave it out\n"
+
+
+def test_a_search_without_a_finished_trial_ends_with_one_sentence() -> None:
+    def searched() -> None:
+        optuna.create_study(storage="sqlite://").best_trial  # noqa: B018
+
+    with pytest.raises(SystemExit, match=r"^error: no trial of this search has finished; the lines above say why$"):
+        run(searched)
 
 
 def test_eval_finds_a_run_below_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -63,7 +63,9 @@ def test_a_continued_run_keeps_its_noise_without_measuring(
     hopper: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert type_train(tmp_path / "other", f"resume={hopper}", "decisions=60", start=SHORT_HOPPER) is None
-    assert "noise=auto" not in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"noise=auto keeps the noise of the earlier run in {hopper}, nothing is measured" in shown
+    assert "noise=auto chose" not in shown
     assert _summary(tmp_path / "other")["noise_choice"] == _summary(hopper)["noise_choice"]
     before = OmegaConf.load(hopper / "checkpoints" / "config.yaml").noise
     assert OmegaConf.load(tmp_path / "other" / "checkpoints" / "config.yaml").noise == before
@@ -77,6 +79,22 @@ def test_the_same_command_again_finds_the_finished_run(hopper: Path, capsys: pyt
 def test_another_magnitude_is_refused_at_resume(hopper: Path, tmp_path: Path) -> None:
     ending = type_train(tmp_path / "other", f"resume={hopper}", "noise.magnitude=2.0", start=SHORT_HOPPER)
     assert "noise.magnitude=2.0 but the checkpoint" in str(ending)
+
+
+@pytest.mark.parametrize("typed", ["noise.largest_loss=0.5", "noise.draws_per_world=2"])
+def test_an_option_of_the_measurement_is_refused_where_the_choice_is_kept(
+    typed: str, hopper: Path, tmp_path: Path
+) -> None:
+    sentence = f"error: {typed} is not used, because noise=auto keeps the noise of the earlier run in {hopper};"
+    for folder, more in ((tmp_path / "other", (f"resume={hopper}",)), (hopper, ())):
+        assert str(type_train(folder, typed, "decisions=60", *more, start=SHORT_HOPPER)).startswith(sentence)
+
+
+def test_the_same_command_with_an_option_of_the_measurement_continues(tmp_path: Path) -> None:
+    typed = ("noise=auto", "noise.largest_loss=0.5")
+    assert type_train(tmp_path / "run", *typed) is None
+    assert type_train(tmp_path / "run", *typed, "decisions=160") is None
+    assert type_train(tmp_path / "run", *typed, "decisions=160") is None
 
 
 def test_a_policy_of_one_slot_has_nothing_to_choose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
