@@ -51,7 +51,7 @@ def scores(comparison: Comparison) -> Table:
 def learning(comparison: Comparison, over: Literal["env_steps", "wall_time_s"]) -> Table | None:
     """Return validation scores during training, at quarters of the longest run; None without any validation.
 
-    A run counts with its latest validation up to a mark, a method with the mean of its runs over all tasks.
+    A run counts with its latest validation up to a mark, a method with the mean over tasks of the mean of its runs.
     """
     points = [(point_at(point, over), run) for run in comparison.runs for point in run.curve]
     ends = [end for end, run in points if end is not None and run.state == "finished"]
@@ -60,8 +60,7 @@ def learning(comparison: Comparison, over: Literal["env_steps", "wall_time_s"]) 
     marks = [max(ends) * quarter / 4 for quarter in (1, 2, 3, 4)]
     rows = []
     for method in ranked(comparison):
-        runs = [run for own in method.runs.values() for run in own]
-        rows.append((method.name, *(_mean_until(runs, mark, over, comparison.measure) for mark in marks)))
+        rows.append((method.name, *(_mean_until(method, mark, over, comparison.measure) for mark in marks)))
     unit = "env steps" if over == "env_steps" else "min"
     head = ("method", *(f"{mark:,.0f} {unit}" if over == "env_steps" else f"{mark:.1f} {unit}" for mark in marks))
     return Table(
@@ -69,16 +68,25 @@ def learning(comparison: Comparison, over: Literal["env_steps", "wall_time_s"]) 
     )
 
 
-def _mean_until(runs: Sequence[Run], mark: float, over: str, measure: str) -> str:
+def _mean_until(method: Method, mark: float, over: str, measure: str) -> str:
+    """Return the mean of the latest validations up to a mark; tasks weigh alike, however many runs they have."""
+    latest = [_latest(runs, mark, over, measure) for runs in method.runs.values()]
+    reached, runs = sum(map(len, latest)), sum(map(len, method.runs.values()))
+    if not reached:
+        return "-"
+    most = max(map(len, latest))
+    weighted = [(most / len(own), y) for own in latest for y in own]
+    mean = _number(sum(weight * y for weight, y in weighted) / sum(weight for weight, _ in weighted), measure)
+    return mean if reached == runs else f"{mean} ({reached} of {runs} runs)"
+
+
+def _latest(runs: Sequence[Run], mark: float, over: str, measure: str) -> list[float]:
+    """Return the score of each run's latest validation up to a mark; a run without any has none."""
     latest = []
     for run in runs:
         reached = [(x, score(point, measure)) for point in run.curve if (x := point_at(point, over)) is not None]
-        until = [y for x, y in reached if x <= mark and y is not None]
-        latest += until[-1:]
-    if not latest:
-        return "-"
-    mean = _number(sum(latest) / len(latest), measure)
-    return mean if len(latest) == len(runs) else f"{mean} ({len(latest)} of {len(runs)} runs)"
+        latest += [y for x, y in reached if x <= mark and y is not None][-1:]
+    return latest
 
 
 def improvements(comparison: Comparison) -> Table | None:
@@ -156,6 +164,8 @@ def warnings(comparison: Comparison) -> list[str]:
     partial = [method.name for method in comparison.methods if len(method.runs) < len(comparison.tasks)]
     if partial:
         found.append(f"Not on every task: {_listed(partial)}; their numbers are of fewer tasks than the others'.")
+    if comparison.measure == "mean_return" and any(len(method.runs) > 1 for method in comparison.methods):
+        found.append("Returns of several tasks are averaged, whose units may differ; --by-task has a row for each.")
     packages = {repr(run.summary.get("packages")) for run in comparison.runs if run.state == "finished"}
     commits = {repr(run.environment.get("git_commit")) for run in comparison.runs if run.environment}
     if len(packages) > 1 or len(commits) > 1:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import trim_mean
 from toys.run_folders import write_run
 
 from scripts.compare import __main__ as compare
@@ -124,6 +125,43 @@ def test_the_iqm_is_the_mean_of_the_middle_half() -> None:
     # eight runs of two tasks together: 0 and 1 and 40 and 70 are cut, (2 + 3 + 4 + 5) / 4 stays
     scores = {"pick": [0.0, 70.0, 2.0, 5.0], "place": [40.0, 1.0, 4.0, 3.0]}
     assert statistics.iqm(scores).value == statistics.middle(scores) == 3.5
+
+
+def test_the_iqm_weighs_tasks_equally_for_any_number_of_seeds() -> None:
+    # four runs: a quarter is cut of either end, of B's half at 0.25 and of A's half at 1
+    assert statistics.middle({"A": [1.0, 1.0, 1.0], "B": [0.25]}) == pytest.approx(0.625)
+    # eight runs: B's weigh 1/4 each, A's 1/12 each; 0.0 is cut, and 0.7, 0.8, 0.9 are; 0.4 and 0.1, 0.2, 0.3 stay
+    scores = {"A": [0.1, 0.2, 0.3, 0.7, 0.8, 0.9], "B": [0.0, 0.4]}
+    estimate = statistics.iqm(scores)
+    assert estimate.value == pytest.approx((0.4 / 4 + (0.1 + 0.2 + 0.3) / 12) / (1 / 2))
+    assert estimate.interval is not None
+    assert estimate.interval[0] <= estimate.value <= estimate.interval[1]
+
+
+@pytest.mark.parametrize("seeds", range(1, 9))
+def test_weights_change_nothing_where_tasks_have_as_many_seeds(seeds: int) -> None:
+    samples = [np.random.default_rng(task).random((5, seeds)) for task in range(3)]
+    expected = trim_mean(np.concatenate(samples, axis=-1), 0.25, axis=-1)
+    np.testing.assert_array_equal(statistics._trimmed_mean(*samples), expected)
+    np.testing.assert_allclose(statistics._weighted_trimmed_mean(samples), expected, rtol=1e-12)
+
+
+def test_validations_weigh_tasks_equally_for_any_number_of_seeds(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path / f"{seed}", seed=seed, curve=[0.9])
+    write_run(tmp_path / "b", task="pick_place", curve=[0.1])
+    table = tables.learning(_compare(tmp_path), "env_steps")
+    assert table is not None
+    assert table.rows == (("sac=dsrl_sac", "-", "-", "-", "50.0%"),)
+
+
+def test_returns_that_are_averaged_over_tasks_are_a_reason_to_doubt(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", success=None)
+    write_run(tmp_path / "1", seed=1, success=None)
+    sentence = "Returns of several tasks are averaged, whose units may differ; --by-task has a row for each."
+    assert sentence not in tables.warnings(_compare(tmp_path))
+    write_run(tmp_path / "2", task="hopper", success=None)
+    assert sentence in tables.warnings(_compare(tmp_path))
 
 
 def test_the_mean_weighs_tasks_equally_for_any_number_of_seeds() -> None:
