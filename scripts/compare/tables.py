@@ -11,6 +11,9 @@ from scripts.compare.run_files import printable
 from scripts.compare.runs import Run, point_at, score
 from scripts.compare.statistics import Estimate, Improvement, improvement, iqm, mean, middle
 
+LONGEST_WORD = 20  # characters up to which a word of a printed table stays whole, whatever the width
+SHORTEST_LINE = 5  # characters below which no column is narrowed: w = 0 stays on one line
+SECONDS_BELOW = 2.0  # minutes of the longest run below which times are in seconds
 FEW = 5  # seeds below which a bootstrap interval is too narrow
 
 
@@ -61,11 +64,15 @@ def learning(comparison: Comparison, over: Literal["env_steps", "wall_time_s"]) 
     rows = []
     for method in ranked(comparison):
         rows.append((method.name, *(_mean_until(method, mark, over, comparison.measure) for mark in marks)))
-    unit = "env steps" if over == "env_steps" else "min"
-    head = ("method", *(f"{mark:,.0f} {unit}" if over == "env_steps" else f"{mark:.1f} {unit}" for mark in marks))
-    return Table(
-        f"Validations during training, over {'env steps' if unit == 'env steps' else 'time'}", head, tuple(rows)
-    )
+    title = f"Validations during training, over {'env steps' if over == 'env_steps' else 'time'}"
+    return Table(title, ("method", *(_mark(mark, over, max(ends)) for mark in marks)), tuple(rows))
+
+
+def _mark(mark: float, over: str, longest: float) -> str:
+    """Return the head of a column: env steps, or minutes, which are seconds where the `longest` run is short."""
+    if over == "env_steps":
+        return f"{mark:,.0f} env steps"
+    return f"{60 * mark:.3g} s" if longest < SECONDS_BELOW else f"{mark:.1f} min"
 
 
 def _mean_until(method: Method, mark: float, over: str, measure: str) -> str:
@@ -228,15 +235,36 @@ def _cell(word: str) -> str:
     return word.replace("|", "\\|").replace("\n", " ")
 
 
-def rich_table(table: Table) -> Any:
-    """Return the table for a terminal; its words are literal, without rich's markup."""
+def rich_table(table: Table, room: int | None = None) -> Any:
+    """Return the table for a terminal; its words are literal, without rich's markup.
+
+    Without a terminal to fit, `room` characters suffice unless words need more: see `_widths`.
+    """
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
     shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
-    for head in table.head:
-        shown.add_column(head, overflow="fold")
+    widths = [None] * len(table.head) if room is None else _widths(table, room)
+    for head, width in zip(table.head, widths, strict=True):
+        shown.add_column(head, overflow="fold", width=width)
     for row in table.rows:
         shown.add_row(*map(Text, row))
     return shown
+
+
+def _widths(table: Table, room: int) -> list[int]:
+    """Return the widths of the columns, the widest narrowed first until the table fits into `room` characters.
+
+    No column is narrower than its words, of which those above `LONGEST_WORD`, as paths are, may break; a table whose
+    words need more is wider.
+    """
+    columns = [[head, *(row[place] for row in table.rows)] for place, head in enumerate(table.head)]
+    widest = [max(map(len, column)) for column in columns]
+    words = [max((len(word) for cell in column for word in cell.split()), default=1) for column in columns]
+    lowest = [max(min(word, LONGEST_WORD), min(own, SHORTEST_LINE)) for word, own in zip(words, widest, strict=True)]
+    for limit in range(max(widest), 0, -1):
+        widths = [max(low, min(own, limit)) for low, own in zip(lowest, widest, strict=True)]
+        if sum(widths) + len(widths) + 1 <= room:  # a blank beside each column
+            return widths
+    return lowest

@@ -56,6 +56,20 @@ def test_validations_during_training_are_read_at_quarters_of_the_longest_run(tmp
     assert time.head[1:] == ("1.0 min", "2.0 min", "3.0 min", "4.0 min")
 
 
+def test_the_times_of_short_runs_are_in_seconds(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "0", curve=[0.1])
+    row = json.loads((run / "metrics.jsonl").read_text())
+    for seconds, head in (
+        (3.0, ("0.75 s", "1.5 s", "2.25 s", "3 s")),
+        (60.0, ("15 s", "30 s", "45 s", "60 s")),
+        (120.0, ("0.5 min", "1.0 min", "1.5 min", "2.0 min")),
+    ):
+        (run / "metrics.jsonl").write_text(json.dumps({**row, "wall_time_s": seconds}))
+        table = tables.learning(_compare(tmp_path), "wall_time_s")
+        assert table is not None
+        assert table.head[1:] == head
+
+
 def test_runs_of_two_tasks_are_strata_of_one_method(tmp_path: Path) -> None:
     for seed in (0, 1):
         for task in ("simple_pick", "pick_place"):
