@@ -13,7 +13,7 @@ from scipy.stats import trim_mean
 from toys.run_folders import write_run
 
 from scripts.compare import __main__ as compare
-from scripts.compare import statistics, tables
+from scripts.compare import plots, statistics, tables
 from scripts.compare.methods import Comparison, group
 from scripts.compare.runs import gather, read
 
@@ -68,6 +68,17 @@ def test_the_times_of_short_runs_are_in_seconds(tmp_path: Path) -> None:
         table = tables.learning(_compare(tmp_path), "wall_time_s")
         assert table is not None
         assert table.head[1:] == head
+
+
+def test_the_legend_has_the_methods_of_all_tasks(tmp_path: Path) -> None:
+    for number, (task, sac) in enumerate((("pick_place", "dsrl_sac"), ("simple_pick", "dsrl_na"))):
+        write_run(tmp_path / f"{number}", task=task, sac=sac, curve=[0.1, 0.5])
+    write_run(tmp_path / "2", task="simple_pick", curve=[])
+    figure = plots.plot_curves(_compare(tmp_path))
+    assert figure is not None
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["sac=dsrl_na", "sac=dsrl_sac"]
+    assert len({line.get_color() for line in legend.get_lines()}) == 2
 
 
 def test_runs_of_two_tasks_are_strata_of_one_method(tmp_path: Path) -> None:
