@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,22 @@ from scripts.options import Parser, out_folder
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the comparison and write its files."""
-    options = _options(arguments)
+    with _ending_with_its_reader():
+        _compare(_options(arguments))
+
+
+@contextmanager
+def _ending_with_its_reader() -> Iterator[None]:
+    """End the program without a word where nobody reads its output any more, as behind `| head`: as cat does."""
+    previous = signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python would raise BrokenPipeError
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        signal.signal(signal.SIGPIPE, previous)
+
+
+def _compare(options: argparse.Namespace) -> None:
     try:
         runs = gather(options.runs)
         found = named(runs) if options.by_task else group(runs, options.measure)
