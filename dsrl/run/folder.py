@@ -217,6 +217,10 @@ class RunFolder:
                 raise
             raise UserError(f"{sentence} (where: {self.failure}); {self._again()}") from error
 
+    def note_refusal(self, error: Exception) -> None:
+        """Write the sentence of a refused run to `failure.txt`; a folder in which a run began is left alone."""
+        self._note(f"{type_and_text(error)}\n")
+
     def _note(self, text: str) -> bool:
         if self.continuing is None and self.any_config.is_file():
             return False

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dsrl.run import eval_failure
 from dsrl.run.folder import RunFolder
 from dsrl.run.request import Request, left_out
 
+EVALUATION = "eval.json"
 MOST_NAMED = 10  # paths in a sentence
 
 
@@ -44,8 +46,8 @@ def resolved(request: Request) -> Request:
 def destinations(requests: Sequence[Request], *, several: bool) -> list[Path | None]:
     """Return the folders that evaluations are written to, None for a new one in the run's.
 
-    With `several` runs named, `out` gets a folder for each. Raises ValueError where one cannot be written, or two are
-    the same.
+    With `several` runs named, `out` gets a folder for each. Raises ValueError where one cannot be written, has the
+    results of an earlier evaluation, or two are the same.
     """
     places: list[Path | None] = []
     for request in requests:
@@ -55,10 +57,21 @@ def destinations(requests: Sequence[Request], *, several: bool) -> list[Path | N
             path.mkdir(parents=True, exist_ok=True)
             if path in places:
                 raise ValueError(f"out={request.out} gets a folder per run name and two are equal; name one run")
+            if not request.video_seeds and _has_results(path):
+                file = (path / EVALUATION).relative_to(request.out)
+                raise ValueError(
+                    f"out={request.out} has {file} of an earlier evaluation; type another out=…, or leave it out"
+                )
         if not all(_writable(folder) for folder in (path, RunFolder(path).evaluations)):
             raise ValueError(f"{path} cannot be written by you; type out=<a folder of yours> for eval.json and videos")
         places.append(None if request.out is None else path)
     return places
+
+
+def _has_results(folder: Path) -> bool:
+    """Return whether an evaluation has ended here; one that failed, perhaps while it was logged, can be typed again."""
+    file = folder / EVALUATION
+    return file.is_file() and not file.is_symlink() and not (folder / eval_failure.NAME).exists()
 
 
 def _writable(folder: Path) -> bool:

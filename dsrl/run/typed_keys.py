@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.run import choices
-from dsrl.run.errors import one_sentence, user_errors
+from dsrl.run.errors import UserError, one_sentence, user_errors
 from dsrl.run.files import LARGEST_SUMMARY, read_json
 from dsrl.run.plugins import check_typed_plugins, plugins_of
 from dsrl.run.ranges import shown
@@ -76,7 +78,7 @@ def check_train(cfg: DictConfig) -> None:
 
     Ends the program, or raises UserError in a sweep, with one sentence for what cannot work or has no effect.
     """
-    with one_sentence(), user_errors():
+    with one_sentence(), _noting_refusal(), user_errors():
         hydra: Any = HydraConfig.get()
         check_once(hydra.overrides.task)
         typed, searched = typed_keys(hydra.overrides.task), searched_keys(hydra)
@@ -93,6 +95,25 @@ def _decoding(message: str, overrides: Sequence[str]) -> str:
         if typed and message.startswith(f'{typed[1]}="'):
             return f"; a value of the environment is text, type '{typed[1]}=\"${{oc.decode:${{oc.env:{typed[2]}}}}}\"'"
     return ""
+
+
+@contextmanager
+def _noting_refusal() -> Iterator[None]:
+    """Write `failure.txt` into the folder of a sweep's job that is refused, where a comparison of the sweep finds it.
+
+    A refused run alone gets no folder.
+    """
+    try:
+        yield
+    except UserError as error:
+        hydra = HydraConfig.get()
+        if hydra.mode == RunMode.MULTIRUN:
+            from dsrl.run.folder import RunFolder  # not above: it loads torch
+
+            folder = RunFolder(Path(hydra.runtime.output_dir), Path(str(hydra.sweep.dir)))
+            with suppress(UserError, OSError), folder.claimed():  # the sentence about what was typed matters more
+                folder.note_refusal(error)
+        raise
 
 
 def check_config(cfg: DictConfig, typed: Mapping[str, str], hydra: Any) -> None:

@@ -45,16 +45,17 @@ def whole(text: object) -> str:
 
 def failure_block(outcome: Outcome, width: int) -> str:
     """Return the problem of a failed run, its paths, and the last lines of its log."""
-    run = outcome.run
+    run, log = outcome.run, _lines(outcome.log)
+    more = log[1:] or not str(outcome.problem).endswith("".join(log))  # a refused run's log is its problem alone
     overrides = " ".join(text for text in run.overrides if not text.startswith("cluster")) or "none"
     head = [
         f"── job {run.number} failed ".ljust(_RULE, "─"),
         wrapped(f"  {outcome.problem}", width, indent="  "),
         wrapped(f"  overrides   {overrides}", width, indent=" " * 14),
         f"  run folder  {run.folder}",
-        *([f"  log         {shown(outcome.log)}"] if outcome.log.is_file() else []),
+        *([f"  log         {shown(outcome.log)}"] if outcome.log.is_file() and more else []),
     ]
-    tail = [f"    {line}" for line in _lines(outcome.log)[-_TAIL:]]
+    tail = [f"    {line}" for line in log[-_TAIL:] if more]
     return "\n".join([*head, *(["  last lines of the log:", *tail] if tail else []), "─" * _RULE])
 
 

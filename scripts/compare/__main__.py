@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,22 @@ from scripts.options import Parser, out_folder
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the comparison and write its files."""
-    options = _options(arguments)
+    with _ending_with_its_reader():
+        _compare(_options(arguments))
+
+
+@contextmanager
+def _ending_with_its_reader() -> Iterator[None]:
+    """End the program without a word where nobody reads its output any more, as behind `| head`: as cat does."""
+    previous = signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python would raise BrokenPipeError
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        signal.signal(signal.SIGPIPE, previous)
+
+
+def _compare(options: argparse.Namespace) -> None:
     try:
         runs = gather(options.runs)
         found = named(runs) if options.by_task else group(runs, options.measure)
@@ -51,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _whole(comparison: Comparison, out: Path, title: str) -> tuple[str, ...]:
     """Print a comparison and write its files; returns their names."""
-    _print(comparison)
+    _print(_main_tables(comparison), tables.warnings(comparison))
     _write(comparison, out, title)
     return "report.html", "comparison.png", "comparison.md", "comparison.json"
 
@@ -61,9 +78,7 @@ def _by_task(names: dict[Any, tuple[str, str]], runs: Sequence[Run], out: Path, 
     from scripts.compare.by_task import by_task
 
     found = [table for table in (by_task(runs, names), tables.missing(runs, names)) if table is not None]
-    console = _console()
-    for table in found:
-        console.print(tables.rich_table(table))
+    _print(found)
     out.mkdir(parents=True, exist_ok=True)
     text = f"# {title}\n\n" + "\n".join(table.markdown() for table in found)
     atomic_write(out / "by_task.md", text.encode())
@@ -82,20 +97,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _print(comparison: Comparison) -> None:
-    """Print the main tables."""
-    console = _console()
-    for table in _main_tables(comparison):
-        console.print(tables.rich_table(table))
-    for warning in tables.warnings(comparison):
-        console.print(f"note: {warning}", markup=False)
-
-
-def _console() -> Any:
-    """Return a console, 80 columns wide off a terminal."""
+def _print(found: Sequence[Table], warnings: Sequence[str] = ()) -> None:
+    """Print tables and warnings; off a terminal on 80 columns, or as many more as the words of a table need."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 80, highlight=False)
+    room = None if sys.stdout.isatty() else 80
+    console = Console(width=room and 100 * room, highlight=False)  # each table has a width of its own
+    for table in found:
+        console.print(tables.rich_table(table, room))
+    for warning in warnings:
+        console.print(f"note: {warning}", markup=False, width=room)
 
 
 def _main_tables(comparison: Comparison) -> list[Table]:

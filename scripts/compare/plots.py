@@ -79,9 +79,17 @@ def plot_curves(comparison: Comparison) -> Any | None:
         row[1].set(title=f"{_literal(task)}, over time", xlabel="minutes of training")
         if comparison.measure == "success_rate":
             row[0].set_ylim(-0.02, 1.02)
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=max(1, min(3, len(labels))), frameon=False)
+    _legend(figure, comparison)
     return figure
+
+
+def _legend(figure: Any, comparison: Comparison) -> None:
+    """Name the methods of all panels below them: not every method was played on every task."""
+    drawn = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in figure.axes]
+    handles = {label: handle for pairs in drawn for handle, label in pairs}
+    labels = [label for method in comparison.methods if (label := _literal(method.name)) in handles]
+    columns = max(1, min(3, len(labels)))
+    figure.legend([handles[one] for one in labels], labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def svg(figure: Any, name: str) -> str:

@@ -2,7 +2,8 @@
 
 The definitions are those of rliable (Agarwal et al. 2021, arXiv 2108.13264), computed by scipy: rliable 1.2.0 draws its
 resamples from NumPy's global state and ignores the `random_state` it is given, so its intervals do not repeat, and it
-brings seven packages. Scores are lists, one per task (the strata), of one number per seed; tasks may differ in seeds.
+brings seven packages. Scores are lists, one per task (the strata), of one number per seed; tasks may differ in seeds,
+and weigh alike all the same.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ def middle(scores: Scores) -> float:
 
 
 def iqm(scores: Scores) -> Estimate:
-    """Return the interquartile mean: of the middle half of all runs, robust to outliers."""
+    """Return the interquartile mean: of the middle half of all runs, robust to outliers.
+
+    Tasks weigh alike: where they differ in seeds, a run weighs 1 / seeds of its task.
+    """
     return _estimate(list(scores.values()), _trimmed_mean)
 
 
@@ -106,7 +110,26 @@ def _interval(samples: Sequence[Sequence[float]], statistic: Statistic, resample
 def _trimmed_mean(*samples: Floats, axis: int = -1) -> Floats:
     from scipy.stats import trim_mean
 
+    if len({sample.shape[axis] for sample in samples}) > 1:
+        return _weighted_trimmed_mean([np.moveaxis(sample, axis, -1) for sample in samples])
     trimmed: Floats = trim_mean(np.concatenate(samples, axis=axis), TRIMMED, axis=axis)
+    return trimmed
+
+
+def _weighted_trimmed_mean(samples: Sequence[Floats]) -> Floats:
+    """Return the trimmed mean over the last axis, with an equal weight for each task however many runs it has.
+
+    Either end loses the share that scipy's trim_mean cuts of as many values: a whole number of runs where they weigh
+    alike. Where they do not, the run at the edge loses a part of its weight.
+    """
+    values = np.concatenate(samples, axis=-1)  # [..., runs]
+    weights = np.concatenate([np.full(n, 1 / (len(samples) * n)) for n in (one.shape[-1] for one in samples)])
+    order = np.argsort(values, axis=-1)
+    own = weights[order]
+    end = np.cumsum(own, axis=-1)  # from 0, the worst run, to 1
+    cut = int(TRIMMED * len(weights)) / len(weights)
+    inside = np.clip(np.minimum(end, 1 - cut) - np.maximum(end - own, cut), 0, None)
+    trimmed: Floats = (np.take_along_axis(values, order, -1) * inside).sum(-1) / inside.sum(-1)
     return trimmed
 
 

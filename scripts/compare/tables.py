@@ -11,6 +11,9 @@ from scripts.compare.run_files import printable
 from scripts.compare.runs import Run, point_at, score
 from scripts.compare.statistics import Estimate, Improvement, improvement, iqm, mean, middle
 
+LONGEST_WORD = 20  # characters up to which a word of a printed table stays whole, whatever the width
+SHORTEST_LINE = 5  # characters below which no column is narrowed: w = 0 stays on one line
+SECONDS_BELOW = 2.0  # minutes of the longest run below which times are in seconds
 FEW = 5  # seeds below which a bootstrap interval is too narrow
 
 
@@ -51,7 +54,7 @@ def scores(comparison: Comparison) -> Table:
 def learning(comparison: Comparison, over: Literal["env_steps", "wall_time_s"]) -> Table | None:
     """Return validation scores during training, at quarters of the longest run; None without any validation.
 
-    A run counts with its latest validation up to a mark, a method with the mean of its runs over all tasks.
+    A run counts with its latest validation up to a mark, a method with the mean over tasks of the mean of its runs.
     """
     points = [(point_at(point, over), run) for run in comparison.runs for point in run.curve]
     ends = [end for end, run in points if end is not None and run.state == "finished"]
@@ -60,25 +63,37 @@ def learning(comparison: Comparison, over: Literal["env_steps", "wall_time_s"]) 
     marks = [max(ends) * quarter / 4 for quarter in (1, 2, 3, 4)]
     rows = []
     for method in ranked(comparison):
-        runs = [run for own in method.runs.values() for run in own]
-        rows.append((method.name, *(_mean_until(runs, mark, over, comparison.measure) for mark in marks)))
-    unit = "env steps" if over == "env_steps" else "min"
-    head = ("method", *(f"{mark:,.0f} {unit}" if over == "env_steps" else f"{mark:.1f} {unit}" for mark in marks))
-    return Table(
-        f"Validations during training, over {'env steps' if unit == 'env steps' else 'time'}", head, tuple(rows)
-    )
+        rows.append((method.name, *(_mean_until(method, mark, over, comparison.measure) for mark in marks)))
+    title = f"Validations during training, over {'env steps' if over == 'env_steps' else 'time'}"
+    return Table(title, ("method", *(_mark(mark, over, max(ends)) for mark in marks)), tuple(rows))
 
 
-def _mean_until(runs: Sequence[Run], mark: float, over: str, measure: str) -> str:
+def _mark(mark: float, over: str, longest: float) -> str:
+    """Return the head of a column: env steps, or minutes, which are seconds where the `longest` run is short."""
+    if over == "env_steps":
+        return f"{mark:,.0f} env steps"
+    return f"{60 * mark:.3g} s" if longest < SECONDS_BELOW else f"{mark:.1f} min"
+
+
+def _mean_until(method: Method, mark: float, over: str, measure: str) -> str:
+    """Return the mean of the latest validations up to a mark; tasks weigh alike, however many runs they have."""
+    latest = [_latest(runs, mark, over, measure) for runs in method.runs.values()]
+    reached, runs = sum(map(len, latest)), sum(map(len, method.runs.values()))
+    if not reached:
+        return "-"
+    most = max(map(len, latest))
+    weighted = [(most / len(own), y) for own in latest for y in own]
+    mean = _number(sum(weight * y for weight, y in weighted) / sum(weight for weight, _ in weighted), measure)
+    return mean if reached == runs else f"{mean} ({reached} of {runs} runs)"
+
+
+def _latest(runs: Sequence[Run], mark: float, over: str, measure: str) -> list[float]:
+    """Return the score of each run's latest validation up to a mark; a run without any has none."""
     latest = []
     for run in runs:
         reached = [(x, score(point, measure)) for point in run.curve if (x := point_at(point, over)) is not None]
-        until = [y for x, y in reached if x <= mark and y is not None]
-        latest += until[-1:]
-    if not latest:
-        return "-"
-    mean = _number(sum(latest) / len(latest), measure)
-    return mean if len(latest) == len(runs) else f"{mean} ({len(latest)} of {len(runs)} runs)"
+        latest += [y for x, y in reached if x <= mark and y is not None][-1:]
+    return latest
 
 
 def improvements(comparison: Comparison) -> Table | None:
@@ -156,6 +171,8 @@ def warnings(comparison: Comparison) -> list[str]:
     partial = [method.name for method in comparison.methods if len(method.runs) < len(comparison.tasks)]
     if partial:
         found.append(f"Not on every task: {_listed(partial)}; their numbers are of fewer tasks than the others'.")
+    if comparison.measure == "mean_return" and any(len(method.runs) > 1 for method in comparison.methods):
+        found.append("Returns of several tasks are averaged, whose units may differ; --by-task has a row for each.")
     packages = {repr(run.summary.get("packages")) for run in comparison.runs if run.state == "finished"}
     commits = {repr(run.environment.get("git_commit")) for run in comparison.runs if run.environment}
     if len(packages) > 1 or len(commits) > 1:
@@ -218,15 +235,36 @@ def _cell(word: str) -> str:
     return word.replace("|", "\\|").replace("\n", " ")
 
 
-def rich_table(table: Table) -> Any:
-    """Return the table for a terminal; its words are literal, without rich's markup."""
+def rich_table(table: Table, room: int | None = None) -> Any:
+    """Return the table for a terminal; its words are literal, without rich's markup.
+
+    Without a terminal to fit, `room` characters suffice unless words need more: see `_widths`.
+    """
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
     shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
-    for head in table.head:
-        shown.add_column(head, overflow="fold")
+    widths = [None] * len(table.head) if room is None else _widths(table, room)
+    for head, width in zip(table.head, widths, strict=True):
+        shown.add_column(head, overflow="fold", width=width)
     for row in table.rows:
         shown.add_row(*map(Text, row))
     return shown
+
+
+def _widths(table: Table, room: int) -> list[int]:
+    """Return the widths of the columns, the widest narrowed first until the table fits into `room` characters.
+
+    No column is narrower than its words, of which those above `LONGEST_WORD`, as paths are, may break; a table whose
+    words need more is wider.
+    """
+    columns = [[head, *(row[place] for row in table.rows)] for place, head in enumerate(table.head)]
+    widest = [max(map(len, column)) for column in columns]
+    words = [max((len(word) for cell in column for word in cell.split()), default=1) for column in columns]
+    lowest = [max(min(word, LONGEST_WORD), min(own, SHORTEST_LINE)) for word, own in zip(words, widest, strict=True)]
+    for limit in range(max(widest), 0, -1):
+        widths = [max(low, min(own, limit)) for low, own in zip(lowest, widest, strict=True)]
+        if sum(widths) + len(widths) + 1 <= room:  # a blank beside each column
+            return widths
+    return lowest

@@ -9,6 +9,7 @@ import pytest
 from toys.commands import SHORT_PENDULUM, type_command
 
 from hydra_plugins.dsrl_launcher._slurm import states
+from scripts.compare.runs import gather
 
 TWO = ("train.py", *SHORT_PENDULUM, "logging=csv", "batch_size=0,16", "hydra.sweep.dir=sweep")
 
@@ -51,7 +52,7 @@ def test_a_multirun_in_this_process_ends_with_the_table_of_a_sweep(tmp_path: Pat
     assert done.returncode == 1
     assert "── job 0 failed" in done.stdout
     assert "\n  dsrl.run.errors.UserError: batch_size=0 must be between 1 and" in done.stdout
-    assert "\n  log " not in done.stdout  # the run was refused before it wrote anything
+    assert "\n  log " not in done.stdout  # the file of a refused run has the sentence above alone
     assert "error: batch_size=0 must be between 1 and" in done.stderr
     assert done.stdout.splitlines()[-4:] == [
         "results in sweep",
@@ -59,6 +60,24 @@ def test_a_multirun_in_this_process_ends_with_the_table_of_a_sweep(tmp_path: Pat
         "0    FAILED  -           0       batch_size=0",
         f"1    done    {_score(tmp_path / 'sweep' / '1'):10}  1       batch_size=16",
     ]
+
+
+@pytest.mark.parametrize("launched", ["-m", "cluster=local"])
+def test_a_refused_job_leaves_its_sentence_and_its_folder_can_be_used(launched: str, tmp_path: Path) -> None:
+    more = ("logging=csv", "plot=false", "hydra.sweep.dir=sweep", launched)
+    assert type_command("train.py", *SHORT_PENDULUM, "gamma=2,3", *more, cwd=tmp_path).returncode == 1
+    runs = gather([str(tmp_path / "sweep")])
+    assert [(run.path.name, run.state) for run in runs] == [("0", "failed"), ("1", "failed")]
+    for run, gamma in zip(runs, (2, 3), strict=True):
+        assert run.reason.startswith(f"UserError: gamma={gamma} must be between 0 and 1")
+        assert len((run.path / "failure.txt").read_text().splitlines()) == 1
+    assert type_command("train.py", *SHORT_PENDULUM, *more, cwd=tmp_path).returncode == 0
+    assert [run.state for run in gather([str(tmp_path / "sweep")])] == ["finished", "failed"]
+
+
+def test_a_refused_run_alone_makes_no_folder(tmp_path: Path) -> None:
+    assert type_command("train.py", *SHORT_PENDULUM, "decisions=-1", cwd=tmp_path).returncode == 1
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize(

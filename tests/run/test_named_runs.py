@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -63,6 +64,29 @@ def test_each_of_several_named_runs_has_a_folder_in_out_even_where_one_is_left(t
     request = request_of(tmp_path / "a", out=str(tmp_path / "out"))
     assert destinations([request], several=True) == [tmp_path / "out" / "a"]
     assert destinations([request], several=False) == [tmp_path / "out"]
+
+
+@pytest.mark.parametrize(("several", "file"), [(False, "eval.json"), (True, "a/eval.json")])
+def test_an_out_with_the_results_of_an_earlier_evaluation_is_refused(several: bool, file: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    request = request_of(tmp_path / "a", out=str(out))
+    (out / file).parent.mkdir(parents=True)
+    (out / file).touch()
+    sentence = f"out={out} has {file} of an earlier evaluation; type another out=…, or leave it out"
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        destinations([request], several=several)
+    place = (out / file).parent
+    assert destinations([request_of(tmp_path / "a", out=str(out), video_seeds=[3])], several=several) == [place]
+    (place / "eval_failure.txt").touch()  # its sentence says to type the command again
+    assert destinations([request], several=several) == [place]
+
+
+def test_a_second_evaluation_leaves_the_results_of_the_first_as_they_are(finished: Path, tmp_path: Path) -> None:
+    typed = (f"run={finished}", f"out={tmp_path / 'out'}", "base=false")
+    assert type_eval(*typed, "eval_episodes=2") is None
+    before = (tmp_path / "out" / "eval.json").read_bytes()
+    assert f"out={tmp_path / 'out'} has eval.json of an earlier" in str(type_eval(*typed, "eval_episodes=3"))
+    assert (tmp_path / "out" / "eval.json").read_bytes() == before
 
 
 def test_an_unfinished_run_does_not_keep_the_others_from_being_evaluated(

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import trim_mean
+from toys.commands import ROOT
 from toys.run_folders import write_run
 
 from scripts.compare import __main__ as compare
-from scripts.compare import statistics, tables
+from scripts.compare import plots, statistics, tables
 from scripts.compare.methods import Comparison, group
 from scripts.compare.runs import gather, read
 
@@ -53,6 +58,31 @@ def test_validations_during_training_are_read_at_quarters_of_the_longest_run(tmp
     }
     assert time is not None
     assert time.head[1:] == ("1.0 min", "2.0 min", "3.0 min", "4.0 min")
+
+
+def test_the_times_of_short_runs_are_in_seconds(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "0", curve=[0.1])
+    row = json.loads((run / "metrics.jsonl").read_text())
+    for seconds, head in (
+        (3.0, ("0.75 s", "1.5 s", "2.25 s", "3 s")),
+        (60.0, ("15 s", "30 s", "45 s", "60 s")),
+        (120.0, ("0.5 min", "1.0 min", "1.5 min", "2.0 min")),
+    ):
+        (run / "metrics.jsonl").write_text(json.dumps({**row, "wall_time_s": seconds}))
+        table = tables.learning(_compare(tmp_path), "wall_time_s")
+        assert table is not None
+        assert table.head[1:] == head
+
+
+def test_the_legend_has_the_methods_of_all_tasks(tmp_path: Path) -> None:
+    for number, (task, sac) in enumerate((("pick_place", "dsrl_sac"), ("simple_pick", "dsrl_na"))):
+        write_run(tmp_path / f"{number}", task=task, sac=sac, curve=[0.1, 0.5])
+    write_run(tmp_path / "2", task="simple_pick", curve=[])
+    figure = plots.plot_curves(_compare(tmp_path))
+    assert figure is not None
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["sac=dsrl_na", "sac=dsrl_sac"]
+    assert len({line.get_color() for line in legend.get_lines()}) == 2
 
 
 def test_runs_of_two_tasks_are_strata_of_one_method(tmp_path: Path) -> None:
@@ -124,6 +154,43 @@ def test_the_iqm_is_the_mean_of_the_middle_half() -> None:
     # eight runs of two tasks together: 0 and 1 and 40 and 70 are cut, (2 + 3 + 4 + 5) / 4 stays
     scores = {"pick": [0.0, 70.0, 2.0, 5.0], "place": [40.0, 1.0, 4.0, 3.0]}
     assert statistics.iqm(scores).value == statistics.middle(scores) == 3.5
+
+
+def test_the_iqm_weighs_tasks_equally_for_any_number_of_seeds() -> None:
+    # four runs: a quarter is cut of either end, of B's half at 0.25 and of A's half at 1
+    assert statistics.middle({"A": [1.0, 1.0, 1.0], "B": [0.25]}) == pytest.approx(0.625)
+    # eight runs: B's weigh 1/4 each, A's 1/12 each; 0.0 is cut, and 0.7, 0.8, 0.9 are; 0.4 and 0.1, 0.2, 0.3 stay
+    scores = {"A": [0.1, 0.2, 0.3, 0.7, 0.8, 0.9], "B": [0.0, 0.4]}
+    estimate = statistics.iqm(scores)
+    assert estimate.value == pytest.approx((0.4 / 4 + (0.1 + 0.2 + 0.3) / 12) / (1 / 2))
+    assert estimate.interval is not None
+    assert estimate.interval[0] <= estimate.value <= estimate.interval[1]
+
+
+@pytest.mark.parametrize("seeds", range(1, 9))
+def test_weights_change_nothing_where_tasks_have_as_many_seeds(seeds: int) -> None:
+    samples = [np.random.default_rng(task).random((5, seeds)) for task in range(3)]
+    expected = trim_mean(np.concatenate(samples, axis=-1), 0.25, axis=-1)
+    np.testing.assert_array_equal(statistics._trimmed_mean(*samples), expected)
+    np.testing.assert_allclose(statistics._weighted_trimmed_mean(samples), expected, rtol=1e-12)
+
+
+def test_validations_weigh_tasks_equally_for_any_number_of_seeds(tmp_path: Path) -> None:
+    for seed in range(3):
+        write_run(tmp_path / f"{seed}", seed=seed, curve=[0.9])
+    write_run(tmp_path / "b", task="pick_place", curve=[0.1])
+    table = tables.learning(_compare(tmp_path), "env_steps")
+    assert table is not None
+    assert table.rows == (("sac=dsrl_sac", "-", "-", "-", "50.0%"),)
+
+
+def test_returns_that_are_averaged_over_tasks_are_a_reason_to_doubt(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", success=None)
+    write_run(tmp_path / "1", seed=1, success=None)
+    sentence = "Returns of several tasks are averaged, whose units may differ; --by-task has a row for each."
+    assert sentence not in tables.warnings(_compare(tmp_path))
+    write_run(tmp_path / "2", task="hopper", success=None)
+    assert sentence in tables.warnings(_compare(tmp_path))
 
 
 def test_the_mean_weighs_tasks_equally_for_any_number_of_seeds() -> None:
@@ -207,3 +274,14 @@ def test_the_command_writes_the_same_numbers_into_every_file(
     page = (out / "report.html").read_text()
     assert "data:video/mp4;base64," in page
     assert "<script" not in page
+
+
+@pytest.mark.parametrize("arguments", [["FOLDER"], ["--by-task", "FOLDER"], ["--help"]])
+def test_output_that_nobody_reads_ends_the_command_without_a_word(arguments: list[str], tmp_path: Path) -> None:
+    write_run(tmp_path / "0")
+    reader, writer = os.pipe()
+    os.close(reader)
+    typed = [sys.executable, "-m", "scripts.compare", *(str(tmp_path) if one == "FOLDER" else one for one in arguments)]
+    done = subprocess.run(typed, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, check=False, timeout=100)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")

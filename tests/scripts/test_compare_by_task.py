@@ -78,3 +78,15 @@ def test_the_command_writes_the_table_and_names_what_is_missing(
     assert [row[0] for row in tables[0]["rows"]] == ["hopper", "simple_pick"]
     assert [row[2] for row in tables[1]["rows"]] == ["pick_place"]
     assert "| simple_pick | 1 | 25.0% | - | 50.0% | - | 33% |" in (tmp_path / "out" / "by_task.md").read_text()
+
+
+def test_printed_words_are_whole_even_where_the_table_needs_more_than_80_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, sac in enumerate(("dsrl_sac", "dsrl_na")):
+        write_run(tmp_path / f"{number}", sac=sac, zero_noise=0.5, curve=[0.2])
+    compare.main(["--by-task", str(tmp_path)])
+    printed = capsys.readouterr().out
+    words = ("interval", "confirmed", "decisions", "minutes", "w = 0", "simple_pick", "sac=dsrl_sac", "sac=dsrl_na")
+    assert [word for word in words if word not in printed] == []
+    assert max(map(len, printed.partition(str(tmp_path))[0].splitlines())) <= 100
