@@ -60,6 +60,7 @@ class MetaWorldTask(GymWorlds):
         self._drawing = MujocoDrawing()
         self._image_size = image_size
         super().__init__(
+            f"task.name={name}",
             [SawyerWorld(make_world(name, max_steps), reward == "dense") for _ in range(num_envs)],
             state_dim=4 if self._sees else 39,
             cameras=dict.fromkeys(cameras, (3, image_size, image_size)) if self._sees else {},
