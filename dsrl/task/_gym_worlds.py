@@ -122,8 +122,13 @@ class GymWorlds:
         self._terminated, self._truncated, self._success = flags
 
     def _take(self, row: int, observation: Any) -> None:
-        self.latest[row] = observation
-        self._state[row] = torch.as_tensor(self.read_state(observation), dtype=torch.float32)
+        state = torch.as_tensor(self.read_state(observation), dtype=torch.float32)
+        if tuple(state.shape) != (self.state_dim,):
+            raise ValueError(
+                f"{self._name} returned an observation of {state.numel()} numbers but its observation_space has "
+                f"{self.state_dim}; correct the one or the other in the environment"
+            )
+        self.latest[row], self._state[row] = observation, state
 
 
 def native(action: NDArray[Any], space: Box) -> NDArray[Any]:
