@@ -295,6 +295,6 @@ def test_an_observation_of_another_length_than_its_space_is_named():
     for _ in range(LATER - 1):
         task.step(torch.zeros(1, 2))
     with pytest.raises(
-        ValueError, match=f"task.id={ID} returned an observation of 1 numbers but its .* has 2; correct"
+        ValueError, match=f"task.id={ID} returned an observation of 1 numbers but its .* has 3; correct"
     ):
         task.step(torch.zeros(1, 2))
