@@ -10,15 +10,15 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from dataclasses import asdict
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy._denoiser import Denoiser
 from dsrl.policy._mlp_checkpoint import MLPConfig, load_checkpoint, read_checkpoint
+from dsrl.policy._options import NumSteps
 from dsrl.policy._weights import Device, choose_device, weights_sha256
 
 FARTHEST = 10.0  # standard deviations; states beyond them, which the data lacks, are clipped
@@ -38,7 +38,7 @@ class MLPPolicy(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self, path: str, device: Device, num_steps: Annotated[int, Ge(1)] | None = None) -> None:
+    def __init__(self, path: str, device: Device, num_steps: NumSteps | None = None) -> None:
         self.path = path
         self.device = choose_device(device)
         self._config, network = load_checkpoint(path, self.kind)
