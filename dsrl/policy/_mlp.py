@@ -18,6 +18,7 @@ from torch import Tensor
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy._denoiser import Denoiser
 from dsrl.policy._mlp_checkpoint import MLPConfig, load_checkpoint, read_checkpoint
+from dsrl.policy._observation_key import typed_for
 from dsrl.policy._options import NumSteps
 from dsrl.policy._weights import Device, choose_device, weights_sha256
 
@@ -103,7 +104,8 @@ class MLPPolicy(ABC):
             ("action", self.chunk_shape[1], task.action_dim),
         ):
             if ours != theirs:
-                others = ", another task, or task.observation=state" if task.cameras else " or another task"
+                numbers = typed_for(task, "state")
+                others = f", another task, or {numbers}" if numbers else " or another task"
                 raise ValueError(
                     f"policy.path={self.path} has a {ours}-dim {name} but the task has a {theirs}-dim one; choose a "
                     f"checkpoint trained on this task{others}"

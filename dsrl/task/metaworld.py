@@ -59,7 +59,7 @@ class MetaWorldTask(GymWorlds):
         """
         _check_names(name, cameras)
         self._instructions = (SENTENCES[name],) * num_envs
-        self._sees = observation == "images"
+        self.observation, self._sees = observation, observation == "images"
         self._drawing = MujocoDrawing()
         self._image_size = image_size
         super().__init__(
