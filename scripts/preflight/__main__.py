@@ -52,6 +52,7 @@ def _preflight(options: argparse.Namespace, out: Path) -> None:
     from dsrl.evaluation.outcomes import Outcomes
     from dsrl.run.errors import UserError
     from dsrl.run.final_evaluation import build_simulation
+    from scripts.complete_folder import make_folder
     from scripts.preflight.measure import measure, noises
     from scripts.preflight.verdict import judge
 
@@ -60,6 +61,7 @@ def _preflight(options: argparse.Namespace, out: Path) -> None:
     settings = parts.settings
     if options.success_return is not None and parts.env.has_success:
         raise UserError("--success-return is for tasks that define no success, and this one does; leave it out")
+    make_folder(out, out, exist_ok=True)  # before all that takes minutes
     build_simulation(parts, screen)
     screen.phase(f"frozen policy on {settings.validation_episodes} worlds from seed {settings.validation_seed} …")
 
@@ -113,7 +115,6 @@ def _report(found: Any, verdict: Any, parts: Any, options: argparse.Namespace, o
     from scripts.preflight import cost, report
 
     settings = parts.settings
-    out.mkdir(parents=True, exist_ok=True)
     for table in (table for table in report.tables(found) if table.row_count):
         screen.console.print(table)
     for line in report.movement_lines(found):
