@@ -30,15 +30,38 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is import
 CONTROL_HZ = 10  # of the Genesis tasks
 
 
+class IncompleteError(Exception):
+    """The task or the policy failed after whole episodes, which are in the dataset; `cause` is how."""
+
+    def __init__(self, done: int, episodes: int, cause: Exception) -> None:
+        """done: the recorded ones of `episodes`."""
+        super().__init__(f"{done} of {episodes} episodes were recorded before the failure")
+        self.cause = cause
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Record the episodes and print their number of steps and mean score."""
     options = _options(arguments)
+    from dsrl.run.eval_failure import noting_failure
+
+    with one_sentence(ImportError), noting_failure(options.out.parent, f"{options.out.name}_failure.txt"):
+        _record(options)
+
+
+def _record(options: argparse.Namespace) -> None:
     from scripts.complete_folder import complete_folder
     from scripts.parts import build_parts
 
-    with one_sentence(ImportError), complete_folder(options.out, made=False) as out:
+    failed: IncompleteError | None = None
+    with complete_folder(options.out, made=False) as out:
         parts = build_parts(options.overrides)
-        steps, score = collect(parts, out, options.episodes, options.seed)
+        try:
+            steps, score = collect(parts, out, options.episodes, options.seed)
+        except IncompleteError as error:  # not further, or the folder would be deleted
+            failed = error
+    if failed is not None:
+        print(f"{failed}, in {options.out}")
+        raise failed.cause
     print(f"{steps} control steps, mean score {score:.3f}, in {options.out}")
 
 
@@ -54,7 +77,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def collect(parts: Any, out: Path, episodes: int, seed: int) -> tuple[int, float]:
     """Write `episodes` episodes of the frozen policy into `out`; returns control steps and mean score.
 
-    Their worlds are drawn from `seed`, among those that training draws from.
+    Their worlds are drawn from `seed`, among those that training draws from. Where the task or the policy fails, it
+    raises IncompleteError, or the same error before the first episode.
     """
     from dsrl.evaluation.episodes import play_worlds
     from dsrl.evaluation.noise_sources import base_noise
@@ -70,7 +94,13 @@ def collect(parts: Any, out: Path, episodes: int, seed: int) -> tuple[int, float
     steps, score, begin = 0, 0.0, time.monotonic()
     for start in range(0, episodes, len(env)):
         batch = seeds[start : start + len(env)]
-        result = play_worlds(env, base_noise(parts.policy.noise_shape), batch)
+        try:
+            result = play_worlds(env, base_noise(parts.policy.noise_shape), batch)
+        except Exception as error:  # of any simulator
+            if start == 0:
+                raise
+            dataset.finalize()
+            raise IncompleteError(start, episodes, error) from error
         for world in range(len(batch)):
             for row in rows_of(task.frames, world):
                 dataset.add_frame(row)

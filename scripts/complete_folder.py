@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dsrl.run.errors import UserError, system_error
+from dsrl.run.errors import NO_ROOM, UserError, system_error
 
 
 @contextmanager
@@ -23,8 +23,10 @@ def complete_folder(out: Path, made: bool = True) -> Iterator[Path]:
 
     partial = out.with_name(f"{out.name}.{os.urandom(4).hex()}.partial")  # new: nothing of the user's is in it
     again = "type the command again"
+    make_folder(partial, out)
     try:
-        (partial if made else partial.parent).mkdir(parents=True, exist_ok=not made)
+        if not made:
+            partial.rmdir()
         yield partial
         partial.rename(out)
     except OSError as error:
@@ -35,3 +37,12 @@ def complete_folder(out: Path, made: bool = True) -> Iterator[Path]:
         raise UserError(f"{out} cannot be written ({' '.join(str(error).split())}); make room, then {again}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def make_folder(folder: Path, out: Path, *, exist_ok: bool = False) -> None:
+    """Make a folder and those above it. Raises UserError that names `out`, as it was typed, where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=exist_ok)
+    except OSError as error:
+        advice = "make room, or name another folder" if error.errno in NO_ROOM else "name another folder"
+        raise UserError(f"{out} cannot be made ({error.strerror}); {advice}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -140,7 +141,15 @@ def _described(described: Description | None, **given: Any) -> dict[str, Any]:
 
 
 def _run_id(file: Path) -> str:
-    """Return the id of the folder's wandb run, drawn once."""
-    if not file.is_file():
-        file.write_text(secrets.token_hex(4))
-    return file.read_text().strip()
+    """Return the id of the folder's wandb run, drawn once, and anew where the file has none that was drawn here.
+
+    The file is complete or absent, also after a crash.
+    """
+    found = file.read_bytes().strip() if file.is_file() else b""
+    if re.fullmatch(rb"[0-9a-f]{8}", found):
+        return found.decode()
+    drawn = secrets.token_hex(4)
+    partial = file.with_name(f"{file.name}.{drawn}.partial")
+    partial.write_text(drawn)
+    os.replace(partial, file)
+    return drawn

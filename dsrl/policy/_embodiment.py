@@ -19,6 +19,7 @@ from lerobot.utils.constants import ACTION, OBS_ENV_STATE, OBS_STATE
 
 from dsrl.interfaces import Observation, Task
 from dsrl.policy._lerobot import processor_step
+from dsrl.policy._observation_key import typed_for
 
 MOST = 4096  # numbers of a state or an action, where a policy pads to no fixed number
 
@@ -56,8 +57,13 @@ class Embodiment:
                 for camera, view in views.items()
                 if tuple(task.cameras[view]) != self.image_shapes[camera]
             ]
-        if len(problems) > len(advice):
-            advice.append("choose a checkpoint trained on this robot and control, or another task")
+        same_control = self.action_dim == task.action_dim
+        other = typed_for(task, "images" if self.cameras else "state") if same_control else None
+        if other and len(self.cameras) > len(task.cameras):
+            advice = [f"type {other}"]  # which changes the state as well
+        elif len(problems) > len(advice):
+            others = f"another task, or {other}" if other and not self.cameras else "or another task"
+            advice.append(f"choose a checkpoint trained on this robot and control, {others}")
         if problems:
             raise ValueError(f"policy.path={self.path} has {', and '.join(problems)}; {', and '.join(advice)}")
 

@@ -12,10 +12,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
 from dsrl.interfaces import Encoding, Observation, Task
@@ -23,6 +22,7 @@ from dsrl.policy import _lerobot
 from dsrl.policy._config_file import check_config
 from dsrl.policy._embodiment import check_features, read_embodiment
 from dsrl.policy._find import find_checkpoint
+from dsrl.policy._options import NumSteps
 from dsrl.policy._statistics import check_processors
 from dsrl.policy._weights import Device, Dtype, choose_device, weights_sha256
 
@@ -51,7 +51,7 @@ class LerobotPolicy(ABC):
         device: Device,
         dtype: Dtype,
         camera_map: Mapping[str, str] | None = None,
-        num_steps: Annotated[int, Ge(1)] | None = None,
+        num_steps: NumSteps | None = None,
     ) -> None:
         if dtype not in get_args(Dtype):
             raise ValueError(f"policy.dtype={dtype} is not supported; type one of {', '.join(get_args(Dtype))}")

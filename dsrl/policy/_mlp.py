@@ -10,15 +10,16 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from dataclasses import asdict
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy._denoiser import Denoiser
 from dsrl.policy._mlp_checkpoint import MLPConfig, load_checkpoint, read_checkpoint
+from dsrl.policy._observation_key import typed_for
+from dsrl.policy._options import NumSteps
 from dsrl.policy._weights import Device, choose_device, weights_sha256
 
 FARTHEST = 10.0  # standard deviations; states beyond them, which the data lacks, are clipped
@@ -38,7 +39,7 @@ class MLPPolicy(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self, path: str, device: Device, num_steps: Annotated[int, Ge(1)] | None = None) -> None:
+    def __init__(self, path: str, device: Device, num_steps: NumSteps | None = None) -> None:
         self.path = path
         self.device = choose_device(device)
         self._config, network = load_checkpoint(path, self.kind)
@@ -103,7 +104,8 @@ class MLPPolicy(ABC):
             ("action", self.chunk_shape[1], task.action_dim),
         ):
             if ours != theirs:
-                others = ", another task, or task.observation=state" if task.cameras else " or another task"
+                numbers = typed_for(task, "state")
+                others = f", another task, or {numbers}" if numbers else " or another task"
                 raise ValueError(
                     f"policy.path={self.path} has a {ours}-dim {name} but the task has a {theirs}-dim one; choose a "
                     f"checkpoint trained on this task{others}"

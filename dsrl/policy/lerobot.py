@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Annotated, Any
-
-from annotated_types import Ge
+from typing import Any
 
 from dsrl.policy._checkpoint_files import file_inside, read_json
 from dsrl.policy._config_file import check_config
 from dsrl.policy._find import find_checkpoint
+from dsrl.policy._options import NumSteps
 from dsrl.policy._weights import Device, Dtype
 
 DIFFUSERS = "'diffusers==0.39.0'"
@@ -48,7 +47,7 @@ def load_policy(
     device: Device,
     dtype: Dtype,
     camera_map: Mapping[str, str] | None = None,
-    num_steps: Annotated[int, Ge(1)] | None = None,
+    num_steps: NumSteps | None = None,
 ) -> Any:
     """Load the policy of a lerobot checkpoint; the arguments are those of `LerobotPolicy`.
 

@@ -5,7 +5,6 @@ cfg -> Settings (typed values) + task, policy, noise, algorithm, loggers (each `
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,9 +21,10 @@ from dsrl.interfaces import ChecksTask, HasDevice, Noise, Policy, Searcher, Task
 from dsrl.logging import Description, Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.allow_list import component
+from dsrl.run.early_checks import check_typed
 from dsrl.run.errors import user_errors
 from dsrl.run.files import make_folder
-from dsrl.run.parts import ChecksPath, ChecksPaths, Parts, horizon_of
+from dsrl.run.parts import Parts, horizon_of
 from dsrl.run.settings import Settings, checked, identity, settings_of
 from dsrl.training.noise_inversion import ClonesNoise
 from dsrl.training.offline_data import OfflineData
@@ -84,7 +84,7 @@ def _check_success(settings: Settings, task: Task) -> None:
 def _task_and_policy(
     nodes: Mapping[str, DictConfig], announce: Callable[[str], None], horizon: int | None
 ) -> tuple[Task, Policy]:
-    _check_path(nodes["policy"])  # before the task: a simulator or many processes take a minute to start
+    check_typed(nodes["task"], nodes["policy"])  # before the task: a simulator may take a minute to start
     task: Task = _instantiate(nodes["task"], **_accepted(nodes["task"], announce=announce))
     policy = _policy(nodes["policy"], task, horizon)
     executed, length = horizon_of(policy, horizon), policy.chunk_shape[0]
@@ -93,18 +93,6 @@ def _task_and_policy(
             f"{executed} of the {length} actions of a chunk are executed, as the checkpoint says; horizon changes it"
         )
     return task, policy
-
-
-def _check_path(node: DictConfig) -> None:
-    """Raise FileNotFoundError or ValueError for a wrong `policy.path`, where the policy or its package checks that."""
-    if "path" not in node:
-        return
-    package = importlib.import_module(node._target_.rsplit(".", 2)[0])
-    if isinstance(package, ChecksPaths) and package.check_path(node._target_, node.path):
-        return
-    loader = component(node._target_)
-    if isinstance(loader, ChecksPath):
-        loader.check_path(node.path)
 
 
 def _policy(node: DictConfig, task: Task, horizon: int | None) -> Policy:

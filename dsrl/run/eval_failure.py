@@ -1,4 +1,4 @@
-"""Ends an evaluation that fails with one sentence, and notes the traceback in its folder."""
+"""Ends an evaluation, or a script that plays worlds, with one sentence, and notes the traceback in its folder."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ AGAIN = "type the command again"
 
 
 @contextmanager
-def noting_failure(out: Path) -> Iterator[None]:
-    """Write the file `NAME` into `out` when the task, the policy or the system fails in the block.
+def noting_failure(out: Path, name: str = NAME) -> Iterator[None]:
+    """Write the file `name` into `out` when the task, the policy or the system fails in the block.
 
     Raises UserError, one sentence, in place of that error; what the user typed or has to install has one already.
     """
-    note = out / NAME
+    note = out / name
     try:
         yield
     except (UserError, ImportError):
@@ -28,6 +28,7 @@ def noting_failure(out: Path) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         sentence = type_and_text(error)
         with suppress(OSError):  # a full disk must not hide the error
+            out.mkdir(parents=True, exist_ok=True)
             atomic_write(note, f"{sentence}\n\n{traceback.format_exc()}".encode())
         if is_of_system(error):
             raise UserError(system_error(error, out, AGAIN)) from error

@@ -37,6 +37,14 @@ class Parts:
 
 
 @runtime_checkable
+class ChecksTyped(Protocol):
+    """A task's class with a check of what was typed (optional)."""
+
+    def check_typed(self, task: Mapping[str, Any], path: str | None) -> None:
+        """Raise ValueError for options of the task, or a policy.path, that cannot work; starts no simulator."""
+
+
+@runtime_checkable
 class ChecksPath(Protocol):
     """A policy's class, or the function that loads it, with a check of its checkpoint alone (optional)."""
 

@@ -18,6 +18,8 @@ from typing import Any
 
 import gymnasium
 
+from dsrl.task._success import SuccessError
+
 
 def make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
     """Make one environment; `max_steps` None keeps the time limit of its registration.
@@ -51,7 +53,7 @@ def suiting(id: str, env_kwargs: Mapping[str, Any]) -> Iterator[None]:
     """Raise ValueError for what an environment, of any simulator, raises while it is made and tried."""
     try:
         yield
-    except (gymnasium.error.Error, ImportError):
+    except (gymnasium.error.Error, ImportError, SuccessError):
         raise
     except Exception as error:  # a file that is not there, a division by nothing, ...
         reason = " ".join(f"{type(error).__name__} {error}".split())[:300]

@@ -19,8 +19,7 @@ from torch import Tensor
 from dsrl.interfaces import Observation, Step
 from dsrl.task import _gym_state
 from dsrl.task._gym_packing import UnsupportedStateError
-
-SUCCESS_NAMES = ("is_success", "success")  # in the info of a step, the first that is there
+from dsrl.task._success import succeeded
 
 
 class GymWorlds:
@@ -28,14 +27,18 @@ class GymWorlds:
 
     def __init__(
         self,
+        name: str,
         envs: Sequence[gymnasium.Env[Any, Any]],
         state_dim: int,
         cameras: Mapping[str, tuple[int, int, int]],
         max_steps: int,
         has_success: bool,
     ) -> None:
-        """Take equal environments whose actions are a flat box; cameras: name -> (3, H, W)."""
-        self._envs = list(envs)
+        """Take equal environments whose actions are a flat box; cameras: name -> (3, H, W).
+
+        `name` is what the user typed to choose them, such as task.id=Pendulum-v1, for messages.
+        """
+        self._name, self._envs = name, list(envs)
         action_space = self._envs[0].action_space
         assert isinstance(action_space, Box)
         self.num_envs, self.max_steps, self.has_success = len(self._envs), max_steps, has_success
@@ -90,7 +93,7 @@ class GymWorlds:
             reward[row] = float(gain)
             self._terminated[row] = bool(terminated)
             self._truncated[row] = bool(truncated and not terminated)
-            self._success[row] |= succeeded(info)
+            self._success[row] |= succeeded(info, self._name)
             self._ended[row] = terminated or truncated
         success = self._success.clone() if self.has_success else None
         return Step(reward, self._terminated.clone(), self._truncated.clone(), success)
@@ -119,8 +122,13 @@ class GymWorlds:
         self._terminated, self._truncated, self._success = flags
 
     def _take(self, row: int, observation: Any) -> None:
-        self.latest[row] = observation
-        self._state[row] = torch.as_tensor(self.read_state(observation), dtype=torch.float32)
+        state = torch.as_tensor(self.read_state(observation), dtype=torch.float32)
+        if tuple(state.shape) != (self.state_dim,):
+            raise ValueError(
+                f"{self._name} returned an observation of {state.numel()} numbers but its observation_space has "
+                f"{self.state_dim}; correct the one or the other in the environment"
+            )
+        self.latest[row], self._state[row] = observation, state
 
 
 def native(action: NDArray[Any], space: Box) -> NDArray[Any]:
@@ -136,18 +144,3 @@ def native(action: NDArray[Any], space: Box) -> NDArray[Any]:
     for bound in (space.low, space.high):  # float32(0.1) is more than 0.1, which environments assert
         np.copyto(cast, bound, where=action == bound.astype(np.float32))
     return cast
-
-
-def reports_success(info: Mapping[str, Any]) -> bool:
-    """Whether the info of a step has success, under any name in use."""
-    return any(name in part for part in _parts(info) for name in SUCCESS_NAMES)
-
-
-def succeeded(info: Mapping[str, Any]) -> bool:
-    """Whether the info of a step reports success."""
-    return bool(next((part[name] for part in _parts(info) for name in SUCCESS_NAMES if name in part), False))
-
-
-def _parts(info: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    final = info.get("final_info")  # of the last step of an episode, in some environments
-    return [info, final] if isinstance(final, Mapping) else [info]

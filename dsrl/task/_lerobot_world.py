@@ -23,15 +23,19 @@ from numpy.typing import NDArray
 
 from dsrl.task._libero_cameras import DeferredCameras
 from dsrl.task._libero_package import drop_samplers, fit_package
+from dsrl.task._success import succeeded
 
 
 class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
     """Ends like the environment inside, but reports it in `info` alone, so that no vector environment resets it."""
 
-    def __init__(self, env: gymnasium.Env[Any, Any], max_steps: int | None, row: int = 0) -> None:
-        """`max_steps` None takes the time limit of lerobot; `row` is the place of this world among all."""
+    def __init__(self, env: gymnasium.Env[Any, Any], max_steps: int | None, row: int = 0, kind: str = "") -> None:
+        """`max_steps` None takes the time limit of lerobot; `row` is the place of this world among all.
+
+        kind: lerobot's name of the environment, for messages.
+        """
         super().__init__(env)
-        self.row = row
+        self.row, self.kind = row, kind
         self.limit = max_steps if max_steps is not None else _time_limit(env)
         self.sentence = _sentence(env.unwrapped)
         self._steps, self._over = 0, True
@@ -59,7 +63,7 @@ class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
         self._steps, self._images = self._steps + 1, {}
         truncated = bool(truncated) or self._steps >= self.limit
         self._over = bool(terminated) or truncated
-        success = bool(info.get("is_success", info.get("success", False)))
+        success = succeeded(info, f"task.env={self.kind}")
         return self._observation, float(reward), False, False, _ended(terminated, truncated, success)
 
     def look(self) -> dict[str, NDArray[Any]]:
@@ -89,7 +93,7 @@ def make_world(kind: str, fields: Mapping[str, Any], id: int, max_steps: int | N
         if kind == "libero":
             fit_package()
         ((_, suite),) = make_env(make_env_config(kind, **fields), n_envs=1, use_async_envs=False).items()
-    return World(suite[id].envs[0], max_steps, row)
+    return World(suite[id].envs[0], max_steps, row, kind)
 
 
 def _time_limit(env: gymnasium.Env[Any, Any]) -> int:

@@ -92,8 +92,8 @@ class Tabletop(ABC):
         self.image_size = image_size
         self._places = _CAMERAS if observation == "images" else {}
         self.cameras: Mapping[str, tuple[int, int, int]] = dict.fromkeys(self._places, (3, image_size, image_size))
-        self._observes_cubes = observation == "state"
-        self.state_dim = self.action_dim + 3 * len(COLOURS) * self._observes_cubes
+        self.observation = observation
+        self.state_dim = self.action_dim + 3 * len(COLOURS) * (observation == "state")
         self._announce = announce or (lambda text: print(text, flush=True))
         self._scene: Any = None
         self._generators = [np.random.default_rng((num_envs, row)) for row in range(num_envs)]
@@ -138,9 +138,8 @@ class Tabletop(ABC):
     def observe_rows(self, rows: Tensor) -> Observation:
         """Read some worlds, int64 [n], and draw them alone."""
         instruction = tuple(self.instructions[int(i)] for i in self.named[rows])
-        state = (
-            torch.cat([self.robot_state(), self._cubes_from_named()], 1) if self._observes_cubes else self.robot_state()
-        )
+        state = self.robot_state()
+        state = state if self.observation == "images" else torch.cat([state, self._cubes_from_named()], 1)
         return Observation(state[rows], render(self._scene, self._cameras, rows), instruction)
 
     def picture(self, num_worlds: int) -> Tensor:

@@ -39,15 +39,17 @@ class GymTask(GymWorlds):
 
         announce: prints where there is no success.
 
-        Raises ValueError for an unknown id, for spaces other than boxes and where there is no time limit.
+        Raises ValueError for an unknown id, for spaces other than boxes, for a success that is no bool and where there
+        is no time limit.
         """
         envs = [make(id, max_steps, env_kwargs or {}) for _ in range(num_envs)]
         self._parts = ObservationParts(id, envs[0].observation_space)
         _check_actions(id, envs[0])
         limit = _time_limit(id, envs[0])
         with suiting(id, env_kwargs or {}):
-            has_success = trial_has_success(envs[0])
+            has_success = trial_has_success(envs[0], f"task.id={id}")
         super().__init__(
+            f"task.id={id}",
             envs,
             state_dim=self._parts.state_dim,
             cameras=self._parts.shapes,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import gymnasium
@@ -32,6 +33,8 @@ CAMERAS = ("topview", "corner", "corner2", "corner3", "behindGripper", "gripperP
 _CORNER2 = (0.75, 0.075, 0.7)  # m: nearer than MetaWorld's own place, as lerobot's datasets were recorded
 _VIDEO_SIZE = 448  # pixels, square
 _LARGEST_REWARD = 10.0  # of MetaWorld, at success
+_ASSETS = Path(__file__).resolve().parents[1] / "assets"  # the bundled policies
+_BASE = "flow_mlp"  # the kind of those of MetaWorld
 
 
 class MetaWorldTask(GymWorlds):
@@ -56,16 +59,25 @@ class MetaWorldTask(GymWorlds):
         """
         _check_names(name, cameras)
         self._instructions = (SENTENCES[name],) * num_envs
-        self._sees = observation == "images"
+        self.observation, self._sees = observation, observation == "images"
         self._drawing = MujocoDrawing()
         self._image_size = image_size
         super().__init__(
+            f"task.name={name}",
             [SawyerWorld(make_world(name, max_steps), reward == "dense") for _ in range(num_envs)],
             state_dim=4 if self._sees else 39,
             cameras=dict.fromkeys(cameras, (3, image_size, image_size)) if self._sees else {},
             max_steps=max_steps,
             has_success=True,
         )
+
+    @staticmethod
+    def check_typed(task: Mapping[str, Any], path: str | None) -> None:
+        """Raise ValueError for a wrong name or camera, and for a `path` that no bundled policy has; imports nothing."""
+        name = task["name"]
+        _check_names(name, task["cameras"])
+        if path == f"{name}/{_BASE}" and not (_ASSETS / path).is_dir() and not Path(path).is_dir():
+            raise ValueError(_without_base(name))
 
     def read_state(self, observation: NDArray[np.float64]) -> NDArray[np.float64]:
         """Select what the policy reads of MetaWorld's 39 numbers."""
@@ -151,3 +163,14 @@ def _check_names(name: str, cameras: Sequence[str]) -> None:
         raise ValueError(f"task.cameras={list(cameras)} has no camera {unknown[0]}; type some of {', '.join(CAMERAS)}")
     if not cameras:
         raise ValueError(f"task.cameras=[] shows nothing; type some of {', '.join(CAMERAS)}, or task.observation=state")
+
+
+def _without_base(name: str) -> str:
+    """Return the sentence for a task that has no bundled policy, with the commands that make one."""
+    bundled = " and ".join(sorted(folder.parent.name for folder in _ASSETS.glob(f"*-v3/{_BASE}")))
+    return (
+        f"task=metaworld has a bundled policy for {bundled} and none for task.name={name}; make one by `python -m "
+        f"scripts.collect_expert --name {name} --out data/{name}` and `python -m scripts.pretrain --policy {_BASE} "
+        f"--dataset data/{name} --out data/{name}_base --chunk 8 --steps 3000`, then type "
+        f"policy.path=data/{name}_base"
+    )

@@ -29,5 +29,6 @@ class PushTTask(LerobotTask):
 
         The others are those of `LerobotTask`.
         """
+        self.observation = observation
         fields = {"obs_type": OBSERVATIONS[observation], **(env_kwargs or {})}
         super().__init__("pusht", "PushT-v0", 0, num_envs, reward, max_steps, processes, fields)

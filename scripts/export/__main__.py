@@ -59,6 +59,7 @@ def _keys(typed: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, st
     found = {}
     for text in with_home(typed):
         key, equals, value = text.partition("=")
+        value = _unquoted(text, parser) if value.startswith(("'", '"')) else value
         if not equals or key not in KEYS or not value:
             parser.error(f"{text} is no option; type run=<folder of a run> out=<new folder>")
         found[key] = value
@@ -72,6 +73,19 @@ def _keys(typed: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, st
     except argparse.ArgumentTypeError as error:
         parser.error(f"out={error}")
     return found
+
+
+def _unquoted(text: str, parser: argparse.ArgumentParser) -> str:
+    """Return the value of a key=value that is typed in quotes, as eval.py reads it and train.py prints it."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    from dsrl.run.typed_words import unreadable
+
+    try:
+        return str(OverridesParser.create().parse_override(text).value())
+    except HydraException:
+        parser.error(unreadable(text))
 
 
 if __name__ == "__main__":

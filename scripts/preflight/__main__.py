@@ -26,8 +26,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is import
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, judge, print and write."""
     options = _options(arguments)
-    with one_sentence(ImportError):
-        _preflight(options)
+    from dsrl.run.eval_failure import noting_failure
+
+    out = options.out or Path("outputs") / f"{datetime.now():%Y-%m-%d/%H-%M-%S}-preflight"
+    with one_sentence(ImportError), noting_failure(out, "preflight_failure.txt"):
+        _preflight(options, out)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -45,10 +48,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_intermixed_args(arguments)
 
 
-def _preflight(options: argparse.Namespace) -> None:
+def _preflight(options: argparse.Namespace, out: Path) -> None:
     from dsrl.evaluation.outcomes import Outcomes
     from dsrl.run.errors import UserError
     from dsrl.run.final_evaluation import build_simulation
+    from scripts.complete_folder import make_folder
     from scripts.preflight.measure import measure, noises
     from scripts.preflight.verdict import judge
 
@@ -57,6 +61,7 @@ def _preflight(options: argparse.Namespace) -> None:
     settings = parts.settings
     if options.success_return is not None and parts.env.has_success:
         raise UserError("--success-return is for tasks that define no success, and this one does; leave it out")
+    make_folder(out, out, exist_ok=True)  # before all that takes minutes
     build_simulation(parts, screen)
     screen.phase(f"frozen policy on {settings.validation_episodes} worlds from seed {settings.validation_seed} …")
 
@@ -75,7 +80,7 @@ def _preflight(options: argparse.Namespace) -> None:
     )
     if found.threshold is not None:
         screen.phase(f"this task defines no success: a return of {found.threshold:.6g} or more counts as one")
-    _report(found, judge(found), parts, options, screen)
+    _report(found, judge(found), parts, options, out, screen)
 
 
 def _screen() -> Any:
@@ -103,15 +108,13 @@ def _parts(overrides: Sequence[str], screen: Any) -> Any:
     return with_chosen_noise(cfg, parts, [], screen, Signals())[1]
 
 
-def _report(found: Any, verdict: Any, parts: Any, options: argparse.Namespace, screen: Any) -> None:
+def _report(found: Any, verdict: Any, parts: Any, options: argparse.Namespace, out: Path, screen: Any) -> None:
     """Print the table and the verdict, and write the files."""
     from dsrl.run import provenance
     from dsrl.run.files import write_json
     from scripts.preflight import cost, report
 
     settings = parts.settings
-    out = options.out or Path("outputs") / f"{datetime.now():%Y-%m-%d/%H-%M-%S}-preflight"
-    out.mkdir(parents=True, exist_ok=True)
     for table in (table for table in report.tables(found) if table.row_count):
         screen.console.print(table)
     for line in report.movement_lines(found):

@@ -87,6 +87,12 @@ def test_a_wrong_value_is_one_sentence_that_names_the_key(key: str, needs: tuple
         (["seed=-1"], "seed=-1 must be between 0 and 4294967295"),
         (["policy.device=tpu"], "policy.device=tpu must be auto, cpu, cuda or cuda:<n>"),
         (["policy.path=7"], "policy.path=7 must be text; in quotes it is: 'policy.path=\"7\"'"),
+        (["policy.num_steps=100000"], "policy.num_steps=100000 must be between 1 and 1000"),
+        (
+            ["task=hopper", "policy.num_steps=many"],
+            "policy.num_steps=many must be a whole number between 1 and 1000, or",
+        ),
+        (["policy=lerobot", "policy.path=x", "policy.num_steps=1001"], "policy.num_steps=1001 must be between 1 and"),
         (["policy.camera_map=front"], "policy.camera_map=front must be {name: value}, or null"),
         (["logging=wandb", "logging.wandb.mode=maybe"], "logging.wandb.mode=maybe must be online, offline or disabled"),
         (["sac=dsrl_na", "offline_share=2"], "offline_share=2 must be between 0 and 1"),

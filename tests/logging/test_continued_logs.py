@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,18 @@ def test_wandb_goes_on_with_the_same_run_and_its_latest_part_holds_every_point_o
     assert [row["_step"] for row in rows] == list(range(7))
     assert [(row["a"], row["env_steps"]) for row in rows] == [(m["a"], s) for m, s in POINTS]
     assert rows[6]["only_7"] == 1.0
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\n", b"1a2b", b"../../ab\n", b"\xff\x00" * 4, b"run/with?all#of*them" * 20])
+def test_wandb_starts_a_new_run_where_the_file_of_its_id_is_damaged(damaged: bytes, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"project": "toy", "entity": None, "group": None, "name": None, "timeout": 5.0}
+    file = tmp_path / "wandb_run_id.txt"
+    file.write_bytes(damaged)
+    ids = []
+    for _ in range(2):
+        logger = WandbLogger(str(tmp_path), mode="disabled", **options)
+        ids.append(logger.run.id)
+        logger.close()
+    assert ids == [file.read_text()] * 2
+    assert re.fullmatch("[0-9a-f]{8}", ids[0])
+    assert [path.name for path in tmp_path.glob("wandb_run_id*")] == [file.name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -126,6 +127,23 @@ def test_a_task_with_too_few_cameras_is_told_so_at_once(arms: Path) -> None:
     message = complaint(arms, {"top": (3, SIDE, SIDE), "left": (3, SIDE, SIDE)})
     assert "choose a task with at least as many cameras, 3" in message
     assert "camera_map" not in message
+
+
+def test_a_task_that_can_observe_what_a_checkpoint_takes_is_told_its_key(arms: Path) -> None:
+    numbers = {"cameras": {}, "state_dim": 30, "action_dim": 14, "max_steps": STEPS}
+    ending = r"cameras .* but the task has \[\], and a 14-dim state but the task has a 30-dim one; "
+    with pytest.raises(ValueError, match=f"{ending}type task.observation=images$"):
+        load(arms).check_fits(SimpleNamespace(**numbers, observation="state"))
+    with pytest.raises(ValueError, match=f"{ending}choose a task with at least as many cameras, 3, and choose a chec"):
+        load(arms).check_fits(SimpleNamespace(**numbers))
+    with pytest.raises(ValueError, match=r"a 7-dim one; choose a task with at least as many cameras, 3, and choose"):
+        load(arms).check_fits(SimpleNamespace(**{**numbers, "action_dim": 7}, observation="state"))
+    blind = replace(load(arms).embodiment, cameras={}, image_shapes={}, state_dim=30)
+    images = task(VIEWS, (3, SIDE, SIDE))
+    with pytest.raises(ValueError, match=r"this robot and control, or another task$"):
+        blind.check_fits(images)
+    with pytest.raises(ValueError, match=r"this robot and control, another task, or task.observation=state$"):
+        blind.check_fits(SimpleNamespace(**vars(images), observation="images"))
 
 
 def test_images_of_another_size_are_told_with_the_names(arms: Path) -> None:

@@ -225,6 +225,8 @@ def test_a_policy_of_another_task_is_refused_before_anything_is_simulated(tmp_pa
     task = partial(SimpleNamespace, cameras={}, state_dim=3, action_dim=2)
     policy.check_fits(task())
     with pytest.raises(ValueError, match=r"has a 3-dim state but the task has a 4-dim one; .*task\.observation=state"):
+        policy.check_fits(task(cameras={"front": (3, 4, 4)}, state_dim=4, observation="images"))
+    with pytest.raises(ValueError, match=r"a checkpoint trained on this task or another task$"):  # of task=gym
         policy.check_fits(task(cameras={"front": (3, 4, 4)}, state_dim=4))
     with pytest.raises(ValueError, match=r"a 4-dim one; choose a checkpoint trained on this task or another task$"):
         policy.check_fits(task(state_dim=4))

@@ -117,3 +117,23 @@ def test_the_early_sentence_is_the_very_one_of_loading(tmp_path: Path) -> None:
 def test_a_function_that_loads_policies_has_the_check_as_classes_do() -> None:
     assert isinstance(lerobot.load_policy, ChecksPath)
     assert isinstance(FlowMLP, ChecksPath)
+
+
+@pytest.mark.parametrize("name", ["push", "Push-V3", "xyz", "../push-v3"])
+def test_a_name_that_metaworld_lacks_is_told_before_the_policy_that_follows_from_it(name: str, tmp_path: Path) -> None:
+    said = str(type_train(tmp_path / "run", "task=metaworld", f"task.name={name}", start=()))
+    assert said.startswith(f"error: task.name={name} is no MetaWorld task; type one of its 50, such as ")
+
+
+def test_a_metaworld_task_without_a_bundled_policy_names_the_commands_that_make_one(tmp_path: Path) -> None:
+    typed = ("task=metaworld", "task.name=door-open-v3")
+    said = str(type_train(tmp_path / "run", *typed, start=()))
+    assert said.startswith(
+        "error: task=metaworld has a bundled policy for pick-place-v3 and push-v3 and none for task.name=door-open-v3; "
+        "make one by `python -m scripts.collect_expert --name door-open-v3 --out data/door-open-v3` and "
+    )
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    assert said.split("`")[3] in page
+    assert said.rpartition("type ")[2] in page
+    said = str(type_train(tmp_path / "run", *typed, "policy.path=nowhere", start=()))
+    assert said.startswith("error: policy.path=nowhere is not a folder and not a bundled policy")

@@ -25,10 +25,13 @@ from dsrl.policy._mlp_checkpoint import save_checkpoint
 from dsrl.run.build import build
 from dsrl.run.errors import UserError
 from dsrl.run.folder import RunFolder
+from dsrl.run.installed import typed_option
+from scripts.export.__main__ import _keys
 from scripts.export.__main__ import main as export
 from scripts.export.folder import _base_folder
 from scripts.export.hub import push
 from scripts.export.lerobot_eval import command
+from scripts.options import Parser
 
 STATES = "obs_type=environment_state_agent_pos"
 
@@ -209,6 +212,18 @@ def test_what_cannot_be_exported_is_one_sentence(
     with pytest.raises(SystemExit):
         export(typed)
     assert capsys.readouterr().err == sentence
+
+
+@pytest.mark.parametrize("name", ["d ü's", 'a "b"', "x=1,[y]", "back\\", "plain"])
+def test_folders_are_typed_as_train_prints_them(name: str, tmp_path: Path) -> None:
+    words = [shlex.split(typed_option(key, tmp_path / name / key))[0] for key in ("run", "out")]
+    assert _keys(words, Parser()) == {key: str(tmp_path / name / key) for key in ("run", "out")}
+
+
+def test_a_folder_in_one_quote_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        export(["run=x", 'out="y'])
+    assert capsys.readouterr().err.startswith('error: out="y has characters that need quotes of their own; type ')
 
 
 def test_a_hub_out_of_reach_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

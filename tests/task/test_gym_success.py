@@ -9,8 +9,10 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from toys.odd_worlds import ID, LATER, OddWorld
 
 from dsrl.task import _gym_trial
+from dsrl.task._lerobot_world import World
 from dsrl.task.gym import GymTask
 
 
@@ -119,3 +121,45 @@ def test_what_outlives_an_episode_counts_one_step_for_a_trial_and_nothing_else()
     task, _ = lift("never")
     task.reset(torch.arange(1), seeds=[0])
     assert task.state_dict()["worlds"][0][-1]["episodes"] == {"list": [{"plain": 2}]}
+
+
+YES = (True, np.True_, 1, 1.0, np.float64(1), np.array([True]), np.array(1), torch.tensor([[True]]))
+NO = (False, np.False_, 0, 0.0, np.int64(0), np.array([[0.0]]), torch.tensor(False), None)
+NEITHER = (0.3, float("nan"), "False", "", 2, -1, np.array([True, True]), np.zeros(0), [True], {})
+
+
+@pytest.mark.parametrize("value", YES + NO, ids=repr)
+def test_a_success_is_a_bool_or_0_or_1_alone_or_in_an_array(value):
+    task = GymTask(ID, num_envs=1, max_steps=None, env_kwargs={"success": value})
+    task.reset(torch.arange(1), seeds=[0])
+    assert task.step(torch.zeros(1, 2)).success.item() == any(value is one for one in YES)
+
+
+@pytest.mark.parametrize("value", NEITHER, ids=repr)
+def test_another_success_is_refused_in_the_trial(value):
+    with pytest.raises(
+        ValueError, match=f"task.id={ID} reports is_success=.* but a success is true or false; report a"
+    ):
+        GymTask(ID, num_envs=1, max_steps=None, env_kwargs={"success": value})
+
+
+def test_a_success_that_a_random_episode_alone_shows_is_refused_too(monkeypatch):
+    monkeypatch.setattr(Lift, "_info", lambda self, ended: {"success": 0.5} if ended else {})
+    with pytest.raises(ValueError, match=r"Lift-v0 reports success=0.5 in its info but"):
+        lift("at the end")
+
+
+def test_a_success_that_is_a_number_later_ends_the_run():
+    task = GymTask(ID, num_envs=1, max_steps=None, env_kwargs={"later": 0.3})
+    task.reset(torch.arange(1), seeds=[0])
+    for _ in range(LATER - 1):
+        task.step(torch.zeros(1, 2))
+    with pytest.raises(ValueError, match=f"task.id={ID} reports is_success=0.3 in its info"):
+        task.step(torch.zeros(1, 2))
+
+
+def test_worlds_of_lerobot_refuse_the_same():
+    world = World(OddWorld(success=0.3), 20, kind="mine")
+    world.reset(seed=0)
+    with pytest.raises(ValueError, match=r"task.env=mine reports is_success=0.3 in its info"):
+        world.step(np.zeros(2, np.float32))

@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from toys.odd_worlds import ID, LATER
 
 from dsrl.interfaces import BoundedActions, Encoding, Filmable, Restorable
 from dsrl.policy.identity import IdentityPolicy
@@ -286,3 +287,14 @@ def test_a_gym_task_has_an_action_box_and_can_be_restored_and_is_not_filmed():
     assert isinstance(task, BoundedActions)
     assert isinstance(task, Restorable)
     assert not isinstance(task, Filmable)
+
+
+def test_an_observation_of_another_length_than_its_space_is_named():
+    task = GymTask(ID, num_envs=1, max_steps=None, env_kwargs={"numbers": 1})
+    task.reset(torch.arange(1), seeds=[0])
+    for _ in range(LATER - 1):
+        task.step(torch.zeros(1, 2))
+    with pytest.raises(
+        ValueError, match=f"task.id={ID} returned an observation of 1 numbers but its .* has 3; correct"
+    ):
+        task.step(torch.zeros(1, 2))

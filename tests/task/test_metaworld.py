@@ -125,6 +125,7 @@ def test_images_come_with_the_numbers_of_the_gripper_alone():
     assert torch.equal(images.observe().state, numbers.observe().state[:, :4])
     assert images.observe().images["corner2"].float().std() > 20  # a scene, not a flat colour
     assert images.observe().instruction == ("Push the puck to a goal",) * 2
+    assert (numbers.observation, images.observation) == ("state", "images")
     assert images.picture(1).shape == (1, 3, 448, 448)
 
 
