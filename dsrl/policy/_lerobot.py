@@ -97,15 +97,18 @@ def _fill(policy: nn.Module, file: Path, renamed: Callable[[str], str]) -> None:
     """Copy the stored weights into a policy, one after the other: two copies of all would take twice the memory.
 
     Weights that are not stored become zero; all others take the type that they are stored in, see
-    `take_stored_types`.
+    `take_stored_types`. A file without any float32 was cast after training: it is computed in the types that lerobot
+    builds.
     """
     own = policy.state_dict(keep_vars=True)
     with safe_open(file, "pt") as stored:
         names = {renamed(name): name for name in list(stored.keys())}
         for name in missing_weights(policy, set(names)):
             policy.get_parameter(name).zero_()
+        cast = not any(stored.get_slice(name).get_dtype() == "F32" for name in names.values())
         for name in names.keys() & own.keys():
-            own[name].data = stored.get_tensor(names[name]).clone()
+            weight = stored.get_tensor(names[name])
+            own[name].data = weight.to(own[name].dtype) if cast else weight.clone()
 
 
 def take_stored_types(policy: nn.Module, file: Path) -> None:
@@ -212,7 +215,8 @@ def one_sentence(problem: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of draccus, transformers, torch, huggingface_hub, tokenizers, ...
-        raise ValueError(f"{problem} ({first_line(error)}); get the checkpoint anew, or choose another") from error
+        reason = first_line(error.__cause__ if isinstance(error.__cause__, ValueError) else error)
+        raise ValueError(f"{problem} ({reason}); get the checkpoint anew, or choose another") from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # how the tokenizers library ends on broken data
             raise
