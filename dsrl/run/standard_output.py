@@ -45,12 +45,13 @@ class LastingStream:
 @contextmanager
 def lasting_output() -> Iterator[None]:
     """Let the block print to standard output and standard error whether or not anybody reads them."""
-    previous = sys.stdout, sys.stderr
-    lasting: list[Any] = [stream and LastingStream(stream) for stream in previous]
+    previous = sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__
+    lasting: list[Any] = [stream and LastingStream(stream) for stream in previous[:2]]
     sys.stdout, sys.stderr = lasting
+    sys.__stdout__, sys.__stderr__ = lasting  # type: ignore[misc]  # Genesis takes it for a notebook where they differ
     try:
         yield
     finally:
         for stream in filter(None, lasting):
             stream.flush()
-        sys.stdout, sys.stderr = previous
+        sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__ = previous  # type: ignore[misc]

@@ -13,6 +13,8 @@ from typing import IO, Any
 import pytest
 from toys.commands import ROOT, SHORT_PENDULUM
 
+from dsrl.run.standard_output import lasting_output
+
 LATE = "import sys; sys.stdin.readline()"  # ends, and closes its end of the pipe, after the first line
 
 
@@ -52,3 +54,9 @@ def test_a_run_ends_as_usual_though_its_output_cannot_be_written(output: Any, er
 def test_a_refused_command_has_its_exit_code_though_its_output_cannot_be_written(tmp_path: Path) -> None:
     with _full_disk() as out:
         assert _trained(tmp_path / "run", out, errors=True, typed=("gamma=3",)) == 1
+
+
+def test_the_output_is_no_other_than_that_of_the_interpreter() -> None:
+    """Genesis takes a sys.stdout that is not sys.__stdout__ for a notebook's, and prints after each of its calls."""
+    with lasting_output():
+        assert sys.stdout is sys.__stdout__
