@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -186,7 +186,8 @@ def _play(
     name = "base policy" if request.checkpoint == "none" else f"steered policy ({request.checkpoint} checkpoint)"
     screen.phase(f"{name} on {episodes} worlds from seed {first_seed} …")
     result = play(parts, act, screen, **worlds)
-    _show(request, base, result, screen, options=folder.eval_option if video.can_record(parts.task) else None)
+    options = f"{folder.eval_option}{_played_by(request)}" if video.can_record(parts.task) else None
+    _show(request, base, result, screen, options=options)
     played = {**asdict(request), "eval_episodes": episodes, "test_seed": first_seed}
     return result.score, {"request": played, **_content(parts, folder, request, base, result)}
 
@@ -255,6 +256,15 @@ def _show(
         screen.print(f"failed worlds ({len(result.failures)}): {first}")
         if options is not None:
             screen.print(f"video of one:  {typed('eval.py')} {options} video_seeds={result.failures[0]}")
+
+
+def _played_by(request: Request) -> str:
+    """Return the options of eval.py, each after a blank, by which the same policy is played again; "" by default."""
+    default = resolved(replace(request, checkpoint="returned")).checkpoint
+    options = [] if request.checkpoint == default else [f"checkpoint={request.checkpoint}"]
+    options += ["stochastic=true"] if request.stochastic else []
+    options += [f"best_of={request.best_of}"] if request.best_of is not None else []
+    return "".join(f" {option}" for option in options)
 
 
 def _record_videos(parts: Parts, out: Path, act: Act, seeds: list[int], screen: Screen, *, has_base: bool) -> float:

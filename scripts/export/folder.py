@@ -52,6 +52,8 @@ def export(run: Path, out: Path, *, checkpoint: str, copy_base: bool, plugins: S
         if summary.get("returned") == "base":
             raise UserError(f"run={run} returned its base policy; type checkpoint=best to export the steered one")
         checkpoint = "best"
+    if checkpoint != "best":  # the run's test worlds met the best one alone
+        summary = {**summary, "steered": None, "paired": None}
     state = folder.load(checkpoint)
     parts = build(saved, lambda sentence: None)
     check_same_policy(parts, folder)

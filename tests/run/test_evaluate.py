@@ -109,6 +109,16 @@ def test_the_command_of_a_video_names_the_plugins_of_the_run(
     assert f"python eval.py run={tmp_path} 'plugins=[my_robot,other]' video_seeds=20" in capsys.readouterr().out
 
 
+def test_the_command_of_a_video_plays_the_policy_that_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _saved(tmp_path)
+    request = request_of(tmp_path, checkpoint="last", stochastic=True)
+    evaluate_run(_parts(Instructed(4)), folder, request, folder.load("best"), Screen())
+    said = capsys.readouterr().out
+    assert f"python eval.py run={tmp_path} checkpoint=last stochastic=true video_seeds=" in said
+
+
 @pytest.mark.parametrize("state", [{"learnt": "up"}, None], ids=["beside the base", "the base alone"])
 def test_a_world_is_recorded_by_its_seed(state: Any, tmp_path: Path) -> None:
     folder = _saved(tmp_path)

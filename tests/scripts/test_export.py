@@ -165,6 +165,14 @@ def test_the_model_card_has_both_policies_worlds_and_command(
     assert "    lerobot-eval --policy.path=mine --env.type=… --seed=1000000 --eval.n_episodes=5" in card
 
 
+def test_the_model_card_has_no_results_of_another_checkpoint(run: Path, tmp_path: Path) -> None:
+    export([f"run={run}", f"out={tmp_path / 'mine'}", "checkpoint=last"])
+    card = (tmp_path / "mine" / "README.md").read_text()
+    assert "checkpoint `last`" in card
+    assert "| steered | not evaluated | - | - | - |" in card
+    assert "McNemar" not in card
+
+
 @pytest.mark.parametrize(
     ("task", "environment"),
     [
