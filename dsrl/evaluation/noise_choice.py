@@ -9,7 +9,7 @@ Every noise is drawn twice in every world, and again as long as the sign of q - 
 the last draw it decides as it is. The first noise with both is chosen. The last one is not measured: its prior is the
 base policy's own noise.
 
-Where none has head-room, that of two blind draws says little: an actor chooses by state, and more from a larger noise.
+Where none has head-room, that of two random draws says little: an actor chooses by state, and more from a larger noise.
 The largest of at most LEARNT numbers that keeps the success is then chosen; else the smallest.
 """
 
@@ -46,7 +46,7 @@ class NoiseChoice:
     numbers: int
     measured: Mapping[str, Outcomes]
     has_success: bool = True
-    flat: bool = False  # whether smaller noise keeps the success, and none has head-room
+    lacks_headroom: bool = False  # whether smaller noise keeps the success, and none has head-room
 
     def content(self) -> dict[str, Any]:
         """Return the choice as JSON."""
@@ -69,7 +69,7 @@ class NoiseChoice:
         if not self.measured:
             return text
         base, chosen = self.measured[BASE], self.measured.get(self.name)
-        if self.flat:
+        if self.lacks_headroom:
             best = f"the best of {FIRST_DRAWS} draws"
             return f"{text}: no smaller noise has head-room by {best}; base policy {base.rate:.0%}"
         if chosen is None:
@@ -124,7 +124,8 @@ def choose_noise(
                 break
     chosen = raising or _without_headroom(candidates, [*kept, names[-1]])
     measured = {name: one.outcomes(threshold) for name, one in played.items()}
-    return NoiseChoice(chosen, candidates[chosen].dim, measured, has_success, flat=bool(kept) and raising is None)
+    lacks = bool(kept) and raising is None
+    return NoiseChoice(chosen, candidates[chosen].dim, measured, has_success, lacks)
 
 
 def _without_headroom(candidates: Mapping[str, Noise], kept: Sequence[str]) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -25,7 +24,7 @@ from dsrl.run.files import LARGEST_SUMMARY, read_json
 from dsrl.run.final_evaluation import build_simulation, play
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
-from dsrl.run.plain_yaml import read_checked
+from dsrl.run.plain_yaml import read_overrides
 from dsrl.run.plugins import plugins_of
 from dsrl.run.ranges import fits
 from dsrl.run.settings import checked, saved_config
@@ -103,19 +102,14 @@ def _earlier(
 
 def _check_kept(folder: RunFolder) -> None:
     """Raise ValueError for a typed option of the measurement that was not typed for the run in `folder`, too."""
+    before = [str(word).lstrip("+") for word in read_overrides(folder.path)]
     for key, text in typed_keys(HydraConfig.get().overrides.task).items():
         measures = key.startswith("noise.") and key.removeprefix("noise.") not in FOLLOWED
-        if measures and text not in _typed_before(folder):
+        if measures and text not in before:
             raise ValueError(
                 f"{text} is not used, because noise=auto keeps the noise of the earlier run in {folder.path}; "
                 f"leave it out, or begin a new run"
             )
-
-
-def _typed_before(folder: RunFolder) -> list[str]:
-    file = folder.hydra / "overrides.yaml"
-    words = yaml.safe_load(read_checked(file, list)) if file.is_file() else []
-    return [str(word).lstrip("+") for word in words]
 
 
 def _measured(

@@ -23,7 +23,7 @@ from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.allow_list import component
 from dsrl.run.early_checks import check_typed
 from dsrl.run.errors import user_errors
-from dsrl.run.files import make_folder
+from dsrl.run.files import make_writable
 from dsrl.run.parts import Parts, horizon_of
 from dsrl.run.settings import Settings, checked, identity, settings_of
 from dsrl.training.noise_inversion import ClonesNoise
@@ -182,7 +182,9 @@ def build_loggers(cfg: DictConfig, described: Description, folder: Path | None =
         named = checked(cfg, "logging")
         for name, node in named.items() if folder is None else ():
             if isinstance(node.get("folder"), str):
-                make_folder(Path(node.folder), f"logging.{name!s}.folder")  # now: the first metric comes after warm-up
+                make_writable(
+                    Path(node.folder), f"logging.{name!s}.folder"
+                )  # now: the first metric comes after warm-up
         nodes, elsewhere = list(named.values()), {} if folder is None else {"folder": str(folder)}
         return [_instantiate(node, **elsewhere, **_accepted(node, described=described)) for node in nodes]
 

@@ -102,7 +102,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def make_folder(folder: Path, key: str) -> None:
+def make_writable(folder: Path, key: str) -> None:
     """Make a folder, which `key` named on the command line; raises ValueError where nothing can be written into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -35,6 +35,15 @@ def read_checked(path: Path, kind: type = dict) -> str:
     return text
 
 
+def read_overrides(run: Path) -> list[Any]:
+    """Return the words that were typed for the run in a folder; none where Hydra left no file of them.
+
+    Raises ValueError as `read_checked` does.
+    """
+    file = run / ".hydra" / "overrides.yaml"
+    return yaml.safe_load(read_checked(file, list)) if file.is_file() else []
+
+
 def check_references(path: Path, content: Mapping[Any, Any]) -> None:
     """Raise ValueError for an interpolation that is not of plain values of the config itself: none is resolved."""
     for value in _texts(content):

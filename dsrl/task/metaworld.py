@@ -59,14 +59,14 @@ class MetaWorldTask(GymWorlds):
         """
         _check_names(name, cameras)
         self._instructions = (SENTENCES[name],) * num_envs
-        self.observation, self._sees = observation, observation == "images"
+        self.observation = observation
         self._drawing = MujocoDrawing()
         self._image_size = image_size
         super().__init__(
             f"task.name={name}",
             [SawyerWorld(make_world(name, max_steps), reward == "dense") for _ in range(num_envs)],
-            state_dim=4 if self._sees else 39,
-            cameras=dict.fromkeys(cameras, (3, image_size, image_size)) if self._sees else {},
+            state_dim=4 if observation == "images" else 39,
+            cameras=dict.fromkeys(cameras, (3, image_size, image_size)) if observation == "images" else {},
             max_steps=max_steps,
             has_success=True,
         )
@@ -81,7 +81,7 @@ class MetaWorldTask(GymWorlds):
 
     def read_state(self, observation: NDArray[np.float64]) -> NDArray[np.float64]:
         """Select what the policy reads of MetaWorld's 39 numbers."""
-        return observation[:4] if self._sees else observation
+        return observation[:4] if self.observation == "images" else observation
 
     def read_images(self) -> dict[str, Tensor]:
         """Draw all worlds by the policy's cameras."""

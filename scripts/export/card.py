@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from dsrl.policy._find import HUB_ID
 from dsrl.run.installed import typed
-from dsrl.run.plain_yaml import read_checked
+from dsrl.run.plain_yaml import read_overrides
 from dsrl.run.ranges import fits
 
 
@@ -91,9 +89,7 @@ def _paired(summary: Mapping[str, Any]) -> str:
 
 def _command(run: Path) -> str:
     """Return the command that trained the run; its overrides are text of the run's folder, and stay on one line."""
-    file = run / ".hydra" / "overrides.yaml"
-    overrides = yaml.safe_load(read_checked(file, list)) if file.is_file() else []
-    return " ".join([typed("train.py"), *(_line(one) for one in overrides)])
+    return " ".join([typed("train.py"), *(_line(one) for one in read_overrides(run))])
 
 
 def _line(text: Any) -> str:

@@ -12,7 +12,7 @@
 Where w = 0 differs from the base policy, p < SIGNIFICANCE, the sentence ends with its success; where it is better, also
 with the option that compares training with it.
 The best of n draws is chosen in hindsight: it shows that noise which succeeds exists, not that an actor will find it.
-It is no limit either: draws are blind, and an actor chooses by state.
+It is no limit either: draws are random, and an actor chooses by state.
 Tests are paired by world and two-sided: signs of the worlds' differences are flipped at random.
 """
 
@@ -109,7 +109,7 @@ def _little(found: Preflight, best: float) -> str:
     base, draws = found.outcomes[BASE], found.outcomes[found.actor].draws
     return (
         f"the best of {draws} draws solves {best:.0%} against {base.rate:.0%}: "
-        f"blind draws show little head-room; an actor, which chooses by state, may find more{larger}"
+        f"random draws show little head-room; an actor, which chooses by state, may find more{larger}"
     )
 
 

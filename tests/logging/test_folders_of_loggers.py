@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from toys.typed import as_somebody_else, type_train
 
-from dsrl.run.files import make_folder
+from dsrl.run.files import make_writable
 
 
 @pytest.mark.parametrize("name", ["csv", "tensorboard"])
@@ -31,4 +31,4 @@ def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_played(
 
 def test_a_folder_of_somebody_else_is_refused() -> None:
     with as_somebody_else(), pytest.raises(ValueError, match=r"^logging.csv.folder=/usr cannot be used \(Permission"):
-        make_folder(Path("/usr"), "logging.csv.folder")
+        make_writable(Path("/usr"), "logging.csv.folder")

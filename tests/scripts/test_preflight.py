@@ -287,7 +287,9 @@ def _handmade(still: int, moves: float = 1.0, mixed: int = 2) -> Preflight:
     return Preflight(0, "repeat", 1.5, outcomes, Movement((moves,), (1.0,)), {"full": 2, "repeat": 1}, False)
 
 
-LITTLE = "blind draws show little head-room; an actor, which chooses by state, may find more, most of all by noise=full"
+LITTLE = (
+    "random draws show little head-room; an actor, which chooses by state, may find more, most of all by noise=full"
+)
 BETTER = "w = 0 alone gives 80%, where an actor starts: compare with it by zero_noise=true"
 
 
