@@ -36,6 +36,13 @@ class Parser(argparse.ArgumentParser):
 
         return as_typed(super().format_help())
 
+    def print_help(self, file: Any = None) -> None:
+        """Print the help page, to nobody where the reader has gone."""
+        from dsrl.run.standard_output import lasting_output
+
+        with lasting_output():
+            super().print_help(file)
+
     def error(self, message: str) -> NoReturn:
         """End the program with exit code 2."""
         self.exit(2, f"error: {self._sentence(message)}\n")
@@ -162,13 +169,18 @@ def _below_folders(path: Path) -> Path:
 
 @contextmanager
 def one_sentence(*errors: type[Exception]) -> Iterator[None]:
-    """End the program with one sentence and exit code 1 on a UserError, an error of the system or one of `errors`."""
+    """End the program with one sentence and exit code 1 on a UserError, an error of the system or one of `errors`.
+
+    The block goes on where nobody reads what it prints any more, as behind `| head`.
+    """
     from dsrl.run.errors import UserError, sentence, system_error
+    from dsrl.run.standard_output import lasting_output
 
     own: tuple[type[Exception], ...] = (UserError, *errors)
     caught: tuple[type[Exception], ...] = (*own, OSError)
     try:
-        yield
+        with lasting_output():
+            yield
     except caught as error:
         text = str(error)
         if isinstance(error, OSError) and error.errno is not None:

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from dsrl.run.files import atomic_write, write_json
+from dsrl.run.standard_output import lasting_output
 from scripts.compare import tables
 from scripts.compare.methods import Comparison, group, named
 from scripts.compare.run_files import printable
@@ -31,19 +30,8 @@ from scripts.options import Parser, out_folder
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the comparison and write its files."""
-    with _ending_with_its_reader():
+    with lasting_output():  # the files are written also behind `| head`
         _compare(_options(arguments))
-
-
-@contextmanager
-def _ending_with_its_reader() -> Iterator[None]:
-    """End the program without a word where nobody reads its output any more, as behind `| head`: as cat does."""
-    previous = signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python would raise BrokenPipeError
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        signal.signal(signal.SIGPIPE, previous)
 
 
 def _compare(options: argparse.Namespace) -> None:

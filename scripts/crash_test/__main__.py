@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsrl.run.standard_output import lasting_output
 from scripts.options import Parser, seed, whole
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.kills_only and not options.kills:
         parser.error("--kills-only with --kills 0 tries nothing; leave one of them out")
-    raise SystemExit(0 if _run(options.task, options.kills, options.seed, others=not options.kills_only) else 1)
+    with lasting_output():
+        good = _run(options.task, options.kills, options.seed, others=not options.kills_only)
+    raise SystemExit(0 if good else 1)
 
 
 def _run(task: str, kills: int, seed: int, *, others: bool) -> bool:

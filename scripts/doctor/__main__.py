@@ -20,12 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print a line per check and a conclusion."""
     Parser(prog="python -m scripts.doctor", description=__doc__).parse_args(arguments)
     from dsrl.run.installed import typed
+    from dsrl.run.standard_output import lasting_output
     from scripts.doctor import machine, packages, services
     from scripts.doctor.findings import print_all
 
-    able = print_all([*packages.CHECKS, *machine.CHECKS, *services.CHECKS])
-    ending = f"can run: {typed('train.py')}" if able else "cannot run before each FAIL is mended"
-    print(f"\nthe main job {ending}")
+    with lasting_output():
+        able = print_all([*packages.CHECKS, *machine.CHECKS, *services.CHECKS])
+        ending = f"can run: {typed('train.py')}" if able else "cannot run before each FAIL is mended"
+        print(f"\nthe main job {ending}")
     raise SystemExit(0 if able else 1)
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import glob
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from scripts.compare.run_files import DamagedError, is_finite, read_json
 from scripts.compare.runs import Run, gather
 from scripts.compare.statistics import mean
 from scripts.official.csv_files import Columns, Curve, read_curves
-from scripts.options import Parser, out_file, real, whole
+from scripts.options import Parser, one_sentence, out_file, real, whole
 
 Curves = Mapping[str, Sequence[Curve]]  # label -> one curve per seed
 
@@ -37,20 +36,23 @@ Curves = Mapping[str, Sequence[Curve]]  # label -> one curve per seed
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables and draw the figure."""
     options = _options(arguments)
-    try:
-        runs = {label: gather([pattern]) for label, pattern in map(_labelled, options.ours)}
-        curves = {label: [_curve(run) for run in found if run.curve] for label, found in runs.items()}
-        columns = Columns(options.x, options.y, options.scale) if options.x else None
-        for label, pattern in map(_labelled, options.official):
-            name, _, returns = pattern.partition("#")
-            wanted = Columns("eval/timesteps", returns, 1.0) if returns else columns
-            curves[label] = [one for path in _files(name) for one in read_curves(path, options.chunk, wanted)]
-        lacking = [label for label, found in curves.items() if not found]
-        if lacking or not curves:
-            raise ValueError(f"{lacking[0] if lacking else 'nothing'} has no evaluation yet; name runs or CSV files")
-        base = base_returns([run for found in runs.values() for run in found])
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    with one_sentence(ValueError):
+        _compare(options)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    """Raises ValueError where nothing can be compared."""
+    runs = {label: gather([pattern]) for label, pattern in map(_labelled, options.ours)}
+    curves = {label: [_curve(run) for run in found if run.curve] for label, found in runs.items()}
+    columns = Columns(options.x, options.y, options.scale) if options.x else None
+    for label, pattern in map(_labelled, options.official):
+        name, _, returns = pattern.partition("#")
+        wanted = Columns("eval/timesteps", returns, 1.0) if returns else columns
+        curves[label] = [one for path in _files(name) for one in read_curves(path, options.chunk, wanted)]
+    lacking = [label for label, found in curves.items() if not found]
+    if lacking or not curves:
+        raise ValueError(f"{lacking[0] if lacking else 'nothing'} has no evaluation yet; name runs or CSV files")
+    base = base_returns([run for found in runs.values() for run in found])
     print("\n".join(table(curves, options.marks or _marks(curves))))
     if base:
         spread = f" ± {1.96 * np.std(base, ddof=1) / len(base) ** 0.5:.0f}" if len(base) > 1 else ""

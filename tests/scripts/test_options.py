@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from toys.commands import typed_into_a_closed_pipe
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = (
@@ -159,6 +160,10 @@ def test_help_is_printed_without_heavy_imports(name: str) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"usage: python -m scripts.{name}")
     assert f"python -m scripts.{name}" in done.stdout.partition("\n\n")[2] or name == "doctor"
+
+
+def test_help_that_nobody_reads_ends_without_a_word() -> None:
+    assert typed_into_a_closed_pipe("scripts.compare", "--help") == (0, "")
 
 
 @pytest.mark.parametrize(("name", "arguments"), WRONG, ids=[f"{name} {' '.join(words)}" for name, words in WRONG])

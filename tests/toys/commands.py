@@ -33,3 +33,13 @@ def type_command(*command: str, cwd: Path = ROOT, python: tuple[str, ...] = ()) 
         timeout=500,
         check=False,
     )
+
+
+def typed_into_a_closed_pipe(module: str, *arguments: str) -> tuple[int, str]:
+    """Run a module of the project whose output nobody reads; returns its exit code and what it wrote to errors."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=500, check=False)
+    os.close(writer)
+    return done.returncode, done.stderr
