@@ -48,11 +48,13 @@ class Actor(nn.Module):
         self.head = zero_layer(hidden, 2 * dim)
         with torch.no_grad():
             self.head.bias[dim:] = math.log(initial_std)
+        low, high = LOG_STD_RANGE
+        self.log_std_range = low, max(high, math.log(initial_std) + 1.0)  # a narrow noise box starts above it
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean [B, dim] and log deviation [B, dim]."""
         mean, log_std = self.head(self.trunk(features)).chunk(2, dim=-1)
-        return mean, log_std.clamp(*LOG_STD_RANGE)
+        return mean, log_std.clamp(*self.log_std_range)
 
 
 class StackedCritics(nn.Module):

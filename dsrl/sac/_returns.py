@@ -5,11 +5,14 @@
 reward scale   c = 5 / max |G|,  G = Σ_k γ^k r_k over the warm-up's episodes     learning does not depend on units
 bounds         r > 0 only where it terminates: Q <= c max r       else: Q <= c max r / (1 - γ)     below alike
 discount       success alone is paid: γ^T <= its share at the time limit, T the longest warm-up episode that met it
+
+Where warm-up has no reward, scale and discount are fitted to the first rewards of the play.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -38,15 +41,26 @@ class Transitions:
     returns: Tensor  # [B], the critics' targets
 
 
+@runtime_checkable
+class KnowsCuts(Protocol):
+    """Replay that knows which of its rows ended since the worlds were reset."""
+
+    cut: NDArray[np.bool_]  # [size]
+
+
 LARGEST = 5.0
 """Size of the largest return in the critics' units: that of the layers' outputs, and of a success under c = 5."""
+
+
+OUTGROWN = 10.0
+"""A reward this many times the largest return that the scale was fitted to makes it be fitted anew."""
 
 
 class RewardScale(nn.Module):
     """The factor c of rewards in the critics' targets: a number, or fitted to the warm-up's returns."""
 
     value: Tensor
-    seen: Tensor  # [], whether it was fitted to a reward that is not zero
+    seen: Tensor  # [], whether there was a reward that is not zero
 
     def __init__(self, scale: float | Auto) -> None:
         """`scale` auto is fitted; until then, and while all rewards are zero, it is that of rewards up to 1."""
@@ -58,14 +72,35 @@ class RewardScale(nn.Module):
     def fit(self, buffer: ReplayBuffer, gamma: float) -> None:
         """Fit a scale that was not given to the returns in `buffer`."""
         largest = float(np.abs(returns_to_go(buffer, gamma)).max(initial=0.0))
+        if largest > 0:
+            self.seen.fill_(True)
         if self.fitted and largest > 0:
             self.value.fill_(LARGEST / largest)
-            self.seen.fill_(True)
 
-    def fit_if_late(self, buffer: ReplayBuffer, gamma: float) -> None:
-        """Fit it to the first rewards of the play, where all those of warm-up were zero."""
-        if self.fitted and not self.seen and np.any(buffer.rew):
+    def refit(self, buffer: ReplayBuffer, gamma: float) -> None:
+        """Fit it again where a reward in `buffer` is far above all that it knew, such as a success after shaping."""
+        if self.fitted and float(self.value) * np.abs(buffer.rew).max(initial=0.0) > OUTGROWN * LARGEST:
             self.fit(buffer, gamma)
+
+
+class Bounds(nn.Module):
+    """The smallest and the largest discounted return that the rewards so far can add up to: they never narrow."""
+
+    limits: Tensor  # [2], float64, in the units of rewards
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("limits", torch.zeros(2, dtype=torch.float64))
+
+    def widen(self, buffer: ReplayBuffer, gamma: float) -> None:
+        """Take in the rewards in `buffer`, which forgets its oldest."""
+        low, high = bounds(buffer, gamma)
+        self.limits.copy_(torch.tensor([min(low, float(self.limits[0])), max(high, float(self.limits[1]))]))
+
+    def scaled(self, scale: Tensor) -> tuple[float, float]:
+        """Return both in the critics' units, as `scale` [] says."""
+        low, high = (scale.cpu() * self.limits.cpu()).float().tolist()
+        return low, high
 
 
 def following(buffer: ReplayBuffer, indices: NDArray[np.int64], steps: int, gamma: float) -> Following:
@@ -104,11 +139,13 @@ def bounds(buffer: ReplayBuffer, gamma: float) -> tuple[float, float]:
 def limited_discount(buffer: ReplayBuffer, gamma: float, at_limit: float) -> float:
     """Return `gamma`, or less: the discount at which a success at the time limit counts `at_limit` of one at once.
 
-    Lowered only where rewards are never negative and above 0 only where an episode terminates, so that running out of
-    time is a failure. The time limit is the longest episode in `buffer` that ran out of time.
+    Lowered only where there are rewards, none is negative and none is above 0 but where an episode terminates, so that
+    running out of time is a failure. The time limit is the longest episode in `buffer` that ran out of time; those that
+    a reset of the worlds has cut did not.
     """
     rewards = np.asarray(buffer.rew)
-    success_alone = (rewards >= 0).all() and np.asarray(buffer.terminated, dtype=bool)[rewards > 0].all()
+    paid = rewards > 0
+    success_alone = (rewards >= 0).all() and paid.any() and np.asarray(buffer.terminated, dtype=bool)[paid].all()
     limit = _longest_time_out(buffer)
     return min(gamma, float(at_limit ** (1.0 / limit))) if success_alone and limit else gamma
 
@@ -118,6 +155,8 @@ def _longest_time_out(buffer: ReplayBuffer) -> int:
     indices = buffer.sample_indices(0)
     ends = np.flatnonzero(_last_of_episodes(buffer, indices))
     timed_out = np.asarray(buffer.truncated[indices[ends]], dtype=bool)
+    if isinstance(buffer, KnowsCuts):
+        timed_out &= ~buffer.cut[indices[ends]]
     return int(np.diff(ends, prepend=-1)[timed_out].max(initial=0))
 
 

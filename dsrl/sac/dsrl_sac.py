@@ -15,7 +15,7 @@ is played with `sac.exploration=held`. With `fresh`, u' ~ π(s') as published.
 its limit -H̄, and y = c·R + γ^m (1 - terminated) (min_j Q̄_j(s', u') - α log π(u'|s')) without bounds: as published with
 `sac.n_step=1`. R sums the next m <= n rewards of the episode, and s' follows them. A time-out bootstraps: only
 `terminated` cuts the return. γ is lowered for a near time limit, see `dsrl.sac._returns.limited_discount`. c is the
-reward scale; bounds are those of returns of the rewards so far.
+reward scale; bounds are those of returns of all rewards so far.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from dsrl.sac._options import NearPriorOptions
 from dsrl.sac._parts import build_parts
 from dsrl.sac._recordings import Recordings
 from dsrl.sac._regulariser import Regulariser
-from dsrl.sac._returns import RewardScale, Transitions, bounds, following, limited_discount
+from dsrl.sac._returns import Bounds, RewardScale, Transitions, following, limited_discount
 
 Played = Literal["actor", "zero", "draws"]  # what evaluations of an algorithm play
 PLAYS = get_args(Played)
@@ -64,7 +64,7 @@ class SACStats(TrainingStats):  # type: ignore[misc]  # tianshou is not followed
 
 
 class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou is not followed
-    """tianshou's SAC with E stacked critics, exact update order and a critic warm-up."""
+    """tianshou's SAC with E stacked critics, the published order of updates and a critic warm-up."""
 
     replay: Replay = "noise"
     discount: Tensor  # [], float64
@@ -97,7 +97,7 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
         self.critic_warmup_updates, self.n_step = critic_warmup_updates, n_step
         self.discount_at_limit = discount_at_limit
         self.register_buffer("discount", torch.tensor(gamma, dtype=torch.float64))  # γ, as warm-up left it
-        self.value_bounds = (-math.inf, math.inf)  # of returns, in the critics' units
+        self.bounds, self.value_bounds = Bounds(), (-math.inf, math.inf)  # of returns; in the critics' units
         self.recordings = Recordings(self._optimizers)
 
     @property
@@ -115,8 +115,9 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Restore a `state_dict`, optimisers included. The caller's dict is copied and stays unchanged."""
+        # States of earlier versions lack these.
         own = {"reward_scale.value": self.reward_scale.value.clone(), "discount": self.discount.clone()}
-        own["reward_scale.seen"] = torch.tensor(True)  # states of earlier versions lack all three
+        own |= {"reward_scale.seen": torch.tensor(True), "bounds.limits": self.bounds.limits.clone()}
         loaded = super().load_state_dict(own | deepcopy(dict(state_dict)), strict=strict, assign=assign)
         self.recordings.forget()
         self.gamma = float(self.discount)
@@ -128,10 +129,7 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
         Called once. The actor remains the base policy meanwhile, so that its first step follows trained critics.
         """
         self._fit_scaling(buffer, buffer.sample_indices(0))
-        self.discount.fill_(limited_discount(buffer, self.gamma, self.discount_at_limit))
-        self.gamma = float(self.discount)
-        self.reward_scale.fit(buffer, self.gamma)
-        self._bound_values(buffer)
+        self._fit_to_rewards(buffer)
         steps = (self._warm_up_step(buffer, batch_size) for _ in range(self.critic_warmup_updates))
         return [stats for step in steps for stats in step]
 
@@ -142,8 +140,7 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
 
     def learn(self, buffer: ReplayBuffer, batch_size: int, updates: int) -> list[TrainingStats]:
         """Learn after a round of play: `updates` gradient steps."""
-        self.reward_scale.fit_if_late(buffer, self.gamma)
-        self._bound_values(buffer)
+        self._fit_to_rewards(buffer)
         return [self.update(buffer, batch_size) for _ in range(updates)]
 
     def update(self, buffer: ReplayBuffer, sample_size: int | None) -> TrainingStats:
@@ -157,12 +154,16 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
     def _fit_scaling(self, buffer: ReplayBuffer, indices: Any) -> None:
         self.policy.scaler.fit(torch.as_tensor(buffer.obs[indices], dtype=torch.float32))
 
-    def _bound_values(self, buffer: ReplayBuffer) -> None:
-        """Bound the critics' targets by the returns of rewards like those in `buffer`, where they are returns."""
+    def _fit_to_rewards(self, buffer: ReplayBuffer) -> None:
+        """Fit discount and reward scale to the first rewards, and the bounds of values, where they are returns."""
+        if not self.reward_scale.seen and np.any(buffer.rew):
+            self.discount.fill_(limited_discount(buffer, self.gamma, self.discount_at_limit))
+            self.gamma = float(self.discount)
+            self.reward_scale.fit(buffer, self.gamma)
+        self.reward_scale.refit(buffer, self.gamma)
         if not self.regulariser.in_backup:
-            scale = self.reward_scale.value.cpu()
-            low, high = (float(scale * torch.tensor(bound)) for bound in bounds(buffer, self.gamma))
-            self.value_bounds = (low, high)
+            self.bounds.widen(buffer, self.gamma)
+            self.value_bounds = self.bounds.scaled(self.reward_scale.value)
 
     def _transitions(self, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Transitions:
         """Read `rows` [B] of replay, and compute the critics' targets there."""

@@ -50,6 +50,7 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         sizes = [-(-size // num_envs)] * num_envs + [offline] * bool(offline)
         super().__init__([ReplayBuffer(part, ignore_obs_next=True) for part in sizes])
         self._next = NextObservations(self)
+        self.cut = np.zeros(self.maxsize, dtype=bool)  # rows that are an episode's last by a reset of its world
         # tianshou seeds none of them: each part, and the choice among parts, would draw from RandomState(42)
         for i, part in enumerate(self._with_random_state()):
             part._random_state = np.random.RandomState([seed, i])
@@ -89,6 +90,7 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         self._next.release(self.last_index[parts[begun]], batch.obs[begun])
         added = super().add(batch, buffer_ids)
         self._next.store(added[0], batch.obs, batch.obs_next)
+        self.cut[added[0]] = False
         return added  # type: ignore[no-any-return]
 
     def add_offline(self, batch: Any) -> None:
@@ -106,6 +108,7 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         for i, part in enumerate(self.buffers[: self.num_envs]):
             if len(part) and not self.done[self.last_index[i]]:
                 self._meta.truncated[self.last_index[i]] = self._meta.done[self.last_index[i]] = True
+                self.cut[self.last_index[i]] = True
                 part._ep_return, part._ep_len, part._ep_start_idx = 0.0, 0, part._insertion_idx
 
     def sample_indices(self, batch_size: int | None) -> NDArray[np.int64]:
@@ -163,8 +166,11 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         ]
         rows = _tensors(self._meta[self._played].to_dict()) if len(self) else {}
         random = [_tensors(part._random_state.get_state(legacy=False)) for part in self._with_random_state()]
-        apart = self._next.state_dict(self._played.stop)
-        return {"rows": rows, "apart": apart, "part_size": self.buffers[0].maxsize, "parts": parts, "random": random}
+        ends = {
+            "apart": self._next.state_dict(self._played.stop),
+            "cut": torch.from_numpy(np.flatnonzero(self.cut[self._played])),
+        }
+        return {"rows": rows, **ends, "part_size": self.buffers[0].maxsize, "parts": parts, "random": random}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a `state_dict` before any world has played, also into a larger buffer, for a run that is extended.
@@ -187,6 +193,7 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
             moved = np.empty(len(order), dtype=np.int64)
             moved[order] = np.concatenate([i * size + np.arange(previous_size) for i in range(len(parts))])
             self._next.load_state_dict(apart, moved)
+            self.cut[moved[np.asarray(state.get("cut", []), dtype=np.int64)]] = True
         for i, (part, previous) in enumerate(zip(self.buffers, parts, strict=False)):
             part._size, part._insertion_idx = previous["size"], previous["insertion"]
             part.last_index = np.array([previous["last"]])

@@ -11,7 +11,8 @@ buffer for NaN at each step and returns only the statistics of its last update.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -140,21 +141,22 @@ class Trainer:
             return
         self._warmed_up_at = self.stats.counters.decisions
         if len(self.buffer):
-            before = self._discount()
-            with policy_within_training_step(self.algorithm.policy):
+            with self._noting_discount(), policy_within_training_step(self.algorithm.policy):
                 self._count(self.algorithm.warm_up(self.buffer, self.batch_size))
-            self._note_discount(before)
             self._log()
         self._validator.validate_start(self.stats.counters)
         self._reset_worlds()
 
-    def _discount(self) -> float | None:
-        return self.algorithm.gamma if isinstance(self.algorithm, LowersDiscount) else None
+    def _discount(self) -> float:
+        return self.algorithm.gamma if isinstance(self.algorithm, LowersDiscount) else 1.0
 
-    def _note_discount(self, before: float | None) -> None:
-        """Show that warm-up has lowered the discount, where it did."""
+    @contextmanager
+    def _noting_discount(self) -> Iterator[None]:
+        """Show that the block, warm-up or what follows the first reward, has lowered the discount, where it did."""
+        before = self._discount()
+        yield
         after = self._discount()
-        if before is not None and after is not None and after < before:
+        if after < before:
             self.monitor.note(
                 f"gamma lowered from {before:.3g} to {after:.3g}: episodes are short, and a success at the time limit "
                 f"now counts {self.algorithm.discount_at_limit:.3g} of one at once (sac.discount_at_limit)"
@@ -225,7 +227,7 @@ class Trainer:
         """Take the gradient steps that are due."""
         played = self.stats.counters.decisions - (self._warmed_up_at or 0)
         due = int(played * self.utd) + self._offline_done
-        with policy_within_training_step(self.algorithm.policy):
+        with self._noting_discount(), policy_within_training_step(self.algorithm.policy):
             self._count(self.algorithm.learn(self.buffer, self.batch_size, due - self._learned))
         self._learned = due
 

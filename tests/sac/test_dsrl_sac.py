@@ -282,7 +282,7 @@ def test_impossible_options_are_refused_with_what_would_work():
 def test_the_target_sums_the_next_rewards_of_the_episode_before_the_value_follows_and_stays_in_bounds():
     """Transitions end in fours: terminated after the second, truncated after the fourth."""
     algorithm, buffer = build(n_step=3, regulariser="kl"), filled_buffer()
-    algorithm._bound_values(buffer)
+    algorithm._fit_to_rewards(buffer)
     torch.manual_seed(1)
     batch = algorithm._transitions(buffer, np.arange(BATCH))
     expected, rows = [], []
