@@ -2,8 +2,9 @@
 
     features  ->  actor  ->  u_1 … u_N  ->  k = argmax_i min_j Q^W_j(s, u_i)  ->  π_dp(s, b·u_k): one chunk, one decode
 
-In training u_i ~ π(s). Evaluations compare the actor's mean with N - 1 draws whose normal numbers are constants, so
-that they depend on the state alone; until the actor's first step they draw once, as DSRL-NA does: the base policy.
+In training u_i ~ π(s). Evaluations compare the actor's mean, or a draw where w = 0 fails, with N - 1 draws whose normal
+numbers are constants, so that they depend on the state alone; until the actor's first step they draw once, as DSRL-NA
+does: the base policy.
 With `select_targets` the noise u' of the critics' target is selected in the same way, and decoded once too.
 
 All losses are those of DSRL-NA. FASTER learns the value of noise by temporal differences, whose reward is the value of
@@ -68,13 +69,19 @@ class SelectingPolicy(NoisePolicy):
 
     @torch.no_grad()
     def act(self, features: Tensor, normal: Tensor | None = None) -> Tensor:
-        """Choose noise vectors w [n, dim] for features [n, F]: the best of N without `normal`, else one draw by it."""
-        if normal is not None:
+        """Choose noise vectors w [n, dim] for features [n, F]: the best of N.
+
+        The first candidate is the mean, or with `normal` [n, dim] the draw by it, which is the only one until the
+        actor's first step and where means are played.
+        """
+        if normal is not None and not (self.needs_draws and self.actor.head.weight.any()):
             return super().act(features, normal)
         scaled = self.standardise(features)
         mean, log_std = self.actor(scaled)
-        moved = mean[:, None] + log_std.exp()[:, None] * self.normals  # [n, N - 1, dim]
-        noise = torch.tanh(torch.cat([mean[:, None], moved], 1)).flatten(0, 1)
+        std = log_std.exp()
+        first = mean if normal is None else mean + std * normal.to(mean)
+        moved = mean[:, None] + std[:, None] * self.normals  # [n, N - 1, dim]
+        noise = torch.tanh(torch.cat([first[:, None], moved], 1)).flatten(0, 1)
         return (self.magnitude * noise[self._best(scaled, noise)]).cpu()
 
     def _best(self, features: Tensor, noise: Tensor) -> Tensor:

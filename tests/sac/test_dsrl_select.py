@@ -69,7 +69,15 @@ def test_evaluations_choose_between_the_mean_and_draws_of_constant_normal_number
     best = chosen_by_hand(algorithm, features, u)
     torch.testing.assert_close(algorithm.act(raw), B * u[torch.arange(20), best])
     normal = torch.randn(20, DIM)
-    torch.testing.assert_close(algorithm.act(raw, normal), B * reference_pi(actor, features, normal)[0])
+    drawn = reference_pi(actor, features, normal)[0]
+    torch.testing.assert_close(algorithm.act(raw, normal), B * drawn)
+    algorithm.play("draws")  # w = 0 fails: the first candidate is a draw
+    u[:, 0] = drawn
+    best = chosen_by_hand(algorithm, features, u)
+    torch.testing.assert_close(algorithm.act(raw, normal), B * u[torch.arange(20), best])
+    torch.nn.init.zeros_(algorithm.policy.actor.head.weight)  # before its first step it is the base policy
+    assert len(set(best.tolist())) > 1
+    assert not torch.equal(algorithm.act(raw, normal), algorithm.act(raw, -normal))
 
 
 def test_targets_decode_the_selected_noise_once_and_contain_its_density():
