@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dsrl.interfaces import Algorithm, ChunkCritic, NoiseCritic
+from dsrl.interfaces import Algorithm, ChunkCritic, Encoding, NoiseCritic
 from dsrl.noise_action_env import NoiseActionEnv
 
 AT_BOUND = 0.99  # of the magnitude
@@ -29,9 +29,16 @@ def diagnose(env: NoiseActionEnv, algorithm: Algorithm, draws: int = 16) -> dict
     """
     if env.encoding is None:
         raise ValueError("the environment has no encoding yet; call env.reset() before diagnose")
+    with torch.random.fork_rng(devices=[]):  # numbers that no vector steers may be drawn from torch's global stream
+        torch.manual_seed(0)
+        metrics = _measured(env, env.encoding, algorithm, draws)
+    return {f"diagnostics/{name}": value for name, value in metrics.items()}
+
+
+def _measured(env: NoiseActionEnv, latest: Encoding, algorithm: Algorithm, draws: int) -> dict[str, float]:
     generator = torch.Generator().manual_seed(0)
     worlds = torch.arange(len(env)).repeat_interleave(draws)
-    encoding = env.encoding[worlds]
+    encoding = latest[worlds]
     prior = env.noise.sample_prior(len(worlds), generator)
     chunks = env.decode(encoding, prior).flatten(1)
     features = encoding.features.float()
@@ -40,8 +47,8 @@ def diagnose(env: NoiseActionEnv, algorithm: Algorithm, draws: int = 16) -> dict
     if isinstance(algorithm, ChunkCritic) and isinstance(algorithm, NoiseCritic):
         by_chunk = algorithm.chunk_values(encoding, prior).amin(0).cpu()
         by_noise = algorithm.noise_values(features, prior).amin(0).cpu()
-        metrics["rank_correlation"] = spearman(by_noise.view(len(env), draws), by_chunk.view(len(env), draws))
-    return {f"diagnostics/{name}": value for name, value in metrics.items()}
+        metrics["rank_correlation"] = rank_correlation(by_noise.view(len(env), draws), by_chunk.view(len(env), draws))
+    return metrics
 
 
 def _spread(chunks: Tensor) -> dict[str, float]:
@@ -64,8 +71,10 @@ def _distance(steered: Tensor, magnitude: float) -> dict[str, float]:
     }
 
 
-def spearman(first: Tensor, second: Tensor) -> float:
-    """Spearman's ρ along the rows of two [rows, n] tensors without ties, averaged over rows."""
-    ranks = [values.argsort(1).argsort(1).double() for values in (first, second)]
-    x, y = (rank - rank.mean(1, keepdim=True) for rank in ranks)
-    return ((x * y).sum(1) / (x.square().sum(1) * y.square().sum(1)).sqrt()).mean().item()
+def rank_correlation(first: Tensor, second: Tensor) -> float:
+    """Return Spearman's ρ along the rows of two [rows, n] tensors, averaged over rows; 0 for one without an order."""
+    from scipy.stats import spearmanr  # seconds to import
+
+    pairs = list(zip(first.tolist(), second.tolist(), strict=True))
+    ordered = [spearmanr(*pair).statistic if all(len(set(one)) > 1 for one in pair) else 0.0 for pair in pairs]
+    return float(sum(ordered) / len(ordered))

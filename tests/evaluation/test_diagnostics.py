@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from scipy import stats
 from toys.countdown import CountdownTask, EchoPolicy
 
-from dsrl.evaluation.diagnostics import diagnose, spearman
+from dsrl.evaluation.diagnostics import diagnose, rank_correlation
+from dsrl.noise._steered import Unsteered
 from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
 
@@ -37,8 +37,9 @@ class Ranking(Prior):
         return torch.stack([self.sign * vectors[:, 0] + 5.0] * 2)
 
 
-def make_env(num_envs: int = 4) -> NoiseActionEnv:
-    env = NoiseActionEnv(CountdownTask(num_envs), EchoPolicy(), FullNoise((4, 2), 1.5, None), 4)
+def make_env(num_envs: int = 4, action_dims: int | None = None, unsteered: Unsteered = "zero") -> NoiseActionEnv:
+    noise = FullNoise((4, 2), 1.5, action_dims, unsteered)
+    env = NoiseActionEnv(CountdownTask(num_envs), EchoPolicy(), noise, 4)
     env.reset(seeds=[6, 7, 8, 9][:num_envs])
     return env
 
@@ -72,10 +73,12 @@ def test_the_rank_correlation_is_that_of_noise_values_with_chunk_values(sign):
     assert diagnose(make_env(), Ranking(sign))["diagnostics/rank_correlation"] == pytest.approx(sign)
 
 
-def test_spearman_is_scipys_row_by_row():
-    first, second = torch.as_tensor(np.random.default_rng(0).standard_normal((2, 3, 20)))
-    rows = [stats.spearmanr(a, b).statistic for a, b in zip(first, second, strict=True)]
-    assert spearman(first, second) == pytest.approx(np.mean(rows))
+def test_values_without_an_order_are_not_ranked():
+    """Noise that moves no chunk has the same value everywhere; ties have the mean of their ranks."""
+    order, level = torch.arange(6.0).expand(2, 6), torch.ones(1, 6)
+    assert rank_correlation(order, torch.cat([order[:1], level])) == pytest.approx(0.5)
+    tied = torch.tensor([[0.0, 0.0, 1.0, 1.0, 2.0, 2.0]])
+    assert rank_correlation(order[:1], tied) == pytest.approx(stats.spearmanr(order[0], tied[0]).statistic)
 
 
 def test_measuring_leaves_the_random_state_and_the_worlds_alone():
@@ -87,5 +90,9 @@ def test_measuring_leaves_the_random_state_and_the_worlds_alone():
     assert diagnose(env, Prior()) == diagnose(env, Prior())
     assert torch.equal(torch.randn(2), expected)
     assert env.encoding is before
+    partly = make_env(action_dims=1, unsteered="fresh")
+    torch.manual_seed(3)
+    assert diagnose(partly, Prior()) == diagnose(partly, Prior())
+    assert torch.equal(torch.randn(2), expected)
     with pytest.raises(ValueError, match=r"has no encoding yet; call env\.reset\(\)"):
         diagnose(NoiseActionEnv(CountdownTask(2), EchoPolicy(), FullNoise((4, 2), 1.5, None), 4), Prior())
