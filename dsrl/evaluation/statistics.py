@@ -1,4 +1,4 @@
-"""Statistics of evaluations, from plain numbers: means, Wilson intervals, McNemar's exact test."""
+"""Statistics of evaluations, from plain numbers: means, Wilson intervals, McNemar's and Wilcoxon's tests."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class EditHead(nn.Module):
 
     @torch.no_grad()
     def fit(self, chunks: Tensor) -> None:
-        """Fit the reach to the base policy's chunks [N, h, A]: numbers that never vary are never edited."""
+        """Fit the reach to chunks of warm-up and recorded data [N, h, A]: numbers that never vary are never edited."""
         self.reach.copy_(self.scale * chunks.flatten(1).std(0, correction=0))
 
     def forward(self, features: Tensor, scaled: Tensor) -> Tensor:

@@ -5,11 +5,13 @@
 One gradient step, with λ the multiplier of the constraint E‖Δ‖² <= δ:
 
     multiplier    L = -log λ · (mean‖Δ(s)‖² - δ)                          λ grows while the constraint is broken
-    critics       y = r + γ (1 - terminated) min_j Q̄_j(s', w'),  w' = ε' + Δ(s'),  L = ½ Σ_j MSE(Q_j(s, w), y)
+    critics       y = clip(c·R + γ^m (1 - terminated) min_j Q̄_j(s', w'), bounds),  w' = ε' + Δ(s')
+                  L = ½ Σ_j MSE(Q_j(s, w), y)
     actor         L = mean[λ ‖Δ(s)‖² - min_j Q_j(s, ε + Δ(s))]
     polyak        Q̄ <- τ Q + (1 - τ) Q̄
 
 The noise has the prior's variance, so that no entropy is rewarded, and no box: critics take u = w/b unclipped.
+c, R, m and bounds are those of DSRL-SAC.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class EpisodeStats:
 
 
 class UpdateStats:
-    """Means of tianshou's statistics over the gradient steps since the last call of `take`."""
+    """Means over the rounds since the last call of `take` of each round's mean of tianshou's statistics."""
 
     def __init__(self) -> None:
         self._rounds: list[Metrics] = []
