@@ -34,11 +34,10 @@ def test_a_task_of_the_suite_is_accepted_with_any_learner(name: str) -> None:
         assert complaint("experiment=suite", f"suite={name}", f"sac={sac}", "seed=1") is None
 
 
-@pytest.mark.parametrize(
-    ("name", "noise"), [("state_repeat", "repeat"), ("state_smooth", "smooth"), ("state_full", "full")]
-)
-def test_the_state_tasks_differ_in_noise_alone(name: str, noise: str) -> None:
-    cfg, alone = composed(f"suite={name}"), composed("experiment=simple_pick_state", f"noise={noise}")
+@pytest.mark.parametrize("noise", ["repeat", "smooth", "full"])
+@pytest.mark.parametrize(("name", "experiment"), [("state", "simple_pick_state"), ("place", "pick_place_state")])
+def test_the_tasks_on_states_differ_in_noise_alone(name: str, experiment: str, noise: str) -> None:
+    cfg, alone = composed(f"suite={name}_{noise}"), composed(f"experiment={experiment}", f"noise={noise}")
     for key in ("task", "policy", "noise", "sac", "decisions", "num_envs"):
         assert cfg[key] == alone[key]
 

@@ -70,18 +70,20 @@ def test_a_base_policy_is_made_from_nothing_and_not_twice(tmp_path: Path, capsys
     assert printed == [f"{part}: exists already" for part in ("agent", "dataset", "policy", "base")]
 
 
-def test_a_task_without_a_bundled_base_names_the_script_that_makes_one() -> None:
-    with pytest.raises(UserError, match=r"policy\.path=walker2d/diffusion_mlp is not .*scripts.medium_base"):
-        build_parts(["task=walker2d"])
+def test_a_missing_base_policy_names_the_script_that_makes_one() -> None:
+    with pytest.raises(UserError, match=r"policy\.path=mine/diffusion_mlp is not .*scripts.medium_base"):
+        build_parts(["task=walker2d", "policy.path=mine/diffusion_mlp"])
 
 
-def test_the_bundled_base_policy_fits_hopper() -> None:
-    parts = build_parts(["experiment=hopper_official"])
+@pytest.mark.parametrize("typed", ["experiment=hopper_official", "task=hopper", "task=walker2d", "task=halfcheetah"])
+def test_a_bundled_base_policy_moves_its_robot_on(typed: str) -> None:
+    parts = build_parts([typed, "num_envs=4"])
     parts.env.reset()
     noise = np.zeros((len(parts.env), parts.noise.dim), np.float32)
-    _, reward, terminated, _, info = parts.env.step(noise)
-    assert [one["env_steps"] for one in info] == [4] * 4
-    assert not terminated.any()
+    for _ in range(10):
+        _, reward, terminated, _, info = parts.env.step(noise)
+        assert [one["env_steps"] for one in info] == [4] * 4
+        assert not terminated.any()
     assert (reward > 0).all()
 
 
