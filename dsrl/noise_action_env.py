@@ -4,7 +4,8 @@
     encoding [n]       <---   encode(observe())    once a decision
     noise [n, T', D]   --->   decode (-> edit) -> chunk [n, T, A] ->   `horizon` x step, summed to the world's end
 
-Row i is world i for the whole run: worlds that have ended, or that a call does not name, are parked by `hold()`.
+Row i is world i for the whole run: worlds that have ended are parked by `hold()`. Name every world that has not ended:
+not every task's `hold` stops a running world.
 tianshou plays by `reset` and `step` (numpy, noise vectors), evaluations by `reset_worlds` and `decide` (torch).
 """
 
