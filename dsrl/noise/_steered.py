@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dsrl.noise._padding import checked_magnitude, checked_vectors, standard_normal, steered_dims
+from dsrl.noise._padding import checked_magnitude, checked_vectors, steered_dims
 
 Unsteered = Literal["zero", "fresh"]
 
@@ -59,4 +59,4 @@ class SteeredNoise:
 
     def sample_prior(self, num: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw N(0, I) vectors [num, dim], unclipped: random play of the policy in this parametrisation."""
-        return standard_normal(num, self.dim, generator)
+        return torch.randn(num, self.dim, generator=generator)
