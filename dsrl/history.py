@@ -21,6 +21,16 @@ def length(policy: Policy) -> int:
     return policy.num_observations if isinstance(policy, HasHistory) else 1
 
 
+def due(policy: Policy, left: Tensor, t: int) -> Tensor:
+    """Return which worlds [B] to observe after control step t = 0, 1, … of a chunk, bool.
+
+    left: control steps [B] of the chunk that each world plays unless it terminates. The last n of them are in its next
+    history, the very last as it is observed anyway. Of a world that its task truncates before `max_steps`, all but the
+    last are unknown in advance: the history from which its value bootstraps may then lack steps.
+    """
+    return (left - length(policy) <= t) & (t < left - 1)
+
+
 def join(steps: Sequence[Observation]) -> Observation:
     """Join observations of consecutive control steps, oldest first; the instruction is that of the latest."""
     if len(steps) == 1:

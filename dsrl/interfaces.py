@@ -108,7 +108,7 @@ class Task(Protocol):
         """Advance all worlds by one control step of action [B, A]. Never renders."""
 
     def hold(self) -> Tensor:
-        """Return the action [B, A] that keeps every world still, for parked worlds."""
+        """Return the action [B, A] that ended worlds are parked by; not every task's stops a running world."""
 
 
 @runtime_checkable

@@ -4,7 +4,8 @@
     encoding [n]       <---   encode(observe())    once a decision
     noise [n, T', D]   --->   decode (-> edit) -> chunk [n, T, A] ->   `horizon` x step, summed to the world's end
 
-Row i is world i for the whole run: worlds that have ended, or that a call does not name, are parked by `hold()`.
+Row i is world i for the whole run: worlds that have ended are parked by `hold()`. Name every world that has not ended:
+not every task's `hold` stops a running world.
 tianshou plays by `reset` and `step` (numpy, noise vectors), evaluations by `reset_worlds` and `decide` (torch).
 """
 
@@ -90,6 +91,7 @@ class NoiseActionEnv:
         self.editor: Editor = None  # of the chunks of `step`
         self.ended = torch.ones(task.num_envs, dtype=torch.bool)
         self.seeds = np.zeros(task.num_envs, dtype=np.int64)
+        self._left = torch.full((task.num_envs,), task.max_steps)  # control steps until the truncation of each world
         self._seed_stream = np.random.default_rng(0)
         self._fresh = False  # whether every world is at its start
 
@@ -115,7 +117,7 @@ class NoiseActionEnv:
             raise ValueError(f"{len(seeds)} seeds were given for {len(worlds)} worlds; give one seed per world")
         self.seeds[worlds.numpy()] = seeds
         self.task.reset(worlds, [int(seed) for seed in seeds])
-        self.ended[worlds] = False
+        self.ended[worlds], self._left[worlds] = False, self.task.max_steps
         self._observe(worlds, at_start=True)
         self._fresh = len(worlds) == len(self)
 
@@ -135,9 +137,9 @@ class NoiseActionEnv:
         chunk = chunk if editor is None else editor.edit(before, chunk)
         check_worlds_finite(chunk, worlds, "chunk")
         outcome = self._execute(chunk, worlds).of(worlds)
-        self._fresh = False
-        self.ended[worlds] = outcome.terminated | outcome.truncated
-        continuing = ~(outcome.terminated | outcome.truncated)
+        self.ended[worlds], self._fresh = outcome.terminated | outcome.truncated, False
+        self._left[worlds] -= outcome.env_steps
+        continuing = ~self.ended[worlds]
         if continuing.any() or (observe_truncated and outcome.truncated.any()):
             self._observe(worlds[continuing | outcome.truncated] if observe_truncated else worlds[continuing])
         self.decision = Decision(before, chunk, self.encoding[worlds], observed, self.observed[worlds])
@@ -158,12 +160,9 @@ class NoiseActionEnv:
     @torch.no_grad()
     def reencode(self, observation: Observation, vectors: Tensor) -> Tensor:
         """Encode stored observations again and decode noise vectors [B, dim] there: chunks [B, horizon, A]."""
-        chunks = [vectors.new_zeros(0, *self.chunk_shape)]
-        for rows in torch.split(torch.arange(len(vectors)), ENCODED_AT_ONCE):
-            encoding = self.policy.encode(observation[rows])
-            noise = self.noise.expand(vectors[rows]).to(encoding.features.device)
-            chunks.append(self.policy.decode(encoding, noise)[:, : self.horizon].to(vectors))
-        return torch.cat(chunks)
+        batches = torch.split(torch.arange(len(vectors)), ENCODED_AT_ONCE)
+        chunks = [self.decode(self.policy.encode(observation[rows]), vectors[rows]) for rows in batches]
+        return torch.cat([vectors.new_zeros(0, *self.chunk_shape), *chunks])
 
     def reset(self, env_id: Ids = None, seeds: Sequence[int] | None = None) -> tuple[Floats, Infos]:
         """Start new episodes in the named worlds (all, if None): features [n, F] and info [n].
@@ -210,19 +209,19 @@ class NoiseActionEnv:
         numbers, images, sentences = worlds["observed"]
         self.observed = Observation(numbers, images, tuple(sentences))
         self.ended, self._fresh = worlds["ended"].clone(), False
+        self._left = worlds.get("left", self._left).clone()  # checkpoints of earlier runs lack it
         return True
 
     def _worlds_state(self) -> StateDict | None:
         if self._fresh:  # seeds determine all
             return {"seeds": self.seeds.tolist(), "task": None}
         task = self.task.state_dict() if isinstance(self.task, Restorable) else None
-        if task is None:
+        if task is None or self.encoding is None or self.observed is None:
             return None
-        assert self.encoding is not None
-        assert self.observed is not None
         return {
             "seeds": self.seeds.tolist(),
             "ended": self.ended.clone(),
+            "left": self._left.clone(),
             "task": task,
             "features": self.encoding.features,
             "context": dict(self.encoding.context),
@@ -249,8 +248,9 @@ class NoiseActionEnv:
             active = active & ~(step.terminated | step.truncated)
             if not active.any():
                 break
-            if self.horizon - history.length(self.policy) <= t < self.horizon - 1:  # `_observe` observes the last
-                self.observed = history.update(self.observed, self.task, active.nonzero()[:, 0].cpu())
+            due = active.cpu() & history.due(self.policy, self._left.clamp(max=self.horizon), t)
+            if due.any():
+                self.observed = history.update(self.observed, self.task, due.nonzero()[:, 0])
         return outcome
 
     def _observe(self, worlds: Tensor, *, at_start: bool = False) -> None:

@@ -82,6 +82,42 @@ def test_a_truncated_world_has_the_history_of_its_own_end() -> None:
     assert env.ended.all()
 
 
+@pytest.mark.parametrize(
+    ("length", "max_steps", "expected"),
+    [(2, 6, [5, 6]), (2, 7, [6, 7]), (2, 5, [4, 5]), (3, 6, [4, 5, 6]), (3, 7, [5, 6, 7]), (3, 5, [3, 4, 5])],
+)
+def test_a_world_that_is_truncated_in_mid_chunk_has_a_history_without_a_gap(
+    length: int, max_steps: int, expected: list[float]
+) -> None:
+    env = make_env(length, 4, CountdownTask(3, max_steps=max_steps))
+    for _ in range(2):  # a new episode has all its steps before it
+        env.reset(seeds=[0, 0, 0])
+        play(env, [0, 1, 2])
+        assert play(env, [0, 1, 2])[0] == expected
+        assert env.ended.all()
+
+
+def test_worlds_at_different_steps_each_have_the_history_of_their_own_end() -> None:
+    env = make_env(2, 4, CountdownTask(3, max_steps=6))
+    env.reset(seeds=[0, 0, 0])
+    play(env, [0, 1, 2])
+    env.reset([1], seeds=[0])
+    assert play(env, [0, 1, 2]) == [[5, 6], [3, 4], [5, 6]]
+    assert env.ended.tolist() == [True, False, True]
+
+
+def test_a_truncation_in_mid_chunk_has_its_whole_history_in_an_environment_that_was_restored() -> None:
+    env, other = (make_env(2, 4, RestorableCountdown(3, max_steps=6)) for _ in range(2))
+    env.reset(seeds=[0, 0, 0])
+    play(env, [0, 1, 2])
+    state = deepcopy(env.state_dict())
+    assert other.load_state_dict(state)
+    assert play(other, [0, 1, 2]) == [[5, 6]] * 3
+    del state["worlds"]["left"]  # a checkpoint of an earlier run, which goes on as that run would have
+    assert other.load_state_dict(state)
+    assert play(other, [0, 1, 2]) == [[4, 6]] * 3
+
+
 def test_the_decision_has_the_histories_before_and_after() -> None:
     env = make_env(2, 4)
     env.reset(seeds=[0, 0, 0])

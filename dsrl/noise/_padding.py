@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -36,8 +35,3 @@ def checked_vectors(vectors: Tensor, dim: int) -> Tensor:
     if vectors.ndim != 2 or vectors.shape[1] != dim:
         raise ValueError(f"noise vectors have shape {tuple(vectors.shape)} but this parametrisation takes [B, {dim}]")
     return vectors
-
-
-def standard_normal(num: int, dim: int, generator: torch.Generator | None) -> Tensor:
-    """Draw N(0, I) vectors [num, dim], float32, unclipped."""
-    return torch.randn(num, dim, generator=generator)

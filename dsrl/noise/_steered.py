@@ -1,6 +1,6 @@
 """Places the rows of noise that the actor steers, and fills the remaining slots and dimensions.
 
-w [B, K·d]  ->  K vectors [B, K, d]  ->  rows [B, S, d]  ->  the first S slots and d dimensions of [B, T', D]
+w [B, K·d]  ->  K vectors [B, K, d]  ->  rows [B, S, d]  ->  S neighbouring slots, first d dimensions of [B, T', D]
                                                              the others: 0, or N(0, 1) drawn per decision
 """
 
@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dsrl.noise._padding import checked_magnitude, checked_vectors, standard_normal, steered_dims
+from dsrl.noise._padding import checked_magnitude, checked_vectors, steered_dims
 
 Unsteered = Literal["zero", "fresh"]
 
@@ -27,13 +27,13 @@ class SteeredNoise:
         unsteered: Unsteered,
         *,
         num_vectors: int,
-        steered_slots: int | None = None,
+        steered_slots: range | None = None,
     ) -> None:
-        """`steered_slots` is S, None for all T'. Raises ValueError for values that do not fit `noise_shape` (T', D)."""
+        """`steered_slots` are S, None for all T'. Raises ValueError for values that do not fit `noise_shape`."""
         self.noise_shape = noise_shape
         self.magnitude = checked_magnitude(magnitude)
-        slots = noise_shape[0] if steered_slots is None else steered_slots
-        self.steered = (slots, steered_dims(noise_shape, action_dims))  # (S, d)
+        self.slots = range(noise_shape[0]) if steered_slots is None else steered_slots
+        self.steered = (len(self.slots), steered_dims(noise_shape, action_dims))  # (S, d)
         self.num_vectors = num_vectors  # K
         self.dim = num_vectors * self.steered[1]
         self.draws = unsteered == "fresh" and self.steered != tuple(noise_shape)
@@ -51,12 +51,12 @@ class SteeredNoise:
 
     def expand_drawn(self, vectors: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return the noise of `expand` with its fresh numbers drawn from `generator`."""
-        shape, (slots, dims) = (len(vectors), *self.noise_shape), self.steered
+        shape, dims = (len(vectors), *self.noise_shape), self.steered[1]
         rows = self.rows(checked_vectors(vectors, self.dim).reshape(len(vectors), self.num_vectors, dims))
         noise = torch.randn(shape, generator=generator).to(vectors) if self.draws else vectors.new_zeros(shape)
-        noise[:, :slots, :dims] = rows
+        noise[:, self.slots.start : self.slots.stop, :dims] = rows
         return noise
 
     def sample_prior(self, num: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw N(0, I) vectors [num, dim], unclipped: random play of the policy in this parametrisation."""
-        return standard_normal(num, self.dim, generator)
+        return torch.randn(num, self.dim, generator=generator)

@@ -43,7 +43,7 @@ class LerobotPolicy(ABC):
     """
 
     policy_type: ClassVar[str]
-    history: ClassVar[bool] = False  # whether it encodes its last `n_obs_steps` observations
+    history: ClassVar[bool] = False  # whether it encodes its last `n_obs_steps` observations and denoises actions since
 
     def __init__(
         self,
@@ -71,6 +71,7 @@ class LerobotPolicy(ABC):
             path, self._config, self._preprocess, camera_map or {}, history=self.history, resizes=self._resizes()
         )
         self.num_observations = self.embodiment.num_observations
+        self.first_slot = self.num_observations - 1  # of the noise: those before are of actions that are past
         self.noise_shape, self.chunk_shape = self._shapes()
         self.default_horizon: int = self._config.n_action_steps
         with _lerobot.one_sentence(f"policy.path={path} cannot be run by the installed lerobot"):

@@ -58,8 +58,7 @@ class Diffusion(LerobotPolicy):
     def _denoise(self, encoding: Encoding, noise: Tensor) -> Tensor:
         features = encoding.features.to(noise.device)
         actions: Tensor = self._policy.diffusion.conditional_sample(len(noise), global_cond=features, noise=noise)
-        start = self._config.n_obs_steps - 1
-        return actions[:, start : start + self._config.n_action_steps]
+        return actions[:, self.first_slot : self.first_slot + self._config.n_action_steps]
 
 
 def with_time_axis(config: Any, batch: dict[str, Any]) -> dict[str, Tensor]:

@@ -77,8 +77,7 @@ class MultiTaskDiT(LerobotPolicy):
             actions: Tensor = policy.objective.conditional_sample(policy.noise_predictor, len(noise), features)
             return actions
 
-        start = self._config.n_obs_steps - 1
-        return with_noise(noise, sample)[:, start : start + self._config.n_action_steps]
+        return with_noise(noise, sample)[:, self.first_slot : self.first_slot + self._config.n_action_steps]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ _TARGET = re.compile(r"(?P<package>[A-Za-z]\w*)\.(?P<group>\w+)\.(?P<module>[a-z
 LIVE = {  # arguments that no YAML can hold: dsrl.run.build gives them to those that take them
     "task": {"announce"},
     "policy": {"task"},
-    "noise": {"noise_shape"},
+    "noise": {"noise_shape", "executed"},
     "logging": {"described"},
     "sac": {"observation_space", "action_space", "decoder", "chunk_shape", "action_bounds"},
 }

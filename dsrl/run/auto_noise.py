@@ -116,9 +116,8 @@ def _measured(
     cfg: DictConfig, parts: Parts, screen: Screen, signals: Signals
 ) -> tuple[Parts, tuple[Node, dict[str, Any]]]:
     """Return `parts` with the simulation built, and the best of the candidates with its choice."""
-    shape = parts.policy.noise_shape
-    nodes = candidates(cfg, parts)
-    noises: dict[str, Noise] = {name: build_noise(node, shape) for name, node in nodes.items()}
+    nodes, horizon = candidates(cfg, parts), parts.env.horizon
+    noises: dict[str, Noise] = {name: build_noise(node, parts.policy, horizon) for name, node in nodes.items()}
     if len(noises) == 1 or parts.policy_sha256() is None:  # nothing to choose, or no base policy to measure
         name, noise = list(noises.items())[-1]
         choice, duration = NoiseChoice(name, noise.dim, {}), ""
@@ -162,6 +161,6 @@ def candidates(cfg: DictConfig, parts: Parts) -> dict[str, Node]:
         smooth = {"_target_": "dsrl.noise.smooth.SmoothNoise", **zero, "rank": rank}
         nodes[f"noise=smooth noise.rank={rank}"] = smooth
     if per_step:
-        last = {"_target_": "dsrl.noise.per_step.PerStepNoise", **shared, "horizon": horizon, "unsteered": "fresh"}
+        last = {"_target_": "dsrl.noise.per_step.PerStepNoise", **shared, "horizon": "executed", "unsteered": "fresh"}
         return {**nodes, "noise=per_step": last}
     return nodes if slots == 1 else {**nodes, "noise=full": {"_target_": "dsrl.noise.full.FullNoise", **zero}}

@@ -24,7 +24,7 @@ from dsrl.run.allow_list import component
 from dsrl.run.early_checks import check_typed
 from dsrl.run.errors import user_errors
 from dsrl.run.files import make_writable
-from dsrl.run.parts import Parts, horizon_of
+from dsrl.run.parts import Parts, executed_slots, horizon_of
 from dsrl.run.settings import Settings, checked, identity, settings_of
 from dsrl.training.noise_inversion import ClonesNoise
 from dsrl.training.offline_data import OfflineData
@@ -54,7 +54,7 @@ def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None =
             task, policy = _task_and_policy(nodes, announce, settings.horizon)
         else:
             task, policy = like.task, like.policy
-        noise = _noise(nodes["noise"], policy.noise_shape)
+        noise = _noise(nodes["noise"], policy, settings.horizon)
         env = NoiseActionEnv(task, policy, noise, horizon_of(policy, settings.horizon))
         algorithm = _algorithm(nodes["sac"], env, settings.seed, settings.learner_device)
         check_best_of(algorithm, settings.best_of, noise)
@@ -62,14 +62,15 @@ def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None =
     return Parts(settings, task, policy, noise, env, algorithm, identity(cfg, nodes))
 
 
-def build_noise(node: Mapping[str, Any], noise_shape: tuple[int, int]) -> Noise:
+def build_noise(node: Mapping[str, Any], policy: Policy, horizon: int | None) -> Noise:
     """Build a parametrisation from the content of a group `noise`. Raises UserError for values that cannot work."""
     with user_errors():
-        return _noise(checked(DictConfig({"noise": dict(node)}), "noise"), noise_shape)
+        return _noise(checked(DictConfig({"noise": dict(node)}), "noise"), policy, horizon)
 
 
-def _noise(node: DictConfig, noise_shape: tuple[int, int]) -> Noise:
-    noise: Noise = _constructor(node)(noise_shape=noise_shape)
+def _noise(node: DictConfig, policy: Policy, horizon: int | None) -> Noise:
+    live = _accepted(node, executed=executed_slots(policy, horizon))
+    noise: Noise = _constructor(node)(noise_shape=policy.noise_shape, **live)
     return noise
 
 
@@ -168,7 +169,7 @@ def build_player(content: Mapping[str, Any], task: Task) -> tuple[NoiseActionEnv
         cfg = DictConfig(dict(content))
         nodes = {group: checked(cfg, group) for group in ("policy", "noise", "sac")}
         policy = _policy(nodes["policy"], task, cfg.horizon)
-        noise = _noise(nodes["noise"], policy.noise_shape)
+        noise = _noise(nodes["noise"], policy, cfg.horizon)
         env = NoiseActionEnv(task, policy, noise, horizon_of(policy, cfg.horizon))
         return env, _algorithm(nodes["sac"], env, seed=0, device="auto")  # its weights are about to be loaded
 

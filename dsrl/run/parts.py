@@ -67,6 +67,19 @@ class ChoosesHorizon(Protocol):
     default_horizon: int  # actions, at most those of a chunk
 
 
+@runtime_checkable
+class DenoisesPast(Protocol):
+    """A policy whose noise begins with slots of actions before now, which its chunks leave out (optional)."""
+
+    first_slot: int  # of the noise that the first action of a chunk is denoised from
+
+
+def executed_slots(policy: Policy, typed: int | None) -> range:
+    """Return the slots of the noise that the executed actions of a chunk are denoised from, see `horizon_of`."""
+    first = policy.first_slot if isinstance(policy, DenoisesPast) else 0
+    return range(first, first + min(horizon_of(policy, typed), policy.chunk_shape[0]))
+
+
 def horizon_of(policy: Policy, typed: int | None) -> int:
     """Return how many actions of a chunk are executed: `typed`, or what the policy chooses, or the whole chunk."""
     if typed is not None:

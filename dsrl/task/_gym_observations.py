@@ -37,9 +37,13 @@ class ObservationParts:
         return np.concatenate(numbers) if numbers else np.zeros(0, np.float32)
 
     def read_images(self, observations: list[Any]) -> dict[str, Tensor]:
-        """Return the images of all worlds: camera -> uint8 [B, 3, H, W]."""
-        stacked = {name: np.stack([_at(one, path) for one in observations]) for name, path in self.cameras.items()}
-        return {name: torch.from_numpy(images).permute(0, 3, 1, 2).contiguous() for name, images in stacked.items()}
+        """Return the images of all worlds: camera -> uint8 [B, 3, H, W], black where a world has no observation yet."""
+        found = {}
+        for name, path in self.cameras.items():
+            black = np.zeros((*self.shapes[name][1:], 3), np.uint8)
+            images = np.stack([black if one is None else _at(one, path) for one in observations])
+            found[name] = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        return found
 
     def _add(self, id: str, space: gymnasium.Space[Any], path: Path) -> None:
         if isinstance(space, Dict):

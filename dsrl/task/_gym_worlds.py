@@ -19,6 +19,7 @@ from torch import Tensor
 from dsrl.interfaces import Observation, Step
 from dsrl.task import _gym_state
 from dsrl.task._gym_packing import UnsupportedStateError
+from dsrl.task._hold import nearest_to_zero
 from dsrl.task._success import succeeded
 
 
@@ -46,7 +47,7 @@ class GymWorlds:
         self.action_dim = action_space.shape[0]
         self.action_low = torch.as_tensor(action_space.low, dtype=torch.float32)
         self.action_high = torch.as_tensor(action_space.high, dtype=torch.float32)
-        self.latest: list[Any] = [None] * self.num_envs  # observation that each environment returned last
+        self.latest: list[Any] = [None] * self.num_envs  # observation that each environment returned last, if any
         self._state = torch.zeros(self.num_envs, state_dim)
         self._ended = np.ones(self.num_envs, dtype=bool)
         self._terminated = torch.zeros(self.num_envs, dtype=torch.bool)
@@ -100,8 +101,7 @@ class GymWorlds:
 
     def hold(self) -> Tensor:
         """Return the action [B, A] nearest to zero; ended worlds are not stepped at all."""
-        nearest = torch.zeros(self.action_dim).clamp(self.action_low, self.action_high)
-        return nearest.expand(self.num_envs, -1).clone()
+        return nearest_to_zero(self.action_low, self.action_high, self.num_envs)
 
     def state_dict(self) -> dict[str, Any] | None:
         """Read all worlds; None for environments with a state that cannot be read (Box2D's memory)."""

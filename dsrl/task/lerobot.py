@@ -25,6 +25,7 @@ from gymnasium.vector.utils import create_empty_array
 from torch import Tensor
 
 from dsrl.interfaces import Observation, Step
+from dsrl.task._hold import nearest_to_zero
 from dsrl.task._lerobot_world import make_world
 from dsrl.task._options import Steps
 
@@ -137,8 +138,7 @@ class LerobotTask:
 
     def hold(self) -> Tensor:
         """Return the action [B, A] nearest to zero; ended worlds are not stepped at all."""
-        nearest = torch.zeros(self.action_dim).clamp(self.action_low, self.action_high)
-        return nearest.expand(self.num_envs, -1).clone()
+        return nearest_to_zero(self.action_low, self.action_high, self.num_envs)
 
     def call(self, name: str) -> tuple[Any, ...]:
         """Return the attribute `name` of every environment, or what the method of that name returns."""

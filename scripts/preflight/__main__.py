@@ -52,6 +52,7 @@ def _preflight(options: argparse.Namespace, out: Path) -> None:
     from dsrl.evaluation.outcomes import Outcomes
     from dsrl.run.errors import UserError
     from dsrl.run.final_evaluation import build_simulation
+    from dsrl.run.parts import executed_slots
     from scripts.complete_folder import make_folder
     from scripts.preflight.measure import measure, noises
     from scripts.preflight.verdict import judge
@@ -68,9 +69,10 @@ def _preflight(options: argparse.Namespace, out: Path) -> None:
     def on_row(name: str, outcomes: Outcomes) -> None:
         screen.phase(f"{name}: success {outcomes.rate:.1%} in {outcomes.successes.size} episodes")
 
+    executed = executed_slots(parts.policy, parts.env.horizon)
     found = measure(
         parts.env,
-        noises(parts.noise, parts.policy.noise_shape, parts.env.horizon),
+        noises(parts.noise, parts.policy.noise_shape, parts.env.horizon, executed.start),
         worlds=settings.validation_episodes,
         first_seed=settings.validation_seed,
         draws=options.draws,

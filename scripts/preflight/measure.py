@@ -66,11 +66,11 @@ def clipped_name(noise: str, magnitude: float) -> str:
     return f"{noise} ±{magnitude:g}"
 
 
-def noises(chosen: Noise, noise_shape: tuple[int, int], horizon: int) -> dict[str, Noise]:
+def noises(chosen: Noise, noise_shape: tuple[int, int], horizon: int, first_slot: int = 0) -> dict[str, Noise]:
     """Return the parametrisations to compare: full, repeat, those between, and `chosen` under its own name.
 
     Those besides `chosen` get its magnitude, in all dimensions. `per_step` is among them where `horizon`, the executed
-    steps of a chunk, is below the number of slots.
+    steps of a chunk, is below the number of slots; `first_slot` is that of a chunk's first action.
     """
     from dsrl.noise.full import FullNoise
     from dsrl.noise.per_step import PerStepNoise
@@ -87,7 +87,8 @@ def noises(chosen: Noise, noise_shape: tuple[int, int], horizon: int) -> dict[st
     for rank in smooth_ranks(noise_shape[0]):
         others[smooth_name(rank)] = SmoothNoise(noise_shape, chosen.magnitude, None, rank, "zero")
     if horizon < noise_shape[0]:
-        others["per_step"] = PerStepNoise(noise_shape, chosen.magnitude, None, horizon, "fresh")
+        executed = range(first_slot, first_slot + horizon)
+        others["per_step"] = PerStepNoise(noise_shape, chosen.magnitude, None, "executed", "fresh", executed)
     return {**others, name: chosen}
 
 

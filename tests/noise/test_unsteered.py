@@ -11,9 +11,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from toys.algorithms import build_algorithm
+from toys.commands import CONF
 from toys.guess import Echo, Guess
 from toys.runs import Killed, results, run, short_parts
+from toys.typed import type_train
 
 from dsrl.evaluation.episodes import evaluate
 from dsrl.evaluation.noise_sources import base_noise, evaluation_noise, prior_noise
@@ -23,6 +26,7 @@ from dsrl.noise.per_step import PerStepNoise
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise.smooth import SmoothNoise
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.run.build import build_noise
 from dsrl.run.typed_keys import check_unsteered
 
 SHAPE = (4, 3)
@@ -55,6 +59,72 @@ def test_per_step_noise_of_a_whole_chunk_is_full_noise(slots, dims, data):
     for horizon in (slots, None):
         per_step = PerStepNoise((slots, dims), 1.5, None, horizon, data.draw(st.sampled_from(["zero", "fresh"])))
         assert torch.equal(per_step.expand(vectors), full.expand(vectors))
+
+
+@given(slots=st.integers(1, 6), data=st.data())
+def test_per_step_noise_steers_the_executed_slots_wherever_the_chunk_begins(slots, data):
+    first = data.draw(st.integers(0, slots - 1))
+    executed = range(first, data.draw(st.integers(first + 1, slots)))
+    noise = PerStepNoise((slots, 3), 1.5, 2, "executed", "zero", executed)
+    vectors = torch.randn(2, noise.dim)
+    expected = torch.zeros(2, slots, 3)
+    expected[:, list(executed), :2] = vectors.view(2, len(executed), 2)
+    assert torch.equal(noise.expand(vectors), expected)
+    fresh = PerStepNoise((slots, 3), 1.5, 2, "executed", "fresh", executed).expand(vectors)
+    assert torch.equal(fresh[:, list(executed), :2], expected[:, list(executed), :2])
+    assert (fresh[expected == 0] != 0).all()
+
+
+class Late(Echo):
+    """A policy whose noise of six slots begins with two of the past; it executes three of its four actions."""
+
+    noise_shape, chunk_shape = (6, 1), (4, 1)
+    first_slot, default_horizon = 2, 3
+
+
+@pytest.mark.parametrize(
+    ("saved", "slots"),
+    [
+        ({"horizon": "executed"}, range(2, 5)),
+        ({"horizon": 4}, range(4)),  # configs of earlier runs
+        ({"horizon": None}, range(6)),
+    ],
+)
+def test_a_config_steers_the_executed_slots_and_one_of_an_earlier_run_those_that_it_did(
+    saved: dict[str, Any], slots: range
+) -> None:
+    node = {"_target_": "dsrl.noise.per_step.PerStepNoise", "_partial_": True, "magnitude": 1.5, "action_dims": None}
+    noise: Any = build_noise({**node, **saved, "unsteered": "fresh"}, Late(), None)
+    assert (noise.slots, noise.dim) == (slots, len(slots))
+
+
+def test_the_default_of_per_step_noise_is_the_horizon_that_is_executed() -> None:
+    node: Any = OmegaConf.to_container(OmegaConf.load(CONF / "noise" / "per_step.yaml"))
+    shared: Any = OmegaConf.to_container(OmegaConf.load(CONF / "noise" / "_base.yaml"))
+    del node["defaults"]
+    for typed, slots in ((None, range(2, 5)), (1, range(2, 3)), (4, range(2, 6))):
+        assert build_noise({**shared, **node}, Late(), typed).slots == slots
+
+
+def test_a_run_of_an_earlier_version_is_continued_only_with_the_slots_that_it_steered(tmp_path: Path) -> None:
+    earlier = ("noise=per_step", "noise.magnitude=1.0", "noise.unsteered=zero")
+    assert type_train(tmp_path, *earlier, "noise.horizon=1") is None
+    refused = str(type_train(tmp_path, *earlier, "decisions=160"))
+    assert "noise.horizon='executed' but the checkpoint" in refused
+    assert "is of a run with noise.horizon=1; give it the same value" in refused
+    assert type_train(tmp_path, *earlier, "noise.horizon=1", "decisions=160") is None
+
+
+@pytest.mark.parametrize(
+    ("executed", "sentence"),
+    [
+        (range(2, 5), "slots 2 to 4 are executed and the policy's noise has 4; choose another noise"),
+        (None, "give a range as `executed`"),
+    ],
+)
+def test_executed_slots_that_the_noise_lacks_are_refused(executed: range | None, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        PerStepNoise(SHAPE, 1.5, None, "executed", "fresh", executed)
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -123,7 +193,7 @@ def _fresh() -> PerStepNoise:
     return PerStepNoise((2, 1), 1.0, None, 1, "fresh")
 
 
-class Late(Echo):
+class Last(Echo):
     """A policy that plays the noise of its last slot."""
 
     def decode(self, encoding: Encoding, noise: torch.Tensor) -> torch.Tensor:
@@ -134,7 +204,7 @@ def test_fresh_noise_of_evaluations_is_a_function_of_world_and_decision():
     act = prior_noise(_fresh())
     played = []
     for num_envs in (1, 5, 13):
-        env = NoiseActionEnv(Guess(num_envs), Late(), _fresh(), 2)
+        env = NoiseActionEnv(Guess(num_envs), Last(), _fresh(), 2)
         torch.manual_seed(num_envs)
         before = torch.get_rng_state()
         played.append(evaluate(env, act, episodes=13, first_seed=0))

@@ -15,9 +15,11 @@ from toys.tiny_diffusion import SIDE, make_tiny_diffusion
 
 from dsrl.interfaces import Observation
 from dsrl.noise.full import FullNoise
+from dsrl.noise.per_step import PerStepNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.policy.diffusion import Diffusion
 from dsrl.policy.lerobot import load_policy
+from dsrl.run.parts import executed_slots
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "images": {},
@@ -95,6 +97,25 @@ def test_an_episode_has_the_actions_of_lerobots_own_select_action(length: int, t
         action = theirs.select_action(batch, noise=noise[step // 4])
         task.step(policy._postprocess(action))
     torch.testing.assert_close(torch.stack(played), torch.stack(task.actions), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_each_executed_action_is_moved_most_by_the_slot_that_per_step_noise_steers_for_it(
+    length: int, tmp_path: Path
+) -> None:
+    policy = load(make_tiny_diffusion(tmp_path / "x", n_obs_steps=length))
+    executed = executed_slots(policy, None)
+    assert PerStepNoise(policy.noise_shape, 1.5, None, "executed", "fresh", executed).slots == executed
+    row = policy.encode(observe(policy))[torch.zeros(9, dtype=torch.int64)]
+    moved = torch.zeros(8, 4)  # by slot and action
+    for seed in range(40):
+        noise = 0.3 * torch.randn(8, 2, generator=torch.Generator().manual_seed(seed))
+        other = torch.cat(
+            [torch.eye(8)[..., None] * 0.01, torch.zeros(1, 8, 1)]
+        )  # one slot moves in each row but the last
+        *chunks, still = policy.decode(row, noise + other)
+        moved += (torch.stack(chunks) - still).abs().sum(-1)
+    assert moved.argmax(0).tolist() == list(executed)
 
 
 def test_a_checkpoint_of_ddpm_is_sampled_by_ddim(tmp_path: Path) -> None:

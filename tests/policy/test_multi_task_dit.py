@@ -16,6 +16,7 @@ from dsrl.interfaces import Observation
 from dsrl.policy._one_draw import with_noise
 from dsrl.policy.lerobot import load_policy
 from dsrl.policy.multi_task_dit import MultiTaskDiT
+from dsrl.run.parts import executed_slots
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "ddim": {"noise_scheduler_type": "DDIM"},
@@ -55,6 +56,15 @@ def test_decoding_gives_the_chunk_that_lerobot_makes_of_the_same_draw(name: str,
         noise = torch.randn(3, *policy.noise_shape)
     for _ in range(2):
         torch.testing.assert_close(policy.decode(policy.encode(observation), noise), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_the_first_action_is_denoised_from_the_slot_of_the_latest_observation(length: int, tmp_path: Path) -> None:
+    policy = load(make_tiny_dit(tmp_path / "x", n_obs_steps=length, noise_scheduler_type="DDIM"))
+    whole = torch.arange(8.0)[:, None].expand(1, 8, 2)
+    policy._policy.objective.conditional_sample = lambda *_: torch.randn(1, 8, 2)  # a sampler that plays its noise
+    actions = policy._denoise(policy.encode(observe(policy))[torch.zeros(1, dtype=torch.int64)], whole)
+    assert actions[0, :, 0].tolist() == list(executed_slots(policy, None)) == [length - 1 + t for t in range(4)]
 
 
 def test_decoding_leaves_the_global_random_state_alone(tmp_path: Path) -> None:

@@ -231,6 +231,7 @@ def test_noise_per_step_is_measured_where_fewer_steps_are_executed_than_the_nois
     chosen = FullNoise((8, 3), 1.5, None)
     assert "per_step" not in noises(chosen, (8, 3), 8)
     assert noises(chosen, (8, 3), 5)["per_step"].dim == 15
+    assert noises(chosen, (8, 3), 5, first_slot=1)["per_step"].slots == range(1, 6)
 
 
 def _broken(noise: str, clipped: dict[str, int], *, restricted: bool) -> str:

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.nn import functional
 
-from dsrl.noise._padding import checked_magnitude, checked_vectors, standard_normal
+from dsrl.noise._padding import checked_magnitude, checked_vectors
 
 
 class KnotNoise:
@@ -40,4 +40,4 @@ class KnotNoise:
 
     def sample_prior(self, num: int, generator: torch.Generator | None = None) -> Tensor:
         """Returns N(0, I) vectors [num, dim], unclipped."""
-        return standard_normal(num, self.dim, generator)
+        return torch.randn(num, self.dim, generator=generator)
