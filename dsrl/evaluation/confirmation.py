@@ -30,12 +30,17 @@ class Confirmation:
     worlds: int
 
 
-def check_confirmation(episodes: int) -> None:
-    """Raise ValueError for a number of worlds in which nothing can be confirmed; 0 is none, and no confirmation."""
+def check_confirmation(episodes: int, num_worlds: int | None = None) -> None:
+    """Raise ValueError for a number of worlds in which nothing can be confirmed; 0 is none, and no confirmation.
+
+    `num_worlds` is how many the task has, None for endless ones.
+    """
     if 0 < episodes < FEWEST:
+        enough = num_worlds is None or num_worlds >= FEWEST
+        advice = f"type {FEWEST} or more, or 0" if enough else f"the task has {num_worlds}; type confirm_episodes=0"
         raise ValueError(
             f"confirm_episodes={episodes} can confirm nothing: winning in all of so few worlds may still be chance; "
-            f"type {FEWEST} or more, or 0 to return the steered policy without a confirmation"
+            f"{advice} to return the steered policy without a confirmation"
         )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from dsrl import foreign_json
+from dsrl.foreign_json import first_line
+
 MIB = 1 << 20
-MAX_DEPTH = 32  # nested lists and mappings; honest files have at most 8
 MAX_HEADER = 8 * MIB  # of a safetensors file; the header of 500 weights has 60 KB
 MAX_ATTENTION = 2**28  # attention weights of one layer, 1 GiB in float32; SmolVLA has 13 million
 FLOAT_TYPES = ("F32", "F16", "BF16")
@@ -56,17 +56,9 @@ def read_json(file: Path, limit: int = MIB) -> dict[str, Any]:
     if len(content) > limit:
         raise ValueError(f"{file} is larger than {limit / MIB:g} MiB; get the checkpoint anew")
     try:
-        found = json.loads(
-            content,
-            parse_constant=_refuse_constant,
-            parse_float=_finite_float,
-            object_pairs_hook=_unique_keys,
-        )
-        _check_depth(found)
-    except RecursionError:
-        raise ValueError(f"{file} nests lists or mappings too deeply; get the checkpoint anew") from None
-    except ValueError as error:  # of JSON, UTF-8, the length of a number, or the hooks above
-        raise ValueError(f"{file} is not readable JSON ({first_line(error)}); get the checkpoint anew") from error
+        found = foreign_json.parse(content, finite=True)
+    except ValueError as error:
+        raise ValueError(f"{file} {error}; get the checkpoint anew") from error
     if not isinstance(found, dict):
         raise ValueError(f"{file} holds no JSON object but a {type(found).__name__}; get the checkpoint anew")
     return found
@@ -139,41 +131,9 @@ def bound_attention(where: Path, what: str, length: int, heads: int) -> None:
         )
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, at most 200 characters, for use inside a sentence."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200].rstrip(".;")
-
-
 def missing_weights(module: nn.Module, stored: set[str]) -> list[str]:
     """Return the names of a module's weights that are not stored, under their own or a tied name."""
     names: dict[int, list[str]] = {}
     for name, tensor in module.state_dict(keep_vars=True).items():
         names.setdefault(id(tensor), []).append(name)
     return [tied[0] for tied in names.values() if stored.isdisjoint(tied)]
-
-
-def _check_depth(value: Any, depth: int = 0) -> None:
-    if depth > MAX_DEPTH:
-        raise RecursionError
-    if isinstance(value, dict | list):
-        for entry in value.values() if isinstance(value, dict) else value:
-            _check_depth(entry, depth + 1)
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"it holds {name}, which is no finite number")
-
-
-def _finite_float(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise ValueError(f"it holds {digits[:40]}, which is no finite number")
-    return value
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    unique = dict(pairs)
-    if len(unique) < len(pairs):
-        raise ValueError("it names a key twice")
-    return unique

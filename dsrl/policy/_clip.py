@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from dsrl.policy._checkpoint_files import bound_attention, file_inside, read_json
-from dsrl.policy._schema import Check, choice, integer, number, optional, record
 from dsrl.policy._tokenizer import chosen, refuse_code
+from dsrl.schema import Check, choice, integer, number, optional, record
 
 _WIDTH = integer(1, 16384)
 _COUNT = integer(1, 256)

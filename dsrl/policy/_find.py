@@ -14,7 +14,8 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
-from dsrl.policy._checkpoint_files import MIB, STATISTICS, file_inside, first_line, read_json, read_shapes
+from dsrl.foreign_json import first_line
+from dsrl.policy._checkpoint_files import MIB, STATISTICS, file_inside, read_json, read_shapes
 from dsrl.policy._mlp_checkpoint import KINDS
 from dsrl.policy._weights import ASSETS
 

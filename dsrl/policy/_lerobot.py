@@ -25,11 +25,11 @@ from safetensors import safe_open
 from torch import nn
 from transformers.initialization import no_init_weights
 
+from dsrl.foreign_json import first_line
 from dsrl.policy._checkpoint_files import (
     MIB,
     check_shapes,
     file_inside,
-    first_line,
     missing_weights,
     read_json,
     read_shapes,
@@ -38,7 +38,7 @@ from dsrl.policy._config_file import check_config
 from dsrl.policy._find import POSTPROCESSOR, PREPROCESSOR
 from dsrl.policy._policy_fields import STATE_FILE
 from dsrl.policy._policy_types import POLICY_TYPES
-from dsrl.policy._schema import Check, choice, record, refuse, sequence, text
+from dsrl.schema import Check, choice, record, refuse, sequence, text
 
 MAX_STATISTICS = 16 * MIB  # bytes of the statistics of one processor step
 

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from dsrl.policy._checkpoint_files import MIB, check_shapes, file_inside, read_json, read_shapes
 from dsrl.policy._denoiser import Denoiser
 from dsrl.policy._policy_types import POLICY_TYPES
-from dsrl.policy._schema import Check, integer, number, optional, record, sequence, text
 from dsrl.policy._weights import ASSETS
+from dsrl.schema import Check, integer, number, optional, record, sequence, text
 
 KINDS = ("flow_mlp", "diffusion_mlp")
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

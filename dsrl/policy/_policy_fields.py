@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dsrl.policy._schema import (
+from dsrl.schema import (
     Check,
     anything,
     choice,

@@ -26,7 +26,7 @@ from dsrl.policy._policy_fields import (
     STEPS,
     TOKENIZER,
 )
-from dsrl.policy._schema import Check, choice, constant, record
+from dsrl.schema import Check, choice, constant, record
 
 _PI_WORDS = (  # weights of words that π0 and π0.5 never write
     "model.paligemma_with_expert.gemma_expert.lm_head.",

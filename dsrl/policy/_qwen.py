@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from dsrl.policy._checkpoint_files import file_inside, read_json
-from dsrl.policy._schema import Check, choice, constant, flag, integer, number, optional, record, sequence
 from dsrl.policy._tokenizer import MAX_VOCABULARY, chosen, copy_tokenizer, refuse_code, write
+from dsrl.schema import Check, choice, constant, flag, integer, number, optional, record, sequence
 
 CONVERSATION = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for part in message['content'] %}"

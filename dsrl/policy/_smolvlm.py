@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from dsrl.policy._checkpoint_files import MIB, bound_attention, read_json
-from dsrl.policy._schema import record
 from dsrl.policy._smolvlm_fields import PROCESSOR, TEXT, VISION, VLM
 from dsrl.policy._tokenizer import chosen, copy_tokenizer, refuse_code, source, write
+from dsrl.schema import record
 
 MAX_VOCABULARY = 16 * MIB  # of one file; SmolVLM's have 3.5 MiB
 

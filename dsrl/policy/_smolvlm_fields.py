@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dsrl.policy._schema import (
+from dsrl.schema import (
     Check,
     choice,
     constant,

@@ -19,8 +19,8 @@ from typing import Any
 from torch import Tensor
 
 from dsrl.policy._checkpoint_files import MIB, file_inside, read_json
-from dsrl.policy._schema import Check, optional, record
 from dsrl.policy._smolvlm_fields import NORMALIZERS, PADDING, REPLACEMENTS, TOKENIZER, VOCABULARY, token
+from dsrl.schema import Check, optional, record
 
 MERGES = "merges.txt"
 MAX_VOCABULARY = 64 * MIB  # of one file; PaliGemma's have 17 MiB

@@ -23,6 +23,7 @@ from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.allow_list import component
 from dsrl.run.early_checks import check_typed
 from dsrl.run.errors import user_errors
+from dsrl.run.few_worlds import fitted
 from dsrl.run.files import make_writable
 from dsrl.run.parts import Parts, executed_slots, horizon_of
 from dsrl.run.settings import Settings, checked, identity, settings_of
@@ -54,6 +55,7 @@ def build(cfg: DictConfig, announce: Callable[[str], None], like: Parts | None =
             task, policy = _task_and_policy(nodes, announce, settings.horizon)
         else:
             task, policy = like.task, like.policy
+        settings = fitted(settings, task, announce)
         noise = _noise(nodes["noise"], policy, settings.horizon)
         env = NoiseActionEnv(task, policy, noise, horizon_of(policy, settings.horizon))
         algorithm = _algorithm(nodes["sac"], env, settings.seed, settings.learner_device)
@@ -229,7 +231,7 @@ def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
 
     settings, algorithm = parts.settings, parts.algorithm
     with user_errors():
-        check_confirmation(settings.confirm_episodes)
+        check_confirmation(settings.confirm_episodes, parts.num_worlds)
         if isinstance(algorithm, Searcher):
             plan(len(algorithm.candidates), settings.decisions, parts.env.longest_episode)
             return

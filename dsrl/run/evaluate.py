@@ -22,6 +22,7 @@ from dsrl.run.console import Screen
 from dsrl.run.description import described_evaluation, flat_results, saved_choices
 from dsrl.run.errors import UserError, one_sentence, user_errors
 from dsrl.run.eval_failure import noting_failure
+from dsrl.run.few_worlds import at_most_once
 from dsrl.run.files import write_json
 from dsrl.run.final_evaluation import build_simulation, play, record_video
 from dsrl.run.folder import RunFolder
@@ -173,11 +174,11 @@ def _play(
 ) -> tuple[float, dict[str, Any]]:
     """Play base policy and the requested one in the same worlds; returns the latter's score and eval.json's content."""
     build_simulation(parts, screen)
-    episodes = request.eval_episodes or parts.settings.eval_episodes
+    episodes = at_most_once(request.eval_episodes or parts.settings.eval_episodes, parts.task)
     first_seed = parts.settings.test_seed if request.test_seed is None else request.test_seed
     worlds: dict[str, Any] = {"episodes": episodes, "first_seed": first_seed}
     reused = _reused(parts.settings, range(first_seed, first_seed + episodes))
-    if reused is not None and request.checkpoint != "none":
+    if reused is not None and request.checkpoint != "none" and parts.num_worlds is None:
         screen.phase(reused)
     base = None
     if request.base and has_base:
@@ -224,6 +225,7 @@ def _content(
         "base": base and summary.summary(base),
         "paired": base and summary.paired(base, result),
         "by_instruction": summary.by_instruction(result),
+        "num_worlds": parts.num_worlds,
         "failures": result.failures,
         "worlds": asdict(result),
         "base_worlds": base and asdict(base),

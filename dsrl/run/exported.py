@@ -20,6 +20,7 @@ from torch import Tensor
 
 from dsrl.edits import EditsChunks
 from dsrl.evaluation.noise_sources import evaluation_noise
+from dsrl.foreign_json import check_depth
 from dsrl.interfaces import HasWeights, Observation, Step
 from dsrl.noise_action_env import check_worlds_finite
 from dsrl.run import ranges
@@ -150,7 +151,7 @@ def _read(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("version") != VERSION:
         raise UserError(f"{file} is not of version {VERSION}; export the run again")
     try:
-        _check_depth(content)
+        check_depth(content, _DEEPEST)
         _check_values(f"{file}: ", content, _CONTENT)
         _check_values(f"{file}: task.", content["task"], _TASK)
         _check_sizes(file, content)
@@ -162,14 +163,6 @@ def _read(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{error}; export the run again") from error
     return content
-
-
-def _check_depth(node: Any, depth: int = 0) -> None:
-    if depth > _DEEPEST:
-        raise RecursionError
-    if isinstance(node, dict | list):
-        for inner in node.values() if isinstance(node, dict) else node:
-            _check_depth(inner, depth + 1)
 
 
 def _check_values(where: str, content: Mapping[str, Any], types: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from dsrl.interfaces import HasWeights, Noise, Policy, Task
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.run.few_worlds import num_worlds
 from dsrl.run.settings import OFFLINE_SHA256, Settings
 from dsrl.training.offline_data import OfflineData
 
@@ -25,6 +26,11 @@ class Parts:
     identity: Mapping[str, Any] = field(default_factory=dict)  # values that may not change when a run is continued
     offline: OfflineData | None = None
     setup_seconds: float | None = None  # of building the simulation, where that is done
+
+    @property
+    def num_worlds(self) -> int | None:
+        """How many different worlds the task has; None where every seed is another one."""
+        return num_worlds(self.task)
 
     def policy_sha256(self) -> str | None:
         """Return the digest of the policy's weights; None for a policy without any, so that there is no base."""

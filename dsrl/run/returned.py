@@ -20,12 +20,16 @@ LOOK = 32  # worlds between two looks at the result, rounded up to full rounds o
 
 
 def confirm_steered(parts: Parts, steered: Act, screen: Screen, signals: Signals) -> Confirmation | None:
-    """Compare the steered policy with the base in new worlds; None where there is no base or nothing to confirm."""
+    """Compare the steered policy with the base, in worlds that chose nothing unless seeds repeat those of the task.
+
+    Returns None where there is no base or nothing to confirm.
+    """
     settings, num_envs = parts.settings, len(parts.env)
     if parts.policy_sha256() is None or not settings.confirm_episodes:
         return None
     base = base_noise(parts.policy.noise_shape)
-    screen.phase(f"confirming that it beats the base policy, on {settings.confirm_episodes} new worlds at most …")
+    kind = "new worlds" if parts.num_worlds is None else "worlds of training"
+    screen.phase(f"confirming that it beats the base policy, on {settings.confirm_episodes} {kind} at most …")
     found = confirm(
         lambda first, num: play(parts, base, screen, episodes=num, first_seed=first, signals=signals),
         lambda first, num: play(parts, steered, screen, episodes=num, first_seed=first, signals=signals),
@@ -33,7 +37,7 @@ def confirm_steered(parts: Parts, steered: Act, screen: Screen, signals: Signals
         episodes=settings.confirm_episodes,
         batch=num_envs * -(-LOOK // num_envs),
     )
-    screen.phase(sentence(found, has_success=parts.env.has_success))
+    screen.phase(sentence(found, kind, has_success=parts.env.has_success))
     return found
 
 
@@ -42,10 +46,10 @@ def returned_name(confirmation: Confirmation | None) -> str:
     return "steered" if confirmation is None or confirmation.better else "base"
 
 
-def sentence(found: Confirmation, *, has_success: bool) -> str:
-    """Word the result for the user."""
+def sentence(found: Confirmation, kind: str, *, has_success: bool) -> str:
+    """Word the result for the user; `kind` says which worlds were played."""
     base, steered = (f"{score:.1%}" if has_success else report.fixed(score, 1) for score in (found.base, found.steered))
-    numbers = f"{steered} against {base} in {found.worlds} new worlds, p = {found.p_value:.2g}"
+    numbers = f"{steered} against {base} in {found.worlds} {kind}, p = {found.p_value:.2g}"
     if found.better:
         return f"confirmed: the steered policy is better than the base policy ({numbers})"
     return (

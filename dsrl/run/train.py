@@ -184,9 +184,8 @@ def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> 
     key |= {"zero_noise": True} if settings.zero_noise else {}
     results = checkpointer.base_results(key, played)
     base, prior = results["base"], results["base_actor_noise"]
-    difference = (
-        f"{prior.score - base.score:+.1%}" if base.successes else report.fixed(prior.score - base.score, 2, "+")
-    )
+    change = prior.score - base.score
+    difference = f"{change:+.1%}" if base.successes else report.fixed(change, 2, "+")
     screen.phase(f"base policy: {report.shown(base)}; with the actor's noise: {report.shown(prior)} ({difference})")
     warning = report.no_success(base, prior)
     if warning is not None:
@@ -230,6 +229,7 @@ def _summary(
             "base": base and summary.by_instruction(base),
             "steered": summary.by_instruction(steered),
         },
+        "num_worlds": parts.num_worlds,
         "env_steps": counters.env_steps,
         "decisions": counters.decisions,
         "gradient_steps": counters.gradient_steps,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dsrl.foreign_json import first_line
 from dsrl.run.errors import user_errors
 
 _LONGEST = 100  # characters of a key, which may come from anybody
@@ -25,7 +26,7 @@ def load_weights(algorithm: Any, state: Any, named: str) -> None:
         try:
             algorithm.load_state_dict(state)
         except (RuntimeError, KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-            reason = _difference(state, algorithm.state_dict()) or _first_line(error)
+            reason = _difference(state, algorithm.state_dict()) or first_line(error)
             raise ValueError(
                 f"{named} does not fit the run's algorithm: {reason}; restore weights and config that one run wrote "
                 "together, or train again"
@@ -54,7 +55,3 @@ def _shapes(node: Any, name: str = "") -> Iterator[tuple[str, list[int]]]:
     elif isinstance(node, Mapping | list | tuple):
         for key, part in node.items() if isinstance(node, Mapping) else enumerate(node):
             yield from _shapes(part, f"{name}.{key}" if name else str(key))
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -38,6 +38,7 @@ class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
         self.row, self.kind = row, kind
         self.limit = max_steps if max_steps is not None else _time_limit(env)
         self.sentence = _sentence(env.unwrapped)
+        self.num_worlds = _num_worlds(env.unwrapped, kind)
         self._steps, self._over = 0, True
         self._observation: Any = None
         self._cameras: DeferredCameras | None = None  # of LIBERO
@@ -104,6 +105,14 @@ def _time_limit(env: gymnasium.Env[Any, Any]) -> int:
 def _sentence(env: Any) -> str:
     """Return the instruction, as lerobot's evaluation gives it to policies: a sentence, else the name of the task."""
     return str(getattr(env, "task_description", None) or getattr(env, "task", None) or "")
+
+
+def _num_worlds(env: Any, kind: str) -> int | None:
+    """Return how many worlds the seeds of an environment start; None for another one by every seed."""
+    if kind == "robomme":  # its reset ignores the seed and plays one episode of its data
+        return 1
+    states = getattr(env, "_init_states", None)  # of LIBERO and LIBERO-plus, where init_states is true
+    return None if states is None else len(states)
 
 
 def _ended(terminated: bool, truncated: bool, success: bool) -> dict[str, Any]:

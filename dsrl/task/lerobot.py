@@ -5,7 +5,8 @@
     Observation   state = observation.state, then observation.environment_state; images as uint8, named
                   camera "top" = observation.images.top, camera "image" = observation.image
 
-A seed is a world in all of them: an unseeded reset draws its next seed from the row's own stream.
+A seed is a world in all of them: an unseeded reset draws its next seed from the row's own stream. LIBERO's seeds repeat
+its initial states.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ _KEYS = ("observation.state", "observation.environment_state")  # of the state, 
 class LerobotTask:
     """Simulates `num_envs` worlds of one task of a lerobot environment."""
 
+    other_worlds = "type another task.id for another task"
+
     def __init__(
         self,
         env: str,
@@ -75,6 +78,7 @@ class LerobotTask:
         self._worlds = _start(env, fields, id, max_steps, num_envs, processes)
         self._preprocess, self._postprocess = _processors(env, fields)
         self.max_steps = int(self._worlds.call("limit")[0])
+        self.num_worlds: int | None = self._worlds.call("num_worlds")[0]
         self._instructions = tuple(str(sentence) for sentence in self._worlds.call("sentence"))
         box = self._worlds.single_action_space
         self.num_envs, self.action_dim, self.has_success = num_envs, box.shape[0], True

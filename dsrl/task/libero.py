@@ -14,6 +14,8 @@ from dsrl.task.lerobot import LerobotTask
 class LiberoTask(LerobotTask):
     """Simulates `num_envs` worlds of one LIBERO task. Seed s is initial state s modulo their number (50)."""
 
+    other_worlds = "type 'task.env_kwargs={init_states: false}' for placements that LIBERO draws anew by each seed"
+
     def __init__(
         self,
         suite: Literal["libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90"],

@@ -18,16 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from dsrl.training.dataset_formats import (
-    MIB,
-    DamageError,
-    Parquet,
-    check_number,
-    check_whole,
-    first_line,
-    read_json,
-    short,
-)
+from dsrl.foreign_json import first_line, short
+from dsrl.schema import integer, positive
+from dsrl.training.dataset_formats import MIB, DamageError, Parquet, check, read_json
 from dsrl.training.dataset_frames import Bounds, check_frames, check_videos
 
 MAX_FILES = 200_000
@@ -122,11 +115,11 @@ def _checked_info(root: Path) -> dict[str, Any]:
     if not isinstance(version, str) or not re.fullmatch(r"v3\.\d{1,3}", version):
         raise DamageError(f"has codebase_version={short(version)} but lerobot reads v3.0; convert it with lerobot")
     for key in ("total_episodes", "total_frames", "total_tasks"):
-        check_whole(info.get(key), f"{key} in {INFO}", 1, MAX_FRAMES)
-    check_number(info.get("fps"), f"fps in {INFO}")
+        check(integer(1, MAX_FRAMES), f"{key} in {INFO}", info.get(key))
+    check(positive(1_000_000), f"fps in {INFO}", info.get("fps"))
     for key in ("chunks_size", "data_files_size_in_mb", "video_files_size_in_mb"):
         if key in info:
-            check_whole(info[key], f"{key} in {INFO}", 1, MAX_FRAMES)
+            check(integer(1, MAX_FRAMES), f"{key} in {INFO}", info[key])
     features = info.get("features")
     if not isinstance(features, dict) or not 0 < len(features) <= 1000:
         raise DamageError(f"has features={short(features)} in {INFO} but it must be a mapping of 1 to 1000 entries")
@@ -155,7 +148,7 @@ def _check_feature(name: str, feature: Any) -> None:
     if not isinstance(shape, list) or not 1 <= len(shape) <= 5:
         raise DamageError(f"has {where} of shape {short(shape)} but it must be a list of 1 to 5 sizes")
     for size in shape:
-        check_whole(size, f"a size in {where}", 1, 1 << 20)
+        check(integer(1, 1 << 20), f"a size in {where}", size)
     if dtype in ("image", "video") and len(shape) != 3:
         raise DamageError(f"has {where} of {len(shape)} sizes but pictures have height, width and channels")
     for key in ("info", "video_info"):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dsrl import foreign_json
+from dsrl.foreign_json import first_line, short
+from dsrl.schema import Check
+
 MIB = 1 << 20
-MAX_DEPTH = 32  # nested lists and mappings; honest files have at most 8
 MAX_COLUMNS = 10_000  # of a parquet file; lerobot writes one per feature, and ten for its statistics
 MAX_CHUNKS = 500_000  # columns times row groups of a parquet file; lerobot writes one row group per episode
 PART = 1 << 29  # bytes that are unpacked at once
@@ -38,48 +39,20 @@ def read_json(file: Path, shown: str, limit: int) -> dict[str, Any]:
 def parse_json(content: bytes, shown: str) -> dict[str, Any]:
     """Parse a JSON object; raises DamageError where it has another form, repeated keys or deep nesting."""
     try:
-        found = json.loads(content, object_pairs_hook=_unique_keys)
-        _check_depth(found)
-    except RecursionError:
-        raise DamageError(f"has a {shown} that nests lists or mappings too deeply") from None
-    except ValueError as error:  # of JSON, UTF-8, the length of a number, or the hook
-        raise DamageError(f"has a {shown} that is not readable JSON ({first_line(error)})") from error
+        found = foreign_json.parse(content)
+    except ValueError as error:
+        raise DamageError(f"has a {shown} that {error}") from error
     if not isinstance(found, dict):
         raise DamageError(f"has a {shown} with a {type(found).__name__} but it must be a JSON object")
     return found
 
 
-def check_whole(value: Any, where: str, low: int, high: int) -> None:
-    """Raise DamageError unless `value` is a whole number in [low, high]; true and false are not numbers."""
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise DamageError(f"has {where}={short(value)} but it must be a whole number of {low} to {high}")
-
-
-def check_number(value: Any, where: str) -> None:
-    """Raise DamageError unless `value` is a finite number above 0."""
-    if (
-        not isinstance(value, int | float)
-        or isinstance(value, bool)
-        or not 0 < value <= 1e6
-        or not math.isfinite(value)
-    ):
-        raise DamageError(f"has {where}={short(value)} but it must be a number above 0 and up to 1000000")
-
-
-def short(value: Any) -> str:
-    """Return a value on one line of at most 60 characters."""
-    if isinstance(value, dict | list):
-        return f"a {'mapping' if isinstance(value, dict) else 'list'} of {len(value)} entries"
-    if isinstance(value, int) and abs(value) >= 10**50:
-        return "a number of more than 50 digits"
-    shown = repr(value[:55] if isinstance(value, str) else value)
-    return shown if len(shown) <= 60 else f"{shown[:59]}…"
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, at most 120 characters, for use inside a sentence."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:120].rstrip(".;:")
+def check(rule: Check, where: str, value: Any) -> None:
+    """Raise DamageError unless `value`, which is `where`, follows a rule of `dsrl.schema`."""
+    try:
+        rule(where, value)
+    except ValueError as error:
+        raise DamageError(f"has {error}") from error
 
 
 class Parquet:
@@ -174,18 +147,3 @@ def _types(node: Any) -> Iterator[str]:
     if isinstance(node, list):
         for entry in node:
             yield from _types(entry)
-
-
-def _check_depth(value: Any, depth: int = 0) -> None:
-    if depth > MAX_DEPTH:
-        raise RecursionError
-    if isinstance(value, dict | list):
-        for entry in value.values() if isinstance(value, dict) else value:
-            _check_depth(entry, depth + 1)
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    unique = dict(pairs)
-    if len(unique) < len(pairs):
-        raise ValueError("it names a key twice")
-    return unique

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsrl.training.dataset_formats import DamageError, Parquet, first_line, short
+from dsrl.foreign_json import first_line, short
+from dsrl.training.dataset_formats import DamageError, Parquet
 
 GIB = 1 << 30
 FORMATS = ("PNG", "JPEG")  # of pictures; others can start programs (EPS) or unpack without limit

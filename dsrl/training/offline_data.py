@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from dsrl import history
+from dsrl.foreign_json import first_line
 from dsrl.interfaces import Observation, Replay
 from dsrl.noise_action_env import Decision, NoiseActionEnv
-from dsrl.training.dataset_formats import first_line
 from dsrl.training.dataset_process import check_apart
 from dsrl.training.lerobot_columns import (
     ACTION,

@@ -13,6 +13,7 @@ import torch
 from toys.commands import ROOT
 
 from dsrl.interfaces import BoundedActions, Filmable, Restorable
+from dsrl.run.few_worlds import FewWorlds
 from dsrl.task._lerobot_world import World
 from dsrl.task.lerobot import LATE, LerobotTask
 
@@ -107,6 +108,22 @@ def test_a_world_reports_its_end_once_and_waits_for_a_reset():
     assert [reward for _, reward, *_ in ends] == [0.5, 0.5, 0.0, 0.0]
     assert not any(terminated or truncated for _, _, terminated, truncated, _ in ends)
     assert (inside.resets, inside.steps) == (1, 2)
+
+
+class Numbered(Won):
+    """Has numbered initial states, as lerobot's LIBERO has; None: it draws them by its seed (init_states=False)."""
+
+    def __init__(self, states):
+        super().__init__()
+        self._init_states = states
+
+
+def test_seeds_of_pusht_are_endless_worlds_and_those_of_numbered_initial_states_repeat(pusht):
+    assert isinstance(pusht, FewWorlds)
+    assert pusht.num_worlds is None
+    assert World(Numbered(np.zeros((50, 7))), None, kind="libero").num_worlds == 50
+    assert World(Numbered(None), None, kind="libero").num_worlds is None
+    assert World(Won(), None, kind="robomme").num_worlds == 1
 
 
 def test_numbers_of_the_objects_follow_those_of_the_robot_in_the_state():

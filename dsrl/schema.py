@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dsrl.foreign_json import short
+
 Check = Callable[[str, Any], None]
 
 
@@ -32,6 +34,16 @@ def number(low: float, high: float) -> Check:
     def check(where: str, value: Any) -> None:
         if not isinstance(value, int | float) or isinstance(value, bool) or not _finite_within(value, low, high):
             refuse(where, value, f"a number of {low:g} to {high:g}")
+
+    return check
+
+
+def positive(high: int) -> Check:
+    """Check for a number above 0 and up to `high`."""
+
+    def check(where: str, value: Any) -> None:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= high:
+            refuse(where, value, f"a number above 0 and up to {high}")
 
     return check
 
@@ -121,7 +133,7 @@ def record(fields: Mapping[str, Check], required: tuple[str, ...] = ()) -> Check
         unknown = [key for key in value if key not in fields]
         if unknown:
             known = f"it may have {', '.join(fields)}" if 0 < len(fields) <= 12 else "remove what it names"
-            listed = ", ".join(_short(key) for key in unknown[:8]) + (", …" if len(unknown) > 8 else "")
+            listed = ", ".join(short(key) for key in unknown[:8]) + (", …" if len(unknown) > 8 else "")
             raise ValueError(f"{where} has the unknown key{'s' * (len(unknown) > 1)} {listed}; {known}")
         missing = [key for key in required if key not in value]
         if missing:
@@ -134,7 +146,7 @@ def record(fields: Mapping[str, Check], required: tuple[str, ...] = ()) -> Check
 
 def refuse(where: str, value: Any, expected: str) -> None:
     """Raise the ValueError of a value that failed its check."""
-    raise ValueError(f"{where}={_short(value)} but it must be {expected}")
+    raise ValueError(f"{where}={short(value)} but it must be {expected}")
 
 
 def _finite_within(value: float, low: float, high: float) -> bool:
@@ -144,13 +156,3 @@ def _finite_within(value: float, low: float, high: float) -> bool:
 def _below(where: str, key: str) -> str:
     """The name of an entry: `file: key` for the outermost, `file: key.inner` further in."""
     return f"{where}.{key}" if ": " in where else f"{where}: {key}"
-
-
-def _short(value: Any) -> str:
-    """A value on one line of at most 60 characters."""
-    if isinstance(value, dict | list):
-        return f"a {'mapping' if isinstance(value, dict) else 'list'} of {len(value)} entries"
-    if isinstance(value, int) and abs(value) >= 10**60:
-        return "a number of more than 60 digits"
-    shown = repr(value[:60] if isinstance(value, str) else value)
-    return shown if len(shown) <= 62 else f"{shown[:57]}…"
