@@ -226,6 +226,14 @@ def _check_fit(dataset: str, features: Mapping[str, Any], env: NoiseActionEnv) -
         raise ValueError(
             f"offline_data={dataset} has no camera {missing[0]}, which the task has; it has {sorted(cameras) or 'none'}"
         )
+    for camera, (channels, height, width) in task.cameras.items():
+        column = image_column(features, camera)
+        size = None if column is None else tuple(features[column]["shape"])
+        if size not in ((height, width, channels), (channels, height, width)):
+            raise ValueError(
+                f"offline_data={dataset} has pictures of shape {size} from the camera {camera} but the task's have "
+                f"{(height, width, channels)}; record it with pictures of that size, or give the task those of the data"
+            )
     for name, columns, dim in (
         (STATE, state_columns(features), task.state_dim),
         (ACTION, [ACTION] if ACTION in features else [], task.action_dim),
