@@ -17,7 +17,7 @@ from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.noise_choice import NoiseChoice, choose_noise, smooth_ranks
 from dsrl.evaluation.noise_sources import Act
 from dsrl.interfaces import Noise
-from dsrl.run.build import build, build_noise, check_budget
+from dsrl.run.build import build, build_noise, check_budget, find_offline_noise
 from dsrl.run.console import Screen, clock
 from dsrl.run.errors import user_errors
 from dsrl.run.files import LARGEST_SUMMARY, read_json
@@ -56,7 +56,9 @@ def with_chosen_noise(
     if found is None:
         parts, found = _measured(cfg, parts, screen, signals)
     node, content = found
-    return *_with_noise(cfg, parts, node), content
+    cfg, parts = _with_noise(cfg, parts, node)
+    find_offline_noise(parts, screen.phase)  # not before: the chosen noise has numbers of its own
+    return cfg, parts, content
 
 
 def _with_noise(cfg: DictConfig, parts: Parts, node: Node) -> tuple[DictConfig, Parts]:

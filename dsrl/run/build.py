@@ -24,7 +24,7 @@ from dsrl.run.allow_list import component
 from dsrl.run.early_checks import check_typed
 from dsrl.run.errors import user_errors
 from dsrl.run.files import make_writable
-from dsrl.run.parts import Parts, horizon_of
+from dsrl.run.parts import MeasuresNoise, Parts, horizon_of
 from dsrl.run.settings import Settings, checked, identity, settings_of
 from dsrl.training.noise_inversion import ClonesNoise
 from dsrl.training.offline_data import OfflineData
@@ -190,9 +190,9 @@ def build_loggers(cfg: DictConfig, described: Description, folder: Path | None =
 
 
 def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:
-    """Return the parts with the transitions of `offline_data`, where that is given.
+    """Return the parts with the transitions of `offline_data`, where that is given, and noise of their actions.
 
-    Raises UserError where it does not fit the task, or the algorithm cannot learn from it.
+    Raises UserError where they do not fit the task, or the algorithm cannot learn from them.
     """
     settings, algorithm = parts.settings, parts.algorithm
     if settings.offline_data is None:
@@ -213,9 +213,16 @@ def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:
         f"{settings.offline_data}: {len(offline)} decisions of {offline.num_episodes} episodes, "
         f"{offline.successes} of which succeed"
     )
-    if parts.algorithm.replay == "noise" or settings.offline_cloning_updates:
-        announce(f"{settings.offline_data}: {offline.invert()}")
-    return replace(parts, offline=offline)
+    parts = replace(parts, offline=offline)
+    find_offline_noise(parts, announce)
+    return parts
+
+
+def find_offline_noise(parts: Parts, announce: Callable[[str], None]) -> None:
+    """Find noise of the recorded actions, where the algorithm learns from it and noise=auto has chosen its numbers."""
+    learns = parts.algorithm.replay == "noise" or parts.settings.offline_cloning_updates
+    if parts.offline is not None and learns and not isinstance(parts.noise, MeasuresNoise):
+        announce(f"{parts.settings.offline_data}: {parts.offline.invert()}")
 
 
 def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:

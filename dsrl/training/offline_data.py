@@ -82,9 +82,12 @@ class OfflineData:
         return {name: np.asarray(values) for name, values in table.items()}
 
     def moved_to(self, env: NoiseActionEnv) -> OfflineData:
-        """Return the same transitions for an environment of the same task and policy with another noise."""
+        """Return the same transitions for an environment of the same task and policy with another noise.
+
+        Noise that was found is left behind: it has the numbers of the other environment's noise.
+        """
         moved = copy.copy(self)
-        moved.env = env
+        moved.env, moved._noise = env, None
         return moved
 
     def __len__(self) -> int:

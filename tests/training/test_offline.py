@@ -245,7 +245,7 @@ def test_pictures_of_another_size_than_the_tasks_are_refused(tmp_path: Path) -> 
             self.cameras = {"front": (3, 8, 12)}
 
     env = NoiseActionEnv(Wider(), parts.policy, parts.noise, horizon=2)
-    message = r"has pictures of shape \(8, 8, 3\) from the camera front but the task's have \(8, 12, 3\); record it with"
+    message = r"has pictures of shape \(8, 8, 3\) from the camera front but the task's have \(8, 12, 3\); record"
     with pytest.raises(ValueError, match=message):
         OfflineData(str(tmp_path / "data"), env)
 
