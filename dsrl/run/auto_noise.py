@@ -27,6 +27,7 @@ from dsrl.run.parts import Parts
 from dsrl.run.plain_yaml import read_overrides
 from dsrl.run.plugins import plugins_of
 from dsrl.run.ranges import fits
+from dsrl.run.recorded_data import find_offline_noise
 from dsrl.run.settings import checked, saved_config
 from dsrl.run.signals import Signals
 from dsrl.run.typed_keys import typed_keys
@@ -56,7 +57,9 @@ def with_chosen_noise(
     if found is None:
         parts, found = _measured(cfg, parts, screen, signals)
     node, content = found
-    return *_with_noise(cfg, parts, node), content
+    cfg, parts = _with_noise(cfg, parts, node)
+    find_offline_noise(parts, screen.phase)  # not before: the chosen noise has numbers of its own
+    return cfg, parts, content
 
 
 def _with_noise(cfg: DictConfig, parts: Parts, node: Node) -> tuple[DictConfig, Parts]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +26,6 @@ from dsrl.run.few_worlds import fitted
 from dsrl.run.files import make_writable
 from dsrl.run.parts import Parts, executed_slots, horizon_of
 from dsrl.run.settings import Settings, checked, identity, settings_of
-from dsrl.training.noise_inversion import ClonesNoise
-from dsrl.training.offline_data import OfflineData
 from dsrl.training.replay_memory import GIB, available_memory, buffer_length, checked_replay_bytes, draws_of
 
 if TYPE_CHECKING:
@@ -190,35 +187,6 @@ def build_loggers(cfg: DictConfig, described: Description, folder: Path | None =
                 )  # now: the first metric comes after warm-up
         nodes, elsewhere = list(named.values()), {} if folder is None else {"folder": str(folder)}
         return [_instantiate(node, **elsewhere, **_accepted(node, described=described)) for node in nodes]
-
-
-def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:
-    """Return the parts with the transitions of `offline_data`, where that is given.
-
-    Raises UserError where it does not fit the task, or the algorithm cannot learn from it.
-    """
-    settings, algorithm = parts.settings, parts.algorithm
-    if settings.offline_data is None:
-        return parts
-    with user_errors():
-        if not isinstance(algorithm, ClonesNoise):
-            raise ValueError(
-                f"offline_data={settings.offline_data} is not used by {type(algorithm).__name__}; "
-                "choose sac=dsrl_sac or sac=dsrl_na, or offline_data=null"
-            )
-        offline = OfflineData(settings.offline_data, parts.env)
-        if settings.offline_cloning_updates and not offline.successes:
-            raise ValueError(
-                f"offline_cloning_updates={settings.offline_cloning_updates} clones episodes that succeed, and "
-                f"offline_data={settings.offline_data} has none; type offline_cloning_updates=0"
-            )
-    announce(
-        f"{settings.offline_data}: {len(offline)} decisions of {offline.num_episodes} episodes, "
-        f"{offline.successes} of which succeed"
-    )
-    if parts.algorithm.replay == "noise" or settings.offline_cloning_updates:
-        announce(f"{settings.offline_data}: {offline.invert()}")
-    return replace(parts, offline=offline)
 
 
 def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:

@@ -67,6 +67,13 @@ class ChecksPaths(Protocol):
 
 
 @runtime_checkable
+class MeasuresNoise(Protocol):
+    """A noise that stands for the one that a measurement will choose (optional)."""
+
+    draws_per_world: int  # of the measurement, at most
+
+
+@runtime_checkable
 class ChoosesHorizon(Protocol):
     """A policy that executes a part of its chunk where `horizon` is null, as its checkpoint says (optional)."""
 

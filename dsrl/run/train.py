@@ -21,7 +21,7 @@ from dsrl.interfaces import Searcher
 from dsrl.logging import Description, Logger, ShowsResults, ShowsVideos
 from dsrl.run import provenance
 from dsrl.run.auto_noise import read_choice, with_chosen_noise
-from dsrl.run.build import build, build_loggers, build_loop, check_budget, with_offline_data
+from dsrl.run.build import build, build_loggers, build_loop, check_budget
 from dsrl.run.console import Screen, clock
 from dsrl.run.description import described_run, flat_results
 from dsrl.run.errors import one_sentence, user_errors
@@ -32,6 +32,7 @@ from dsrl.run.folder import RunFolder
 from dsrl.run.installed import as_typed, typed
 from dsrl.run.monitor import Monitor
 from dsrl.run.parts import Parts
+from dsrl.run.recorded_data import with_offline_data
 from dsrl.run.resume import Checkpointer
 from dsrl.run.returned import confirm_steered, returned_name
 from dsrl.run.returned import content as returned_content

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from dsrl.foreign_json import first_line
 from dsrl.interfaces import Task
 
 IMAGES, STATE, ACTION = "observation.images.", "observation.state", "action"
@@ -65,9 +66,9 @@ def downloaded(repo_id: str, key: str) -> Path:
             )
         )
     except (httpx.HTTPError, OSError, ValueError, RuntimeError, CompatibilityError) as error:
-        reason = str(error).strip().partition("\n")[0][:120].rstrip(".")
         raise FileNotFoundError(
-            f"{key}{repo_id} is no folder and cannot be downloaded ({reason}); type the folder of a LeRobotDataset"
+            f"{key}{repo_id} is no folder and cannot be downloaded ({first_line(error)}); "
+            "type the folder of a LeRobotDataset"
         ) from error
 
 

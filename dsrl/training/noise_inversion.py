@@ -10,23 +10,20 @@ contracts it: 1,000s of standard deviations for actions that it cannot make. `Fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from dsrl.interfaces import Encoding
+from dsrl.interfaces import DrawsUnsteered, Encoding
 from dsrl.noise_action_env import NoiseActionEnv
-
-Decode = Callable[[Tensor, Tensor], Tensor]
-"""Vectors [n, dim] at the states of rows (int64 [n]) of a batch -> flat actions [n, M], in spreads."""
+from dsrl.training.slopes import Decode, slopes, step_of
 
 SIGMA = 0.01  # error that weighs as much as one standard deviation of noise, in standard deviations of the actions
 DRAWS = 16  # of the prior, the best of which starts the second search
 ITERATIONS = 15
-DIFFERENCE = 1e-3  # of a number of noise, for slopes
 DAMPING, MOST = 1e-2, 1e6
 
 
@@ -69,15 +66,24 @@ def noise_of(env: NoiseActionEnv, encoding: Encoding, actions: Tensor, spread: T
     magnitude = env.noise.magnitude
 
     def decode(vectors: Tensor, rows: Tensor) -> Tensor:
-        torch.manual_seed(0)  # where the parametrisation draws further numbers, they are the same each time
-        return (env.decode(encoding[rows], vectors) / spread).flatten(1)
+        noise = _expanded(env, vectors, rows).to(encoding.features.device)
+        chunk = env.policy.decode(encoding[rows], noise)[:, : env.horizon].to(vectors)
+        return (chunk / spread).flatten(1)
 
-    with torch.random.fork_rng(devices=[]):
-        vectors = nearest(decode, (actions / spread).flatten(1), env.noise.dim, magnitude)
-        rows = torch.arange(len(vectors))
-        found, zero = (decode(one, rows).view_as(actions) * spread - actions for one in (vectors, 0 * vectors))
+    vectors = nearest(decode, (actions / spread).flatten(1), env.noise.dim, magnitude)
+    rows = torch.arange(len(vectors))
+    found, zero = (decode(one, rows).view_as(actions) * spread - actions for one in (vectors, 0 * vectors))
     at_bound = (vectors.abs() >= magnitude).float().mean()
     return vectors / magnitude, Fidelity(float(found.abs().mean()), float(zero.abs().mean()), float(at_bound))
+
+
+def _expanded(env: NoiseActionEnv, vectors: Tensor, rows: Tensor) -> Tensor:
+    """Return the sampler's noise [n, T', D]; numbers that are drawn besides are the same for a row each time."""
+    noise = env.noise
+    if not (isinstance(noise, DrawsUnsteered) and noise.draws):
+        return noise.expand(vectors)
+    streams = [torch.Generator().manual_seed(row) for row in rows.tolist()]
+    return torch.cat([noise.expand_drawn(vectors[i : i + 1], stream) for i, stream in enumerate(streams)])
 
 
 def nearest(decode: Decode, target: Tensor, dim: int, magnitude: float, sigma: float = SIGMA) -> Tensor:
@@ -86,29 +92,29 @@ def nearest(decode: Decode, target: Tensor, dim: int, magnitude: float, sigma: f
     Two searches, from w = 0 and from the best of some draws of the prior; the better result of each row counts.
     """
     rows, zero = torch.arange(len(target)), target.new_zeros(len(target), dim)
-    results = [
-        _descend(decode, start, rows, target, magnitude, sigma)
-        for start in (zero, _best_draw(decode, zero, rows, target, magnitude))
-    ]
+    drawn = _best_draw(decode, zero, rows, target, magnitude)
+    step = step_of(decode, drawn, rows)
+    results = [_descend(decode, start, rows, target, magnitude, sigma, step) for start in (zero, drawn)]
     (first, cost), (second, other_cost) = results
     return torch.where((cost <= other_cost)[:, None], first, second)
 
 
 def _descend(
-    decode: Decode, start: Tensor, rows: Tensor, target: Tensor, magnitude: float, sigma: float
+    decode: Decode, start: Tensor, rows: Tensor, target: Tensor, magnitude: float, sigma: float, difference: float
 ) -> tuple[Tensor, Tensor]:
-    """Return a local minimum near `start` [B, dim], and its cost [B]."""
+    """Return a local minimum near `start` [B, dim], and its cost [B], by slopes of steps of `difference`."""
     w, residual = start.clone(), decode(start, rows) - target
     cost = _cost(w, residual, sigma)
     damping = torch.full_like(cost, DAMPING)
     active = rows
     for _ in range(ITERATIONS):
-        slopes = _slopes(decode, w[active], active, residual[active] + target[active]) / sigma  # [n, M, dim]
-        gradient = (slopes.mT @ (residual[active] / sigma)[..., None])[..., 0] + w[active]
+        decoded = residual[active] + target[active]
+        slope = slopes(decode, w[active], active, decoded, difference) / sigma  # [n, M, dim]
+        gradient = (slope.mT @ (residual[active] / sigma)[..., None])[..., 0] + w[active]
         free = ~((w[active].abs() >= magnitude) & (gradient * w[active] < 0))  # the others push against their bound
-        slopes, gradient = slopes * free[:, None], gradient * free
+        slope, gradient = slope * free[:, None], gradient * free
         ridge = torch.diag_embed((1 + damping[active])[:, None].expand_as(gradient))
-        step = torch.linalg.solve_ex(slopes.mT @ slopes + ridge, gradient)[0]
+        step = torch.linalg.solve_ex(slope.mT @ slope + ridge, gradient)[0]
         proposed = (w[active] - step).clamp(-magnitude, magnitude)
         left = decode(proposed, active) - target[active]
         gain = cost[active] - _cost(proposed, left, sigma)
@@ -137,11 +143,3 @@ def _best_draw(decode: Decode, zero: Tensor, rows: Tensor, target: Tensor, magni
 
 def _cost(w: Tensor, residual: Tensor, sigma: float) -> Tensor:
     return (residual / sigma).square().sum(1) + w.square().sum(1)
-
-
-def _slopes(decode: Decode, w: Tensor, rows: Tensor, decoded: Tensor) -> Tensor:
-    """Return the derivatives [n, M, dim] of decoded actions by differences."""
-    num, dim = w.shape
-    moved = w[:, None] + DIFFERENCE * torch.eye(dim, dtype=w.dtype)  # [n, dim, dim]
-    others = decode(moved.flatten(0, 1), rows.repeat_interleave(dim)).view(num, dim, -1)
-    return ((others - decoded[:, None]) / DIFFERENCE).mT

@@ -82,9 +82,12 @@ class OfflineData:
         return {name: np.asarray(values) for name, values in table.items()}
 
     def moved_to(self, env: NoiseActionEnv) -> OfflineData:
-        """Return the same transitions for an environment of the same task and policy with another noise."""
+        """Return the same transitions for an environment of the same task and policy with another noise.
+
+        Noise that was found is left behind: it has the numbers of the other environment's noise.
+        """
         moved = copy.copy(self)
-        moved.env = env
+        moved.env, moved._noise = env, None
         return moved
 
     def __len__(self) -> int:
@@ -226,6 +229,14 @@ def _check_fit(dataset: str, features: Mapping[str, Any], env: NoiseActionEnv) -
         raise ValueError(
             f"offline_data={dataset} has no camera {missing[0]}, which the task has; it has {sorted(cameras) or 'none'}"
         )
+    for camera, (channels, height, width) in task.cameras.items():
+        column = image_column(features, camera)
+        size = None if column is None else tuple(features[column]["shape"])
+        if size not in ((height, width, channels), (channels, height, width)):
+            raise ValueError(
+                f"offline_data={dataset} has pictures of shape {size} from the camera {camera} but the task's have "
+                f"{(height, width, channels)}; record it with pictures of that size, or give the task those of the data"
+            )
     for name, columns, dim in (
         (STATE, state_columns(features), task.state_dim),
         (ACTION, [ACTION] if ACTION in features else [], task.action_dim),

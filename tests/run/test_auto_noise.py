@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from toys.complaints import composed
 from toys.requests import newest_evaluation
 from toys.typed import type_eval, type_train
 
 from dsrl.run.auto_noise import read_choice
+from dsrl.run.build import build
 from dsrl.run.files import LARGEST_SUMMARY
 from dsrl.run.folder import RunFolder
+from scripts.collect_rollouts import collect
 
 SHORT_HOPPER = (
     "task=hopper",
@@ -95,6 +98,20 @@ def test_the_same_command_with_an_option_of_the_measurement_continues(tmp_path: 
     assert type_train(tmp_path / "run", *typed) is None
     assert type_train(tmp_path / "run", *typed, "decisions=160") is None
     assert type_train(tmp_path / "run", *typed, "decisions=160") is None
+
+
+def test_noise_of_recorded_actions_is_found_in_the_chosen_parametrisation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collect(build(composed(*SHORT_HOPPER), print), tmp_path / "data", 1, seed=1)
+    typed = (f"offline_data={tmp_path / 'data'}", "noise.largest_loss=1.0")
+    assert type_train(tmp_path / "run", *typed, start=SHORT_HOPPER) is None
+    shown = capsys.readouterr().out
+    assert shown.index("noise=auto chose") < shown.index("noise was found whose actions differ by")
+    assert shown.count("noise was found whose actions differ by") == 1
+    summary = _summary(tmp_path / "run")
+    assert summary["noise_choice"]["chosen"] == "noise=repeat"  # a few numbers of those of noise=full
+    assert summary["gradient_steps"] > 0
 
 
 def test_a_policy_of_one_slot_has_nothing_to_choose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

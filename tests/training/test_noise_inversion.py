@@ -21,14 +21,16 @@ from toys.mlp_checkpoints import KINDS, load, make_mlp_checkpoint
 from toys.runs import Killed, results, run, toy_parts
 
 from dsrl.interfaces import Encoding, Observation, Step
+from dsrl.noise.auto import AutoNoise
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise.smooth import SmoothNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.build import with_offline_data
 from dsrl.run.errors import UserError
+from dsrl.run.recorded_data import find_offline_noise, with_offline_data
 from dsrl.run.settings import identity
 from dsrl.sac._cloning import LARGEST, cloning_loss
 from dsrl.training.noise_inversion import Fidelity, joined, nearest
+from dsrl.training.replay_buffer import Replay
 from scripts.collect_rollouts import collect
 
 ROWS, DIM = 6, 5
@@ -165,8 +167,6 @@ def test_cloning_the_noise_of_successes_lifts_an_actor_before_it_plays(
 
 def test_recorded_decisions_enter_replay_with_noise_that_decodes_to_their_actions(rollouts: Path) -> None:
     parts = with_offline_data(parts_of(offline_data=str(rollouts)), print)
-    from dsrl.training.replay_buffer import Replay
-
     buffer = Replay(8, 4, seed=0, offline=len(parts.offline))
     parts.offline.write("noise", buffer)
     stored = buffer[buffer.sample_indices(0)]
@@ -175,6 +175,32 @@ def test_recorded_decisions_enter_replay_with_noise_that_decodes_to_their_action
     nearest_one = chunks.mean(1).clip(-1, 1)  # Echo's chunk is its noise, the same in both slots
     np.testing.assert_allclose(stored.act, nearest_one, atol=1e-2)
     assert (np.abs(nearest_one) < 1).any()
+
+
+@pytest.mark.parametrize(("name", "updates"), [("dsrl_sac", 0), ("dsrl_na", 4)])
+def test_noise_is_found_once_the_parametrisation_is_chosen_and_stays_behind_in_another_one(
+    name: str, updates: int, rollouts: Path
+) -> None:
+    said: list[str] = []
+    parts = parts_of(name, offline_data=str(rollouts), offline_cloning_updates=updates)
+    undecided = AutoNoise((2, 1), 1.0, None, draws_per_world=2, largest_loss=0.1)
+    env = NoiseActionEnv(parts.task, parts.policy, undecided, horizon=2)
+    waiting = with_offline_data(replace(parts, noise=undecided, env=env), said.append)
+    assert not any("noise was found" in sentence for sentence in said)
+    chosen = replace(parts, offline=waiting.offline.moved_to(parts.env))
+    find_offline_noise(chosen, said.append)
+    assert "noise was found whose actions differ by" in said[-1]
+
+    def stored(data: Any) -> Any:
+        buffer = Replay(8, 4, seed=0, offline=len(data))
+        data.write("noise", buffer)
+        return buffer[buffer.sample_indices(0)].act
+
+    assert stored(chosen.offline).shape[1] == parts.noise.dim == 1
+    assert np.isfinite(stored(chosen.offline)).all()
+    again = stored(chosen.offline.moved_to(env))
+    assert again.shape[1] == env.noise.dim == 2
+    assert np.isnan(again).all()
 
 
 def test_a_run_that_cloned_and_was_killed_ends_like_one_that_was_not(

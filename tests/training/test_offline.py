@@ -20,8 +20,8 @@ from toys.runs import Killed, results, run, toy_parts
 from dsrl.interfaces import Observation
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run import console
-from dsrl.run.build import with_offline_data
 from dsrl.run.parts import Parts
+from dsrl.run.recorded_data import with_offline_data
 from dsrl.training.offline_data import OfflineData
 from dsrl.training.offline_episodes import cut_episode
 from dsrl.training.replay_buffer import Replay
@@ -232,6 +232,22 @@ def test_data_that_do_not_fit_are_refused_with_what_would_work(rollouts: Path, t
         OfflineData(str(tmp_path), parts_of().env)
     with pytest.raises(FileNotFoundError, match=r"offline_data=not/a/folder is neither a folder nor a hub id"):
         OfflineData("not/a/folder", parts_of().env)
+
+
+def test_pictures_of_another_size_than_the_tasks_are_refused(tmp_path: Path) -> None:
+    parts = toy_parts()
+    collect(parts, tmp_path / "data", 2, seed=1)
+    assert len(OfflineData(str(tmp_path / "data"), parts.env))
+
+    class Wider(Guess):
+        def __init__(self) -> None:
+            super().__init__(4, max_steps=2)
+            self.cameras = {"front": (3, 8, 12)}
+
+    env = NoiseActionEnv(Wider(), parts.policy, parts.noise, horizon=2)
+    message = r"has pictures of shape \(8, 8, 3\) from the camera front but the task's have \(8, 12, 3\); record"
+    with pytest.raises(ValueError, match=message):
+        OfflineData(str(tmp_path / "data"), env)
 
 
 def test_pictures_return_as_the_policy_observed_them(tmp_path: Path, tiny_smolvla: Path) -> None:

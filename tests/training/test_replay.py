@@ -159,6 +159,29 @@ def test_replay_that_cannot_fit_is_refused_with_what_would():
 
 
 @pytest.mark.parametrize(
+    ("folder", "limit", "used", "cached"),
+    [
+        (".", "memory.max", "memory.current", "inactive_file"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ],
+)
+def test_files_that_the_kernel_has_cached_count_as_free_memory_of_a_container(tmp_path, folder, limit, used, cached):
+    group = tmp_path / folder
+    group.mkdir(exist_ok=True)
+    (group / limit).write_text(f"{10 * 2**20}\n")
+    (group / used).write_text(f"{8 * 2**20}\n")
+    assert available_memory(tmp_path) == 2 * 2**20
+    (group / "memory.stat").write_text(f"anon 5\n{cached} {3 * 2**20}\nactive_file 7\n")
+    assert available_memory(tmp_path) == 5 * 2**20
+    (group / "memory.stat").write_text("anon 5\n")
+    assert available_memory(tmp_path) == 2 * 2**20
+    (group / used).write_text(f"{11 * 2**20}\n")
+    assert available_memory(tmp_path) == 0
+    (group / limit).write_text(f"{2**63 - 4096}\n" if folder == "memory" else "max\n")
+    assert available_memory(tmp_path) > 2**20
+
+
+@pytest.mark.parametrize(
     ("targets", "stored", "less"), [("decoded", "states", ""), ("distilled", "chunks", "fewer sac.base_draws, ")]
 )
 def test_dsrl_na_is_built_from_its_yaml_and_its_replay_announced_or_refused(monkeypatch, targets, stored, less):

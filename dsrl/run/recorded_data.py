@@ -1,0 +1,47 @@
+"""Gives a run the transitions of `offline_data`, and noise of their actions where its algorithm learns from noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from dsrl.run.errors import user_errors
+from dsrl.run.parts import MeasuresNoise, Parts
+from dsrl.training.noise_inversion import ClonesNoise
+from dsrl.training.offline_data import OfflineData
+
+
+def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:
+    """Return the parts with the transitions of `offline_data`, where that is given, and noise of their actions.
+
+    Raises UserError where they do not fit the task, or the algorithm cannot learn from them.
+    """
+    settings, algorithm = parts.settings, parts.algorithm
+    if settings.offline_data is None:
+        return parts
+    with user_errors():
+        if not isinstance(algorithm, ClonesNoise):
+            raise ValueError(
+                f"offline_data={settings.offline_data} is not used by {type(algorithm).__name__}; "
+                "choose sac=dsrl_sac or sac=dsrl_na, or offline_data=null"
+            )
+        offline = OfflineData(settings.offline_data, parts.env)
+        if settings.offline_cloning_updates and not offline.successes:
+            raise ValueError(
+                f"offline_cloning_updates={settings.offline_cloning_updates} clones episodes that succeed, and "
+                f"offline_data={settings.offline_data} has none; type offline_cloning_updates=0"
+            )
+    announce(
+        f"{settings.offline_data}: {len(offline)} decisions of {offline.num_episodes} episodes, "
+        f"{offline.successes} of which succeed"
+    )
+    parts = replace(parts, offline=offline)
+    find_offline_noise(parts, announce)
+    return parts
+
+
+def find_offline_noise(parts: Parts, announce: Callable[[str], None]) -> None:
+    """Find noise of the recorded actions, where the algorithm learns from it and noise=auto has chosen its numbers."""
+    learns = parts.algorithm.replay == "noise" or parts.settings.offline_cloning_updates
+    if parts.offline is not None and learns and not isinstance(parts.noise, MeasuresNoise):
+        announce(f"{parts.settings.offline_data}: {parts.offline.invert()}")
