@@ -104,7 +104,7 @@ def test_noise_of_recorded_actions_is_found_in_the_chosen_parametrisation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     collect(build(composed(*SHORT_HOPPER), print), tmp_path / "data", 1, seed=1)
-    typed = (f"offline_data={tmp_path / 'data'}", "noise.largest_loss=1.0")
+    typed = (f"offline_data={tmp_path / 'data'}", "noise.largest_loss=1.0", "sac=dsrl_sac")
     assert type_train(tmp_path / "run", *typed, start=SHORT_HOPPER) is None
     shown = capsys.readouterr().out
     assert shown.index("noise=auto chose") < shown.index("noise was found whose actions differ by")
