@@ -84,6 +84,15 @@ def test_a_refused_first_command_leaves_its_reason_and_the_folder_can_be_used(tm
     assert not (tmp_path / "run" / "failure.txt").exists()
 
 
+def test_a_refused_run_alone_gets_no_folder(tmp_path: Path) -> None:
+    for name in ("run", "mine"):
+        (tmp_path / name).mkdir()  # as Hydra does before it calls train.py
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    for name in ("run", "mine"):
+        assert "gamma=3" in str(type_train(tmp_path / name, "gamma=3"))
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["mine", "mine/thesis.txt"]
+
+
 def test_the_same_command_twice_at_once_ends_in_one_sentence(run: Path) -> None:
     before = digests(run)
     with RunFolder(run).claimed():
