@@ -33,6 +33,8 @@ from dsrl.run.ranges import fits
 from dsrl.run.request import config_of
 from dsrl.run.signals import Stopped
 
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of a file system, as some of networks
+
 
 class RunFolder:
     """The paths of one run, and its best and last checkpoints."""
@@ -94,6 +96,13 @@ class RunFolder:
             except BlockingIOError as error:
                 owner = file.read(200).strip() or "another process"
                 raise UserError(f"{self.path} is in use by {owner}; wait for it, or name another {self.key}") from error
+            except OSError as error:
+                if error.errno not in WITHOUT_LOCKS:
+                    raise
+                raise UserError(
+                    f"the file system of {self.path} does not support locks ({error.strerror}); "
+                    f"name a folder on another disk as {self.key}"
+                ) from error
             with suppress(OSError):  # a full disk: the lock holds without the name of its owner
                 os.ftruncate(file.fileno(), 0)
                 os.pwrite(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
