@@ -163,6 +163,11 @@ class RunFolder:
                 return path
         raise AssertionError
 
+    def begin(self, files: Mapping[str, str], continuing: Callable[[], str]) -> None:
+        """Write the configs of a run that begins; `continuing` returns the command that continues it from now on."""
+        self.continuing = continuing
+        self.write_configs(files)
+
     def write_configs(self, files: Mapping[str, str]) -> None:
         """Write the configs of a run that has passed its checks: name -> YAML; `config.yaml` beside checkpoints too."""
         previous = self.config_sha256()
@@ -208,14 +213,18 @@ class RunFolder:
         return sha256_of(self.any_config) if self.any_config.is_file() else None
 
     @contextmanager
-    def noting_failure(self) -> Iterator[None]:
+    def noting_failure(self, announce: Callable[[str], None] = print) -> Iterator[None]:
         """Write `failure.txt` when an exception leaves the block; one before the run began leaves a run's folder alone.
 
-        Once it has begun, raises UserError: one sentence with the command that continues.
+        Once it has begun, raises UserError: one sentence with the command that continues. `announce` gets the sentence
+        about a signal that stops it before.
         """
         try:
             yield
-        except Stopped:
+        except Stopped as stopped:
+            if self.continuing is None:
+                goes_on = "continues" if self.any_config.is_file() else "begins again"
+                announce(f"stopped by {stopped.name}; the same command with {self.option} {goes_on}")
             raise
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             sentence = type_and_text(error)
