@@ -3,7 +3,7 @@
 outputs/<date>/<time>/   .hydra/config.yaml   summary.json   metrics.csv   metrics.jsonl   tensorboard/   train.log
                          environment.json   failure.txt   learning_curve.png   base_vs_steered.mp4
                          eval/<date>_<time>/eval.json   videos/best_<decisions>.mp4
-                         checkpoints/{last,best}/   checkpoints/config.yaml   base.json   resume/<decisions>/
+                         checkpoints/{last,best}/   checkpoints/config.yaml   base.json   resume/<number>/
 """
 
 from __future__ import annotations

@@ -70,6 +70,20 @@ def test_damaged_checkpoints_stay_until_a_command_is_accepted(run: Path) -> None
     assert digests(run) == before
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_run_whose_checkpoints_are_all_damaged_is_never_started_over(has_ended: bool, run: Path) -> None:
+    if not has_ended:
+        (run / "summary.json").unlink()
+    for path in (run / "resume").glob("*/*.safetensors"):
+        path.write_bytes(path.read_bytes() + b"x")
+    before, sentence = digests(run), f"none of the 2 checkpoints in {run / 'resume'} is complete; restore one, or "
+    assert type_train(run) == (None if has_ended else f"error: {sentence}name another hydra.run.dir")
+    assert "name another hydra.run.dir" in str(type_train(run, "decisions=240"))
+    other = str(type_train(run.parent / "other", f"resume={run}", "decisions=240"))
+    assert other == f"error: {sentence}type the folder of another run as resume"
+    assert digests(run) == before
+
+
 def test_the_same_command_again_changes_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = digests(run)
     assert type_train(run) is None
