@@ -38,6 +38,10 @@ class WrongVersionError(ValueError):
     """The checkpoint is complete and of a format that cannot be continued."""
 
 
+class DamagedError(ValueError):
+    """There are checkpoints, and none of them is complete."""
+
+
 def write_checkpoint(folder: Path, state: StateDict, notes: Mapping[str, Any] | None = None) -> None:
     """Replace the checkpoint in `folder` and wait until it is on the disk.
 
@@ -118,7 +122,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 class Checkpoints:
     """Numbered checkpoints in one folder, of which the newest stay; other entries of the folder are left alone.
 
-    resume/000001000/   <digest>.safetensors   <digest>.json   manifest.json        after 1000 decisions
+    resume/000001000/   <digest>.safetensors   <digest>.json   manifest.json
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
@@ -126,11 +130,23 @@ class Checkpoints:
         self.folder, self.keep = folder, keep
 
     def save(self, number: int, state: StateDict) -> None:
-        """Add checkpoint `number`, or replace it. Raises OSError, and leaves all others complete, where that fails."""
-        unfinished, target = self._unfinished(), self.folder / f"{number:09d}"
+        """Add checkpoint `number`, or replace it.
+
+        Whenever this is cut short, all others and the one that is replaced are still complete. Raises OSError.
+        """
+        target = self.folder / f"{number:09d}"
+        if _is_ours(target):
+            write_checkpoint(target, state)
+        else:
+            self._add(target, state)
+        for stale in self._numbered()[self.keep :]:
+            _remove(stale)
+
+    def _add(self, target: Path, state: StateDict) -> None:
+        unfinished = self._unfinished()
         try:
             write_checkpoint(unfinished, state)
-            _remove(target)  # damaged, or of a run that went further than the one that is continued
+            _remove(target)  # without a manifest
             if os.path.lexists(target):
                 raise FileExistsError(errno.EEXIST, "files that are not of a checkpoint are in the way", str(target))
             os.rename(unfinished, target)
@@ -138,15 +154,14 @@ class Checkpoints:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
         sync_folder(self.folder)
-        for stale in self._numbered()[self.keep :]:
-            _remove(stale)
 
     def newest(self, warn: Callable[[str], None]) -> StateDict | None:
         """Return the newest complete checkpoint, None without any; `warn` receives a sentence per damaged one.
 
-        Raises WrongVersionError for one of another format.
+        Raises WrongVersionError for one of another format, DamagedError where all are damaged.
         """
-        for folder in self._numbered():
+        numbered = self._numbered()
+        for folder in numbered:
             try:
                 version = read_manifest(folder)["version"]
                 if version != VERSION:
@@ -155,8 +170,12 @@ class Checkpoints:
             except WrongVersionError:
                 raise
             except ValueError as error:
-                warn(f"{error}; trying the checkpoint before it")
-        return None
+                warn(str(error) if folder == numbered[-1] else f"{error}; trying the checkpoint before it")
+        if not numbered:
+            return None
+        some = "the only checkpoint" if len(numbered) == 1 else f"none of the {len(numbered)} checkpoints"
+        is_whole = "is not complete" if len(numbered) == 1 else "is complete"
+        raise DamagedError(f"{some} in {self.folder} {is_whole}; restore one")
 
     def drop_after(self, number: int) -> None:
         """Remove checkpoints beyond `number`: they are damaged, or of a continuation that was abandoned."""

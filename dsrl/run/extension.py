@@ -20,7 +20,7 @@ def check_extension(parts: Parts, checkpointer: Checkpointer) -> None:
     if checkpointer.is_elsewhere and folder.summary.exists():
         raise ValueError(
             f"{folder.path} has a finished run, of other values, and no checkpoint to continue it from "
-            f"({folder.resume} is empty or absent); name another {key}"
+            f"({folder.resume} has no complete one); name another {key}"
         )
     if checkpointer.previous is None or checkpointer.taken is None:
         return

@@ -3,7 +3,7 @@
 outputs/<date>/<time>/   .hydra/config.yaml   summary.json   metrics.csv   metrics.jsonl   tensorboard/   train.log
                          environment.json   failure.txt   learning_curve.png   base_vs_steered.mp4
                          eval/<date>_<time>/eval.json   videos/best_<decisions>.mp4
-                         checkpoints/{last,best}/   checkpoints/config.yaml   base.json   resume/<decisions>/
+                         checkpoints/{last,best}/   checkpoints/config.yaml   base.json   resume/<number>/
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from dsrl.run.installed import typed_option
 from dsrl.run.ranges import fits
 from dsrl.run.request import config_of
 from dsrl.run.signals import Stopped
+
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of a file system, as some of networks
 
 
 class RunFolder:
@@ -94,6 +96,13 @@ class RunFolder:
             except BlockingIOError as error:
                 owner = file.read(200).strip() or "another process"
                 raise UserError(f"{self.path} is in use by {owner}; wait for it, or name another {self.key}") from error
+            except OSError as error:
+                if error.errno not in WITHOUT_LOCKS:
+                    raise
+                raise UserError(
+                    f"the file system of {self.path} does not support locks ({error.strerror}); "
+                    f"name a folder on another disk as {self.key}"
+                ) from error
             with suppress(OSError):  # a full disk: the lock holds without the name of its owner
                 os.ftruncate(file.fileno(), 0)
                 os.pwrite(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
@@ -154,6 +163,11 @@ class RunFolder:
                 return path
         raise AssertionError
 
+    def begin(self, files: Mapping[str, str], continuing: Callable[[], str]) -> None:
+        """Write the configs of a run that begins; `continuing` returns the command that continues it from now on."""
+        self.continuing = continuing
+        self.write_configs(files)
+
     def write_configs(self, files: Mapping[str, str]) -> None:
         """Write the configs of a run that has passed its checks: name -> YAML; `config.yaml` beside checkpoints too."""
         previous = self.config_sha256()
@@ -199,14 +213,18 @@ class RunFolder:
         return sha256_of(self.any_config) if self.any_config.is_file() else None
 
     @contextmanager
-    def noting_failure(self) -> Iterator[None]:
+    def noting_failure(self, announce: Callable[[str], None] = print) -> Iterator[None]:
         """Write `failure.txt` when an exception leaves the block; one before the run began leaves a run's folder alone.
 
-        Once it has begun, raises UserError: one sentence with the command that continues.
+        Once it has begun, raises UserError: one sentence with the command that continues. `announce` gets the sentence
+        about a signal that stops it before.
         """
         try:
             yield
-        except Stopped:
+        except Stopped as stopped:
+            if self.continuing is None:
+                goes_on = "continues" if self.any_config.is_file() else "begins again"
+                announce(f"stopped by {stopped.name}; the same command with {self.option} {goes_on}")
             raise
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             sentence = type_and_text(error)

@@ -10,9 +10,10 @@ from typing import Any
 
 from dsrl.run import eval_failure
 from dsrl.run.folder import RunFolder
-from dsrl.run.request import Request, left_out
+from dsrl.run.request import Request, config_of, left_out
 
 EVALUATION = "eval.json"
+LOGGED = ("metrics.jsonl", "tensorboard", "wandb_run_id.txt")  # which loggers begin anew
 MOST_NAMED = 10  # paths in a sentence
 
 
@@ -46,14 +47,15 @@ def resolved(request: Request) -> Request:
 def destinations(requests: Sequence[Request], *, several: bool) -> list[Path | None]:
     """Return the folders that evaluations are written to, None for a new one in the run's.
 
-    With `several` runs named, `out` gets a folder for each. Raises ValueError where one cannot be written, has the
-    results of an earlier evaluation, or two are the same.
+    With `several` runs named, `out` gets a folder for each. Raises ValueError where one cannot be written, is the
+    folder of a run, has metrics or the results of an earlier evaluation, or two are the same.
     """
     places: list[Path | None] = []
     for request in requests:
         path = Path(request.run)
         if request.out is not None:
             path = Path(request.out) / path.resolve().name if several else Path(request.out)
+            _check_no_run(path, request.out)
             path.mkdir(parents=True, exist_ok=True)
             if path in places:
                 raise ValueError(f"out={request.out} gets a folder per run name and two are equal; name one run")
@@ -62,10 +64,25 @@ def destinations(requests: Sequence[Request], *, several: bool) -> list[Path | N
                 raise ValueError(
                     f"out={request.out} has {file} of an earlier evaluation; type another out=…, or leave it out"
                 )
+            _check_no_logs(path, request.out)
         if not all(_writable(folder) for folder in (path, RunFolder(path).evaluations)):
             raise ValueError(f"{path} cannot be written by you; type out=<a folder of yours> for eval.json and videos")
         places.append(None if request.out is None else path)
     return places
+
+
+def _check_no_run(path: Path, out: str) -> None:
+    """Raise ValueError for the folder of a run, whose metrics loggers of an evaluation would remove."""
+    if config_of(path) is not None:
+        raise ValueError(f"out={out} would write into the run {path}; type another out=…, or leave it out")
+
+
+def _check_no_logs(path: Path, out: str) -> None:
+    """Raise ValueError where an evaluation, which begins its logs anew, would remove those of something else."""
+    found = [name for name in LOGGED if os.path.lexists(path / name)]
+    if found and not (path / eval_failure.NAME).exists():
+        file = (path / found[0]).relative_to(out)
+        raise ValueError(f"out={out} has {file} of something else; type another out=…, or leave it out")
 
 
 def _has_results(folder: Path) -> bool:

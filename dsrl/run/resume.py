@@ -13,7 +13,7 @@ from typing import Any
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.interfaces import StateDict
 from dsrl.run import provenance
-from dsrl.run.checkpoint import Checkpoints
+from dsrl.run.checkpoint import Checkpoints, DamagedError
 from dsrl.run.files import read_json, write_json
 from dsrl.run.folder import RunFolder
 from dsrl.run.settings import completed, same_data
@@ -41,7 +41,8 @@ class Checkpointer:
         `identity` has the values that a run's results depend on and that must not change. The newest `keep`
         checkpoints stay. After `minutes` without a checkpoint one is written; None: after validations alone.
 
-        Raises ValueError where the checkpoint has another identity, FileNotFoundError where `other` has none.
+        Raises ValueError where the checkpoint has another identity or all are damaged, FileNotFoundError where `other`
+        has none.
         """
         self.folder, self.signals = folder, signals
         self.identity, self._announce = dict(identity), announce
@@ -50,7 +51,8 @@ class Checkpointer:
         self._minutes = minutes
         self._due: float | None = None  # monotonic time; unknown until a round has been played
         self._run_state: Callable[[], StateDict] = dict
-        self._newest: int | None = None  # decisions
+        self._newest: int | None = None  # number of a checkpoint: decisions, and updates without play
+        self._reached = "the beginning"  # by the newest checkpoint
         self._other = None if other is None else RunFolder(other)
         self._code = provenance.git_state()
         self._previous = self._find()
@@ -88,19 +90,19 @@ class Checkpointer:
         """Add the state of the rest of the run to checkpoints from now on."""
         self._run_state = run_state
 
-    def save_at_reset(self, state: Callable[[], StateDict], decisions: int) -> None:
+    def save_at_reset(self, state: Callable[[], StateDict], decisions: int, updates: int = 0) -> None:
         """Write a checkpoint; where that fails, the previous one stays and the run continues, announced once."""
-        self._write(state(), decisions)
+        self._write(state(), decisions, updates)
 
-    def save_if_due(self, state: Callable[[], StateDict], decisions: int) -> None:
+    def save_if_due(self, state: Callable[[], StateDict], decisions: int, updates: int = 0) -> None:
         """Write a checkpoint where it is time or a signal requests one, and then raise `Stopped`.
 
         One that is only due is left out where training could not continue exactly from it.
         """
-        if self._newest != decisions and (self.signals.requested is not None or self._is_due()):
+        if self._newest != decisions + updates and (self.signals.requested is not None or self._is_due()):
             loop = state()
             if self.signals.requested is not None or loop["exact"]:
-                self._write(loop, decisions)
+                self._write(loop, decisions, updates)
             else:
                 self._minutes = None
         self.signals.stop_if_requested()
@@ -112,20 +114,21 @@ class Checkpointer:
             self._due = time.monotonic() + 60 * self._minutes
         return time.monotonic() >= self._due
 
-    def _write(self, loop: StateDict, decisions: int) -> None:
-        state = {"identity": self.identity, "decisions": decisions, "loop": loop, "run": self._run_state()}
-        self._write_state({**state, "code": self._code})
+    def _write(self, loop: StateDict, decisions: int, updates: int) -> None:
+        counts = {"decisions": decisions, "updates": updates}
+        state = {"identity": self.identity, **counts, "loop": loop, "run": self._run_state(), "code": self._code}
+        self._write_state(state)
 
     def _write_state(self, state: StateDict) -> None:
         self.folder.check_in_place()
-        begin, decisions = time.monotonic(), int(state["decisions"])
+        begin, number = time.monotonic(), _number(state)
         try:
-            self._store.save(decisions, state)
-            self._newest, self._failing = decisions, False
+            self._store.save(number, state)
+            self._newest, self._reached, self._failing = number, _reached(state), False
         except OSError as error:
-            rest = "there is none before" if self._newest is None else f"the one after {self._newest} stays"
+            rest = "there is none before" if self._newest is None else f"the one after {self._reached} stays"
             if not self._failing:
-                self._announce(f"the checkpoint after {decisions} decisions could not be written ({error}); {rest}")
+                self._announce(f"the checkpoint after {_reached(state)} could not be written ({error}); {rest}")
             self._failing = True
         if self._minutes is not None:
             end = time.monotonic()
@@ -133,8 +136,7 @@ class Checkpointer:
 
     def continuation(self) -> str:
         """Return the command that continues the run, and its last good checkpoint."""
-        point = "the beginning" if self._newest is None else f"{self._newest} decisions"
-        return f"the same command with {self.folder.option} continues from {point}"
+        return f"the same command with {self.folder.option} continues from {self._reached}"
 
     def stop_message(self) -> str:
         """Return the sentence that names the signal, and the command that continues the run."""
@@ -155,9 +157,9 @@ class Checkpointer:
         return results
 
     def _find(self) -> StateDict | None:
-        found, where = self._store.newest(self._announce), self.folder
+        found, where = self._own(), self.folder
         if found is None and self._other is not None:
-            found, where = Checkpoints(self._other.resume, 1).newest(self._announce), self._other
+            found, where = self._of_other(self._other), self._other
             if found is None:
                 raise FileNotFoundError(f"resume={where.path} has no checkpoint; type the folder of a run that has one")
         if found is None:
@@ -165,10 +167,25 @@ class Checkpointer:
         _check_kind(found, where.resume)
         _check_identity(completed(found["identity"]), self.identity, where.path, self.folder.key)
         if where is self.folder:
-            self._newest = int(found["decisions"])
-        self._announce(f"continuing after {found['decisions']} decisions from {where.resume}")
+            self._newest, self._reached = _number(found), _reached(found)
+        self._announce(f"continuing after {_reached(found)} from {where.resume}")
         self._announce_other_code(found.get("code"))
         return found
+
+    def _own(self) -> StateDict | None:
+        try:
+            return self._store.newest(self._announce)
+        except DamagedError as error:
+            if not self.folder.summary.exists():
+                raise DamagedError(f"{error}, or name another {self.folder.key}") from error
+            self._announce(f"{error}, if this finished run shall be extended")
+            return None
+
+    def _of_other(self, other: RunFolder) -> StateDict | None:
+        try:
+            return Checkpoints(other.resume, 1).newest(self._announce)
+        except DamagedError as error:
+            raise DamagedError(f"{error}, or type the folder of another run as resume") from error
 
     def _announce_other_code(self, previous: Mapping[str, Any] | None) -> None:
         before, now = ((code or {}).get("git_commit") for code in (previous, self._code))
@@ -178,9 +195,20 @@ class Checkpointer:
             self._announce("the code has changed: other files differ from its git commit than at that checkpoint")
 
 
+def _number(state: Mapping[str, Any]) -> int:
+    """Return the number of a state's checkpoint, which grows while training does; one of before has no `updates`."""
+    return int(state["decisions"]) + int(state.get("updates", 0))
+
+
+def _reached(state: Mapping[str, Any]) -> str:
+    updates = state.get("updates", 0)
+    return f"{state['decisions']} decisions" + (f" and {updates} updates without play" if updates else "")
+
+
 def _check_kind(found: Any, where: Path) -> None:
-    kinds = {"identity": dict, "decisions": int, "loop": dict, "run": dict}
-    if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in kinds.items()):
+    kinds = {"identity": dict, "decisions": int, "updates": int, "loop": dict, "run": dict}
+    named = {"updates": 0, **found} if isinstance(found, dict) else {}
+    if not all(isinstance(named.get(key), kind) for key, kind in kinds.items()):
         raise ValueError(f"the newest checkpoint in {where} is not one that a run of train.py writes; remove it")
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -17,6 +19,11 @@ HANDLED = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 class Stopped(SystemExit):
     """The run stops because of a signal; the exit code is the shell's for that signal, 128 + number."""
 
+    @property
+    def name(self) -> str:
+        """The signal's name."""
+        return signal.Signals(int(self.code or 0) - 128).name
+
 
 class Signals:
     """Handles signals while its block runs; left by `Stopped`, it calls the previous handler: submitit's requeues."""
@@ -25,6 +32,7 @@ class Signals:
         self.requested: signal.Signals | None = None
         self._previous: dict[signal.Signals, Any] = {}
         self._interrupted = False  # by Ctrl-C, of which a second one ends the run at once
+        self._when = "as soon as possible"
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():  # Python lets no other thread handle signals
@@ -49,6 +57,15 @@ class Signals:
         if callable(handler):
             handler(self.requested, None)
 
+    @contextmanager
+    def writing_checkpoints(self) -> Iterator[None]:
+        """Promise a checkpoint to whoever presses Ctrl-C while the block trains."""
+        self._when, before = "after this round with a checkpoint", self._when
+        try:
+            yield
+        finally:
+            self._when = before
+
     def stop_if_requested(self) -> None:
         """Raise `Stopped` if a signal has come."""
         if self.requested is not None:
@@ -59,6 +76,6 @@ class Signals:
             if self._interrupted:
                 raise KeyboardInterrupt
             self._interrupted = True
-            print("\nstopping after this round with a checkpoint; press Ctrl-C again to stop at once", file=sys.stderr)
+            print(f"\nstopping {self._when}; press Ctrl-C again to stop at once", file=sys.stderr)
         if self.requested != signal.SIGUSR2:  # it requests a requeue, which a later SIGTERM must not cancel
             self.requested = signal.Signals(number)

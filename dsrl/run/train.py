@@ -49,9 +49,10 @@ def train(cfg: DictConfig) -> float:
     """
     with one_sentence(), Signals() as signals:
         screen, folder = Screen(), _folder(cfg)
-        with folder.claimed(), folder.noting_failure():
+        with folder.claimed(), folder.noting_failure(screen.phase):
             screen.phase(f"run folder {folder.path}; loading task and policy …")
             parts, options = with_offline_data(build(cfg, screen.phase), screen.phase), resume_options(cfg)
+            signals.stop_if_requested()
             earlier = [folder, *([] if options["other"] is None else [RunFolder(options["other"])])]
             cfg, parts, choice = with_chosen_noise(cfg, parts, earlier, screen, signals)
             check_budget(parts, screen.phase)
@@ -64,8 +65,7 @@ def train(cfg: DictConfig) -> float:
             with user_errors():
                 check_extension(parts, checkpointer)
             loggers = build_loggers(cfg, _described(cfg, folder))
-            folder.continuing = checkpointer.continuation
-            folder.write_configs(_configs(cfg, choice))
+            folder.begin(_configs(cfg, choice), checkpointer.continuation)
             with screen.logging_to(folder.log):
                 return steer(parts, folder, loggers, screen, checkpointer)
 
@@ -139,7 +139,7 @@ def _steer(
     else:
         results = _evaluate_base(parts, screen, checkpointer)
     monitor.base = results.get("base")
-    with naming_checkpoints(folder.checkpoint("best").parent), monitor.training():
+    with naming_checkpoints(folder.checkpoint("best").parent), monitor.training(), signals.writing_checkpoints():
         counters = build_loop(parts, monitor, checkpointer).train()
         if not folder.has("last"):  # of a run that had ended in another folder
             monitor.save("last")

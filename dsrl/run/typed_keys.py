@@ -101,7 +101,7 @@ def _decoding(message: str, overrides: Sequence[str]) -> str:
 def _noting_refusal() -> Iterator[None]:
     """Write `failure.txt` into the folder of a sweep's job that is refused, where a comparison of the sweep finds it.
 
-    A refused run alone gets no folder.
+    A refused run alone gets no folder: the empty one that Hydra has made for it is removed.
     """
     try:
         yield
@@ -113,6 +113,9 @@ def _noting_refusal() -> Iterator[None]:
             folder = RunFolder(Path(hydra.runtime.output_dir), Path(str(hydra.sweep.dir)))
             with suppress(UserError, OSError), folder.claimed():  # the sentence about what was typed matters more
                 folder.note_refusal(error)
+        else:
+            with suppress(OSError):  # of a run of before, which has something in it
+                Path(hydra.runtime.output_dir).rmdir()
         raise
 
 

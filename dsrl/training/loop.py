@@ -69,10 +69,13 @@ class Checkpointer(Protocol):
     def previous(self) -> StateDict | None:
         """The loop's state to continue from; None at the start of a run."""
 
-    def save_at_reset(self, state: Callable[[], StateDict], decisions: int) -> None:
-        """Save where all worlds have just been reset: every task can continue exactly from here."""
+    def save_at_reset(self, state: Callable[[], StateDict], decisions: int, updates: int = 0) -> None:
+        """Save where all worlds have just been reset: every task can continue exactly from here.
 
-    def save_if_due(self, state: Callable[[], StateDict], decisions: int) -> None:
+        `updates` is the number of gradient steps so far that were taken without play.
+        """
+
+    def save_if_due(self, state: Callable[[], StateDict], decisions: int, updates: int = 0) -> None:
         """Save after a round where it is time, or a signal requests it; raises where the run must stop.
 
         The state's entry `exact` is whether training can continue from it exactly, bit by bit.
@@ -84,10 +87,10 @@ class NoCheckpoints:
 
     previous: StateDict | None = None
 
-    def save_at_reset(self, state: Callable[[], StateDict], decisions: int) -> None:
+    def save_at_reset(self, state: Callable[[], StateDict], decisions: int, updates: int = 0) -> None:
         """Save nothing."""
 
-    def save_if_due(self, state: Callable[[], StateDict], decisions: int) -> None:
+    def save_if_due(self, state: Callable[[], StateDict], decisions: int, updates: int = 0) -> None:
         """Save nothing."""
 
 

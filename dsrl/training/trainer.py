@@ -243,10 +243,13 @@ class Trainer:
         self._collector.reset_env()
         self.buffer.cut_episodes()
         self.stats.drop_unfinished()
-        self._checkpoints.save_at_reset(self.state_dict, self.stats.counters.decisions)
+        self._checkpoints.save_at_reset(self.state_dict, self.stats.counters.decisions, self._updates_alone())
 
     def _save_if_due(self) -> None:
-        self._checkpoints.save_if_due(self.state_dict, self.stats.counters.decisions)
+        self._checkpoints.save_if_due(self.state_dict, self.stats.counters.decisions, self._updates_alone())
+
+    def _updates_alone(self) -> int:
+        return self._offline_done + self._cloned
 
     def state_dict(self) -> StateDict:
         """Return everything that training depends on, each part by its owner."""

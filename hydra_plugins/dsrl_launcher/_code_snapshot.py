@@ -1,7 +1,7 @@
 """Copies code and configs at submission: queued jobs run the copy, whatever is edited afterwards.
 
 multirun/<date>/<time>/.snapshot/<n>/   train.py   conf/   dsrl/   hydra_plugins/   (of a wheel without the first two)
-                                        submitted.json (git commit, changed files)   changes.diff
+                                        submitted.json (git commit, changed files)   changes.diff, where git gives it
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def make_snapshot(sweep: Path) -> Path:
         elif (ROOT / name).is_file():
             shutil.copy2(ROOT / name, snapshot / name)
     write_json(snapshot / SUBMITTED, git_state())
-    (snapshot / "changes.diff").write_text(git("diff", "HEAD", "--", *CODE) or "")
+    changes = git("diff", "HEAD", "--", *CODE)
+    if changes is not None:  # an empty file says that nothing was changed
+        (snapshot / "changes.diff").write_text(changes, encoding="utf-8")
     return snapshot
 
 

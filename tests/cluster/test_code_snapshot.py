@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from toys.commands import ROOT
 
+from dsrl.run import provenance
 from dsrl.run.errors import UserError
-from dsrl.run.provenance import git_state
+from dsrl.run.provenance import git, git_state
+from hydra_plugins.dsrl_launcher import _code_snapshot
 from hydra_plugins.dsrl_launcher._code_snapshot import make_snapshot, python_on
 
 
@@ -22,6 +24,24 @@ def test_a_snapshot_contains_all_that_a_job_reads_and_the_commit_it_was_made_fro
     assert (first / "dsrl" / "assets" / "simple_pick" / "model.safetensors").is_file()
     assert not list(first.rglob("__pycache__"))
     assert json.loads((first / "submitted.json").read_text()) == git_state()
+
+
+def test_a_snapshot_without_an_answer_of_git_does_not_say_that_nothing_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for answer in ("", None):
+        monkeypatch.setattr(_code_snapshot, "git", lambda *_, answer=answer: answer)
+        assert (make_snapshot(tmp_path) / "changes.diff").exists() == (answer is not None)
+
+
+def test_changes_that_are_no_utf_8_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setattr(provenance, "IN_CLONE", True)
+    (tmp_path / "a.txt").write_text("name: \n")
+    for command in ("init -q", "add a.txt", "-c user.name=a -c user.email=a@b commit -qm a"):
+        subprocess.run(["git", "-C", str(tmp_path), *command.split()], check=True)
+    (tmp_path / "a.txt").write_bytes("name: Jürgen\n".encode("latin-1"))
+    assert "+name: J\ufffdrgen" in str(git("diff", "HEAD"))
 
 
 def test_a_snapshot_is_never_written_into_a_folder_that_exists(tmp_path: Path) -> None:

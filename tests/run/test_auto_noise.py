@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from toys.complaints import composed
 from toys.requests import newest_evaluation
 from toys.typed import type_eval, type_train
 
+from dsrl.run import auto_noise
 from dsrl.run.auto_noise import read_choice
 from dsrl.run.build import build
 from dsrl.run.files import LARGEST_SUMMARY
@@ -77,6 +79,24 @@ def test_a_continued_run_keeps_its_noise_without_measuring(
 def test_the_same_command_again_finds_the_finished_run(hopper: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert type_train(hopper, start=SHORT_HOPPER) is None
     assert "finished before" in capsys.readouterr().out
+
+
+def test_ctrl_c_before_training_promises_no_checkpoint_and_says_that_the_command_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = auto_noise.build_simulation
+
+    def interrupted(*arguments: Any) -> float:
+        signal.raise_signal(signal.SIGINT)
+        return build(*arguments)
+
+    monkeypatch.setattr(auto_noise, "build_simulation", interrupted)
+    assert type_train(tmp_path / "run", start=SHORT_HOPPER) == 128 + signal.SIGINT
+    said = capsys.readouterr()
+    assert said.err == "\nstopping as soon as possible; press Ctrl-C again to stop at once\n"
+    sentence = f"stopped by SIGINT; the same command with hydra.run.dir={tmp_path / 'run'} begins again"
+    assert sentence in " ".join(said.out.split())
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
 def test_another_magnitude_is_refused_at_resume(hopper: Path, tmp_path: Path) -> None:

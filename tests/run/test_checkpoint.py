@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from dsrl.run.checkpoint import Checkpoints, WrongVersionError, flatten
+from dsrl.run.checkpoint import Checkpoints, DamagedError, WrongVersionError, flatten
 
 STATE = {"weights": torch.arange(6.0), "half": torch.ones(2, dtype=torch.bfloat16), 3: [None, (1.5, "x")], "big": 2**99}
 
@@ -78,6 +81,53 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_with_one_warning_that_
     assert str(tmp_path / "000000200") in warning
     assert "is damaged" in warning
     assert "\n" not in warning
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sentence"),
+    [
+        ((100, 200), "none of the 2 checkpoints in {} is complete"),
+        ((100,), "the only checkpoint in {} is not complete"),
+    ],
+)
+def test_where_all_are_damaged_there_is_one_sentence_and_none_before_is_promised(
+    numbers: tuple[int, ...], sentence: str, tmp_path: Path
+) -> None:
+    checkpoints, warnings = store(tmp_path, *numbers), []
+    for path in tmp_path.glob("*/*.safetensors"):
+        path.write_bytes(b"damaged")
+    with pytest.raises(DamagedError) as raised:
+        checkpoints.newest(warnings.append)
+    assert str(raised.value) == f"{sentence.format(tmp_path)}; restore one"
+    assert ["trying the checkpoint before it" in warning for warning in warnings] == [True, False][-len(numbers) :]
+
+
+class Killed(BaseException):
+    """Ends the process, as far as this test goes."""
+
+
+def test_a_checkpoint_that_is_replaced_is_complete_whenever_the_process_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kills, ended = 0, False
+    while not ended:
+        checkpoints, calls = store(tmp_path / str(kills), 100, keep=1), iter(range(99))
+
+        def fatal(call: Any, *paths: Any, calls: Iterator[int] = calls, at: int = kills) -> None:
+            if next(calls) == at:
+                raise Killed
+            call(*paths)
+
+        with monkeypatch.context() as patch:
+            for name in ("rename", "replace"):
+                patch.setattr(os, name, partial(fatal, getattr(os, name)))
+            try:
+                checkpoints.save(100, {"weights": torch.zeros(3), "number": 101})
+                ended = True
+            except Killed:
+                kills += 1
+        assert newest(checkpoints) == (101 if ended else 100, [])
+    assert kills == 3  # tensors, structure, manifest
 
 
 def test_without_any_whole_checkpoint_there_is_none(tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
+import fcntl
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -102,6 +105,19 @@ def test_a_folder_is_claimed_by_one_process_at_a_time(tmp_path: Path) -> None:
         pytest.fail("must not be claimed twice")
     with folder.claimed():
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named_as_the_reason(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    words = r"does not support locks \(.+\); name a folder on another disk as hydra\.run\.dir$"
+    with pytest.raises(UserError, match=words), RunFolder(tmp_path / "run").claimed():
+        pytest.fail("must not be claimed")
 
 
 @pytest.mark.parametrize("name", ["summary.json", "metrics.csv", "checkpoints", "resume", ".hydra", "deep/er"])

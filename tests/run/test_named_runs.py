@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from toys.requests import newest_evaluation, request_of
-from toys.typed import type_eval
+from toys.typed import digests, type_eval
 
 from dsrl.run.folder import RunFolder
 from dsrl.run.named_runs import destinations, with_checkpoint, without_config
@@ -87,6 +87,31 @@ def test_a_second_evaluation_leaves_the_results_of_the_first_as_they_are(finishe
     before = (tmp_path / "out" / "eval.json").read_bytes()
     assert f"out={tmp_path / 'out'} has eval.json of an earlier" in str(type_eval(*typed, "eval_episodes=3"))
     assert (tmp_path / "out" / "eval.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_an_evaluation_is_not_written_into_a_run_whose_metrics_its_loggers_would_remove(
+    several: bool, run: Path
+) -> None:
+    other = shutil.copytree(run, run.parent / "other")
+    before = digests(run)
+    out = run.parent if several else run
+    named = f"run=[{run},{other}]" if several else f"run={run}"
+    ending = type_eval(named, f"out={out}", "logging=tensorboard")
+    assert ending == f"error: out={out} would write into the run {run}; type another out=…, or leave it out"
+    assert digests(run) == before
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "tensorboard", "wandb_run_id.txt"])
+def test_an_out_with_the_logs_of_something_else_is_refused(name: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).touch()
+    request = request_of(tmp_path / "a", out=str(out))
+    with pytest.raises(ValueError, match=f"has {name} of something else; type another out=…, or leave it out"):
+        destinations([request], several=False)
+    (out / "eval_failure.txt").touch()  # they are of the evaluation that failed
+    assert destinations([request], several=False) == [out]
 
 
 def test_an_unfinished_run_does_not_keep_the_others_from_being_evaluated(

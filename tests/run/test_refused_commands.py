@@ -70,6 +70,20 @@ def test_damaged_checkpoints_stay_until_a_command_is_accepted(run: Path) -> None
     assert digests(run) == before
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_run_whose_checkpoints_are_all_damaged_is_never_started_over(has_ended: bool, run: Path) -> None:
+    if not has_ended:
+        (run / "summary.json").unlink()
+    for path in (run / "resume").glob("*/*.safetensors"):
+        path.write_bytes(path.read_bytes() + b"x")
+    before, sentence = digests(run), f"none of the 2 checkpoints in {run / 'resume'} is complete; restore one, or "
+    assert type_train(run) == (None if has_ended else f"error: {sentence}name another hydra.run.dir")
+    assert "name another hydra.run.dir" in str(type_train(run, "decisions=240"))
+    other = str(type_train(run.parent / "other", f"resume={run}", "decisions=240"))
+    assert other == f"error: {sentence}type the folder of another run as resume"
+    assert digests(run) == before
+
+
 def test_the_same_command_again_changes_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = digests(run)
     assert type_train(run) is None
@@ -82,6 +96,15 @@ def test_a_refused_first_command_leaves_its_reason_and_the_folder_can_be_used(tm
     assert "offline_data=nowhere" in (tmp_path / "run" / "failure.txt").read_text()
     assert type_train(tmp_path / "run") is None
     assert not (tmp_path / "run" / "failure.txt").exists()
+
+
+def test_a_refused_run_alone_gets_no_folder(tmp_path: Path) -> None:
+    for name in ("run", "mine"):
+        (tmp_path / name).mkdir()  # as Hydra does before it calls train.py
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    for name in ("run", "mine"):
+        assert "gamma=3" in str(type_train(tmp_path / name, "gamma=3"))
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["mine", "mine/thesis.txt"]
 
 
 def test_the_same_command_twice_at_once_ends_in_one_sentence(run: Path) -> None:

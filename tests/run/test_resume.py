@@ -122,10 +122,10 @@ def requested_after(rounds: int, monkeypatch: pytest.MonkeyPatch) -> Signals:
     """Return signals that request the run to stop in the given round of play."""
     signals, save_if_due, count = Signals(), Checkpointer.save_if_due, iter(range(1, 1000))
 
-    def requesting(self: Checkpointer, state: Any, decisions: int) -> None:
+    def requesting(self: Checkpointer, state: Any, decisions: int, updates: int = 0) -> None:
         if next(count) == rounds:
             self.signals.requested = signal.SIGTERM
-        save_if_due(self, state, decisions)
+        save_if_due(self, state, decisions, updates)
 
     monkeypatch.setattr(Checkpointer, "save_if_due", requesting)
     return signals

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,10 @@ from toys.runs import Killed, results, run, toy_parts
 from dsrl.interfaces import Observation
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run import console
+from dsrl.run.monitor import Monitor
 from dsrl.run.parts import Parts
 from dsrl.run.recorded_data import with_offline_data
+from dsrl.run.signals import Signals, Stopped
 from dsrl.training.offline_data import OfflineData
 from dsrl.training.offline_episodes import cut_episode
 from dsrl.training.replay_buffer import Replay
@@ -197,6 +200,30 @@ def test_offline_data_stay_in_replay_and_a_killed_run_ends_like_one_that_is_not(
         except Killed:
             pass
     assert len(parts) < 3
+    assert results(tmp_path / "cut") == results(tmp_path / "whole")
+
+
+def test_a_signal_stops_updates_without_play_and_nothing_is_lost(
+    rollouts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {"offline_data": str(rollouts), "offline_updates": 24, "offline_share": 0.5}
+    budget = {"decisions": 40, "warmup_decisions": 8, "eval_every": 20, "validation_episodes": 4, "eval_episodes": 4}
+    parts = [with_offline_data(parts_of(**changes, **budget), print) for _ in range(3)]
+    run(tmp_path / "whole", parts.pop())
+    numbers = sorted(int(path.name) for path in (tmp_path / "whole" / "resume").iterdir())
+    assert numbers == [8, 8 + 20, 8 + 24, 20 + 24, 40 + 24]  # decisions and updates without play: none is replaced
+    signals, show_updates = Signals(), Monitor.show_updates
+
+    def requesting(self: Monitor, done: int, recent: Any) -> None:
+        show_updates(self, done, recent)
+        if done == 12:
+            signals.requested = signal.SIGTERM
+
+    monkeypatch.setattr(Monitor, "show_updates", requesting)
+    with pytest.raises(Stopped):
+        run(tmp_path / "cut", parts.pop(), signals)
+    assert "continues from 8 decisions and 12 updates without play" in capsys.readouterr().out
+    run(tmp_path / "cut", parts.pop())
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
 
 

@@ -163,10 +163,10 @@ class OneCheckpoint:
     def __init__(self, previous=None, after=None):
         self.previous, self.after, self.state = previous, after, None
 
-    def save_at_reset(self, state, decisions):
+    def save_at_reset(self, state, decisions, updates=0):
         pass
 
-    def save_if_due(self, state, decisions):
+    def save_if_due(self, state, decisions, updates=0):
         if decisions == self.after:
             self.state = deepcopy(state())
 
