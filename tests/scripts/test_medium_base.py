@@ -14,9 +14,10 @@ from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.policy.identity import IdentityPolicy
 from dsrl.run.errors import UserError
 from dsrl.task.gym import GymTask
+from scripts.demonstration_worlds import demonstration_world
 from scripts.medium_base.__main__ import main
 from scripts.medium_base.agent import Agent, train_agent
-from scripts.medium_base.rollouts import FIRST_SEED, play
+from scripts.medium_base.rollouts import play
 from scripts.medium_base.stages import _clear
 from scripts.parts import build_parts
 
@@ -32,7 +33,7 @@ def test_rollouts_are_complete_episodes_that_repeat_in_the_same_worlds() -> None
     episodes = list(play(hopper(3), Agent(11, 3), frames=100, seed=0))
     assert sum(len(one.rewards) for one in episodes) >= 100
     task = GymTask("Hopper-v5", 1, None)
-    task.reset(torch.tensor([0]), [FIRST_SEED + 1])
+    task.reset(torch.tensor([0]), [demonstration_world(0, 1)])
     first = task.observe().state[0].numpy()
     (episode,) = [one for one in episodes if np.array_equal(one.states[0], first)]
     for t, (action, reward) in enumerate(zip(episode.actions, episode.rewards, strict=True)):
