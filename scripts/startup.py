@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pairs = parser.parse_args(arguments).pairs
     with tempfile.TemporaryDirectory() as folder:
         empty_app = Path(folder) / "app.py"
-        empty_app.write_text(EMPTY_APP)
+        empty_app.write_text(EMPTY_APP, encoding="utf-8")
         for script in (ROOT / "train.py", empty_app):
             _seconds(script)  # uncounted: the first start reads files from the disk
         times = [(_seconds(ROOT / "train.py"), _seconds(empty_app)) for _ in range(pairs)]

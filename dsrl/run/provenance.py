@@ -39,7 +39,7 @@ def git_state() -> dict[str, Any]:
     """Return commit and changed files of the code that runs; those of its original in a copy for submitted jobs."""
     submitted = ROOT / SUBMITTED
     if submitted.is_file():
-        original: dict[str, Any] = json.loads(submitted.read_text())
+        original: dict[str, Any] = json.loads(submitted.read_text(encoding="utf-8"))
         return original
     changed = git("status", "--porcelain", "--untracked-files=no")
     names = None if changed is None else [line[2:].strip() for line in changed.splitlines()][:LISTED]
@@ -52,7 +52,7 @@ def git(*arguments: str) -> str | None:
         return None
     try:
         command = ["git", "-C", str(ROOT), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip("\n")

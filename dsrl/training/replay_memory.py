@@ -64,13 +64,13 @@ def available_memory() -> int:
     """Return the bytes that this process can still take: those that the system has free, within its control group."""
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
-        fields = dict(line.split(":") for line in meminfo.read_text().splitlines())
+        fields = dict(line.split(":") for line in meminfo.read_text(encoding="utf-8").splitlines())
         free = int(fields["MemAvailable"].split()[0]) * 1024
     else:
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
-    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
-        free = min(free, int(limit.read_text()) - int(used.read_text()))
+    if limit.is_file() and used.is_file() and limit.read_text(encoding="utf-8").strip() != "max":
+        free = min(free, int(limit.read_text(encoding="utf-8")) - int(used.read_text(encoding="utf-8")))
     return max(free, 0)
 
 

@@ -30,7 +30,7 @@ def python() -> Finding:
 def pins() -> dict[str, str]:
     """Return the pinned version of every dependency: from pyproject.toml, or from the metadata of a wheel."""
     if (ROOT / "pyproject.toml").is_file():
-        lines = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+        lines = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     else:
         lines = importlib.metadata.requires(DISTRIBUTION) or []
     matches = [re.fullmatch(r"([\w.-]+)(?:\[[^]]*\])?==(\S+)", line) for line in lines]
