@@ -71,6 +71,26 @@ def test_a_base_policy_is_made_from_nothing_and_not_twice(tmp_path: Path, capsys
     assert printed == [f"{part}: exists already" for part in ("agent", "dataset", "policy", "base")]
 
 
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        ("--task=walker2d", "--task walker2d but .*agent.json was made with --task hopper; type that, or name another"),
+        ("--seed=1", "--seed 1 but .*agent.json was made with --seed 0"),
+        ("--target=9", "--target 9.0 but .*agent.json was made with --target 1.0"),
+    ],
+)
+def test_parts_of_other_options_are_refused_and_those_of_earlier_versions_are_taken(
+    other: str, sentence: str, tmp_path: Path
+) -> None:
+    arguments = ["--task=hopper", "--target=1", other, f"--out={tmp_path}"]
+    for part in ("agent", "dataset", "policy", "base"):
+        (tmp_path / f"{part}.json").write_text("{}")
+    main(arguments)
+    (tmp_path / "agent.json").write_text('{"task": "hopper", "target": 1.0, "seed": 0}')
+    with pytest.raises(SystemExit, match=sentence):
+        main(arguments)
+
+
 def test_a_task_without_a_bundled_base_names_the_script_that_makes_one() -> None:
     with pytest.raises(UserError, match=r"policy\.path=walker2d/diffusion_mlp is not .*scripts.medium_base"):
         build_parts(["task=walker2d"])
