@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from scripts.demonstration_worlds import demonstration_world
 from scripts.options import Parser, count, new_folder, one_sentence, real, seed, whole
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def collect(expert: Expert, name: str, out: Path, episodes: int, noise: float, s
     dataset: Any = None
     begin, done, attempts = time.perf_counter(), 0, 0
     while done < episodes:
-        seeds = [seed * 1_000_003 + attempts + i for i in range(task.num_envs)]
+        seeds = [demonstration_world(seed, attempts + i) for i in range(task.num_envs)]
         frames = play(expert, seeds, noise, generator, wanted)
         for world in range(task.num_envs):
             attempts += 1

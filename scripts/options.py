@@ -21,6 +21,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         from dsrl.run.installed import as_typed
+        from dsrl.run.standard_output import show_unknown_characters
 
         called = Path(sys.argv[0]).name
         if called.startswith("dsrl-"):  # a console command, which a clone can have too
@@ -28,6 +29,7 @@ class Parser(argparse.ArgumentParser):
             options["prog"] = called
         elif "prog" in options:
             options["prog"] = as_typed(options["prog"])
+        show_unknown_characters()  # in the help page and in all that the program prints
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
 
     def format_help(self) -> str:

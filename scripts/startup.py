@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from dsrl.run.installed import IN_CLONE
 from scripts.options import Parser, whole
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,9 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(prog="python -m scripts.startup", description=__doc__)
     parser.add_argument("--pairs", type=whole(1, 1000), default=7, help="measurements of each (default 7)")
     pairs = parser.parse_args(arguments).pairs
+    if not IN_CLONE:
+        parser.error("this times train.py of a clone, which an installed package lacks; run it in a clone")
     with tempfile.TemporaryDirectory() as folder:
         empty_app = Path(folder) / "app.py"
-        empty_app.write_text(EMPTY_APP)
+        empty_app.write_text(EMPTY_APP, encoding="utf-8")
         for script in (ROOT / "train.py", empty_app):
             _seconds(script)  # uncounted: the first start reads files from the disk
         times = [(_seconds(ROOT / "train.py"), _seconds(empty_app)) for _ in range(pairs)]

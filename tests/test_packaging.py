@@ -6,12 +6,35 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 from dsrl.policy.lerobot import DIFFUSERS
 from dsrl.task.lerobot import PACKAGES
+from scripts import startup
+from scripts.crash_test import __main__ as crash_test
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = (ROOT / "requirements.lock").read_text().splitlines()
+
+
+def test_a_wheel_says_that_its_code_has_types() -> None:
+    package_data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    assert "py.typed" in package_data["dsrl"]
+    assert (ROOT / "dsrl" / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("program", [startup, crash_test])
+def test_a_program_that_needs_a_clone_says_so_elsewhere(
+    program: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(program, "IN_CLONE", False)
+    with pytest.raises(SystemExit):
+        program.main([])
+    assert capsys.readouterr().err.endswith(
+        "train.py of a clone, which an installed package lacks; run it in a clone\n"
+    )
 
 
 def test_the_lock_is_plain_names_and_versions() -> None:

@@ -84,7 +84,7 @@ def runs_table(folders: Sequence[Path], evaluations: Sequence[Path] | None = Non
     parent = Path(os.path.commonpath([folder.parent for folder in folders]))
     table = _table("run", "result", "95% interval", "base", "McNemar p", "episodes", title=Text(f"runs in {parent}"))
     for folder, evaluation in zip(folders, evaluations or folders, strict=True):
-        written = json.loads((evaluation / "eval.json").read_text())
+        written = json.loads((evaluation / "eval.json").read_text(encoding="utf-8"))
         numbers, base, pair = written["result"], written["base"], written["paired"]
         p_value = "-" if not pair else f"{pair['p_value']:.2g}"
         row = (_score(numbers), _interval(numbers), "-" if not base else _score(base), p_value)

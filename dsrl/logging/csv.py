@@ -24,14 +24,14 @@ class CsvLogger:
         row = {"env_steps": float(env_steps), **{name: float(value) for name, value in metrics.items()}}
         line = json.dumps(row) + "\n"
         self._lines.append(line)
-        with self._jsonl.open("a") as file:
+        with self._jsonl.open("a", encoding="utf-8") as file:
             file.write(line)
         new = [name for name in row if name not in self._columns]
         self._columns += new
         if new or not self._csv.exists():
             self._rewrite()
         else:
-            with self._csv.open("a", newline="") as file:
+            with self._csv.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self._columns).writerow(row)
 
     def state_dict(self) -> list[str]:
@@ -45,7 +45,7 @@ class CsvLogger:
         if self._lines:
             partial = self._jsonl.with_suffix(".jsonl.partial")
             partial.unlink(missing_ok=True)  # a link would be written through
-            partial.write_text("".join(self._lines))
+            partial.write_text("".join(self._lines), encoding="utf-8")
             os.replace(partial, self._jsonl)
             self._rewrite()
         else:
@@ -61,7 +61,7 @@ class CsvLogger:
     def _rewrite(self) -> None:
         partial = self._csv.with_suffix(".csv.partial")
         partial.unlink(missing_ok=True)
-        with partial.open("w", newline="") as file:
+        with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(self._rows())
@@ -71,7 +71,7 @@ class CsvLogger:
 def _whole_lines(jsonl: Path) -> list[str]:
     """Return the lines of a file, without a last one that a kill cut short. Raises ValueError for a damaged one."""
     try:
-        lines = jsonl.read_text().splitlines(keepends=True) if jsonl.exists() else []
+        lines = jsonl.read_text(encoding="utf-8").splitlines(keepends=True) if jsonl.exists() else []
         whole = [line for line in lines if line.endswith("\n")]
         damaged = not all(isinstance(json.loads(line), dict) for line in whole)
     except (ValueError, RecursionError):

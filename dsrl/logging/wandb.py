@@ -150,6 +150,6 @@ def _run_id(file: Path) -> str:
         return found.decode()
     drawn = secrets.token_hex(4)
     partial = file.with_name(f"{file.name}.{drawn}.partial")
-    partial.write_text(drawn)
+    partial.write_text(drawn, encoding="utf-8")
     os.replace(partial, file)
     return drawn

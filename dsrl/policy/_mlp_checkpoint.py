@@ -67,7 +67,7 @@ def save_checkpoint(folder: Path, config: MLPConfig, network: Denoiser) -> None:
     """Write both files into `folder`, which is created."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps(asdict(config), indent=1) + "\n")
+    (folder / CONFIG).write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
 
 
 def load_checkpoint(path: str, policy: str) -> tuple[MLPConfig, Denoiser]:

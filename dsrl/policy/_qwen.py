@@ -122,7 +122,7 @@ def clean_processor(folder: Path, root: Path) -> Iterator[Path]:
         videos = {"video_processor_type": "Qwen2VLVideoProcessor"}
         write(clean / "preprocessor_config.json", {**images, "processor_class": "Qwen2_5_VLProcessor"})
         write(clean / "video_preprocessor_config.json", {**videos, "processor_class": "Qwen2_5_VLProcessor"})
-        (clean / "chat_template.jinja").write_text(CONVERSATION)
+        (clean / "chat_template.jinja").write_text(CONVERSATION, encoding="utf-8")
         yield clean
 
 

@@ -108,7 +108,7 @@ def chosen(found: dict[str, Any], fields: dict[str, Check]) -> dict[str, Any]:
 
 
 def write(file: Path, content: dict[str, Any]) -> None:
-    file.write_text(json.dumps(content))
+    file.write_text(json.dumps(content), encoding="utf-8")
 
 
 def check_tokens(tokens: Tensor, known: int) -> None:

@@ -23,7 +23,7 @@ def groups() -> list[str]:
 
 def top_level() -> set[str]:
     """Return the keys of conf/train.yaml that belong to no group."""
-    return set(yaml.safe_load((CONF / "train.yaml").read_text())) - {"defaults", "hydra"}
+    return set(yaml.safe_load((CONF / "train.yaml").read_text(encoding="utf-8"))) - {"defaults", "hydra"}
 
 
 def options(group: str, choice: str) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def options(group: str, choice: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in _bases(content):
         found |= options(group, base)
-    text = (CONF / group / f"{choice}.yaml").read_text()
+    text = (CONF / group / f"{choice}.yaml").read_text(encoding="utf-8")
     own = content.get(group, {}) if "@package _global_" in text else content
     return found | {key: value for key, value in own.items() if key != "defaults"}
 
@@ -73,4 +73,4 @@ def _bases(content: dict[str, Any]) -> list[str]:
 @cache
 def _read(group: str, choice: str) -> dict[str, Any]:
     path = CONF / group / f"{choice}.yaml"
-    return (yaml.safe_load(path.read_text()) or {}) if path.is_file() else {}
+    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}

@@ -30,7 +30,8 @@ class Screen:
     @contextmanager
     def logging_to(self, path: Path) -> Iterator[None]:
         """Append everything that is printed in the block, and what was printed before it, to a file, too."""
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644), "a") as file:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+        with open(descriptor, "a", encoding="utf-8", errors="replace") as file:
             self._log = Console(file=file, highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
             for content in self._unlogged:
                 self._log.print(content)

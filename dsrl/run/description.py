@@ -19,8 +19,12 @@ from dsrl.run.request import Request
 
 LONGEST = 128  # characters of a name that wandb takes
 NAMED_ANYWAY = ("task", "sac", "seed")
-OF_NO_RESULT = ("logging", "cluster", "hparams", "plugins", "resume")
-"""Keys that change where and how a run is executed, but not what it finds."""
+OF_NO_RESULT = (
+    *("logging", "cluster", "hparams", "hydra", "plugins", "resume", "threads", "learner_device"),
+    *("keep_checkpoints", "checkpoint_minutes", "plot", "video_episodes", "zero_noise"),
+    *("confirm_episodes", "confirm_seed"),
+)
+"""Groups and keys that change where and how a run is executed and what it shows besides, but not its scores."""
 
 _CHOICE = re.compile(r"[\w.-]{1,64}")  # the name of a file in conf/, as long as a tag of wandb may be
 

@@ -229,7 +229,7 @@ def _content(
         "failures": result.failures,
         "worlds": asdict(result),
         "base_worlds": base and asdict(base),
-        "config": folder.any_config.read_text() if folder.any_config.is_file() else None,
+        "config": folder.any_config.read_text(encoding="utf-8") if folder.any_config.is_file() else None,
         "config_sha256": folder.config_sha256(),
         "checkpoint_sha256": folder.checkpoint_sha256(request.checkpoint),
         "policy_sha256": parts.policy_sha256(),

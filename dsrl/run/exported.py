@@ -28,8 +28,9 @@ from dsrl.run.build import build_player
 from dsrl.run.checkpoint import unflatten
 from dsrl.run.errors import UserError
 from dsrl.run.files import parse_json
+from dsrl.run.judging_worlds import Seed
 from dsrl.run.plain_yaml import check_references
-from dsrl.run.settings import TYPES, Seed
+from dsrl.run.settings import TYPES
 from dsrl.run.weights import load_weights
 
 STEERING, WEIGHTS, BASE = "steering.json", "model.safetensors", "base"

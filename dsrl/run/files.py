@@ -89,7 +89,7 @@ def parse_json(path: Path, limit: int = LARGEST_JSON) -> Any:
     if path.stat().st_size > limit:
         raise ValueError(f"{path} is larger than the {limit // MIB} MiB that a file of a run can have")
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError as error:
         raise ValueError(f"{path} is damaged: it is nested too deeply") from error
     except ValueError as error:

@@ -90,7 +90,7 @@ class RunFolder:
         """
         self._check_own()
         self.path.mkdir(parents=True, exist_ok=True)
-        with open(self._lock_file(), "r+") as file:
+        with open(self._lock_file(), "r+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

@@ -5,7 +5,8 @@ Hydra calls them before it builds the sweeper, and only logs their exceptions: e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from dsrl.run import choices, ranges, signatures
-from dsrl.run.errors import UserError, user_errors
+from dsrl.run.errors import UserError, sentence, user_errors
 from dsrl.run.folder_checks import check_entries, check_hard_links
 from dsrl.run.typed_keys import check_config, typed_keys, without_effect
 
@@ -34,15 +35,13 @@ class SweepFolder(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the folder where it exists."""
         sweep = Path(str(config.hydra.sweep.dir))
-        try:
+        with _one_sentence():
             if sweep.exists() and not sweep.is_dir():
                 raise ValueError(f"hydra.sweep.dir={sweep} is a file; name a folder")
             check_entries(sweep)
             check_hard_links(sweep, ("multirun.yaml", "study.db"))
             if (sweep / "multirun.yaml").is_dir():
                 raise ValueError(f"{sweep / 'multirun.yaml'} is a folder where a sweep has a file; remove it")
-        except ValueError as error:
-            raise SystemExit(f"error: {error}") from None
 
 
 class ClusterOptions(Callback):
@@ -51,11 +50,9 @@ class ClusterOptions(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare the values with the types and ranges that the launcher declares."""
         cluster: Any = OmegaConf.to_container(config.cluster, resolve=True)
-        try:
+        with _one_sentence():
             for name, option in signatures.options(cluster["_target_"]).items():
                 ranges.check(f"cluster.{name}", cluster[name], option.type())
-        except ValueError as error:
-            raise SystemExit(f"error: {error}") from None
 
 
 class SearchFolder(Callback):
@@ -64,16 +61,24 @@ class SearchFolder(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the options and all values that no trial changes, leave out ranges without effect, and create."""
         sweep = Path(str(config.hydra.sweep.dir))
-        try:
+        with _one_sentence():
             for name, declared in HPARAMS.items():
                 ranges.check(f"hparams.{name}", config.hparams[name], declared)
-            with user_errors():
-                _check_search(config)
-            sweep.mkdir(parents=True, exist_ok=True)
-        except (ValueError, UserError) as error:
-            raise SystemExit(f"error: {error}") from None
-        except OSError as error:
-            raise SystemExit(f"error: hydra.sweep.dir={sweep} cannot be used ({error.strerror})") from None
+            _check_search(config)
+            try:
+                sweep.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ValueError(f"hydra.sweep.dir={sweep} cannot be used ({error.strerror})") from error
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """End the program with the sentence of a check, without the control characters of a foreign folder's names."""
+    try:
+        with user_errors():
+            yield
+    except UserError as error:
+        raise SystemExit(f"error: {sentence(error)}") from None
 
 
 def _check_search(config: DictConfig) -> None:

@@ -39,7 +39,7 @@ def git_state() -> dict[str, Any]:
     """Return commit and changed files of the code that runs; those of its original in a copy for submitted jobs."""
     submitted = ROOT / SUBMITTED
     if submitted.is_file():
-        original: dict[str, Any] = json.loads(submitted.read_text())
+        original: dict[str, Any] = json.loads(submitted.read_text(encoding="utf-8"))
         return original
     changed = git("status", "--porcelain", "--untracked-files=no")
     names = None if changed is None else [line[2:].strip() for line in changed.splitlines()][:LISTED]

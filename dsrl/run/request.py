@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from dsrl.run import ranges
+from dsrl.run.judging_worlds import Episodes, Seed, check_below_training
 
 CONFIGS = (Path("checkpoints") / "config.yaml", Path(".hydra") / "config.yaml")
 """The config of a run folder's checkpoints; of a run from before they had one, that which Hydra saved."""
@@ -25,12 +27,12 @@ class Request:
 
     run: str
     checkpoint: Literal["returned", "best", "last", "none"]
-    eval_episodes: Annotated[int, Ge(1)] | None
-    test_seed: Annotated[int, Ge(0)] | None
+    eval_episodes: Episodes | None
+    test_seed: Seed | None
     base: bool
-    video_seeds: list[Annotated[int, Ge(0)]] | None
+    video_seeds: list[Seed] | None
     stochastic: bool
-    best_of: Annotated[int, Ge(1)] | None
+    best_of: Annotated[int, Ge(1), Le(100_000)] | None
     out: str | None
 
 
@@ -69,8 +71,16 @@ def check_used(request: Request, typed: Mapping[str, str]) -> None:
             raise ValueError(f"{text} is not used with video_seeds, which names the worlds itself; leave one out")
         if request.checkpoint == "none" and name in NEEDS_A_CHECKPOINT:
             raise ValueError(f"{text} is not used with checkpoint=none, the base policy; leave one of them out")
+        if re.fullmatch(r"logging\.\w+\.folder", name):
+            raise ValueError(f"{text} is not used by eval.py, which writes all into one folder; type out=<folder>")
         if request.best_of is not None and name == "stochastic" and request.stochastic:
             raise ValueError(f"{text} is not used with best_of={request.best_of}, which draws base noise; leave it out")
+
+
+def check_worlds(request: Request, episodes: int, first_seed: int) -> None:
+    """Raise ValueError where a request plays training worlds; `episodes` and `first_seed` are the run's own."""
+    first = first_seed if request.test_seed is None else request.test_seed
+    check_below_training("test_seed", range(first, first + (request.eval_episodes or episodes)))
 
 
 def check_returned(request: Request, typed: Mapping[str, str], returned: Any) -> None:

@@ -18,10 +18,11 @@ from annotated_types import Ge, Gt, Le
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dsrl.run import ranges, signatures
+from dsrl.run import ranges
 from dsrl.run.allow_list import check_targets
 from dsrl.run.folder_checks import check_entries
 from dsrl.run.installed import CONF, typed_option
+from dsrl.run.judging_worlds import Episodes, Seed, check_below_training
 from dsrl.run.plain_yaml import check_references, damaged, read_checked
 from dsrl.run.plugins import check_again, plugins_of
 from dsrl.run.request import Request, config_of, requests
@@ -67,8 +68,6 @@ EARLIER: Mapping[str, Mapping[str, Any]] = {
 }
 """What algorithms of earlier runs lack, and did."""
 
-Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
-Episodes = Annotated[int, Ge(1), Le(1_000_000)]
 Positive = Annotated[int, Ge(1)]
 Budget = Annotated[int, Ge(0)]
 
@@ -286,15 +285,10 @@ def _check_worlds(settings: Settings) -> None:
     """Raise ValueError where worlds of final evaluation, validation and training overlap."""
     test = range(settings.test_seed, settings.test_seed + settings.eval_episodes)
     validation = range(settings.validation_seed, settings.validation_seed + settings.validation_episodes)
-    first_drawn = signatures.constant("dsrl.noise_action_env", "FIRST_DRAWN_SEED")  # importing it loads torch
     confirm = range(settings.confirm_seed, settings.confirm_seed + settings.confirm_episodes)
     named = {"test_seed": test, "validation_seed": validation, "confirm_seed": confirm}
     for (one, first), (other, second) in combinations(named.items(), 2):
         if shared_worlds(first, second):
             raise ValueError(f"{one}={first.start} and {other}={second.start} share worlds; move them further apart")
     for name, worlds in named.items():
-        if worlds.stop > first_drawn:
-            raise ValueError(
-                f"{name}={worlds.start} reaches into the training worlds, which start at {first_drawn}; "
-                "choose a smaller one"
-            )
+        check_below_training(name, worlds)

@@ -168,7 +168,7 @@ def _parsed(module: str) -> ast.Module:
     for folder in _folders(package):
         for path in (folder.joinpath(*inner).with_suffix(".py"), folder.joinpath(*inner, "__init__.py")):
             if inner and path.is_file():
-                return ast.parse(path.read_text())
+                return ast.parse(path.read_text(encoding="utf-8"))
     raise LookupError(f"{module} does not exist")
 
 

@@ -1,4 +1,7 @@
-"""Lets a program go on when its output cannot be written: the reader of a pipe has gone, or the disk is full."""
+"""Lets a program go on when its output cannot be written.
+
+The reader of a pipe has gone, the disk is full, or the terminal's encoding lacks a character.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +45,17 @@ class LastingStream:
         return getattr(self._stream, name)
 
 
+def show_unknown_characters() -> None:
+    """Let standard output have ? for characters that its encoding lacks, in a locale without UTF-8."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)  # a stream that is no file of the system may lack it
+    if reconfigure is not None:
+        reconfigure(errors="replace")
+
+
 @contextmanager
 def lasting_output() -> Iterator[None]:
     """Let the block print to standard output and standard error whether or not anybody reads them."""
+    show_unknown_characters()
     previous = sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__
     lasting: list[Any] = [stream and LastingStream(stream) for stream in previous[:2]]
     sys.stdout, sys.stderr = lasting

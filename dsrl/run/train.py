@@ -227,8 +227,7 @@ def _summary(
         "steered": summary.summary(steered),
         "paired": base and summary.paired(base, steered),
         "by_instruction": {
-            "base": base and summary.by_instruction(base),
-            "steered": summary.by_instruction(steered),
+            name: one and summary.by_instruction(one) for name, one in (("base", base), ("steered", steered))
         },
         "num_worlds": parts.num_worlds,
         "env_steps": counters.env_steps,

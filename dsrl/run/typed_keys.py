@@ -29,7 +29,7 @@ from dsrl.run.errors import UserError, one_sentence, user_errors
 from dsrl.run.files import LARGEST_SUMMARY, read_json
 from dsrl.run.plugins import check_typed_plugins, plugins_of
 from dsrl.run.ranges import shown
-from dsrl.run.request import check_returned, check_used
+from dsrl.run.request import check_returned, check_used, check_worlds
 from dsrl.run.settings import (
     CHECKPOINT_TYPES,
     GROUPS,
@@ -70,7 +70,9 @@ ONLY_WITH = {  # key -> other keys, each with the value with which alone it has 
     "sac.alpha_lr": {"sac.alpha": "auto"},
     "sac.replay": {"sac.targets": "decoded"},
     "task.image_size": {"task.observation": "images"},
+    "task.cameras": {"task.observation": "images"},
 }
+NOT_WITH = {"sac.edit_noise": ("sac.edit_draws", 0)}  # key -> another key and the value with which it has no effect
 
 
 def check_train(cfg: DictConfig) -> None:
@@ -143,6 +145,8 @@ def without_effect(cfg: DictConfig, key: str) -> str | None:
         found = OmegaConf.select(cfg, other)
         if found is not None and found != value:
             return f"{other}={shown(found)}"
+    if key in NOT_WITH and OmegaConf.select(cfg, NOT_WITH[key][0]) == NOT_WITH[key][1]:
+        return "{}={}".format(*NOT_WITH[key])
     return None
 
 
@@ -159,12 +163,12 @@ def check_eval(cfg: DictConfig) -> None:
         for request in requests_of(cfg):
             check_used(request, typed)
             saved = saved_config(Path(request.run), "run", plugins_of(cfg))
-            check_returned(
-                request, typed, read_json(Path(request.run) / "summary.json", LARGEST_SUMMARY).get("returned")
-            )
+            summary = read_json(Path(request.run) / "summary.json", LARGEST_SUMMARY)
+            check_returned(request, typed, summary.get("returned"))
             for group in GROUPS:
                 checked(saved, group)
-            settings_of(saved)
+            settings = settings_of(saved)
+            check_worlds(request, settings.eval_episodes, settings.test_seed)
 
 
 def typed_keys(overrides: Sequence[str]) -> dict[str, str]:
@@ -238,8 +242,7 @@ def check_typed(cfg: DictConfig, typed: Mapping[str, str], chosen: Mapping[str, 
             works = " or ".join(f"{first}={name}" for name in choices.names(first) if name != "none")
             raise ValueError(f"{text} is not used with {first}=none; type {works} too")
         if first in chosen or "@" in key:
-            if key in ONLY_WITH:
-                _check_condition(cfg, key, text)
+            _check_condition(cfg, key, text)
         elif key in LEARNERS and LEARNERS[key] not in cfg.sac and cfg[key] not in OFF:
             raise ValueError(_other_learner(text, LEARNERS[key], str(chosen.get("sac"))))
         elif first not in used and key in choices.top_level():
@@ -271,7 +274,8 @@ def _check_condition(cfg: DictConfig, key: str, text: str) -> None:
     found = without_effect(cfg, key)
     if found is not None:
         other = found.partition("=")[0]
-        raise ValueError(f"{text} is not used with {found}; type {other}={ONLY_WITH[key][other]}, or leave it out")
+        works = f"{other}={ONLY_WITH[key][other]}" if key in ONLY_WITH else f"another {other}"
+        raise ValueError(f"{text} is not used with {found}; type {works}, or leave it out")
 
 
 def _other_learner(text: str, option: str, sac: str) -> str:

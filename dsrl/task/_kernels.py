@@ -43,7 +43,7 @@ def scene_name(*options: object) -> str:
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Return the model and the instructions of this machine's processor, or its family where Linux tells neither."""
     try:
-        lines = cpuinfo.read_text().splitlines()
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         lines = []
     told = dict(line.split("\t", 1) for line in reversed(lines) if line.startswith(("model name\t", "flags\t")))
@@ -53,7 +53,7 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 def are_compiled(scene: str) -> bool:
     """Whether every kernel that a former build of this kind of scene used is still in the folder."""
     try:
-        used = json.loads(_list_of(scene).read_text())
+        used = json.loads(_list_of(scene).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return False
     return all((kernel_folder() / name).is_file() for name in used)
@@ -93,12 +93,12 @@ def _write_list(scene: str, begin: float) -> None:
     used = []
     for entry in _touched(begin):
         used.append(f"python_side_cache/{entry.name}")
-        code = json.loads(entry.read_text()).get("frontend_cache_key")
+        code = json.loads(entry.read_text(encoding="utf-8")).get("frontend_cache_key")
         if code:
             used.append(f"kernel_compilation_manager/{code}.qdc")
     if used:
         draft = kernel_folder() / f"dsrl_{scene}.{os.getpid()}.tmp"
-        draft.write_text(json.dumps(sorted(used)))
+        draft.write_text(json.dumps(sorted(used)), encoding="utf-8")
         draft.replace(_list_of(scene))
 
 

@@ -26,7 +26,9 @@ def check_apart(folder: Path, named: str, free: int) -> None:
     Raises ValueError with one sentence where the check does, and where the process ends by a signal.
     """
     arguments = [json.dumps(sys.path), str(folder), named, str(free)]
-    done = subprocess.run([sys.executable, "-P", "-c", START, *arguments], capture_output=True, text=True)
+    command = [sys.executable, "-P", "-c", START, *arguments]
+    utf8 = {**os.environ, "PYTHONIOENCODING": "utf-8:surrogateescape"}  # whatever the locale, a sentence comes whole
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="surrogateescape", env=utf8)
     if done.returncode == REFUSED:
         raise ValueError(done.stdout)
     if done.returncode < 0:

@@ -73,13 +73,13 @@ def available_memory(groups: Path = CONTROL_GROUPS) -> int:
     """
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
-        fields = dict(line.split(":") for line in meminfo.read_text().splitlines())
+        fields = dict(line.split(":") for line in meminfo.read_text(encoding="utf-8").splitlines())
         free = int(fields["MemAvailable"].split()[0]) * 1024
     else:
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit, used, stat, cached in IN_GROUPS:
-        if (groups / limit).is_file() and (groups / used).is_file() and (groups / limit).read_text().strip() != "max":
-            left = int((groups / limit).read_text()) - int((groups / used).read_text())
+        if (groups / limit).is_file() and (groups / used).is_file() and _text(groups / limit) != "max":
+            left = int(_text(groups / limit)) - int(_text(groups / used))
             free = min(free, left + _statistic(groups / stat, cached))
     return max(free, 0)
 
@@ -88,7 +88,11 @@ def _statistic(file: Path, name: str) -> int:
     """Return one number of a control group's statistics, 0 where they cannot be read or lack it."""
     if not (file.is_file() and os.access(file, os.R_OK)):
         return 0
-    return int(dict(line.split() for line in file.read_text().splitlines()).get(name, 0))
+    return int(dict(line.split() for line in _text(file).splitlines()).get(name, 0))
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8").strip()
 
 
 def _smaller(env: NoiseActionEnv, replay: Replay, needed: int, transitions: int, draws: int) -> str:

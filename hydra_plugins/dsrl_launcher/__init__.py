@@ -9,6 +9,7 @@ Hydra imports this file at every start and finds launchers by its name: what is 
 from __future__ import annotations
 
 import copy
+import os
 import signal
 import traceback
 from abc import abstractmethod
@@ -267,7 +268,7 @@ def _in_process_outcome(number: int, done: JobReturn, sweep: Path) -> Outcome:
     assert done.hydra_cfg is not None
     hydra = done.hydra_cfg.hydra  # alone, without the keys that sweep.dir may refer to
     overrides = tuple(filter_overrides(list(hydra.overrides.task)))
-    folder = sweep / Path(str(hydra.runtime.output_dir)).relative_to(sweep.absolute())
+    folder = sweep / Path(str(hydra.runtime.output_dir)).relative_to(os.path.abspath(sweep))  # both without ".."
     run, problem = Run(number, overrides, folder), None
     if done.status == JobStatus.FAILED:
         problem = traceback.format_exception_only(done._return_value)[-1].strip()  # `return_value` would raise it

@@ -53,10 +53,11 @@ def loader_on(snapshot: Path, loader: Any) -> ConfigLoaderImpl:
 def python_on(snapshot: Path) -> str:
     """Return the shell command that starts Python with the code of `snapshot`.
 
-    Jobs work in the folder of the submission, from which Python would import first without PYTHONSAFEPATH.
+    Jobs work in the folder of the submission, from which Python would import first without PYTHONSAFEPATH. Their logs
+    are UTF-8 in every locale.
     """
     path = os.pathsep.join(filter(None, (str(snapshot), os.environ.get("PYTHONPATH"))))
-    return shlex.join(["env", "PYTHONSAFEPATH=1", f"PYTHONPATH={path}", sys.executable])
+    return shlex.join(["env", "PYTHONSAFEPATH=1", "PYTHONIOENCODING=utf-8", f"PYTHONPATH={path}", sys.executable])
 
 
 def _new_folder(parent: Path) -> Path:

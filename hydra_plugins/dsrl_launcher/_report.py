@@ -107,4 +107,4 @@ def shown(path: Path) -> Path:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(errors="replace").splitlines() if path.is_file() else []
+    return path.read_text(errors="replace", encoding="utf-8").splitlines() if path.is_file() else []

@@ -179,7 +179,7 @@ def own_peak() -> float:
     status = Path("/proc/self/status")
     if not status.is_file():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
-    (peak,) = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+    (peak,) = [line.split()[1] for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM")]
     return int(peak) / 1024
 
 

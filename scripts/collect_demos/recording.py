@@ -14,6 +14,7 @@ from dsrl.interfaces import Observation
 from dsrl.task._tabletop import Tabletop
 from dsrl.training.lerobot_columns import ACTION, IMAGES, STATE, SUCCESS
 from scripts.collect_demos.sloppy_operator import pick, pick_and_place, sloppiness
+from scripts.demonstration_worlds import demonstration_world
 from scripts.lerobot_dataset import create_dataset
 
 CONTROL_HZ = 10  # of the Genesis tasks
@@ -47,7 +48,7 @@ def collect(task: Tabletop, out: Path, episodes: int, seed: int, mean: float, sp
     begin, done, succeeded = time.perf_counter(), 0, 0
     while done < episodes:
         rows = range(min(task.num_envs, episodes - done))
-        seeds = [seed * 1_000_003 + done + i for i in range(task.num_envs)]
+        seeds = [demonstration_world(seed, done + i) for i in range(task.num_envs)]
         frames = play(task, seeds, generator, mean, spread)
         write(dataset, frames, rows)
         done += len(rows)

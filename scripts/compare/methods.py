@@ -11,11 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dsrl.run.description import OF_NO_RESULT
 from scripts.compare.labels import Word, labels, shortened
 from scripts.compare.runs import Run
-
-NO_METHOD = ("seed", "threads", "video_episodes", "resume")  # keys that do not change a score
-NO_METHOD_GROUPS = ("logging", "cluster", "hydra")
 
 TASK_KEYS = ("task.env", "task.suite", "task.name", "task.id")  # keys that say which task of a benchmark it is
 
@@ -151,7 +149,7 @@ def _choices(run: Run, key: str) -> _Choices:
 
 
 def _ignored(key: str) -> bool:
-    return key in NO_METHOD or key.partition(".")[0] in NO_METHOD_GROUPS
+    return key == "seed" or key.partition(".")[0] in OF_NO_RESULT
 
 
 def _words(

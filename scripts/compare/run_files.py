@@ -93,7 +93,7 @@ def _text(path: Path, largest: int) -> str | None:
             raise DamagedError(f"{path} is damaged: it is no file")
         if path.stat().st_size > largest:
             raise DamagedError(f"{path} is damaged: it is larger than {largest} bytes")
-        return path.read_text(errors="replace")
+        return path.read_text(errors="replace", encoding="utf-8")
     except OSError as error:
         raise DamagedError(f"{path} cannot be read: {error.strerror}") from error
 

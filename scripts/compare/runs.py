@@ -138,7 +138,7 @@ def _failure(folder: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        with path.open(errors="replace") as file:
+        with path.open(errors="replace", encoding="utf-8") as file:
             return printable(file.readline(10_000))
     except OSError as error:
         raise DamagedError(f"{path} cannot be read: {error.strerror}") from error

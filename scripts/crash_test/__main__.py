@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsrl.run.installed import IN_CLONE
 from dsrl.run.standard_output import lasting_output
 from scripts.options import Parser, seed, whole
 
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--kills-only", action="store_true", help="leave out the other trials")
     parser.add_argument("--seed", type=seed, default=0, help="of the moments (default 0)")
     options = parser.parse_args(arguments)
+    if not IN_CLONE:
+        parser.error("this interrupts train.py of a clone, which an installed package lacks; run it in a clone")
     if options.kills_only and not options.kills:
         parser.error("--kills-only with --kills 0 tries nothing; leave one of them out")
     with lasting_output():

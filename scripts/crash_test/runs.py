@@ -141,7 +141,7 @@ class Run:
 
     def interval(self) -> float:
         """Return seconds per validation and the training before it."""
-        seconds: float = json.loads((self.folder / "summary.json").read_text())["wall_time_s"]
+        seconds: float = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))["wall_time_s"]
         return seconds * self.small.eval_every / self.small.decisions
 
     def remember(self) -> None:
@@ -152,8 +152,8 @@ class Run:
         """Return all results besides times: summary, metrics, digests of the weights and of the newest checkpoint."""
         if self._results is not None:
             return self._results
-        summary = json.loads((self.folder / "summary.json").read_text())
-        rows = [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
+        summary = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
+        rows = [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
         for numbers in (summary, *rows):
             for clock in CLOCKS:
                 numbers.pop(clock, None)

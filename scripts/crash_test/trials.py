@@ -110,7 +110,7 @@ def _fill(ballast: Path) -> None:
 
 def _the_line(run: Run, words: str) -> str:
     """Return the one output line with these words. Raises LostError for none, several, or a traceback."""
-    text = run.output.read_text()
+    text = run.output.read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if words in line]
     if len(lines) != 1 or "Traceback" in text:
         also = " and a traceback" if "Traceback" in text else ""

@@ -105,12 +105,12 @@ def _free_memory() -> int | None:
     meminfo = Path("/proc/meminfo")
     if not meminfo.is_file():
         return None
-    lines = [line.split() for line in meminfo.read_text().splitlines()]
+    lines = [line.split() for line in meminfo.read_text(encoding="utf-8").splitlines()]
     (available,) = [int(words[1]) * 1024 for words in lines if words[0] == "MemAvailable:"]
     group = Path("/sys/fs/cgroup")
     limit, used = group / "memory.max", group / "memory.current"
-    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
-        available = min(available, int(limit.read_text()) - int(used.read_text()))
+    if limit.is_file() and used.is_file() and limit.read_text(encoding="utf-8").strip() != "max":
+        available = min(available, int(limit.read_text(encoding="utf-8")) - int(used.read_text(encoding="utf-8")))
     return available
 
 

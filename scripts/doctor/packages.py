@@ -9,13 +9,16 @@ import sys
 import tomllib
 from functools import partial
 
-from dsrl.run.installed import ROOT
+from dsrl.run.installed import IN_CLONE, ROOT
 from scripts.doctor.findings import Check, Finding, State
 
 DISTRIBUTION = "dsrl-steering"
 NAMED = ("torch", "lerobot", "genesis-world", "mujoco", "tianshou", "hydra-core", "wandb")  # a line for each
 OPTIONAL = ("wandb", "submitit", "hydra-submitit-launcher", "hydra-optuna-sweeper", "sqlalchemy", "alembic")
-INSTALL = "type: uv sync (or pip install -r requirements.lock)"
+_REINSTALL = f"install the wheel of {DISTRIBUTION} again (pip install --force-reinstall, then its path)"
+INSTALL = "type: uv sync (or pip install -r requirements.lock)" if IN_CLONE else _REINSTALL
+PYTHON = "type: uv python install 3.12 && uv sync" if IN_CLONE else "install it with Python 3.12"
+ASSETS = "type: git checkout -- dsrl/assets" if IN_CLONE else _REINSTALL
 SMALLEST_WEIGHTS = 100_000  # bytes; the pointer file of Git LFS has 130
 
 
@@ -24,13 +27,13 @@ def python() -> Finding:
     found = platform.python_version()
     if sys.version_info[:2] == (3, 12):
         return Finding("ok", f"{found}, {sys.executable}")
-    return Finding("FAIL", f"{found} is not 3.12", "type: uv python install 3.12 && uv sync")
+    return Finding("FAIL", f"{found} is not 3.12", PYTHON)
 
 
 def pins() -> dict[str, str]:
     """Return the pinned version of every dependency: from pyproject.toml, or from the metadata of a wheel."""
     if (ROOT / "pyproject.toml").is_file():
-        lines = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+        lines = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     else:
         lines = importlib.metadata.requires(DISTRIBUTION) or []
     matches = [re.fullmatch(r"([\w.-]+)(?:\[[^]]*\])?==(\S+)", line) for line in lines]
@@ -63,10 +66,10 @@ def policy() -> Finding:
     """Return the weights of the bundled policy."""
     weights = ROOT / "dsrl" / "assets" / "simple_pick" / "model.safetensors"
     if not weights.is_file():
-        return Finding("FAIL", f"{weights} is missing", "type: git checkout -- dsrl/assets")
+        return Finding("FAIL", f"{weights} is missing", ASSETS)
     size = weights.stat().st_size
     if size < SMALLEST_WEIGHTS:
-        return Finding("FAIL", f"{weights} has only {size} bytes", "type: git checkout -- dsrl/assets")
+        return Finding("FAIL", f"{weights} has only {size} bytes", ASSETS)
     return Finding("ok", f"{weights.relative_to(ROOT)}, {size / 1e6:.1f} MB")
 
 

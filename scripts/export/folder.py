@@ -75,7 +75,9 @@ def export(run: Path, out: Path, *, checkpoint: str, copy_base: bool, plugins: S
             write_json(partial / name, one)
         chosen: Any = OmegaConf.to_container(checked(saved, "task"), resolve=True)
         again = command(out.name, chosen, content["settings"])
-        (partial / "README.md").write_text(card(run, out.name, checkpoint, content, summary, _task_of(saved), again))
+        (partial / "README.md").write_text(
+            card(run, out.name, checkpoint, content, summary, _task_of(saved), again), encoding="utf-8"
+        )
     return command(str(out), chosen, content["settings"])
 
 

@@ -17,6 +17,7 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from scripts.medium_base.recipes import RECIPES
 from scripts.options import Parser, count, one_sentence, out_folder, real, seed, whole
@@ -37,12 +38,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.out.mkdir(parents=True, exist_ok=True)
         for name, make in STAGES.items():
             if (options.out / f"{name}.json").is_file():
+                _check_same(options, name)
                 print(f"{name}: exists already", flush=True)
                 continue
             began = time.perf_counter()
-            result = {**make(options), "seconds": round(time.perf_counter() - began)}
+            result = {**make(options), **_told(options), "seconds": round(time.perf_counter() - began)}
             write_json(options.out / f"{name}.json", result)
             print(f"{name}: {', '.join(f'{key} {value}' for key, value in result.items())}", flush=True)
+
+
+def _told(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that all parts depend on."""
+    return {name: getattr(options, name) for name in ("task", "target", "seed")}
+
+
+def _check_same(options: argparse.Namespace, part: str) -> None:
+    """Raise ValueError where an existing part was made with other options; parts of earlier versions do not say."""
+    from dsrl.run.files import LARGEST_SUMMARY, read_json
+
+    made = read_json(options.out / f"{part}.json", LARGEST_SUMMARY)
+    for name, value in _told(options).items():
+        if name in made and made[name] != value:
+            raise ValueError(
+                f"--{name} {value} but {options.out}/{part}.json was made with --{name} {made[name]}; "
+                "type that, or name another --out"
+            )
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from dsrl.training.lerobot_columns import ACTION, DONE, REWARD, STATE, TRUNCATED
+from scripts.demonstration_worlds import demonstration_world
 
 if TYPE_CHECKING:
     from dsrl.noise_action_env import NoiseActionEnv
     from scripts.medium_base.agent import Agent
-
-FIRST_SEED = 3_000_000  # above those of validation and test, below those of training
 
 
 @dataclass
@@ -36,7 +36,7 @@ def play(env: NoiseActionEnv, agent: Agent, frames: int, seed: int) -> Iterator[
     """
     generator = torch.Generator().manual_seed(seed)
     rows: NDArray[np.int64] = np.arange(len(env))
-    seeds = iter(range(FIRST_SEED, 2**30))
+    seeds = (demonstration_world(seed, index) for index in count())
     running = {int(row): Episode([], [], []) for row in rows}
     taken = 0
     features, _ = env.reset(rows, [next(seeds) for _ in rows])

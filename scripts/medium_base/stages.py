@@ -36,7 +36,7 @@ def make_agent(options: argparse.Namespace) -> dict[str, Any]:
         report=lambda line: print(f"agent: {line}", flush=True),
     )
     save_file(agent.state_dict(), options.out / "agent.safetensors")
-    return {"mean_return": score, "env_steps": steps, "target": options.target, "seed": options.seed}
+    return {"mean_return": score, "env_steps": steps}
 
 
 def make_dataset(options: argparse.Namespace) -> dict[str, Any]:

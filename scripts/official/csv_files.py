@@ -49,7 +49,7 @@ def read_curves(path: Path, chunk: int, columns: Columns | None = None) -> list[
         ValueError: if the file is no CSV file, lacks the columns, or has no number in them.
     """
     try:
-        with path.open(newline="", errors="replace") as file:
+        with path.open(newline="", errors="replace", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except (csv.Error, OSError) as error:
         raise ValueError(f"{path} is no readable CSV file ({error}); name another") from error

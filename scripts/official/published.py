@@ -143,7 +143,7 @@ def train(fork: Any, options: argparse.Namespace) -> None:
     worlds.seed(options.seed + 1)
     model = make_learner(fork, worlds, policy, options)
     warm_up(model, worlds, policy.chunk_shape, options.warmup_decisions)
-    with options.out.open("w", newline="") as file:
+    with options.out.open("w", newline="", encoding="utf-8") as file:
         callback = _evaluations(model, parts, file, options)
         model.learn(options.decisions - options.warmup_decisions, callback=callback)
     where = (parts.env, parts.settings.eval_episodes, parts.settings.test_seed)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dsrl.policy._checkpoint_files import MIB, check_shapes, file_inside, read_shapes
 from dsrl.task._tabletop import COLOURS
 from dsrl.task.simple_pick import SimplePick
+from scripts.demonstration_worlds import demonstration_world
 from scripts.pretrain.small_smolvla import IMAGE_SIZE, PointingHead, make_small_smolvla, state_token_values
 
 _CENTRE, _HALF = torch.tensor([0.555, 0.0]), torch.tensor([0.105, 0.20])  # m, of the cubes' area
@@ -25,7 +26,7 @@ def render_worlds(scenes: int, num_envs: int, seed: int) -> tuple[Tensor, Tensor
     task = SimplePick(num_envs, "hand", "sparse", 24, IMAGE_SIZE, "cpu")
     images, cubes = [], []
     for start in range(0, scenes, num_envs):
-        task.reset(torch.arange(num_envs), [seed * 1_000_003 + start + i for i in range(num_envs)])
+        task.reset(torch.arange(num_envs), [demonstration_world(seed, start + i) for i in range(num_envs)])
         images.append(torch.stack(list(task.observe().images.values()), dim=1))
         cubes.append((task.cube_positions()[..., :2] - _CENTRE) / _HALF)
     return torch.cat(images), torch.cat(cubes)

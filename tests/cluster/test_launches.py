@@ -75,6 +75,17 @@ def test_a_refused_job_leaves_its_sentence_and_its_folder_can_be_used(launched: 
     assert [run.state for run in gather([str(tmp_path / "sweep")])] == ["finished", "failed"]
 
 
+def test_a_sweep_may_lie_beside_the_working_folder(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    more = ("gamma=2,3", "hydra.sweep.dir=../sweep", "-m")  # refused jobs are in the table of results, too
+    done = type_command("train.py", *SHORT_PENDULUM, *more, cwd=tmp_path / "here")
+    assert "Traceback" not in done.stderr
+    assert done.stdout.splitlines()[-2:] == [
+        "0    FAILED  -           0       gamma=2",
+        "1    FAILED  -           1       gamma=3",
+    ]
+
+
 def test_a_refused_run_alone_makes_no_folder(tmp_path: Path) -> None:
     assert type_command("train.py", *SHORT_PENDULUM, "decisions=-1", cwd=tmp_path).returncode == 1
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -58,6 +58,11 @@ OWN = "is not used by sac=dsrl_pi0, which has its own"
         ("task.observation=state task.image_size=64", "task.image_size=64 is not used with task.observation=state"),
         ("suite=push_v3 suite=hopper", "suite=push_v3 and suite=hopper are both typed; leave one of them out, or"),
         ("sac=dsrl_na seed=1 sac=dsrl_sac", "sac=dsrl_na and sac=dsrl_sac are both typed"),
+        (
+            "task=metaworld task.cameras=[topview]",
+            "task.cameras=[topview] is not used with task.observation=state; type",
+        ),
+        ("sac=dsrl_edit sac.edit_draws=0 sac.edit_noise=1", "sac.edit_noise=1 is not used with sac.edit_draws=0; type"),
         ("+speed=9", "speed=9 is not used, there is no such option; leave it out"),
         ("+hparams.n_trials=9", "hparams.n_trials=9 is not used with hparams=none; type hparams=optuna"),
         (
@@ -95,6 +100,8 @@ def test_a_typed_key_without_effect_is_one_sentence(overrides: str, sentence: st
         "sac=golden_ticket validation_episodes=9 validation_seed=7 decisions=900",
         "sac=golden_ticket best_of=null",
         "sac=dsrl_na best_of=4",
+        "task=metaworld task.observation=images task.cameras=[topview]",
+        "sac=dsrl_edit sac.edit_noise=1",
         "sac=dsrl_na offline_data=x offline_share=.5 offline_updates=3",
         "task=hopper sac=golden_ticket",  # the task's warm-up stays unused
         "experiment=methods_state method=golden_ticket",  # and the experiment's batch
@@ -211,6 +218,12 @@ def test_an_option_of_an_evaluation_without_effect_is_refused(
     check_used(request, {"run": "run=x"})
     with pytest.raises(ValueError, match=f"{typed}=1 is not used with {words}"):
         check_used(request, {typed: f"{typed}=1"})
+
+
+def test_an_evaluation_writes_its_metrics_beside_its_results(tmp_path: Path) -> None:
+    key = "logging.csv.folder"
+    with pytest.raises(ValueError, match=r"folder=/x is not used by eval\.py, which .* one folder; type out=<folder>"):
+        check_used(request_of(tmp_path), {key: f"{key}=/x"})
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,22 @@ from dsrl.run.errors import UserError
 from dsrl.run.evaluate import evaluate_run
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
-from dsrl.run.request import requests
+from dsrl.run.request import check_worlds, requests
 from dsrl.run.settings import Settings
+
+
+@pytest.mark.parametrize("option", [{"eval_episodes": 3_000_000_000}, {"test_seed": 10**20}, {"video_seeds": [2**32]}])
+def test_worlds_of_a_request_have_bounds(option: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(option))}=.* must be "):
+        requests(options_of(run="runs/0", **option))
+
+
+@pytest.mark.parametrize(("first", "episodes"), [(2**30, 1), (2**30 - 9, None), (None, 2**30)])
+def test_training_worlds_judge_no_policy(first: int | None, episodes: int | None, tmp_path: Path) -> None:
+    request = request_of(tmp_path, test_seed=first, eval_episodes=episodes)
+    with pytest.raises(ValueError, match=r"test_seed=\d+ reaches into the training worlds, which start at 1073741824"):
+        check_worlds(request, episodes=10, first_seed=1_000_000)
+    check_worlds(request_of(tmp_path, test_seed=2**30 - 10), episodes=10, first_seed=1_000_000)
 
 
 class Instructed(Guess):

@@ -34,6 +34,16 @@ def test_a_file_of_a_sweep_that_has_another_name_elsewhere_is_refused(name: str,
         SweepFolder().on_multirun_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep")}}}))
 
 
+def test_names_in_the_folder_of_a_sweep_do_not_drive_the_terminal(tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    (sweep / "0").mkdir(parents=True)
+    (sweep / "0" / "\x1b]0;mine\x07").symlink_to(tmp_path / "canary")
+    with pytest.raises(SystemExit) as refused:
+        SweepFolder().on_multirun_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep)}}}))
+    assert str(refused.value).isprintable()
+    assert "is a link that leads out of the run's folder; remove it" in str(refused.value)
+
+
 def test_hydra_writes_through_no_link_in_the_folder_of_a_sweep(tmp_path: Path) -> None:
     (tmp_path / "sweep").mkdir()
     (tmp_path / "canary").write_text("mine")

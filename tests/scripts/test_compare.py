@@ -33,6 +33,15 @@ def test_runs_that_differ_besides_the_seed_are_different_methods(tmp_path: Path)
     assert all(len(method.runs["simple_pick"]) == 2 for method in methods.values())
 
 
+@pytest.mark.parametrize("key", ["keep_checkpoints", "plot", "confirm_episodes", "zero_noise", "learner_device"])
+def test_runs_that_differ_in_what_changes_no_score_are_one_method(key: str, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_run(tmp_path / f"a{seed}", seed=seed, top={key: seed})
+    (method,) = _compare(tmp_path).methods
+    assert method.name == "sac=dsrl_sac"
+    assert len(method.runs["simple_pick"]) == 2
+
+
 def test_a_typed_method_is_one_word_with_the_keys_that_vary_within_it(tmp_path: Path) -> None:
     write_run(tmp_path / "0", method="na", sac="dsrl_na", options={"alpha": 0.1, "num_noises": 4})
     write_run(tmp_path / "1", method="best_of_n", sac="dsrl_na", options={"alpha": 0.1, "num_noises": 8})

@@ -14,9 +14,10 @@ from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.policy.identity import IdentityPolicy
 from dsrl.run.errors import UserError
 from dsrl.task.gym import GymTask
+from scripts.demonstration_worlds import demonstration_world
 from scripts.medium_base.__main__ import main
 from scripts.medium_base.agent import Agent, train_agent
-from scripts.medium_base.rollouts import FIRST_SEED, play
+from scripts.medium_base.rollouts import play
 from scripts.medium_base.stages import _clear
 from scripts.parts import build_parts
 
@@ -32,7 +33,7 @@ def test_rollouts_are_complete_episodes_that_repeat_in_the_same_worlds() -> None
     episodes = list(play(hopper(3), Agent(11, 3), frames=100, seed=0))
     assert sum(len(one.rewards) for one in episodes) >= 100
     task = GymTask("Hopper-v5", 1, None)
-    task.reset(torch.tensor([0]), [FIRST_SEED + 1])
+    task.reset(torch.tensor([0]), [demonstration_world(0, 1)])
     first = task.observe().state[0].numpy()
     (episode,) = [one for one in episodes if np.array_equal(one.states[0], first)]
     for t, (action, reward) in enumerate(zip(episode.actions, episode.rewards, strict=True)):
@@ -68,6 +69,26 @@ def test_a_base_policy_is_made_from_nothing_and_not_twice(tmp_path: Path, capsys
     main([*arguments, f"--out={tmp_path}"])
     printed = capsys.readouterr().out.splitlines()
     assert printed == [f"{part}: exists already" for part in ("agent", "dataset", "policy", "base")]
+
+
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        ("--task=walker2d", "--task walker2d but .*agent.json was made with --task hopper; type that, or name another"),
+        ("--seed=1", "--seed 1 but .*agent.json was made with --seed 0"),
+        ("--target=9", "--target 9.0 but .*agent.json was made with --target 1.0"),
+    ],
+)
+def test_parts_of_other_options_are_refused_and_those_of_earlier_versions_are_taken(
+    other: str, sentence: str, tmp_path: Path
+) -> None:
+    arguments = ["--task=hopper", "--target=1", other, f"--out={tmp_path}"]
+    for part in ("agent", "dataset", "policy", "base"):
+        (tmp_path / f"{part}.json").write_text("{}")
+    main(arguments)
+    (tmp_path / "agent.json").write_text('{"task": "hopper", "target": 1.0, "seed": 0}')
+    with pytest.raises(SystemExit, match=sentence):
+        main(arguments)
 
 
 def test_a_missing_base_policy_names_the_script_that_makes_one() -> None:

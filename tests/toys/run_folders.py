@@ -25,6 +25,7 @@ def write_run(
     noise: str = "repeat",
     zero_noise: float | None = None,
     options: dict[str, Any] | None = None,
+    top: dict[str, Any] | None = None,
     seed: int = 0,
     success: float | None = 0.5,
     base: float | None = 0.25,
@@ -34,13 +35,14 @@ def write_run(
 ) -> Path:
     """A run of 1000 environment steps and 60 s per validation; `success=None` for a task without success.
 
-    `keys` are further ones of the task, `path` is the policy's, `options` the algorithm's.
+    `keys` are further ones of the task, `path` is the policy's, `options` the algorithm's, `top` belong to no group.
     """
     hydra = folder / ".hydra"
     hydra.mkdir(parents=True)
     config = {
         "seed": seed,
         "decisions": 8000,
+        **(top or {}),
         "task": {"_target_": f"dsrl.task.{task}.Task", "reward": "sparse", **(keys or {})},
         "policy": {"_target_": "dsrl.policy.smolvla.SmolVLA", "path": path},
         "noise": {"_target_": f"dsrl.noise.{noise}.Noise", "magnitude": 1.5},
