@@ -75,9 +75,18 @@ class Monitor:
 
     def validate(self, counters: Counters) -> Evaluation:
         """Evaluate the algorithm on the validation worlds."""
-        result = self._validated(f"after {counters.decisions} decisions")
+        result = self._validated(self._name(counters))
         self.curve.append(report.CurvePoint(counters.env_steps, counters.decisions, result))
         return result
+
+    def _name(self, counters: Counters) -> str:
+        """Name a checkpoint, so that no two of a run are called alike."""
+        name = f"after {counters.decisions} decisions"
+        if not self.curve and not isinstance(self.parts.algorithm, Searcher):
+            return f"{name}, before any learning"
+        if self.curve and self.curve[-1].decisions == counters.decisions:  # learning without play, or cloning
+            return f"{name} and {counters.gradient_steps} gradient steps"
+        return name
 
     def validate_as(self, name: str) -> Evaluation | None:
         """Evaluate what the algorithm plays for once; None with best_of, which draws, and without a base policy."""

@@ -157,10 +157,16 @@ def test_offline_data_enter_replay_as_play_does_but_without_noise(rollouts: Path
             np.testing.assert_array_equal(stored.obs_next[row], env.encoding.features[0].numpy())
 
 
-def test_dsrl_na_learns_from_offline_data_alone(rollouts: Path, tmp_path: Path) -> None:
+def test_dsrl_na_learns_from_offline_data_alone(
+    rollouts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     changes = {"offline_data": str(rollouts), "offline_updates": 150, "decisions": 0, "warmup_decisions": 0}
     parts = with_offline_data(parts_of(Numbers(4, max_steps=2), **changes, eval_every=100), print)
     run(tmp_path, parts)
+    validations = re.findall("validation after (.*):", capsys.readouterr().out)
+    assert validations[0] == "0 decisions, before any learning"
+    assert all(re.fullmatch("0 decisions and [0-9]+ gradient steps", one) for one in validations[1:])
+    assert len(set(validations)) == 3
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["decisions"], summary["env_steps"], summary["training_episodes"]) == (0, 0, 0)
     assert summary["steered"]["success_rate"] > summary["base"]["success_rate"] + 0.15
