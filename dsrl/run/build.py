@@ -21,13 +21,14 @@ from dsrl.interfaces import ChecksTask, HasDevice, Noise, Policy, Searcher, Task
 from dsrl.logging import Description, Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.allow_list import component
-from dsrl.run.early_checks import check_typed
+from dsrl.run.early_checks import check_drawn, check_typed
 from dsrl.run.errors import user_errors
 from dsrl.run.files import make_writable
 from dsrl.run.parts import Parts, horizon_of
 from dsrl.run.settings import Settings, checked, identity, settings_of
 from dsrl.training.noise_inversion import ClonesNoise
 from dsrl.training.offline_data import OfflineData
+from dsrl.training.offline_range import outside_range
 from dsrl.training.replay_memory import GIB, available_memory, buffer_length, checked_replay_bytes, draws_of
 
 if TYPE_CHECKING:
@@ -203,6 +204,7 @@ def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:
                 f"offline_data={settings.offline_data} is not used by {type(algorithm).__name__}; "
                 "choose sac=dsrl_sac or sac=dsrl_na, or offline_data=null"
             )
+        check_drawn(settings)
         offline = OfflineData(settings.offline_data, parts.env)
         if settings.offline_cloning_updates and not offline.successes:
             raise ValueError(
@@ -213,6 +215,9 @@ def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:
         f"{settings.offline_data}: {len(offline)} decisions of {offline.num_episodes} episodes, "
         f"{offline.successes} of which succeed"
     )
+    outside = outside_range([one.chunk for one in offline.transitions], parts.task)
+    if outside is not None:
+        announce(f"{settings.offline_data}: {outside}")
     if parts.algorithm.replay == "noise" or settings.offline_cloning_updates:
         announce(f"{settings.offline_data}: {offline.invert()}")
     return replace(parts, offline=offline)

@@ -21,6 +21,7 @@ from dsrl.interfaces import Observation
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run import console
 from dsrl.run.build import with_offline_data
+from dsrl.run.errors import UserError
 from dsrl.run.parts import Parts
 from dsrl.training.offline_data import OfflineData
 from dsrl.training.offline_episodes import cut_episode
@@ -232,6 +233,19 @@ def test_data_that_do_not_fit_are_refused_with_what_would_work(rollouts: Path, t
         OfflineData(str(tmp_path), parts_of().env)
     with pytest.raises(FileNotFoundError, match=r"offline_data=not/a/folder is neither a folder nor a hub id"):
         OfflineData("not/a/folder", parts_of().env)
+
+
+@pytest.mark.parametrize(("high", "found"), [(1e-6, ["100% of its actions lie outside the task's range"]), (9.0, [])])
+def test_actions_in_other_units_than_the_task_are_said_so(high: float, found: list[str], rollouts: Path) -> None:
+    task, said = Numbers(4, max_steps=4), []
+    task.action_low, task.action_high = torch.tensor([-high]), torch.tensor([high])
+    with_offline_data(parts_of(task, offline_data=str(rollouts)), said.append)
+    assert [line.partition(": ")[2].partition(",")[0] for line in said if "range" in line] == found
+
+
+def test_data_that_are_never_drawn_are_refused(rollouts: Path) -> None:
+    with pytest.raises(UserError, match=r"offline_share=0 draws nothing of offline_data=.*; type a larger offline_sha"):
+        with_offline_data(parts_of(offline_data=str(rollouts), offline_share=0.0, warmup_decisions=8), print)
 
 
 def test_pictures_return_as_the_policy_observed_them(tmp_path: Path, tiny_smolvla: Path) -> None:
