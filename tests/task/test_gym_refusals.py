@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from dsrl.policy.identity import IdentityPolicy
 from dsrl.task._lerobot_world import World
 from dsrl.task.gym import GymTask
 
@@ -198,3 +199,10 @@ def test_worlds_of_lerobot_have_rewards_that_are_numbers(monkeypatch):
     world.reset(seed=0)
     with pytest.raises(ValueError, match=r"task.env=mine returned the reward None of type NoneType"):
         world.step(np.zeros(2, np.float32))
+
+
+def test_an_environment_without_numbers_and_images_gives_identity_nothing_to_see(monkeypatch):
+    monkeypatch.setattr(Walk, "observation_space", gymnasium.spaces.Box(-1, 1, (0,), np.float32))
+    task, _ = walk(monkeypatch, observed=lambda self: np.zeros(0, np.float32))
+    with pytest.raises(ValueError, match="sees numbers but the task observes none at all; type a task"):
+        IdentityPolicy(task)
