@@ -9,6 +9,7 @@ postprocessor puts them (lerobot: the CPU).
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,6 +79,8 @@ class LerobotPolicy(ABC):
             encoding = self._encode_random()
             self.feature_dim: int = encoding.features.shape[1]
             drift, steer = self._measure_steering(encoding)
+        if not math.isfinite(drift + steer):
+            raise ValueError(f"policy.path={path} {_not_finite(self._policy)}; get the checkpoint anew")
         if not (steer > 0 and drift <= 1e-3 * steer):
             raise ValueError(
                 f"policy.path={path} cannot be steered: the same noise moves its chunk by {drift:.2g}, another "
@@ -179,3 +182,9 @@ class LerobotPolicy(ABC):
         chunks = self.decode(encoding[rows], torch.stack([one, one, other]))
         drift, steer = ((chunks[0] - chunk).abs().max().item() for chunk in chunks[1:])
         return drift, steer
+
+
+def _not_finite(policy: torch.nn.Module) -> str:
+    """Word why a policy's chunk is not finite: the first of its weights that is not, if any."""
+    lost = next((name for name, weight in policy.named_parameters() if not weight.isfinite().all()), None)
+    return "computes actions that are not finite" if lost is None else f"has weights that are not finite ({lost})"

@@ -41,6 +41,11 @@ class IdentityPolicy:
 
 def _check_state(task: Task) -> None:
     if task.state_dim == 0:
+        if not task.cameras:
+            raise ValueError(
+                "policy=identity sees numbers but the task observes none at all; type a task or task.env_kwargs "
+                "whose observations have some"
+            )
         seen = ", ".join(task.cameras)
         raise ValueError(
             f"policy=identity sees numbers alone but the task observes none, only images ({seen}); type a task or "

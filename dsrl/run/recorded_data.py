@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from dsrl.run.early_checks import check_drawn
 from dsrl.run.errors import user_errors
 from dsrl.run.parts import MeasuresNoise, Parts
 from dsrl.training.noise_inversion import ClonesNoise
 from dsrl.training.offline_data import OfflineData
+from dsrl.training.offline_range import outside_range
 
 
 def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:
@@ -25,6 +27,7 @@ def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:
                 f"offline_data={settings.offline_data} is not used by {type(algorithm).__name__}; "
                 "choose sac=dsrl_sac or sac=dsrl_na, or offline_data=null"
             )
+        check_drawn(settings)
         offline = OfflineData(settings.offline_data, parts.env)
         if settings.offline_cloning_updates and not offline.successes:
             raise ValueError(
@@ -35,6 +38,9 @@ def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:
         f"{settings.offline_data}: {len(offline)} decisions of {offline.num_episodes} episodes, "
         f"{offline.successes} of which succeed"
     )
+    outside = outside_range([one.chunk for one in offline.transitions], parts.task)
+    if outside is not None:
+        announce(f"{settings.offline_data}: {outside}")
     parts = replace(parts, offline=offline)
     find_offline_noise(parts, announce)
     return parts

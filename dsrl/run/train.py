@@ -135,7 +135,7 @@ def _steer(
 
     results: dict[str, Evaluation] = {}
     if parts.policy_sha256() is None:
-        screen.phase("this policy has no weights: there is no base policy to compare with")
+        screen.phase("this policy has no weights (no policy_sha256()): there is no base policy to compare with")
     else:
         results = _evaluate_base(parts, screen, checkpointer)
     monitor.base = results.get("base")

@@ -18,8 +18,6 @@ from typing import Any
 
 import gymnasium
 
-from dsrl.task._success import SuccessError
-
 
 def make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
     """Make one environment; `max_steps` None keeps the time limit of its registration.
@@ -35,7 +33,7 @@ def make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymna
     elif namespace and not _registered(namespace) and _registers(namespace):
         _import(id, namespace)
     try:
-        with suiting(id, env_kwargs):
+        with _suiting(id, env_kwargs):
             env = gymnasium.make(name, max_episode_steps=max_steps, **env_kwargs)
     except gymnasium.error.Error as error:
         advice = "type a registered id such as Pendulum-v1"
@@ -49,14 +47,19 @@ def make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymna
 
 
 @contextmanager
-def suiting(id: str, env_kwargs: Mapping[str, Any]) -> Iterator[None]:
-    """Raise ValueError for what an environment, of any simulator, raises while it is made and tried."""
+def _suiting(id: str, env_kwargs: Mapping[str, Any]) -> Iterator[None]:
+    """Raise ValueError for what an environment, of any simulator, raises while it is made, an exit among it."""
     try:
         yield
-    except (gymnasium.error.Error, ImportError, SuccessError):
+    except (gymnasium.error.Error, ImportError):
         raise
-    except Exception as error:  # a file that is not there, a division by nothing, ...
+    except (Exception, SystemExit) as error:  # a file that is not there, a division by nothing, ...
         reason = " ".join(f"{type(error).__name__} {error}".split())[:300]
+        if not env_kwargs:
+            raise ValueError(
+                f"task.id={id} cannot be made without task.env_kwargs ({reason}); type those that it needs, or correct "
+                "the environment"
+            ) from error
         raise ValueError(
             f"task.env_kwargs={dict(env_kwargs)} does not suit task.id={id} ({reason}); type others"
         ) from error

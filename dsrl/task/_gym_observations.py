@@ -8,6 +8,7 @@ Box [H, W, 3] of uint8           the camera "image", and a state of no numbers
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -17,6 +18,8 @@ from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 from torch import Tensor
 
+_LONGEST = 100  # characters of a wrong part that a message repeats
+
 Path = tuple[str, ...]  # keys of nested dictionaries
 
 
@@ -25,6 +28,7 @@ class ObservationParts:
 
     def __init__(self, id: str, space: gymnasium.Space[Any]) -> None:
         """Raises ValueError for a space with anything but boxes, and for two cameras of one name."""
+        self._name = f"task.id={id}"
         self.state: list[Path] = []
         self.cameras: dict[str, Path] = {}
         self.shapes: dict[str, tuple[int, int, int]] = {}  # camera -> (3, H, W)
@@ -33,7 +37,7 @@ class ObservationParts:
 
     def read_state(self, observation: Any) -> NDArray[np.float32]:
         """Return the numbers [S] of one observation."""
-        numbers = [np.ravel(_at(observation, path)).astype(np.float32) for path in self.state]
+        numbers = [self._numbers(_at(observation, path)) for path in self.state]
         return np.concatenate(numbers) if numbers else np.zeros(0, np.float32)
 
     def read_images(self, observations: list[Any]) -> dict[str, Tensor]:
@@ -44,6 +48,37 @@ class ObservationParts:
             images = np.stack([black if one is None else _at(one, path) for one in observations])
             found[name] = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
         return found
+
+    def check(self, observation: Any) -> None:
+        """Raise ValueError where an observation lacks a part of its space, or has an image of other size or type."""
+        for path in (*self.state, *self.cameras.values()):
+            try:
+                _at(observation, path)
+            except (LookupError, TypeError) as error:
+                has = sorted(map(str, observation)) if isinstance(observation, Mapping) else type(observation).__name__
+                raise ValueError(
+                    f"{self._name} returned an observation without {'/'.join(path)}, which its observation_space has "
+                    f"(it is {has}); correct the one or the other in the environment"
+                ) from error
+        for name, path in self.cameras.items():
+            image, expected = _at(observation, path), (*self.shapes[name][1:], 3)
+            found, kind = tuple(np.shape(image)), getattr(image, "dtype", type(image).__name__)
+            if found != expected or kind != np.uint8:
+                raise ValueError(
+                    f"{self._name} returned an image {name} of shape {found} and type {kind} but its observation_space "
+                    f"has {expected} and uint8; correct the one or the other in the environment"
+                )
+
+    def _numbers(self, part: Any) -> NDArray[np.float32]:
+        try:
+            values = np.ravel(part)
+            known = values if values.dtype.kind != "O" else np.array([float(one) for one in values])  # None becomes NaN
+            return known.astype(np.float32)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self._name} returned {' '.join(repr(part).split())[:_LONGEST]} in its observation but its "
+                "observation_space has numbers there; correct the one or the other in the environment"
+            ) from error
 
     def _add(self, id: str, space: gymnasium.Space[Any], path: Path) -> None:
         if isinstance(space, Dict):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dsrl.interfaces import Observation, Step
-from dsrl.task import _gym_state
+from dsrl.task import _gym_calls, _gym_state
 from dsrl.task._gym_packing import UnsupportedStateError
 from dsrl.task._hold import nearest_to_zero
 from dsrl.task._success import succeeded
@@ -73,7 +73,8 @@ class GymWorlds:
     def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
         """Start new episodes in `rows` (int64 [n]), with one seed per row or from each row's own stream."""
         for position, row in enumerate(rows.tolist()):
-            observation, _ = self._envs[row].reset(seed=None if seeds is None else int(seeds[position]))
+            seed = None if seeds is None else int(seeds[position])
+            observation = _gym_calls.reset(self._envs[row], self._name, seed)
             self._take(row, observation)
             self._ended[row] = False
         for flag in (self._terminated, self._truncated, self._success):
@@ -89,11 +90,11 @@ class GymWorlds:
         actions = action.detach().cpu().clamp(self.action_low, self.action_high).numpy()
         for row in np.flatnonzero(~self._ended):
             env = self._envs[row]
-            observation, gain, terminated, truncated, info = env.step(native(actions[row], env.action_space))
+            sent = native(actions[row], env.action_space)
+            observation, reward[row], terminated, truncated, info = _gym_calls.step(env, self._name, sent)
             self._take(row, observation)
-            reward[row] = float(gain)
-            self._terminated[row] = bool(terminated)
-            self._truncated[row] = bool(truncated and not terminated)
+            self._terminated[row] = terminated
+            self._truncated[row] = truncated and not terminated
             self._success[row] |= succeeded(info, self._name)
             self._ended[row] = terminated or truncated
         success = self._success.clone() if self.has_success else None

@@ -21,6 +21,7 @@ from typing import Any
 import gymnasium
 from numpy.typing import NDArray
 
+from dsrl.task._gym_calls import naming_exit, number
 from dsrl.task._libero_cameras import DeferredCameras
 from dsrl.task._libero_package import drop_samplers, fit_package
 from dsrl.task._success import succeeded
@@ -52,7 +53,8 @@ class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
             drop_samplers(inside)
             self._cameras = self._cameras or DeferredCameras(inside)
             self._cameras.make_current()
-        self._observation, _ = self.env.reset(seed=seed)
+        with naming_exit(f"task.env={self.kind}", "reset"):
+            self._observation, _ = self.env.reset(seed=seed)
         self._steps, self._over, self._images = 0, False, {}
         return self._observation, {}
 
@@ -60,12 +62,14 @@ class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
         """Advance by one control step, or not at all after the end."""
         if self._over:
             return self._observation, 0.0, False, False, _ended(False, False, False)
-        self._observation, reward, terminated, truncated, info = self.env.step(action)
+        name = f"task.env={self.kind}"
+        with naming_exit(name, "step"):
+            self._observation, reward, terminated, truncated, info = self.env.step(action)
         self._steps, self._images = self._steps + 1, {}
         truncated = bool(truncated) or self._steps >= self.limit
         self._over = bool(terminated) or truncated
-        success = succeeded(info, f"task.env={self.kind}")
-        return self._observation, float(reward), False, False, _ended(terminated, truncated, success)
+        success = succeeded(info, name)
+        return self._observation, number(reward, name), False, False, _ended(terminated, truncated, success)
 
     def look(self) -> dict[str, NDArray[Any]]:
         """Draw the images [H, W, 3] of LIBERO's cameras, unless the world has not moved; {} elsewhere."""
@@ -86,8 +90,12 @@ def make_world(kind: str, fields: Mapping[str, Any], id: int, max_steps: int | N
             signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is imported; its default needs a display
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():  # lerobot prints one line for each
-        warnings.simplefilter("ignore")  # of the packages that an environment imports, about their own
+    with (
+        naming_exit(f"task.env={kind}", "its constructor"),
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),  # lerobot prints one line for each of the packages that an environment imports,
+    ):
+        warnings.simplefilter("ignore")  # and these warn about their own
         from lerobot.envs.factory import make_env, make_env_config
 
         logging.getLogger("robosuite_logs").setLevel(logging.ERROR)  # it advises private macros

@@ -12,13 +12,25 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsrl.task._gym_ids import make, suiting
+from dsrl.task._gym_calls import RaisedError
+from dsrl.task._gym_ids import make
 from dsrl.task._gym_observations import ObservationParts
-from dsrl.task._gym_trial import trial_has_success
+from dsrl.task._gym_trial import Trial, tried
 from dsrl.task._gym_worlds import GymWorlds
 from dsrl.task._options import Steps
 
 _WITHOUT_SUCCESS = "no info of a trial episode has is_success or success, so that the run is scored by returns"
+
+_UNREPEATED = (
+    "its worlds do not follow their seed, so that evaluations are not paired and do not repeat: two episodes of one "
+    "seed and the same actions differ as of {where}; draw from self.np_random alone in the environment, and keep "
+    "nothing from one episode to the next"
+)
+
+_REFUSED = (
+    "actions drawn from its action_space raise an error ({error}), which would end the run in training; narrow "
+    "its action_space where the base policy needs no such actions"
+)
 
 
 class GymTask(GymWorlds):
@@ -37,30 +49,31 @@ class GymTask(GymWorlds):
     ) -> None:
         """`max_steps` None keeps the time limit that `id` was registered with; `env_kwargs` go to gymnasium.make.
 
-        announce: prints where there is no success.
+        announce: prints where there is no success, where a seed is no world and where random actions are refused.
 
-        Raises ValueError for an unknown id, for spaces other than boxes, for a success that is no bool and where there
-        is no time limit.
+        Raises ValueError for an unknown id, for spaces other than boxes, where there is no time limit, and for an
+        environment whose reset or step fails or returns what no run can use, such as a success that is no bool.
         """
         envs = [make(id, max_steps, env_kwargs or {}) for _ in range(num_envs)]
         self._parts = ObservationParts(id, envs[0].observation_space)
         _check_actions(id, envs[0])
         limit = _time_limit(id, envs[0])
-        with suiting(id, env_kwargs or {}):
-            has_success = trial_has_success(envs[0], f"task.id={id}")
+        trial = _tried(id, envs[0], self._parts, env_kwargs or {})
         super().__init__(
             f"task.id={id}",
             envs,
             state_dim=self._parts.state_dim,
             cameras=self._parts.shapes,
             max_steps=limit,
-            has_success=has_success,
+            has_success=trial.has_success,
         )
-        if not has_success and announce:
-            announce(f"task.id={id}: {_WITHOUT_SUCCESS}")
+        if announce:
+            for line in _lines(trial):
+                announce(f"task.id={id}: {line}")
 
     def read_state(self, observation: Any) -> NDArray[np.float32]:
         """Return the numbers of an observation, those of a dictionary in the order of their names."""
+        self._parts.check(observation)
         return self._parts.read_state(observation)
 
     def read_images(self) -> dict[str, Tensor]:
@@ -70,6 +83,25 @@ class GymTask(GymWorlds):
     def state_dict(self) -> dict[str, Any] | None:
         """Read all worlds; None where their state cannot be read, and where observations hold images."""
         return None if self.cameras else super().state_dict()
+
+
+def _tried(id: str, env: gymnasium.Env[Any, Any], parts: ObservationParts, env_kwargs: Mapping[str, Any]) -> Trial:
+    try:
+        return tried(env, f"task.id={id}", parts)
+    except RaisedError as error:
+        if not env_kwargs:
+            raise
+        raise ValueError(
+            f"task.env_kwargs={dict(env_kwargs)} does not suit task.id={id} ({error.reason}); type others, or correct "
+            "the environment"
+        ) from error
+
+
+def _lines(trial: Trial) -> list[str]:
+    """Return what a trial found that the user has to know, a line each."""
+    refused = [] if trial.refusal is None else [_REFUSED.format(error=trial.refusal)]
+    unrepeated = [] if trial.unrepeated is None else [_UNREPEATED.format(where=trial.unrepeated)]
+    return [*refused, *unrepeated, *([] if trial.has_success else [_WITHOUT_SUCCESS])]
 
 
 def _check_actions(id: str, env: gymnasium.Env[Any, Any]) -> None:

@@ -106,7 +106,10 @@ def _parts(overrides: Sequence[str], screen: Any) -> Any:
 
     parts = build(cfg, screen.phase)
     if parts.policy_sha256() is None:
-        raise UserError("this policy has no weights, so that there is no base to steer; choose another policy")
+        raise UserError(
+            "this policy has no weights, so that there is no base to steer; choose another policy, or add "
+            "policy_sha256() to one of your own that has weights"
+        )
     return with_chosen_noise(cfg, parts, [], screen, Signals())[1]
 
 

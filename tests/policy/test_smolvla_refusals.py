@@ -180,6 +180,15 @@ def test_a_policy_that_ignores_its_noise_is_refused(copy: Path) -> None:
         load(copy)
 
 
+def test_weights_that_are_not_finite_are_named(copy: Path) -> None:
+    file = copy / "model.safetensors"
+    weights = load_file(file)
+    weights["model.action_out_proj.weight"][0, 0] = torch.nan
+    save_file(weights, file)
+    with pytest.raises(ValueError, match=r"has weights that are not finite \(model.action_out_proj.weight\); get"):
+        load(copy)
+
+
 @pytest.mark.parametrize(("device", "words"), [("gpu", "is no device; type auto"), ("cuda", "sees no CUDA device")])
 def test_a_missing_device_is_refused(
     device: str, words: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch

@@ -367,6 +367,7 @@ def test_the_script_prints_a_verdict_and_writes_its_files(
     ("arguments", "words"),
     [
         (["task=pendulum", "policy=identity"], "error: this policy has no weights, so that there is no base to steer"),
+        (["task=pendulum", "policy=identity"], r"or add policy_sha256\(\) to one of your own that has weights"),
         (["task=pendulums"], "error: task=pendulums is not known; choose one of aloha, gym,"),
         (["task=pendulum", "validation_seed=1000000"], "error: test_seed=1000000 and validation_seed=1000000 share"),
     ],

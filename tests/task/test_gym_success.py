@@ -87,8 +87,20 @@ def test_the_trial_acts_within_the_box(box):
 
 
 def test_an_environment_that_refuses_random_actions_has_no_success_but_is_made(monkeypatch):
+    step = Lift.step
+    monkeypatch.setattr(Lift, "step", lambda self, action: step(self, action) if action[0] == 0 else 1 / 0)
+    task, announced = lift("never")
+    assert not task.has_success
+    assert "raise an error (step: ZeroDivisionError division by zero, task/test_gym_success.py line" in announced[0]
+    assert "is scored by returns" in announced[1]
+
+
+def test_an_environment_that_refuses_the_action_nearest_to_zero_too_is_one_sentence(monkeypatch):
     monkeypatch.setattr(Lift, "_info", lambda self, ended: {} if self.steps < 3 else 1 / 0)
-    assert not lift("at the end")[0].has_success
+    with pytest.raises(
+        ValueError, match=r"Lift-v0 \(step: ZeroDivisionError division by zero, task/test_gym_success.py"
+    ):
+        lift("at the end")
 
 
 def test_a_trial_is_short(monkeypatch):

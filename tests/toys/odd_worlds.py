@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 
 ID = "dsrl-test/Odd-v0"
-LATER = 3  # step from which on values are odd, where they are not odd from the first
+LATER = 10  # step, after those that a trial plays, from which on values are odd, where they are not odd from the first
 
 
 class OddWorld(gymnasium.Env):

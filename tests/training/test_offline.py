@@ -21,6 +21,7 @@ from toys.runs import Killed, results, run, toy_parts
 from dsrl.interfaces import Observation
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run import console
+from dsrl.run.errors import UserError
 from dsrl.run.monitor import Monitor
 from dsrl.run.parts import Parts
 from dsrl.run.recorded_data import with_offline_data
@@ -281,6 +282,19 @@ def test_pictures_of_another_size_than_the_tasks_are_refused(tmp_path: Path) -> 
     message = r"has pictures of shape \(8, 8, 3\) from the camera front but the task's have \(8, 12, 3\); record"
     with pytest.raises(ValueError, match=message):
         OfflineData(str(tmp_path / "data"), env)
+
+
+@pytest.mark.parametrize(("high", "found"), [(1e-6, ["100% of its actions lie outside the task's range"]), (9.0, [])])
+def test_actions_in_other_units_than_the_task_are_said_so(high: float, found: list[str], rollouts: Path) -> None:
+    task, said = Numbers(4, max_steps=4), []
+    task.action_low, task.action_high = torch.tensor([-high]), torch.tensor([high])
+    with_offline_data(parts_of(task, offline_data=str(rollouts)), said.append)
+    assert [line.partition(": ")[2].partition(",")[0] for line in said if "range" in line] == found
+
+
+def test_data_that_are_never_drawn_are_refused(rollouts: Path) -> None:
+    with pytest.raises(UserError, match=r"offline_share=0 draws nothing of offline_data=.*; type a larger offline_sha"):
+        with_offline_data(parts_of(offline_data=str(rollouts), offline_share=0.0, warmup_decisions=8), print)
 
 
 def test_pictures_return_as_the_policy_observed_them(tmp_path: Path, tiny_smolvla: Path) -> None:

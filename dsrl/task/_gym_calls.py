@@ -1,0 +1,119 @@
+"""Calls reset and step of a gymnasium environment, and names what it raises or returns that no run can use.
+
+reset, step   in a run: what an environment raises passes as it is, for the traceback; an exit of the program does not
+trying        in a trial, before anything is played: what it raises is one sentence
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+import gymnasium
+import numpy as np
+from torch import Tensor
+
+_LONGEST = 300  # characters of what was raised, or of a wrong value, that a message repeats
+_EXPECTED = {  # call -> what gymnasium has it take and return
+    "reset": "reset(seed=…) without options, which returns (observation, info)",
+    "step": "step(action), which returns (observation, reward, terminated, truncated, info)",
+}
+
+
+class WorldError(ValueError):
+    """An environment ends the program, or returns what no run can use."""
+
+
+class RaisedError(WorldError):
+    """An environment raised an error of its own in a trial; `reason` is the call, type, text and place."""
+
+    reason = ""
+
+
+def reset(env: gymnasium.Env[Any, Any], name: str, seed: int | None) -> Any:
+    """Start the episode of `seed`; returns the observation.
+
+    Raises WorldError, which begins with `name`, where the environment exits or returns anything but gymnasium's pair.
+    """
+    with naming_exit(name, "reset"):
+        found = env.reset(seed=seed)
+    return _checked(found, name, "reset", 2)[0]
+
+
+def step(env: gymnasium.Env[Any, Any], name: str, action: Any) -> tuple[Any, float, bool, bool, Mapping[str, Any]]:
+    """Advance by one control step; returns observation, reward, terminated, truncated and info.
+
+    Raises WorldError, which begins with `name`, where the environment exits, returns anything but gymnasium's five
+    values, or has a reward that is no number.
+    """
+    with naming_exit(name, "step"):
+        found = env.step(action)
+    observation, paid, terminated, truncated, info = _checked(found, name, "step", 5)
+    return observation, number(paid, name), bool(terminated), bool(truncated), info
+
+
+def number(reward: Any, name: str) -> float:
+    """Return a reward, which may be an array of one number. Raises WorldError, which begins with `name`, for others."""
+    array = isinstance(reward, np.generic | np.ndarray | Tensor)
+    value = reward.item() if array and math.prod(reward.shape) == 1 else reward
+    if isinstance(value, SupportsFloat) and not isinstance(value, np.ndarray | Tensor):
+        return float(value)
+    raise WorldError(
+        f"{name} returned the reward {_short(repr(reward))} of type {type(reward).__name__} in its step but a reward "
+        "is a number; return a float from the environment"
+    )
+
+
+@contextmanager
+def naming_exit(name: str, call: str) -> Iterator[None]:
+    """Raise WorldError for an exit of the program, as wrappers of simulators make it: the run would just end."""
+    try:
+        yield
+    except SystemExit as error:
+        raise WorldError(
+            f"{name} ended the program in {call} ({_raised(error)}); let the environment raise what went wrong, "
+            "or end the episode"
+        ) from error
+
+
+@contextmanager
+def trying(name: str, call: str) -> Iterator[None]:
+    """Raise RaisedError, which begins with `name`, for what an environment raises in `call`, of any simulator."""
+    try:
+        yield
+    except (WorldError, ImportError):
+        raise
+    except Exception as error:
+        raised = RaisedError(
+            f"{name} raised in {call} ({_raised(error)}); task=gym calls {_EXPECTED[call]}: correct the environment, "
+            "or register a wrapper that has these"
+        )
+        raised.reason = f"{call}: {_raised(error)}"
+        raise raised from error
+
+
+def _checked(found: Any, name: str, call: str, length: int) -> Any:
+    if isinstance(found, tuple) and len(found) == length and isinstance(found[-1], Mapping):
+        return found
+    shown = f"{len(found)} values" if isinstance(found, tuple) else f"one {type(found).__name__}"
+    if isinstance(found, tuple) and len(found) == length:
+        shown = f"an info of type {type(found[-1]).__name__}"
+    raise WorldError(
+        f"{name} returned {shown} in {call}; task=gym calls {_EXPECTED[call]}: correct the environment, or register a "
+        "wrapper that has these"
+    )
+
+
+def _raised(error: BaseException) -> str:
+    """Return type, text and place of an error on one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f", {'/'.join(Path(frames[-1].filename).parts[-2:])} line {frames[-1].lineno}" if frames else ""
+    return f"{_short(f'{type(error).__name__} {error}')}{place}"
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST]
