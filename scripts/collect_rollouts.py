@@ -10,7 +10,6 @@ Any keys of train.py choose policy, task and worlds at a time (num_envs). The da
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
     Frame = tuple[Observation, Tensor, Step]  # of all worlds: observation, action [B, A], result
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported: spinning threads starve each other
 
 CONTROL_HZ = 10  # of the Genesis tasks
 

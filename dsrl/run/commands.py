@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext, redirect_stdout
@@ -17,16 +16,30 @@ from dsrl.run.installed import CONF, IN_CLONE, ROOT, as_typed
 from dsrl.run.typed_keys import check_eval, check_train
 
 
+def run_experiment(cfg: DictConfig) -> float:
+    """Check the config of train.py, run the experiment and return its score."""
+    check_train(cfg)  # wrong values and keys without effect show before torch is loaded
+    from dsrl.run.train import train as run_checked  # not above: `--help` answers without loading torch
+
+    return run_checked(cfg)
+
+
+def repeat_evaluation(cfg: DictConfig) -> float:
+    """Check the config of eval.py, repeat the evaluation and return its score."""
+    check_eval(cfg)
+    from dsrl.run.evaluate import evaluate as evaluate_runs
+
+    return evaluate_runs(cfg)
+
+
 def train() -> None:
     """Start train.py."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported
-    _start("train", _train)
+    _start("train", run_experiment)
 
 
 def evaluate() -> None:
     """Start eval.py."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    _start("eval", _evaluate)
+    _start("eval", repeat_evaluation)
 
 
 def _start(name: str, main: Callable[[DictConfig], float]) -> None:
@@ -38,22 +51,6 @@ def _start(name: str, main: Callable[[DictConfig], float]) -> None:
             run(composed)
     finally:  # Hydra ends the program after a help page
         print(as_typed(page.getvalue()), end="")
-
-
-def _train(cfg: DictConfig) -> float:
-    """Run the experiment, as `main` of train.py does."""
-    check_train(cfg)
-    from dsrl.run.train import train as run_experiment
-
-    return run_experiment(cfg)
-
-
-def _evaluate(cfg: DictConfig) -> float:
-    """Repeat an evaluation, as `main` of eval.py does."""
-    check_eval(cfg)
-    from dsrl.run.evaluate import evaluate as evaluate_runs
-
-    return evaluate_runs(cfg)
 
 
 def compare() -> None:

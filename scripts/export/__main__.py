@@ -13,13 +13,11 @@ named by its path or hub id and its sha256.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.options import Parser, new_folder, one_sentence
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported: spinning threads starve each other
 KEYS = ("run", "out", "checkpoint", "plugins")
 
 

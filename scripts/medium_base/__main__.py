@@ -14,15 +14,12 @@ A part that exists already is not made again: to make one anew, delete it and it
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from scripts.medium_base.recipes import RECIPES
 from scripts.options import Parser, count, one_sentence, out_folder, real, seed, whole
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported: spinning threads starve each other
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,14 +10,11 @@ its steps are four per chunk, also during warm-up.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from scripts.medium_base.recipes import RECIPES
 from scripts.options import Parser, count, folder, one_sentence, out_file, seed, whole
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported: spinning threads starve each other
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,7 +10,6 @@ preflight.json and preflight.png.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from scripts.options import Parser, finite, one_sentence, out_folder, whole
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported: spinning threads starve each other
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
