@@ -52,8 +52,11 @@ LARGEST = 5.0
 """Size of the largest return in the critics' units: that of the layers' outputs, and of a success under c = 5."""
 
 
-OUTGROWN = 10.0
-"""A reward this many times the largest return that the scale was fitted to makes it be fitted anew."""
+OUTGROWN = (10.0, 1e6)
+"""A reward that is so many times the largest return that the scale was fitted to makes it be fitted anew.
+
+One of more is a fault: all others would count for nothing beside it.
+"""
 
 
 class RewardScale(nn.Module):
@@ -79,7 +82,8 @@ class RewardScale(nn.Module):
 
     def refit(self, buffer: ReplayBuffer, gamma: float) -> None:
         """Fit it again where a reward in `buffer` is far above all that it knew, such as a success after shaping."""
-        if self.fitted and float(self.value) * np.abs(buffer.rew).max(initial=0.0) > OUTGROWN * LARGEST:
+        times = float(self.value) * np.abs(buffer.rew).max(initial=0.0) / LARGEST
+        if self.fitted and OUTGROWN[0] < times <= OUTGROWN[1]:
             self.fit(buffer, gamma)
 
 

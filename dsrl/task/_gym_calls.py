@@ -111,6 +111,8 @@ def _checked(found: Any, name: str, call: str, length: int) -> Any:
 def _raised(error: BaseException) -> str:
     """Return type, text and place of an error on one line."""
     frames = traceback.extract_tb(error.__traceback__)
+    while isinstance(error, SystemExit) and len(frames) > 1 and frames[-1].name == "exit":
+        frames.pop()  # what hooks sys.exit, such as wandb
     place = f", {'/'.join(Path(frames[-1].filename).parts[-2:])} line {frames[-1].lineno}" if frames else ""
     return f"{_short(f'{type(error).__name__} {error}')}{place}"
 

@@ -97,15 +97,13 @@ def test_the_comparison_of_a_sweep_shows_the_scores_of_its_summaries(sweeps: Swe
     compare.main([str(four.folder), "--out", str(tmp_path / "compare")])
     found = json.loads((tmp_path / "compare" / "comparison.json").read_text())
     summary = json.loads((four.folder / "3" / "summary.json").read_text())
-    score = f"{summary['steered']['mean_return']:.2f}"  # the differing options do not change it
-    assert sorted((row[0], row[2], row[4]) for row in found["tables"][0]["rows"]) == [
-        ("keep_checkpoints=2", score, score),
-        ("keep_checkpoints=3", score, score),
-    ]
+    score = f"{summary['steered']['mean_return']:.2f}"
+    rows = [(row[0], row[2], row[4]) for row in found["tables"][0]["rows"]]
+    assert rows == [("sac=dsrl_sac", score, score)]  # the differing options change no score, and make no method
     visited = visit(tmp_path / "compare" / "report.html", tmp_path / "profile")
     assert visited.console == []
     assert visited.requests == []
-    assert visited.dom.count(score) >= 4
+    assert visited.dom.count(score) >= 2
 
 
 def test_an_array_with_parallelism_one_never_runs_two_jobs(sweeps: Sweeps) -> None:

@@ -21,7 +21,9 @@ def _page(name: str) -> tuple[list[str], list[tuple[str, str]]]:
     groups, options, section = [], [], ""
     for line in template.splitlines():
         section = line if line.startswith("==") else section
-        if section.startswith("== Groups") and line.startswith("  "):
+        if section.startswith("== Groups") and line.startswith("      "):  # a long list goes on
+            groups[-1] += f" {line.strip()}"
+        elif section.startswith("== Groups") and line.startswith("  "):
             groups.append(line.strip())
         if section.startswith("== Options") and line.startswith("  "):
             found = OPTION.match(line)
