@@ -84,8 +84,11 @@ def test_intervals_tests_and_confirmation_of_a_run_have_one_episode_per_world(
 
 
 def test_a_config_is_built_with_the_worlds_that_its_task_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GymTask, "num_worlds", 3, raising=False)
-    monkeypatch.setattr(GymTask, "other_worlds", "type another task.id", raising=False)
+    class Few(GymTask):  # one of its own: what is known of a protocol's classes is remembered
+        num_worlds, other_worlds = 3, "type another task.id"
+
+    Few.__module__ = GymTask.__module__  # where a _target_ has to be defined
+    monkeypatch.setattr("dsrl.task.gym.GymTask", Few)
     with initialize_config_dir(str(CONF), version_base=None):
         cfg = compose("train", ["task=pendulum", "num_envs=2", "threads=1"])
     announced: list[str] = []
