@@ -135,7 +135,7 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 @pytest.mark.parametrize("script", ["train.py", "eval.py"])
 def test_the_entry_points_know_hydra_and_one_room_only(script: str) -> None:
     path = ROOT / script
-    assert {name.partition(".")[0] for name in _imports(path)} == {"os", "hydra", "omegaconf", "dsrl"}
+    assert {name.partition(".")[0] for name in _imports(path)} == {"hydra", "omegaconf", "dsrl"}
     assert all(_reaches(name, {"dsrl.run"}) for name in _imports(path) if name.startswith("dsrl"))
     assert len(path.read_text().splitlines()) <= 40
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from toys.commands import ROOT, SHORT_PENDULUM
 
 from dsrl.run.standard_output import lasting_output
 
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # a terminal that lacks some characters, too
 LATE = "import sys; sys.stdin.readline()"  # ends, and closes its end of the pipe, after the first line
 
 
@@ -34,9 +36,8 @@ def _full_disk() -> Iterator[IO[Any]]:
 def _trained(run: Path, out: IO[Any], *, errors: bool, typed: tuple[str, ...] = ()) -> int:
     """Type a short run whose standard output, and with `errors` standard error, is `out`; returns the exit code."""
     command = [sys.executable, str(ROOT / "train.py"), *SHORT_PENDULUM, "plot=false", f"hydra.run.dir={run}", *typed]
-    done = subprocess.run(
-        command, stdout=out, stderr=subprocess.STDOUT if errors else subprocess.PIPE, timeout=500, check=False
-    )
+    stderr = subprocess.STDOUT if errors else subprocess.PIPE
+    done = subprocess.run(command, stdout=out, stderr=stderr, env={**os.environ, **ASCII}, timeout=500, check=False)
     assert errors or done.stderr == b""
     return done.returncode
 
@@ -46,8 +47,9 @@ def test_a_run_ends_as_usual_though_its_output_cannot_be_written(output: Any, er
     with output() as out:
         assert _trained(tmp_path / "run", out, errors=errors) == 0
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["decisions"] == 120
-    log = (tmp_path / "run" / "train.log").read_text()
+    log = (tmp_path / "run" / "train.log").read_text(encoding="utf-8")
     assert "run folder" in log
+    assert "…" in log  # which this terminal lacks
     assert "evaluate again" in log
 
 
