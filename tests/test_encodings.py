@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from toys.commands import ROOT, SHORT_PENDULUM
+from toys.commands import ASCII, ROOT, SHORT_PENDULUM
 
 FOLDERS = ("dsrl", "scripts", "hydra_plugins")
 PATHS = sorted(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"))
 OTHER_OPENERS = {"os", "av", "Image"}  # modules whose `open` takes no encoding
-ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 LATIN = {"PYTHONIOENCODING": "latin-1"}
 
 

@@ -1,7 +1,4 @@
-"""Checks what was typed for task and policy, where these check it, before a simulator or weights are loaded.
-
-And whether recorded data would be drawn from, before they are read.
-"""
+"""Checks what was typed for task and policy, where these check it, before a simulator or weights are loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ from typing import Any
 
 from dsrl.run.allow_list import component
 from dsrl.run.parts import ChecksPath, ChecksPaths, ChecksTyped
-from dsrl.run.settings import Settings
 
 
 def check_typed(task: Mapping[str, Any], policy: Mapping[str, Any]) -> None:
@@ -24,15 +20,6 @@ def check_typed(task: Mapping[str, Any], policy: Mapping[str, Any]) -> None:
         chosen.check_typed(task, policy.get("path"))
     if "path" in policy:
         _check_path(policy["_target_"], policy["path"])
-
-
-def check_drawn(settings: Settings) -> None:
-    """Raise ValueError where nothing is ever drawn of `offline_data`; without warm-up, features are scaled by it."""
-    if settings.offline_share == 0 and settings.warmup_decisions and not settings.offline_cloning_updates:
-        raise ValueError(
-            f"offline_share=0 draws nothing of offline_data={settings.offline_data}; type a larger offline_share, or "
-            "offline_data=null"
-        )
 
 
 def _check_path(target: str, path: str) -> None:

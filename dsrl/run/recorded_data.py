@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from dsrl.run.early_checks import check_drawn
 from dsrl.run.errors import user_errors
 from dsrl.run.parts import MeasuresNoise, Parts
+from dsrl.run.settings import Settings
 from dsrl.training.noise_inversion import ClonesNoise
 from dsrl.training.offline_data import OfflineData
 from dsrl.training.offline_range import outside_range
@@ -27,7 +27,7 @@ def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:
                 f"offline_data={settings.offline_data} is not used by {type(algorithm).__name__}; "
                 "choose sac=dsrl_sac or sac=dsrl_na, or offline_data=null"
             )
-        check_drawn(settings)
+        _check_drawn(settings)
         offline = OfflineData(settings.offline_data, parts.env)
         if settings.offline_cloning_updates and not offline.successes:
             raise ValueError(
@@ -51,3 +51,12 @@ def find_offline_noise(parts: Parts, announce: Callable[[str], None]) -> None:
     learns = parts.algorithm.replay == "noise" or parts.settings.offline_cloning_updates
     if parts.offline is not None and learns and not isinstance(parts.noise, MeasuresNoise):
         announce(f"{parts.settings.offline_data}: {parts.offline.invert()}")
+
+
+def _check_drawn(settings: Settings) -> None:
+    """Raise ValueError where nothing is ever drawn of `offline_data`; without warm-up, features are scaled by it."""
+    if settings.offline_share == 0 and settings.warmup_decisions and not settings.offline_cloning_updates:
+        raise ValueError(
+            f"offline_share=0 draws nothing of offline_data={settings.offline_data}; type a larger offline_share, or "
+            "offline_data=null"
+        )

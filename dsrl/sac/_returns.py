@@ -43,7 +43,7 @@ class Transitions:
 
 @runtime_checkable
 class KnowsCuts(Protocol):
-    """Replay that knows which of its rows ended since the worlds were reset."""
+    """Replay that knows which rows are the last of their episode because the worlds were reset."""
 
     cut: NDArray[np.bool_]  # [size]
 
@@ -77,8 +77,8 @@ class RewardScale(nn.Module):
         largest = float(np.abs(returns_to_go(buffer, gamma)).max(initial=0.0))
         if largest > 0:
             self.seen.fill_(True)
-        if self.fitted and largest > 0:
-            self.value.fill_(LARGEST / largest)
+            if self.fitted:
+                self.value.fill_(LARGEST / largest)
 
     def refit(self, buffer: ReplayBuffer, gamma: float) -> None:
         """Fit it again where a reward in `buffer` is far above all that it knew, such as a success after shaping."""

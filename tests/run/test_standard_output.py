@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from toys.commands import ROOT, SHORT_PENDULUM
+from toys.commands import ASCII, ROOT, SHORT_PENDULUM
 
 from dsrl.run.standard_output import lasting_output
 
-ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # a terminal that lacks some characters, too
 LATE = "import sys; sys.stdin.readline()"  # ends, and closes its end of the pipe, after the first line
 
 
