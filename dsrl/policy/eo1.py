@@ -26,15 +26,15 @@ from dsrl.interfaces import Encoding
 from dsrl.policy import _lerobot
 from dsrl.policy._checkpoint_files import bound_attention
 from dsrl.policy._find import PREPROCESSOR, find_backbone
-from dsrl.policy._lerobot_policy import LerobotPolicy
 from dsrl.policy._qwen import clean_processor, read_qwen
 from dsrl.policy._tokenizer import check_tokens
+from dsrl.policy._vla import VlaPolicy, prefix_features
 
 QWEN = "eo1_qwen_processor"
 MOST_WORDS = 128  # tokens of a prompt without its images: about 30 of lerobot's frame, and an instruction
 
 
-class EO1(LerobotPolicy):
+class EO1(VlaPolicy):
     """A frozen EO-1; see `LerobotPolicy`.
 
     Features are the normalised proprioception [S], the mean of Qwen2.5-VL's prefix outputs [H] and its output at the
@@ -77,10 +77,6 @@ class EO1(LerobotPolicy):
             names = {QWEN: {"processor_name": str(clean)}}
             return _lerobot.load_processors(self._config, checkpoint, steps, names, self.device)
 
-    def _shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        length = self._config.chunk_size
-        return (length, self._config.max_action_dim), (length, self.embodiment.action_dim)
-
     def _encode(self, batch: dict[str, Any]) -> Encoding:
         policy, model = self._policy, self._policy.model
         ids, masks, kinds = _pad_to_one_length(batch)
@@ -104,8 +100,7 @@ class EO1(LerobotPolicy):
             use_cache=True,
             return_dict=True,
         )
-        output, kept = outputs.last_hidden_state.float(), masks[:, :start, None]
-        pooled = (output * kept).sum(dim=1) / kept.sum(dim=1)
+        output = outputs.last_hidden_state.float()
         layers = outputs.past_key_values.layers
         context = {
             "keys": torch.stack([layer.keys for layer in layers], dim=1),
@@ -113,7 +108,7 @@ class EO1(LerobotPolicy):
             "masks": masks[:, :start],
             "places": places[..., start : start + self._config.chunk_size].transpose(0, 1),
         }
-        return Encoding(torch.cat([batch[OBS_STATE].float(), pooled, output[:, -1]], dim=1), context)
+        return Encoding(prefix_features(batch[OBS_STATE], output, masks[:, :start], -1), context)
 
     def _denoise(self, encoding: Encoding, noise: Tensor) -> Tensor:
         model, cache, context = self._policy.model, DynamicCache(), encoding.context

@@ -25,15 +25,15 @@ from dsrl.interfaces import Encoding
 from dsrl.policy import _lerobot
 from dsrl.policy._checkpoint_files import bound_attention
 from dsrl.policy._find import PREPROCESSOR, find_backbone
-from dsrl.policy._lerobot_policy import LerobotPolicy
 from dsrl.policy._pi0_expert import Pi0Expert
 from dsrl.policy._tokenizer import check_tokens, clean_tokenizer
+from dsrl.policy._vla import VlaPolicy, prefix_features
 from dsrl.policy._weights import Dtype
 
 PATCH, VISION_HEADS, HEADS = 14, 16, 8  # side of a patch in pixels; heads of SigLIP and of Gemma
 
 
-class Pi0(LerobotPolicy):
+class Pi0(VlaPolicy):
     """A frozen π0; see `LerobotPolicy`.
 
     `dtype=bfloat16` casts the weights that lerobot itself holds in that type, all but those of vision and of norms.
@@ -95,10 +95,6 @@ class Pi0(LerobotPolicy):
             names = {"tokenizer_processor": {"tokenizer_name": str(clean)}}
             return _lerobot.load_processors(self._config, checkpoint, steps, names, self.device)
 
-    def _shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        length = self._config.chunk_size
-        return (length, self._config.max_action_dim), (length, self.embodiment.action_dim)
-
     def _encode(self, batch: dict[str, Any]) -> Encoding:
         policy, model = self._policy, self._policy.model
         images, image_masks = policy._preprocess_images(batch)
@@ -107,12 +103,8 @@ class Pi0(LerobotPolicy):
         embeddings, pad_masks, att_masks = model.embed_prefix(images, image_masks, tokens, token_masks)
         attention = prepare_attention_masks_4d(make_att_2d_masks(pad_masks, att_masks))
         output, keys, values = self._ran_layers(attention, torch.cumsum(pad_masks, dim=1) - 1, embeddings)
-        kept = pad_masks[..., None]
         places = torch.arange(pad_masks.shape[1], device=pad_masks.device)
-        last = (places * pad_masks).argmax(dim=1)
-        at_last = output[torch.arange(len(output), device=output.device), last]
-        pooled = (output * kept).sum(dim=1) / kept.sum(dim=1)
-        features = torch.cat([batch[OBS_STATE].float(), pooled, at_last], dim=1)
+        features = prefix_features(batch[OBS_STATE], output, pad_masks, (places * pad_masks).argmax(dim=1))
         # a tokenizer may pad to the longest prompt of a batch; padding to the longest of all lets rows of two mix
         spare = self._longest_prompt - tokens.shape[1]
         context = {

@@ -27,13 +27,13 @@ from dsrl.cuda_graph import Replayed, recorder
 from dsrl.interfaces import Encoding
 from dsrl.policy import _lerobot, _smolvlm
 from dsrl.policy._find import PREPROCESSOR, find_backbone
-from dsrl.policy._lerobot_policy import LerobotPolicy
 from dsrl.policy._linear import speed_up_linear_layers
 from dsrl.policy._smolvla_expert import Expert
+from dsrl.policy._vla import VlaPolicy, prefix_features
 from dsrl.policy._weights import Dtype
 
 
-class SmolVLA(LerobotPolicy):
+class SmolVLA(VlaPolicy):
     """A frozen SmolVLA; see `LerobotPolicy`. `path` may also be a bundled policy's name.
 
     `dtype=bfloat16` casts the weights of the VLM and the expert, which is faster than autocast and moves chunks.
@@ -88,21 +88,15 @@ class SmolVLA(LerobotPolicy):
         _check_vocabulary(tokenizer.input_tokenizer, self._policy, checkpoint)
         return pipelines
 
-    def _shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        length = self._config.chunk_size
-        return (length, self._config.max_action_dim), (length, self.embodiment.action_dim)
-
     def _encode(self, batch: dict[str, Any]) -> Encoding:
         """Encode a preprocessed batch.
 
         The context is the prefix as the action expert's layers see it: `prefix_keys` and `prefix_values` [B, layers,
         heads, L, head_dim], `pad_masks` [B, L] bool, with the same L for every instruction.
         """
-        proprioception = batch[OBS_STATE].float().clone()  # the next line may write into the state
+        state = batch[OBS_STATE].clone()  # the next line may write into it
         prefix = self._prefix(self._policy._prepare_batch(batch))
-        kept = prefix.pad_masks[..., None]
-        pooled = (prefix.output * kept).sum(dim=1) / kept.sum(dim=1)
-        features = torch.cat([proprioception, pooled, prefix.output[:, prefix.state_token]], dim=1)
+        features = prefix_features(state, prefix.output, prefix.pad_masks, prefix.state_token)
         # lerobot pads to the longest prompt of a batch; padding to the longest of all lets rows of two batches mix
         room = prefix.state_token + 1 + self._longest_prompt - batch[OBS_LANGUAGE_TOKENS].shape[1]
         spare = max(0, room - prefix.pad_masks.shape[1])
