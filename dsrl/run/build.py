@@ -26,7 +26,8 @@ from dsrl.run.few_worlds import fitted
 from dsrl.run.files import make_writable
 from dsrl.run.parts import Parts, executed_slots, horizon_of
 from dsrl.run.settings import Settings, checked, identity, settings_of
-from dsrl.training.replay_memory import GIB, available_memory, buffer_length, checked_replay_bytes, draws_of
+from dsrl.training.available_memory import available_memory
+from dsrl.training.replay_memory import GIB, buffer_length, checked_replay_bytes, draws_of
 
 if TYPE_CHECKING:
     import torch

@@ -21,6 +21,7 @@ from dsrl import history
 from dsrl.foreign_json import first_line
 from dsrl.interfaces import Observation, Replay
 from dsrl.noise_action_env import Decision, NoiseActionEnv
+from dsrl.training.available_memory import available_memory
 from dsrl.training.dataset_process import check_apart
 from dsrl.training.lerobot_columns import (
     ACTION,
@@ -41,7 +42,6 @@ from dsrl.training.noise_inversion import Fidelity, joined, noise_of
 from dsrl.training.offline_episodes import ChunkTransition, Columns, cut_episode
 from dsrl.training.replay_buffer import Replay as ReplayBuffer
 from dsrl.training.replay_format import write_decision
-from dsrl.training.replay_memory import available_memory
 
 KEY = "offline_data="
 AT_ONCE = 64  # transitions whose states are encoded together

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from dsrl.interfaces import Encoding, Replay, ReplaysDraws
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.training.available_memory import available_memory
 from dsrl.training.replay_format import blank_observation, stored_arrays
 
 GIB = 2**30
 CONTEXTS = ("context", "exact_context")
-CONTROL_GROUPS = Path("/sys/fs/cgroup")
-IN_GROUPS = (  # limit, use, statistics, and their entry for file pages that the kernel gives up when memory is short
-    ("memory.max", "memory.current", "memory.stat", "inactive_file"),  # version 2
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
-)
 
 
 def buffer_length(buffer_size: int, decisions: int, num_envs: int) -> int:
@@ -63,36 +57,6 @@ def checked_replay_bytes(
             f"choose a buffer_size (or decisions) below {fitting}, {_smaller(env, replay, needed, transitions, draws)}"
         )
     return needed
-
-
-def available_memory(groups: Path = CONTROL_GROUPS) -> int:
-    """Return the bytes that this process can still take: those that the system has free, within its control group.
-
-    `groups` is the folder of the kernel's control groups, of version 1 or 2. Cached files count as free, as the kernel
-    drops them when memory is needed.
-    """
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        fields = dict(line.split(":") for line in meminfo.read_text(encoding="utf-8").splitlines())
-        free = int(fields["MemAvailable"].split()[0]) * 1024
-    else:
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit, used, stat, cached in IN_GROUPS:
-        if (groups / limit).is_file() and (groups / used).is_file() and _text(groups / limit) != "max":
-            left = int(_text(groups / limit)) - int(_text(groups / used))
-            free = min(free, left + _statistic(groups / stat, cached))
-    return max(free, 0)
-
-
-def _statistic(file: Path, name: str) -> int:
-    """Return one number of a control group's statistics, 0 where they cannot be read or lack it."""
-    if not (file.is_file() and os.access(file, os.R_OK)):
-        return 0
-    return int(dict(line.split() for line in _text(file).splitlines()).get(name, 0))
-
-
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8").strip()
 
 
 def _smaller(env: NoiseActionEnv, replay: Replay, needed: int, transitions: int, draws: int) -> str:

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from dsrl.run.installed import typed
+from dsrl.training.available_memory import available_memory
 from scripts.doctor.findings import Check, Finding
 
 OUTPUTS = Path("outputs")  # where Hydra makes run folders
@@ -65,9 +66,9 @@ def kernel_cache() -> Finding:
 
 def memory() -> Finding:
     """Return the memory that is free, within the limit of the container."""
-    free = _free_memory()
-    if free is None:
+    if not Path("/proc/meminfo").is_file():
         return Finding("note", "free memory cannot be read on this system; the main job needs 2 GiB")
+    free = available_memory()
     if free >= MEMORY_NEEDED:
         return Finding("ok", f"{free / GIB:.1f} GiB free")
     return Finding("FAIL", f"{free / GIB:.1f} GiB free, the main job needs 2", "end other programs, or type num_envs=4")
@@ -98,20 +99,6 @@ def outputs() -> Finding:
 def _existing(path: Path) -> Path:
     """Return the path, or the nearest folder above it that exists."""
     return path if path.exists() else next(parent for parent in path.parents if parent.exists())
-
-
-def _free_memory() -> int | None:
-    """Return bytes of memory that this process can still take; None without /proc."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.is_file():
-        return None
-    lines = [line.split() for line in meminfo.read_text(encoding="utf-8").splitlines()]
-    (available,) = [int(words[1]) * 1024 for words in lines if words[0] == "MemAvailable:"]
-    group = Path("/sys/fs/cgroup")
-    limit, used = group / "memory.max", group / "memory.current"
-    if limit.is_file() and used.is_file() and limit.read_text(encoding="utf-8").strip() != "max":
-        available = min(available, int(limit.read_text(encoding="utf-8")) - int(used.read_text(encoding="utf-8")))
-    return available
 
 
 CHECKS = [

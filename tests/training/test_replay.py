@@ -17,8 +17,9 @@ from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.build import build, check_budget
 from dsrl.run.errors import UserError
+from dsrl.training.available_memory import available_memory
 from dsrl.training.replay_format import ReplayDecoder, observation_from, observation_tensors, stored_arrays
-from dsrl.training.replay_memory import available_memory, buffer_length, checked_replay_bytes, replay_bytes
+from dsrl.training.replay_memory import buffer_length, checked_replay_bytes, replay_bytes
 from dsrl.training.trainer import Trainer
 
 
