@@ -22,7 +22,7 @@ FEWEST = math.ceil(-math.log2(SIGNIFICANCE))  # worlds in which a policy that wi
 class Confirmation:
     """The result of a confirmation."""
 
-    better: bool  # significantly
+    better: bool  # significantly, and by its score
     p_value: float  # of the last look: how likely an equal policy is to win as clearly
     threshold: float  # that p_value had to fall below
     base: float  # score in these worlds
@@ -55,6 +55,8 @@ def confirm(
     """Play both policies in the same worlds from `first_seed` until one is significantly better, `episodes` at most.
 
     `play_base(first_seed, num)` and `play_steered` evaluate in `num` worlds; a look at the result follows each `batch`.
+    Better is what wins significantly in more worlds and has a higher score too: a few great losses can lower the mean
+    return of a policy that is ahead in nine worlds of ten.
     """
     looks = -(-episodes // batch)
     threshold = SIGNIFICANCE / looks
@@ -65,11 +67,12 @@ def confirm(
         base = concatenated(base, play_base(first_seed + start, num))
         steered = concatenated(steered, play_steered(first_seed + start, num))
         p_value, worse = p_better(base, steered), p_better(steered, base)
-        if min(p_value, worse) < threshold:
+        better = p_value < threshold and steered.score > base.score
+        if better or worse < threshold:
             break
     assert base is not None
     assert steered is not None
-    return Confirmation(p_value < threshold, p_value, threshold, base.score, steered.score, len(base.seeds))
+    return Confirmation(better, p_value, threshold, base.score, steered.score, len(base.seeds))
 
 
 def p_better(one: Evaluation, other: Evaluation) -> float:

@@ -52,6 +52,10 @@ LARGEST = 5.0
 """Size of the largest return in the critics' units: that of the layers' outputs, and of a success under c = 5."""
 
 
+UNBOUNDED = float(np.finfo(np.float64).max)
+"""A limit that no return reaches, and a finite one, as all that a checkpoint has must be."""
+
+
 OUTGROWN = (10.0, 1e6)
 """A reward that is so many times the largest return that the scale was fitted to makes it be fitted anew.
 
@@ -99,7 +103,8 @@ class Bounds(nn.Module):
     def widen(self, buffer: ReplayBuffer, gamma: float) -> None:
         """Take in the rewards in `buffer`, which forgets its oldest."""
         low, high = bounds(buffer, gamma)
-        self.limits.copy_(torch.tensor([min(low, float(self.limits[0])), max(high, float(self.limits[1]))]))
+        widest = [min(low, float(self.limits[0])), max(high, float(self.limits[1]))]
+        self.limits.copy_(torch.tensor(widest, dtype=torch.float64))
 
     def scaled(self, scale: Tensor) -> tuple[float, float]:
         """Return both in the critics' units, as `scale` [] says."""
@@ -176,4 +181,4 @@ def _largest(rewards: NDArray[np.float64], terminated: NDArray[np.bool_], gamma:
     most = float(rewards[paid].max())
     if terminated[paid].all():
         return most
-    return most / (1.0 - gamma) if gamma < 1.0 else float("inf")
+    return most / (1.0 - gamma) if gamma < 1.0 else UNBOUNDED

@@ -78,6 +78,23 @@ def test_returns_are_compared_by_wilcoxons_signed_rank_test() -> None:
     assert p_better(one, one) == 1.0
 
 
+def test_a_policy_that_wins_almost_everywhere_but_has_the_lower_mean_return_is_not_confirmed() -> None:
+    def play(steered: bool, first: int, num: int) -> Evaluation:
+        seeds = range(first, first + num)
+        returns = tuple((1.0 if seed % 10 else -100.0) if steered else 0.0 for seed in seeds)
+        return Evaluation(tuple(seeds), None, returns, (1,) * num)
+
+    found = confirm(
+        lambda first, num: play(False, first, num),
+        lambda first, num: play(True, first, num),
+        first_seed=0,
+        episodes=100,
+        batch=32,
+    )
+    assert found.p_value < found.threshold
+    assert (found.better, found.worlds, found.base, found.steered) == (False, 100, 0.0, pytest.approx(-9.1))
+
+
 def test_worlds_that_can_confirm_nothing_are_refused_and_the_fewest_that_are_not_suffice() -> None:
     for episodes in (1, FEWEST - 1):
         with pytest.raises(ValueError, match=f"confirm_episodes={episodes} can confirm nothing: .* type {FEWEST} or"):

@@ -15,7 +15,7 @@ from toys.options import AUTO
 from toys.replay import DIM, FEATURES, filled_buffer
 
 from dsrl.noise.space import NoiseSpace
-from dsrl.sac._returns import LARGEST, RewardScale, bounds, limited_discount, returns_to_go
+from dsrl.sac._returns import LARGEST, UNBOUNDED, RewardScale, bounds, limited_discount, returns_to_go
 from dsrl.sac.dsrl_sac import DSRLSAC, build_dsrl_sac
 from dsrl.training.replay_buffer import Replay
 
@@ -123,11 +123,18 @@ def test_bounds_remember_rewards_that_replay_has_forgotten_and_a_checkpoint_keep
     assert continued.value_bounds == (0.0, SCALE)
 
 
+def test_without_a_discount_values_have_no_bound_and_a_checkpoint_is_finite_all_the_same() -> None:
+    algorithm = build(gamma=1.0)
+    algorithm._fit_to_rewards(episodes([[-2.0, 3.0]]))
+    assert algorithm.value_bounds == (-math.inf, pytest.approx(3.0 * float(algorithm.reward_scale.value)))
+    assert algorithm.bounds.limits.isfinite().all()
+
+
 def test_values_are_bounded_by_one_reward_where_rewards_end_episodes_and_by_a_series_of_them_elsewhere() -> None:
     assert bounds(episodes([[0.0, 1.0], [0.0, 0.0]]), 0.9) == (0.0, 1.0)
     assert bounds(episodes([[0.0, 1.0]], terminated=False), 0.9) == pytest.approx((0.0, 10.0))
     assert bounds(episodes([[-1.0, -1.0]]), 0.9) == pytest.approx((-10.0, 0.0))
-    assert bounds(episodes([[-2.0, 3.0]]), 1.0) == (-math.inf, 3.0)
+    assert bounds(episodes([[-2.0, 3.0]]), 1.0) == (-UNBOUNDED, 3.0)
     assert bounds(filled_buffer(lambda _: 0.0), 0.9) == (0.0, 0.0)
 
 
