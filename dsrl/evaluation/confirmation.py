@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dsrl.evaluation.episodes import Evaluation, concatenated
-from dsrl.evaluation.statistics import sign_test, signed_rank_test
+from dsrl.evaluation.statistics import sign_flip_test, sign_test
 
 SIGNIFICANCE = 0.05  # of the whole confirmation: each of its looks gets an equal share (Bonferroni)
 FEWEST = math.ceil(-math.log2(SIGNIFICANCE))  # worlds in which a policy that wins in all of them is confirmed
@@ -22,7 +22,7 @@ FEWEST = math.ceil(-math.log2(SIGNIFICANCE))  # worlds in which a policy that wi
 class Confirmation:
     """The result of a confirmation."""
 
-    better: bool  # significantly, and by its score
+    better: bool  # significantly
     p_value: float  # of the last look: how likely an equal policy is to win as clearly
     threshold: float  # that p_value had to fall below
     base: float  # score in these worlds
@@ -55,32 +55,33 @@ def confirm(
     """Play both policies in the same worlds from `first_seed` until one is significantly better, `episodes` at most.
 
     `play_base(first_seed, num)` and `play_steered` evaluate in `num` worlds; a look at the result follows each `batch`.
-    Better is what wins significantly in more worlds and has a higher score too: a few great losses can lower the mean
-    return of a policy that is ahead in nine worlds of ten.
+    Returns are tested once, in all worlds: a few great losses or gains may decide their mean, and those come late.
     """
-    looks = -(-episodes // batch)
-    threshold = SIGNIFICANCE / looks
+    threshold = SIGNIFICANCE / -(-episodes // batch)
     base: Evaluation | None = None
     steered: Evaluation | None = None
     for start in range(0, episodes, batch):
         num = min(batch, episodes - start)
         base = concatenated(base, play_base(first_seed + start, num))
         steered = concatenated(steered, play_steered(first_seed + start, num))
+        if base.successes is None:
+            threshold = SIGNIFICANCE
+            if start + num < episodes:
+                continue
         p_value, worse = p_better(base, steered), p_better(steered, base)
-        better = p_value < threshold and steered.score > base.score
-        if better or worse < threshold:
+        if min(p_value, worse) < threshold:
             break
     assert base is not None
     assert steered is not None
-    return Confirmation(better, p_value, threshold, base.score, steered.score, len(base.seeds))
+    return Confirmation(p_value < threshold, p_value, threshold, base.score, steered.score, len(base.seeds))
 
 
 def p_better(one: Evaluation, other: Evaluation) -> float:
     """Return the one-sided p-value of `other` being better than `one` in the same worlds.
 
-    Successes are compared by the exact sign test (one-sided McNemar), returns by Wilcoxon's signed-rank test.
+    Successes are compared by the exact sign test (one-sided McNemar), mean returns by a sign-flip test.
     """
     if one.successes is not None and other.successes is not None:
         pairs = list(zip(one.successes, other.successes, strict=True))
         return sign_test(pairs.count((False, True)), pairs.count((True, False)))
-    return signed_rank_test([after - before for before, after in zip(one.returns, other.returns, strict=True)])
+    return sign_flip_test([after - before for before, after in zip(one.returns, other.returns, strict=True)])

@@ -52,10 +52,8 @@ def sentence(found: Confirmation, kind: str, *, has_success: bool) -> str:
     numbers = f"{steered} against {base} in {found.worlds} {kind}, p = {found.p_value:.2g}"
     if found.better:
         return f"confirmed: the steered policy is better than the base policy ({numbers})"
-    lower = found.p_value < found.threshold
-    reason = "wins in most worlds but earns less on average than" if lower else "is not significantly better than"
     return (
-        f"not confirmed: the steered policy {reason} the base policy ({numbers}); "
+        f"not confirmed: the steered policy is not significantly better than the base policy ({numbers}); "
         "this run returns the base policy (checkpoint=best evaluates the steered one all the same)"
     )
 

@@ -88,6 +88,13 @@ def test_scale_and_discount_are_fitted_to_the_first_rewards_where_warm_up_has_no
     assert float(algorithm.reward_scale.value) * unit == pytest.approx(LARGEST, rel=1e-5)
 
 
+def test_where_no_episode_ran_out_of_time_yet_the_limit_is_that_of_the_task() -> None:
+    buffer = episodes([[0.0, 1.0], [0.0]])
+    assert limited_discount(buffer, 0.97, 0.5) == 0.97
+    buffer.longest_episode, buffer.cut = 4, np.zeros(buffer.maxsize, dtype=bool)
+    assert limited_discount(buffer, 0.97, 0.5) == pytest.approx(0.5 ** (1 / 4))
+
+
 def test_an_episode_that_a_reset_cut_is_no_time_limit() -> None:
     buffer = episodes([[0.0, 1.0], [0.0, 0.0, 0.0]])
     buffer.terminated[buffer.last_index[1]] = buffer.done[buffer.last_index[1]] = False
