@@ -29,7 +29,8 @@ def diagnose(env: NoiseActionEnv, algorithm: Algorithm, draws: int = 16) -> dict
     """
     if env.encoding is None:
         raise ValueError("the environment has no encoding yet; call env.reset() before diagnose")
-    used = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    used = range(torch.cuda.device_count()) if started else ()
     with torch.random.fork_rng(devices=used):  # numbers that no vector steers may be drawn from global streams
         torch.default_generator.manual_seed(0)
         metrics = _measured(env, env.encoding, algorithm, draws)
