@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from dsrl.evaluation.confirmation import p_better
 from dsrl.evaluation.episodes import Evaluation
-from dsrl.evaluation.summary import paired
+from dsrl.evaluation.report import score_text
 
 SIGNIFICANCE = 0.01
 
@@ -18,20 +19,22 @@ SIGNIFICANCE = 0.01
 def collapse(validations: Sequence[Evaluation], base: Evaluation | None) -> str | None:
     """Describe the collapse in the latest of `validations`, all on the same worlds; None where there is none.
 
-    Training has collapsed when the latest success rate is below that of the unsteered `base` and also below the best
-    validation, with p < 0.01 in a two-sided exact McNemar test on the shared worlds. The best of many validations is
-    partly luck, so the second condition alone would be met too often. Returns None without a base or without success.
+    Training has collapsed when the latest score is below that of the unsteered `base` and also below the best
+    validation, with p < 0.01 in a two-sided paired test on the shared worlds (see `p_better`). The best of many
+    validations is partly luck, so the second condition alone would be met too often. Returns None without a base.
     """
-    if len(validations) < 2 or base is None or base.successes is None:
+    if len(validations) < 2 or base is None:
         return None
     latest = validations[-1]
     number, best = max(enumerate(validations[:-1], start=1), key=lambda item: item[1].score)
-    pair = paired(best, latest)
-    if pair is None or latest.score >= min(best.score, base.score) or pair["p_value"] >= SIGNIFICANCE:
+    p_value = min(1.0, 2.0 * p_better(latest, best))
+    if latest.score >= min(best.score, base.score) or p_value >= SIGNIFICANCE:
         return None
+    measure = "mean return" if latest.successes is None else "success"
+    now, before, highest = (score_text(one, 0) for one in (latest, base, best))
     return (
-        f"training has collapsed: validation success is {latest.score:.0%}, below the base policy's {base.score:.0%}, "
-        f"after {best.score:.0%} at validation {number} (p = {pair['p_value']:.1g}); the best checkpoint is unchanged"
+        f"training has collapsed: validation {measure} is {now}, below the base policy's {before}, "
+        f"after {highest} at validation {number} (p = {p_value:.1g}); the best checkpoint is unchanged"
     )
 
 

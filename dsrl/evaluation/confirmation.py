@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dsrl.evaluation.episodes import Evaluation, concatenated
-from dsrl.evaluation.statistics import sign_test, signed_rank_test
+from dsrl.evaluation.statistics import sign_flip_test, sign_test
 
 SIGNIFICANCE = 0.05  # of the whole confirmation: each of its looks gets an equal share (Bonferroni)
 FEWEST = math.ceil(-math.log2(SIGNIFICANCE))  # worlds in which a policy that wins in all of them is confirmed
@@ -55,15 +55,19 @@ def confirm(
     """Play both policies in the same worlds from `first_seed` until one is significantly better, `episodes` at most.
 
     `play_base(first_seed, num)` and `play_steered` evaluate in `num` worlds; a look at the result follows each `batch`.
+    Returns are tested once, in all worlds: a few great losses or gains may decide their mean, and those come late.
     """
-    looks = -(-episodes // batch)
-    threshold = SIGNIFICANCE / looks
+    threshold = SIGNIFICANCE / -(-episodes // batch)
     base: Evaluation | None = None
     steered: Evaluation | None = None
     for start in range(0, episodes, batch):
         num = min(batch, episodes - start)
         base = concatenated(base, play_base(first_seed + start, num))
         steered = concatenated(steered, play_steered(first_seed + start, num))
+        if base.successes is None:
+            threshold = SIGNIFICANCE
+            if start + num < episodes:
+                continue
         p_value, worse = p_better(base, steered), p_better(steered, base)
         if min(p_value, worse) < threshold:
             break
@@ -75,9 +79,9 @@ def confirm(
 def p_better(one: Evaluation, other: Evaluation) -> float:
     """Return the one-sided p-value of `other` being better than `one` in the same worlds.
 
-    Successes are compared by the exact sign test (one-sided McNemar), returns by Wilcoxon's signed-rank test.
+    Successes are compared by the exact sign test (one-sided McNemar), mean returns by a sign-flip test.
     """
     if one.successes is not None and other.successes is not None:
         pairs = list(zip(one.successes, other.successes, strict=True))
         return sign_test(pairs.count((False, True)), pairs.count((True, False)))
-    return signed_rank_test([after - before for before, after in zip(one.returns, other.returns, strict=True)])
+    return sign_flip_test([after - before for before, after in zip(one.returns, other.returns, strict=True)])

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsrl.evaluation.episodes import Evaluation
-
-FLIPS = 9999  # of the signs of the worlds' differences
+from dsrl.evaluation.statistics import sign_flip_test
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,7 @@ def outcomes_of(played: Sequence[Evaluation], threshold: float | None) -> Outcom
 
 def p_value(first: Outcomes, second: Outcomes) -> float:
     """Return the p-value of equal success: a two-sided sign-flip test of the worlds' mean differences."""
-    differences = first.successes.mean(1) - second.successes.mean(1)
-    differences = differences[differences != 0]
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], (FLIPS, len(differences)))
-    as_far = np.abs(signs @ differences) >= abs(differences.sum()) - 1e-9
-    return float((1 + as_far.sum()) / (1 + FLIPS))
+    return sign_flip_test((first.successes.mean(1) - second.successes.mean(1)).tolist(), two_sided=True)
 
 
 def mean_difference(first: Outcomes, second: Outcomes, share: float) -> tuple[float, float]:

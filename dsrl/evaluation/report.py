@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from dsrl.evaluation.episodes import Evaluation
+from dsrl.evaluation.statistics import mean_interval, sign_flip_test
 from dsrl.evaluation.summary import by_instruction, summary
 
 LABELS = {
@@ -45,13 +47,18 @@ class CurvePoint:
 
 
 def summary_table(rows: Mapping[str, Evaluation]) -> Table:
-    """One row per evaluated policy: success with its 95 % interval, and the means of return and control steps."""
+    """One row per evaluated policy: success, the means of return and control steps, and the 95 % interval.
+
+    It is that of the success rate, or of the mean return where the task defines no success.
+    """
     table = _table("policy", "success", "95% interval", "return", "steps", "episodes")
     for name, evaluation in rows.items():
         numbers = summary(evaluation)
-        success = "-" if numbers["success_rate"] is None else f"{numbers['success_rate']:.1%}"
+        success, interval = "-", _of_returns(evaluation)
+        if evaluation.successes is not None:
+            success, interval = f"{numbers['success_rate']:.1%}", _interval(numbers)
         means = fixed(numbers["mean_return"], 2), f"{numbers['mean_length']:.1f}"
-        table.add_row(Text(LABELS.get(name, name)), success, _interval(numbers), *means, str(numbers["episodes"]))
+        table.add_row(Text(LABELS.get(name, name)), success, interval, *means, str(numbers["episodes"]))
     return table
 
 
@@ -62,6 +69,17 @@ def paired_sentence(pair: Mapping[str, Any]) -> str:
         f"of the same {worlds} worlds, both policies solved {pair['both']}, only the steered one "
         f"{pair['only_steered']}, only the base {pair['only_base']}, neither {pair['neither']}; if both were equally "
         f"good, a difference this large would appear with probability {pair['p_value']:.2g} (exact McNemar test)"
+    )
+
+
+def returns_sentence(base: Evaluation, steered: Evaluation) -> str:
+    """The outcome of a paired comparison of mean returns, in words."""
+    differences = [after - before for before, after in zip(base.returns, steered.returns, strict=True)]
+    p_value = sign_flip_test(differences, two_sided=True)
+    change = fixed(sum(differences) / len(differences), 2, "+")
+    return (
+        f"in the same {len(differences)} worlds the mean return changes by {change}; if both were equally good, a "
+        f"difference this large would appear with probability {p_value:.2g} (sign-flip test)"
     )
 
 
@@ -117,9 +135,12 @@ def _table(first: str, *numbers: str, title: Text | None = None) -> Table:
 
 
 def fixed(value: float, decimals: int, sign: str = "") -> str:
-    """Return a number with that many decimals, or with four digits where those would all be zeros."""
-    nothing = value != 0 and round(value, decimals) == 0
-    return format(value, f"{sign}.4g" if nothing else f"{sign}.{decimals}f")
+    """Return a number with that many decimals, or more below 1: three digits, and four where all would be zeros."""
+    if value != 0 and round(value, decimals) == 0:
+        return format(value, f"{sign}.4g")
+    if 0 < abs(value) < 1:
+        decimals = max(decimals, 2 - math.floor(math.log10(abs(value))))
+    return format(value, f"{sign}.{decimals}f")
 
 
 def score_of(numbers: Mapping[str, Any]) -> float:
@@ -131,6 +152,11 @@ def score_of(numbers: Mapping[str, Any]) -> float:
 def _score(numbers: Mapping[str, Any]) -> str:
     rate = score_of(numbers)
     return fixed(rate, 2) if numbers["success_rate"] is None else f"{rate:.1%}"
+
+
+def _of_returns(evaluation: Evaluation) -> str:
+    interval = mean_interval(evaluation.returns)
+    return "-" if interval is None else "{:.4g} … {:.4g}".format(*interval)  # a dash would look like a sign
 
 
 def _interval(numbers: Mapping[str, Any]) -> str:
@@ -177,8 +203,8 @@ def learning_curve(
         axes.set_ylim(-0.03, 1.03)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     if base is not None:
-        axes.axhline(base.score, color="0.35", linestyle="--", label=f"base policy, test worlds: {_number(base)}")
-    label = f"steered policy ({steered_name}), test worlds: {_number(steered)}"
+        axes.axhline(base.score, color="0.35", linestyle="--", label=f"base policy, test worlds: {score_text(base)}")
+    label = f"steered policy ({steered_name}), test worlds: {score_text(steered)}"
     axes.axhline(steered.score, color="tab:green", linestyle="-.", label=label)
     axes.set_xlim(left=0)
     figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
@@ -192,8 +218,9 @@ def _validation_name(curve: Sequence[CurvePoint]) -> str:
     return f"validation{worlds}"
 
 
-def _number(evaluation: Evaluation) -> str:
-    return fixed(evaluation.score, 1) if evaluation.successes is None else f"{evaluation.score:.1%}"
+def score_text(evaluation: Evaluation, decimals: int = 1) -> str:
+    """The score as a number: percent, or a return."""
+    return fixed(evaluation.score, 1) if evaluation.successes is None else f"{evaluation.score:.{decimals}%}"
 
 
 def _score_name(evaluation: Evaluation) -> str:

@@ -251,6 +251,8 @@ def _show(
     pair = base and summary.paired(base, result)
     if pair:
         screen.print(report.paired_sentence(pair))
+    elif base is not None:
+        screen.print(report.returns_sentence(base, result))
     if len(summary.by_instruction(result)) > 1:
         screen.print(report.instruction_table(base, result))
     if result.failures:

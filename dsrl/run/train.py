@@ -17,6 +17,7 @@ from dsrl.evaluation.collapse import naming_checkpoints
 from dsrl.evaluation.confirmation import Confirmation
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.noise_sources import base_noise, evaluation_noise, prior_noise
+from dsrl.evaluation.opposed_reward import opposed_reward
 from dsrl.interfaces import Searcher
 from dsrl.logging import Description, Logger, ShowsResults, ShowsVideos
 from dsrl.run import provenance
@@ -188,8 +189,7 @@ def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> 
     change = prior.score - base.score
     difference = f"{change:+.1%}" if base.successes else report.fixed(change, 2, "+")
     screen.phase(f"base policy: {report.shown(base)}; with the actor's noise: {report.shown(prior)} ({difference})")
-    warning = report.no_success(base, prior)
-    if warning is not None:
+    for warning in filter(None, (report.no_success(base, prior), opposed_reward(base))):
         screen.phase(as_typed(warning))
     return results
 

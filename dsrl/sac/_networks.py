@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -146,3 +148,13 @@ class Temperature(nn.Module):
     def value(self) -> Tensor:
         """α, detached: a scalar tensor."""
         return self.log_alpha.detach().exp()
+
+
+@contextmanager
+def frozen[M: nn.Module](module: M) -> Iterator[M]:
+    """Give the parameters of `module` no gradient within, also where a step fails there and is taken again."""
+    module.requires_grad_(False)
+    try:
+        yield module
+    finally:
+        module.requires_grad_(True)

@@ -4,7 +4,8 @@
 
 reward scale   c = 5 / max |G|,  G = Σ_k γ^k r_k over the warm-up's episodes     learning does not depend on units
 bounds         r > 0 only where it terminates: Q <= c max r       else: Q <= c max r / (1 - γ)     below alike
-discount       success alone is paid: γ^T <= its share at the time limit, T the longest warm-up episode that met it
+discount       success alone is paid: γ^T <= its share at the time limit, T the longest warm-up episode that met it,
+               or the task's limit where none did
 
 Where warm-up has no reward, scale and discount are fitted to the first rewards of the play.
 """
@@ -42,14 +43,19 @@ class Transitions:
 
 
 @runtime_checkable
-class KnowsCuts(Protocol):
-    """Replay that knows which rows are the last of their episode because the worlds were reset."""
+class KnowsEpisodes(Protocol):
+    """Replay that knows how episodes end."""
 
-    cut: NDArray[np.bool_]  # [size]
+    longest_episode: int | None  # decisions until the task's time limit; None for an unknown one
+    cut: NDArray[np.bool_]  # [size], rows that are the last of their episode because the worlds were reset
 
 
 LARGEST = 5.0
 """Size of the largest return in the critics' units: that of the layers' outputs, and of a success under c = 5."""
+
+
+UNBOUNDED = float(np.finfo(np.float64).max)
+"""A limit that no return reaches, and a finite one, as all that a checkpoint has must be."""
 
 
 OUTGROWN = (10.0, 1e6)
@@ -99,7 +105,8 @@ class Bounds(nn.Module):
     def widen(self, buffer: ReplayBuffer, gamma: float) -> None:
         """Take in the rewards in `buffer`, which forgets its oldest."""
         low, high = bounds(buffer, gamma)
-        self.limits.copy_(torch.tensor([min(low, float(self.limits[0])), max(high, float(self.limits[1]))]))
+        widest = [min(low, float(self.limits[0])), max(high, float(self.limits[1]))]
+        self.limits.copy_(torch.tensor(widest, dtype=torch.float64))
 
     def scaled(self, scale: Tensor) -> tuple[float, float]:
         """Return both in the critics' units, as `scale` [] says."""
@@ -144,13 +151,14 @@ def limited_discount(buffer: ReplayBuffer, gamma: float, at_limit: float) -> flo
     """Return `gamma`, or less: the discount at which a success at the time limit counts `at_limit` of one at once.
 
     Lowered only where there are rewards, none is negative and none is above 0 but where an episode terminates, so that
-    running out of time is a failure. The time limit is the longest episode in `buffer` that ran out of time; those that
-    a reset of the worlds has cut did not.
+    running out of time is a failure. The time limit is the longest episode in `buffer` that ran out of time, or the
+    task's where none has yet; episodes that a reset of the worlds has cut did not run out of it.
     """
     rewards = np.asarray(buffer.rew)
     paid = rewards > 0
     success_alone = (rewards >= 0).all() and paid.any() and np.asarray(buffer.terminated, dtype=bool)[paid].all()
-    limit = _longest_time_out(buffer)
+    known = buffer.longest_episode if isinstance(buffer, KnowsEpisodes) else None
+    limit = _longest_time_out(buffer) or known
     return min(gamma, float(at_limit ** (1.0 / limit))) if success_alone and limit else gamma
 
 
@@ -159,7 +167,7 @@ def _longest_time_out(buffer: ReplayBuffer) -> int:
     indices = buffer.sample_indices(0)
     ends = np.flatnonzero(_last_of_episodes(buffer, indices))
     timed_out = np.asarray(buffer.truncated[indices[ends]], dtype=bool)
-    if isinstance(buffer, KnowsCuts):
+    if isinstance(buffer, KnowsEpisodes):
         timed_out &= ~buffer.cut[indices[ends]]
     return int(np.diff(ends, prepend=-1)[timed_out].max(initial=0))
 
@@ -176,4 +184,4 @@ def _largest(rewards: NDArray[np.float64], terminated: NDArray[np.bool_], gamma:
     most = float(rewards[paid].max())
     if terminated[paid].all():
         return most
-    return most / (1.0 - gamma) if gamma < 1.0 else float("inf")
+    return most / (1.0 - gamma) if gamma < 1.0 else UNBOUNDED

@@ -31,12 +31,12 @@ from torch import Tensor
 
 from dsrl.interfaces import Decoder, Encoding
 from dsrl.sac._edit_policy import EditHead, build_edit_head
-from dsrl.sac._networks import Temperature
+from dsrl.sac._networks import Temperature, frozen
 from dsrl.sac._options import NAOptions, Positive
 from dsrl.sac._parts import build_na_parts
 from dsrl.sac._regulariser import Divergence
+from dsrl.sac._stats import SACStats
 from dsrl.sac.dsrl_na import DSRLNA
-from dsrl.sac.dsrl_sac import SACStats
 
 
 @dataclass(kw_only=True)
@@ -110,10 +110,9 @@ class DSRLEdit(DSRLNA):
         excess = penalty.detach() - self.edit_divergence.limit
         self.edit_alpha_optim.step(-(self.edit_temperature.log_alpha * excess).mean())
         edited = self.head.applied(chunk, mean, torch.randn_like(mean))
-        self.critic.requires_grad_(False)  # the gradient passes through the critics to the edits alone
-        loss = (alpha * penalty - self._joined(self.critic(features, self._flat(edited)))).mean()
-        self.head_optim.step(loss)
-        self.critic.requires_grad_(True)
+        with frozen(self.critic) as critic:  # the gradient passes through the critics to the edits alone
+            loss = (alpha * penalty - self._joined(critic(features, self._flat(edited)))).mean()
+            self.head_optim.step(loss)
         return loss.detach(), penalty.detach().mean(), alpha
 
 

@@ -16,7 +16,7 @@ After each round of play, in the order of the published code (the paper's order 
 
 Penalty, limit, R, m, bounds and u' are those of DSRL-SAC; where targets hold draws, Q^A takes u (in B, w/b) besides a,
 which does not tell how far the decisions after it deviate. With `sac.regulariser=entropy` the target contains
--α log π(u'|s') and is not bounded, as published. B draws w anew, as published, or among `base_draws` whose chunks were
+-α log π(ũ'|s') and is not bounded, as published. B draws w anew, as published, or among `base_draws` whose chunks were
 decoded once, when the state was stored. The distilled V(s') goes with those: no update denoises anything then, and
 replay stores no states. It is not of the paper. Chunks without noise, of demonstrations, deviate by nothing.
 """
@@ -164,8 +164,8 @@ class DSRLNA(DSRLSAC):
         scaled = self.policy.standardise(features)
         drawn = self._next_draw(scaled, buffer, rows)
         if self.distilled:
-            return self._joined(self.noise_critic_old(scaled, drawn.noise)) - self._backup_penalty(drawn)
-        value: Tensor = torch.zeros_like(drawn.log_prob) - self._backup_penalty(drawn)
+            return self._joined(self.noise_critic_old(scaled, drawn.noise)) - self._backup_penalty(scaled, drawn)
+        value: Tensor = torch.zeros_like(drawn.log_prob) - self._backup_penalty(scaled, drawn)
         on = np.flatnonzero(~np.asarray(buffer.terminated[rows], dtype=bool))
         if len(on):
             vectors = self.policy.magnitude * drawn.noise[on]

@@ -41,7 +41,8 @@ from dsrl.sac._options import (
 )
 from dsrl.sac._regulariser import Entropy
 from dsrl.sac._returns import RewardScale, Transitions
-from dsrl.sac.dsrl_sac import DSRLSAC, SACStats
+from dsrl.sac._stats import SACStats
+from dsrl.sac.dsrl_sac import DSRLSAC
 
 
 class DSRLPi0(DSRLSAC):

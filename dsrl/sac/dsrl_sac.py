@@ -9,13 +9,13 @@ One gradient step, in the order of the published code, with û ~ π(s) drawn onc
     polyak        Q̄ <- τ Q + (1 - τ) Q̄
 
 u' = tanh(μ(s') + atanh u - μ(s)) with `sac.target_draws=held`: what follows deviates from the mean as u does, and so it
-is played with `sac.exploration=held`. With `fresh`, u' ~ π(s') as published.
+is played with `sac.exploration=held`. With `fresh`, u' ~ π(s') as published. ũ' ~ π(s') always.
 
 `penalty` is the divergence of the actor from the base policy's noise. With `sac.regulariser=entropy` it is log π(û),
-its limit -H̄, and y = c·R + γ^m (1 - terminated) (min_j Q̄_j(s', u') - α log π(u'|s')) without bounds: as published with
-`sac.n_step=1`. R sums the next m <= n rewards of the episode, and s' follows them. A time-out bootstraps: only
-`terminated` cuts the return. γ is lowered for a near time limit, see `dsrl.sac._returns.limited_discount`. c is the
-reward scale; bounds are those of returns of all rewards so far.
+its limit -H̄, and y = c·R + γ^m (1 - terminated) (min_j Q̄_j(s', u') - α log π(ũ'|s')) without bounds: as published with
+`sac.n_step=1` and fresh draws, where ũ' is u'. R sums the next m <= n rewards of the episode, and s' follows them. A
+time-out bootstraps: only `terminated` cuts the return. γ is lowered for a near time limit, see
+`dsrl.sac._returns.limited_discount`. c is the reward scale; bounds are those of returns of all rewards so far.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any, Literal, Unpack, get_args
 
 import numpy as np
@@ -38,29 +37,17 @@ from torch import Tensor
 
 from dsrl.interfaces import Replay
 from dsrl.sac._cloning import cloning_step
-from dsrl.sac._networks import StackedCritics, Temperature
+from dsrl.sac._networks import StackedCritics, Temperature, frozen
 from dsrl.sac._noise_policy import Draw, NoisePolicy
 from dsrl.sac._options import NearPriorOptions
 from dsrl.sac._parts import build_parts
 from dsrl.sac._recordings import Recordings
 from dsrl.sac._regulariser import Regulariser
 from dsrl.sac._returns import Bounds, RewardScale, Transitions, following, limited_discount
+from dsrl.sac._stats import SACStats
 
 Played = Literal["actor", "zero", "draws"]  # what evaluations of an algorithm play
 PLAYS = get_args(Played)
-
-
-@dataclass(kw_only=True)
-class SACStats(TrainingStats):  # type: ignore[misc]  # tianshou is not followed
-    """Scalars of one update, still tensors: converting them would wait for the device."""
-
-    critic_loss: Tensor
-    q: Tensor
-    actor_loss: Tensor | None = None
-    entropy: Tensor | None = None  # of u, in nats
-    penalty: Tensor | None = None  # of the regulariser
-    alpha: Tensor | None = None
-    alpha_loss: Tensor | None = None
 
 
 class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # tianshou is not followed
@@ -185,7 +172,7 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
         """Return the value [B] of the states after `rows` under target critics and the current actor."""
         features = self.policy.standardise(buffer.obs_next[rows])
         drawn = self._next_draw(features, buffer, rows)
-        return self._joined(self.critic_old(features, drawn.noise)) - self._backup_penalty(drawn)
+        return self._joined(self.critic_old(features, drawn.noise)) - self._backup_penalty(features, drawn)
 
     def _next_draw(self, features: Tensor, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Draw:
         """Draw u' for the targets at the standardised features after `rows`."""
@@ -194,9 +181,17 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
             return policy.draw(features)
         return policy.draw_after(features, buffer.obs[rows], self._tensor(buffer.act[rows]))
 
-    def _backup_penalty(self, drawn: Draw) -> Tensor | float:
-        """Return α times the penalty [n] of draws at the next states, where the regulariser enters the targets."""
-        return self.temperature.value * self._penalty(drawn) if self.regulariser.in_backup else 0.0
+    def _backup_penalty(self, features: Tensor, drawn: Draw) -> Tensor | float:
+        """Return α times the penalty [n] of draws at the next states, where the regulariser enters the targets.
+
+        A held deviation is no draw of the actor there: its density would measure how far the actor has moved since, and
+        so the actor draws anew.
+        """
+        if not self.regulariser.in_backup:
+            return 0.0
+        return self.temperature.value * self._penalty(
+            self.policy.draw(features) if self.policy.holds_targets else drawn
+        )
 
     def _penalty(self, drawn: Draw) -> Tensor:
         return self.regulariser.penalty(drawn.mean, drawn.log_std, drawn.log_prob)
@@ -232,11 +227,9 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
         return loss.detach(), values.detach().mean()
 
     def _actor_step(self, features: Tensor, noise: Tensor, penalty: Tensor, alpha: Tensor) -> Tensor:
-        critic = self._actors_critic
-        critic.requires_grad_(False)  # the gradient passes through the critics to the actor alone
-        loss: Tensor = (alpha * penalty - self._joined(critic(features, noise))).mean()
-        self.policy_optim.step(loss)
-        critic.requires_grad_(True)
+        with frozen(self._actors_critic) as critic:  # the gradient passes through the critics to the actor alone
+            loss: Tensor = (alpha * penalty - self._joined(critic(features, noise))).mean()
+            self.policy_optim.step(loss)
         return loss.detach()
 
     def _joined(self, values: Tensor) -> Tensor:

@@ -36,8 +36,11 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         offline: int = 0,
         share: float | None = None,
         success_share: float | None = None,
+        longest_episode: int | None = None,
     ) -> None:
         """`size` transitions of the worlds and `offline` others; batches are drawn from `seed`.
+
+        `longest_episode` is the number of decisions until the task's time limit, for algorithms that look at it.
 
         `share` of each batch is drawn from the offline part; None draws alike from all transitions. `success_share` of
         what is drawn comes from episodes that ended with success, the rest from all others; while there are none of one
@@ -46,6 +49,7 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         if size < num_envs:
             raise ValueError(f"buffer_size={size} must be at least the {num_envs} worlds of num_envs")
         self.num_envs, self.share, self.success_share = num_envs, share, success_share
+        self.longest_episode = longest_episode
         self._pools: list[Pools] | None = None  # by success, of all parts; None after a change of the rows
         sizes = [-(-size // num_envs)] * num_envs + [offline] * bool(offline)
         super().__init__([ReplayBuffer(part, ignore_obs_next=True) for part in sizes])

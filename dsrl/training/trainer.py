@@ -108,10 +108,10 @@ class Trainer:
     def _replay(self, size: int, seed: int, offline: Offline | None, success_share: float | None) -> Replay:
         """Return replay for `size` transitions of play, or all of a shorter run, with those of `offline` in it."""
         size = buffer_length(size, self.decisions, len(self.env))
+        options: dict[str, Any] = {"success_share": success_share, "longest_episode": self.env.longest_episode}
         if offline is None:
-            return Replay(size, len(self.env), seed, success_share=success_share)
-        num, share = len(offline.transitions), offline.share
-        buffer = Replay(size, len(self.env), seed, offline=num, share=share, success_share=success_share)
+            return Replay(size, len(self.env), seed, **options)
+        buffer = Replay(size, len(self.env), seed, offline=len(offline.transitions), share=offline.share, **options)
         offline.transitions.write(self.algorithm.replay, buffer, self._draws)
         return buffer
 

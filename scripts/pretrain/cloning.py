@@ -92,7 +92,9 @@ def _check_finite(value: float, name: str) -> None:
 
 def held_out_loss(policy: Any, loss_of: LossOf, num_clips: int, batch: int) -> float:
     """Return the loss on held-out frames, always under the same noise and times."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    used = range(torch.cuda.device_count()) if started else ()
+    with torch.random.fork_rng(devices=used), torch.no_grad():
         torch.manual_seed(0)
         losses = [loss_of(policy, rows).item() for rows in torch.split(torch.arange(num_clips), batch)]
     return float(np.mean(losses))

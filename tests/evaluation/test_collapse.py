@@ -54,13 +54,14 @@ def test_less_than_that_is_no_collapse(before: Evaluation, latest: Evaluation) -
     assert collapse([before, latest], BASE) is None
 
 
-def test_a_collapse_needs_an_earlier_validation_a_base_and_success() -> None:
+def test_a_collapse_needs_an_earlier_validation_and_a_base_and_may_be_one_of_returns() -> None:
     best, worst = _worlds(*range(20)), _worlds()
     assert collapse([worst], BASE) is None
     assert collapse([best, worst], None) is None
     assert collapse([best, worst], BASE) is not None
     without = [replace(one, successes=None) for one in (best, worst, BASE)]
-    assert collapse(without[:2], without[2]) is None
+    assert "validation mean return is 0.0, below the base policy's 0.500" in str(collapse(without[:2], without[2]))
+    assert collapse([without[0], without[0]], without[2]) is None
 
 
 @pytest.mark.parametrize("stop", [True, False])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binom, wilcoxon
+from scipy.stats import binom
 
 from dsrl.evaluation.confirmation import FEWEST, SIGNIFICANCE, Confirmation, check_confirmation, confirm, p_better
 from dsrl.evaluation.episodes import Evaluation
@@ -69,13 +69,35 @@ def test_successes_are_compared_by_the_one_sided_sign_test() -> None:
     assert p_better(steered, base) == 1.0
 
 
-def test_returns_are_compared_by_wilcoxons_signed_rank_test() -> None:
-    rng = np.random.default_rng(0)
-    before, after = rng.normal(0, 1, 40), rng.normal(0.5, 1, 40)
-    one, other = (Evaluation(tuple(range(40)), None, tuple(map(float, r)), (1,) * 40) for r in (before, after))
-    expected = float(wilcoxon(after - before, alternative="greater").pvalue)
-    assert p_better(one, other) == pytest.approx(expected)
+def test_mean_returns_are_compared_by_a_sign_flip_test() -> None:
+    """Of few worlds it tries all signs but for chance: 8 of 8 differences above 0 are 1 of 2^8 choices of signs."""
+    one, other = (Evaluation(tuple(range(8)), None, (r,) * 8, (1,) * 8) for r in (0.0, 2.5))
+    assert p_better(one, other) == pytest.approx(1 / 2**8, abs=2e-3)
+    assert p_better(other, one) == 1.0
     assert p_better(one, one) == 1.0
+
+
+def _returns(first: int, num: int, most: float, tenth: float) -> Evaluation:
+    """Every tenth world returns `tenth`, the others `most`."""
+    returns = tuple(most if seed % 10 else tenth for seed in range(first, first + num))
+    return Evaluation(tuple(range(first, first + num)), None, returns, (1,) * num)
+
+
+@pytest.mark.parametrize(
+    ("most", "tenth", "better"),
+    [(1.0, -100.0, False), (-1.0, 100.0, True), (0.1, 0.1, True), (-0.1, -0.1, False)],
+    ids=["great losses in some worlds", "great gains in some worlds", "small gains", "small losses"],
+)
+def test_of_returns_the_mean_decides_after_all_worlds(most: float, tenth: float, better: bool) -> None:
+    found = confirm(
+        lambda first, num: _returns(first, num, 0.0, 0.0),
+        lambda first, num: _returns(first, num, most, tenth),
+        first_seed=0,
+        episodes=100,
+        batch=32,
+    )
+    assert (found.better, found.worlds, found.threshold, found.base) == (better, 100, SIGNIFICANCE, 0.0)
+    assert found.steered == pytest.approx(0.9 * most + 0.1 * tenth)
 
 
 def test_worlds_that_can_confirm_nothing_are_refused_and_the_fewest_that_are_not_suffice() -> None:

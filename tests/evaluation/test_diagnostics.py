@@ -81,6 +81,11 @@ def test_values_without_an_order_are_not_ranked():
     assert rank_correlation(order[:1], tied) == pytest.approx(stats.spearmanr(order[0], tied[0]).statistic)
 
 
+def test_measuring_does_not_seed_a_device_on_which_an_actor_draws(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("the device was seeded"))
+    diagnose(make_env(), Prior())
+
+
 def test_measuring_leaves_the_random_state_and_the_worlds_alone():
     env = make_env()
     torch.manual_seed(3)

@@ -102,12 +102,26 @@ def test_names_with_brackets_are_shown_to_the_letter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(0.0, "0.00"), (-1e-6, "-1e-06"), (0.00123456, "0.001235"), (0.01, "0.01"), (-1234.567, "-1234.57")],
+    [
+        (0.0, "0.00"),
+        (-1e-6, "-1e-06"),
+        (0.0012345, "0.001234"),
+        (0.01988, "0.0199"),
+        (-0.1, "-0.100"),
+        (-1234.567, "-1234.57"),
+    ],
 )
 def test_tiny_returns_keep_their_digits(value: float, expected: str) -> None:
     assert expected in "".join(_lines(report.summary_table({"steered": _evaluation(None, value, num=1)})))
     assert report.shown(_evaluation(None, -1e-6, num=1)) == "mean return -1e-06"
     assert report.fixed(1e-6, 2, "+") == "+1e-06"
+
+
+def test_returns_have_an_interval_and_a_paired_sentence() -> None:
+    base = Evaluation((0, 1, 2), None, (0.0, 0.0, 0.0), (1,) * 3)
+    steered = Evaluation((0, 1, 2), None, (1.0, 2.0, 3.0), (1,) * 3)
+    assert "-0.4841 … 4.484" in "".join(_lines(report.summary_table({"steered": steered})))
+    assert "in the same 3 worlds the mean return changes by +2.00" in report.returns_sentence(base, steered)
 
 
 def test_the_paired_comparison_is_a_sentence() -> None:

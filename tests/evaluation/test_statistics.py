@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsrl.evaluation.statistics import mcnemar, summarise, wilson
+from dsrl.evaluation.statistics import mcnemar, mean_interval, summarise, wilson
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,12 @@ def test_a_summary_has_counts_rates_and_means() -> None:
         "mean_return": pytest.approx(1.1),
         "mean_length": 3.0,
     }
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    """Of 1, 2, 3: 2 ± 4.303 · 1 / √3, with the quantile of two degrees of freedom from a table."""
+    assert mean_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 2.484, 2 + 2.484), abs=1e-3)
+    assert mean_interval([1.0]) is None
 
 
 def test_a_summary_without_a_success_criterion_has_nulls_instead_of_zeros() -> None:

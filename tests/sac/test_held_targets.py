@@ -57,6 +57,20 @@ def test_the_targets_of_dsrl_sac_play_the_next_mean_with_the_deviation_of_the_de
     torch.testing.assert_close(returns, rewards + on * AUTO["gamma"] * q_next, rtol=1e-5, atol=1e-5)
 
 
+def test_the_entropy_of_targets_is_that_of_a_fresh_draw():
+    """A held deviation has the density of no draw: of σ = 0.2 it may be far below that of any."""
+    algorithm, buffer = build_sac(regulariser="entropy", alpha=0.1), filled_buffer()
+    s_next = algorithm.policy.standardise(buffer.obs_next)
+    torch.manual_seed(3)
+    returns = algorithm._transitions(buffer, np.arange(BATCH)).returns
+    torch.manual_seed(3)
+    log_prob = algorithm.policy.draw(s_next).log_prob
+    held_noise = algorithm.policy.draw_after(s_next, buffer.obs, torch.as_tensor(buffer.act)).noise
+    value = algorithm.critic_old(s_next, held_noise).amin(0) - 0.1 * log_prob
+    rewards, on = torch.arange(BATCH, dtype=torch.float32), 1.0 - torch.as_tensor(buffer.terminated).float()
+    torch.testing.assert_close(returns, (rewards + on * AUTO["gamma"] * value).detach(), rtol=1e-5, atol=1e-5)
+
+
 def test_they_draw_nothing():
     algorithm, buffer = build_sac(), filled_buffer()
     torch.manual_seed(3)

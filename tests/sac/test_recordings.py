@@ -42,6 +42,20 @@ def test_replayed_steps_learn_what_plain_ones_learn(name: str, monkeypatch: pyte
     assert all(one.recorded for one in recorders)
 
 
+@pytest.mark.parametrize(("name", "optimiser"), [("dsrl_sac", "policy_optim"), ("dsrl_edit", "head_optim")])
+def test_critics_learn_on_after_a_step_that_failed(name: str, optimiser: str) -> None:
+    """Where CUDA cannot record a step, it is taken again as it is."""
+
+    def fail(loss: torch.Tensor) -> None:
+        raise RuntimeError("out of memory")
+
+    algorithm, buffer = learner(name, FEATURES, DIM), filled(FEATURES, DIM)
+    getattr(algorithm, optimiser).step = fail
+    with policy_within_training_step(algorithm.policy), pytest.raises(RuntimeError, match="out of memory"):
+        algorithm.learn(buffer, 8, 1)
+    assert all(weight.requires_grad for weight in algorithm.critic.parameters())
+
+
 @NEEDS_CUDA
 @pytest.mark.parametrize("name", LEARNERS)
 def test_steps_that_cuda_replays_learn_what_plain_ones_learn(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from toys.options import AUTO
 from toys.replay import DIM, FEATURES, filled_buffer
 
 from dsrl.noise.space import NoiseSpace
-from dsrl.sac._returns import LARGEST, RewardScale, bounds, limited_discount, returns_to_go
+from dsrl.sac._returns import LARGEST, UNBOUNDED, RewardScale, bounds, limited_discount, returns_to_go
 from dsrl.sac.dsrl_sac import DSRLSAC, build_dsrl_sac
 from dsrl.training.replay_buffer import Replay
 
@@ -88,6 +88,13 @@ def test_scale_and_discount_are_fitted_to_the_first_rewards_where_warm_up_has_no
     assert float(algorithm.reward_scale.value) * unit == pytest.approx(LARGEST, rel=1e-5)
 
 
+def test_where_no_episode_ran_out_of_time_yet_the_limit_is_that_of_the_task() -> None:
+    buffer = episodes([[0.0, 1.0], [0.0]])
+    assert limited_discount(buffer, 0.97, 0.5) == 0.97
+    buffer.longest_episode, buffer.cut = 4, np.zeros(buffer.maxsize, dtype=bool)
+    assert limited_discount(buffer, 0.97, 0.5) == pytest.approx(0.5 ** (1 / 4))
+
+
 def test_an_episode_that_a_reset_cut_is_no_time_limit() -> None:
     buffer = episodes([[0.0, 1.0], [0.0, 0.0, 0.0]])
     buffer.terminated[buffer.last_index[1]] = buffer.done[buffer.last_index[1]] = False
@@ -123,11 +130,18 @@ def test_bounds_remember_rewards_that_replay_has_forgotten_and_a_checkpoint_keep
     assert continued.value_bounds == (0.0, SCALE)
 
 
+def test_without_a_discount_values_have_no_bound_and_a_checkpoint_is_finite_all_the_same() -> None:
+    algorithm = build(gamma=1.0)
+    algorithm._fit_to_rewards(episodes([[-2.0, 3.0]]))
+    assert algorithm.value_bounds == (-math.inf, pytest.approx(3.0 * float(algorithm.reward_scale.value)))
+    assert algorithm.bounds.limits.isfinite().all()
+
+
 def test_values_are_bounded_by_one_reward_where_rewards_end_episodes_and_by_a_series_of_them_elsewhere() -> None:
     assert bounds(episodes([[0.0, 1.0], [0.0, 0.0]]), 0.9) == (0.0, 1.0)
     assert bounds(episodes([[0.0, 1.0]], terminated=False), 0.9) == pytest.approx((0.0, 10.0))
     assert bounds(episodes([[-1.0, -1.0]]), 0.9) == pytest.approx((-10.0, 0.0))
-    assert bounds(episodes([[-2.0, 3.0]]), 1.0) == (-math.inf, 3.0)
+    assert bounds(episodes([[-2.0, 3.0]]), 1.0) == (-UNBOUNDED, 3.0)
     assert bounds(filled_buffer(lambda _: 0.0), 0.9) == (0.0, 0.0)
 
 
