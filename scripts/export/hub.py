@@ -10,7 +10,7 @@ from pathlib import Path
 def repository_name(text: str) -> str:
     """Parse the name of a repository, OWNER/NAME."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # public, but not re-exported for checkers
 
     try:
         validate_repo_id(text)
