@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.options import Parser, count, new_folder, one_sentence, seed
+from scripts.options import Parser, count, new_folder, one_sentence, seed, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     Frame = tuple[Observation, Tensor, Step]  # of all worlds: observation, action [B, A], result
 
-
-CONTROL_HZ = 10  # of the Genesis tasks
+UNKNOWN_FPS = 10  # of tasks that have no control frequency
 
 
 class IncompleteError(Exception):
@@ -54,7 +53,7 @@ def _record(options: argparse.Namespace) -> None:
     with complete_folder(options.out, made=False) as out:
         parts = build_parts(options.overrides)
         try:
-            steps, score = collect(parts, out, options.episodes, options.seed)
+            steps, score = collect(parts, out, options.episodes, options.seed, options.fps)
         except IncompleteError as error:  # not further, or the folder would be deleted
             failed = error
     if failed is not None:
@@ -69,26 +68,31 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=new_folder, required=True, help="folder of the new dataset; must not exist")
     parser.add_argument("--episodes", type=count, default=256, help="episodes to record (default 256)")
     parser.add_argument("--seed", type=seed, default=1, help="of the worlds, which training may also draw (default 1)")
+    parser.add_argument("--fps", type=whole(1, 10_000),
+                        help="control steps per second of the dataset (default the task's, "
+                        f"{UNKNOWN_FPS} where it has none)")  # fmt: skip
     return parser.parse_intermixed_args(arguments)
 
 
-def collect(parts: Any, out: Path, episodes: int, seed: int) -> tuple[int, float]:
+def collect(parts: Any, out: Path, episodes: int, seed: int, fps: int | None = None) -> tuple[int, float]:
     """Write `episodes` episodes of the frozen policy into `out`; returns control steps and mean score.
 
-    Their worlds are drawn from `seed`, among those that training draws from. Where the task or the policy fails, it
-    raises IncompleteError, or the same error before the first episode.
+    Their worlds are drawn from `seed`, among those that training draws from; `fps` None is the task's control
+    frequency. Where the task or the policy fails, it raises IncompleteError, or the same error before the first
+    episode.
     """
     from dsrl.evaluation.episodes import play_worlds
     from dsrl.evaluation.noise_sources import base_noise
     from dsrl.noise_action_env import NoiseActionEnv
     from dsrl.training.lerobot_columns import DONE, SUCCESS, TRUNCATED
-    from scripts.lerobot_dataset import create_dataset
+    from scripts.lerobot_dataset import HasFps, create_dataset
 
     task = RecordingTask(parts.task)
     env = NoiseActionEnv(task, parts.policy, parts.noise, parts.env.horizon)
     env.seed(seed)
     seeds, flags = env.draw_seeds(episodes), (DONE, TRUNCATED, *([SUCCESS] if task.has_success else []))
-    dataset = create_dataset(out, parts.task, CONTROL_HZ, episodes, *flags, reward=True)
+    hz = fps or (parts.task.fps if isinstance(parts.task, HasFps) else None) or UNKNOWN_FPS
+    dataset = create_dataset(out, parts.task, hz, episodes, *flags, reward=True)
     steps, score, begin = 0, 0.0, time.monotonic()
     for start in range(0, episodes, len(env)):
         batch = seeds[start : start + len(env)]

@@ -6,10 +6,12 @@ python -m scripts.readme_video outputs/2026-01-31/12-00-00/eval/*/world_*.mp4 --
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsrl.run.files import atomic_write
 from scripts.options import Parser, one_sentence, out_file, whole
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def frames_of(video: Path, width: int) -> Iterator[Image.Image]:
 def write_gif(path: Path, videos: Sequence[Path], width: int) -> None:
     """Write all videos, one after the other and at their own speed, as a GIF that repeats endlessly.
 
-    Raises ValueError where the file would exceed LIMIT.
+    Raises ValueError where the file would exceed LIMIT; one that was there stays.
     """
     import av
     from PIL import Image
@@ -44,11 +46,11 @@ def write_gif(path: Path, videos: Sequence[Path], width: int) -> None:
     # An octree finds the colours of small objects such as cubes; the default, median cut, omits them.
     palette = _sheet(pictures).quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     first, *rest = (picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    first.save(path, save_all=True, append_images=rest, duration=round(1000 / fps), loop=0, optimize=True)
-    if path.stat().st_size > LIMIT:
-        size = path.stat().st_size
-        raise ValueError(f"{path} has {size:,} bytes, more than {LIMIT:,}; type fewer videos or less --width")
+    file, duration = io.BytesIO(), round(1000 / fps)
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=duration, loop=0, optimize=True)
+    if (size := file.tell()) > LIMIT:
+        raise ValueError(f"{path} would have {size:,} bytes, more than {LIMIT:,}; type fewer videos or less --width")
+    atomic_write(path, file.getvalue())
 
 
 def _sheet(pictures: Sequence[Image.Image]) -> Image.Image:

@@ -22,6 +22,8 @@ from dsrl.task._gym_packing import UnsupportedStateError
 from dsrl.task._hold import nearest_to_zero
 from dsrl.task._success import succeeded
 
+_MOST_FPS = 10_000  # that a dataset can have
+
 
 class GymWorlds:
     """A batch of gymnasium environments. A world that has ended is not stepped and has reward 0 until it is reset."""
@@ -53,6 +55,12 @@ class GymWorlds:
         self._terminated = torch.zeros(self.num_envs, dtype=torch.bool)
         self._truncated = torch.zeros(self.num_envs, dtype=torch.bool)
         self._success = torch.zeros(self.num_envs, dtype=torch.bool)
+
+    @property
+    def fps(self) -> int | None:
+        """Control steps per second as the environment declares them, by render_fps; None where it does not."""
+        declared = self._envs[0].metadata.get("render_fps")
+        return round(declared) if isinstance(declared, int | float) and 1 <= declared <= _MOST_FPS else None
 
     # -- defined by subclasses -----------------------------------------------------------------------------------------
 

@@ -62,6 +62,7 @@ class Tabletop(ABC):
     """Simulates worlds of one robot and three cubes; subclasses define instructions, success and dense reward."""
 
     has_success = True
+    fps = 10  # control steps per second
     instructions: tuple[str, ...]  # one per colour, in the order of COLOURS
 
     def __init__(

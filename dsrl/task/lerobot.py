@@ -76,7 +76,9 @@ class LerobotTask:
         fields = _fields(env, name, id, max_steps, env_kwargs or {})
         self._sparse, self._draws_late = reward == "sparse", env == "libero"
         self._worlds = _start(env, fields, id, max_steps, num_envs, processes)
-        self._preprocess, self._postprocess = _processors(env, fields)
+        config = _config(env, fields)
+        self._preprocess, self._postprocess = config.get_env_processors()
+        self.fps = int(config.fps)
         self.max_steps = int(self._worlds.call("limit")[0])
         self.num_worlds: int | None = self._worlds.call("num_worlds")[0]
         self._instructions = tuple(str(sentence) for sentence in self._worlds.call("sentence"))
@@ -229,11 +231,10 @@ def _missing(env: str, reason: str) -> ImportError:
     return ImportError(f"task.env={env} needs a package that is not here ({reason}); {advice}")
 
 
-def _processors(env: str, fields: Mapping[str, Any]) -> tuple[Any, Any]:
+def _config(env: str, fields: Mapping[str, Any]) -> Any:
     from lerobot.envs.factory import make_env_config
 
-    before, after = make_env_config(env, **fields).get_env_processors()
-    return before, after
+    return make_env_config(env, **fields)
 
 
 def _camera(key: str) -> str:

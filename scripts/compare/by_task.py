@@ -1,6 +1,6 @@
 """Tabulates each task on its own, in units of its own: base policy, w = 0, steered, and the way between them.
 
-gap closed   (steered - base) / (1 - base), of successes
+gap closed   (steered - base) / (1 - base), of successes, over the runs that have a base policy
 worst dip    base - the lowest validation of any seed, at least 0
 """
 
@@ -34,6 +34,7 @@ def _row(runs: Sequence[Run]) -> tuple[str, ...]:
     measure = "mean_return" if any(_final(run, "steered", "success_rate") is None for run in runs) else "success_rate"
     base, zero, steered = (_mean(_finals(runs, side, measure)) for side in ("base", "zero_noise", "steered"))
     assert steered is not None
+    paired = _mean(_finals([run for run in runs if run.summary.get("base")], "steered", measure))
     lowest = [y for run in runs for point in run.curve if (y := score(point, measure)) is not None]
     gap = None if base is None or measure != "success_rate" or base.value >= 1 else 1 - base.value
     dip = None if base is None or not lowest else max(0.0, base.value - min(lowest))
@@ -44,7 +45,7 @@ def _row(runs: Sequence[Run]) -> tuple[str, ...]:
         _shown(None if zero is None else zero.value, measure),
         _shown(steered.value, measure),
         _interval(steered, measure),
-        "-" if gap is None or base is None else f"{(steered.value - base.value) / gap:.0%}",
+        "-" if gap is None or base is None or paired is None else f"{(paired.value - base.value) / gap:.0%}",
         _shown(dip, measure),
         f"{sum(run.summary.get('returned') == 'steered' for run in judged)} of {len(judged)}" if judged else "-",
         _average([run.summary.get("decisions") for run in runs], ",.0f"),

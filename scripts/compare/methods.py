@@ -35,11 +35,17 @@ class Method:
 
     def base(self, measure: str) -> float | None:
         """Return the base policy's score on the same worlds, averaged over tasks; None without a base policy."""
-        scores = {
-            task: [run.summary["base"][measure] for run in runs if run.summary.get("base")]
-            for task, runs in self.runs.items()
-        }
-        means = [sum(own) / len(own) for own in scores.values() if own]
+        return self._with_base("base", measure)
+
+    def gain(self, measure: str) -> float | None:
+        """Return steered minus base, both of the runs that have a base and averaged over tasks; None without any."""
+        steered, base = self._with_base("steered", measure), self._with_base("base", measure)
+        return None if steered is None or base is None else steered - base
+
+    def _with_base(self, side: str, measure: str) -> float | None:
+        """Return the mean over tasks of the mean over the runs that have a base policy; None without such a run."""
+        own = [[run.summary[side][measure] for run in runs if run.summary.get("base")] for runs in self.runs.values()]
+        means = [sum(scores) / len(scores) for scores in own if scores]
         return sum(means) / len(means) if means else None
 
 
@@ -199,6 +205,11 @@ def _measure(finished: Sequence[Run], requested: str | None) -> str:
     with_success = [run for run in finished if run.summary["steered"]["success_rate"] is not None]
     if requested == "mean_return" or (requested is None and not with_success):
         return "mean_return"
+    if not with_success:
+        raise ValueError(
+            f"--measure success_rate but none of {len(finished)} finished runs has a success rate; "
+            "type --measure mean_return"
+        )
     if len(with_success) < len(finished):
         without = next(run for run in finished if run not in with_success)
         raise ValueError(

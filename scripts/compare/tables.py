@@ -42,10 +42,10 @@ def scores(comparison: Comparison) -> Table:
     rows = []
     for method in ranked(comparison):
         centre, average = iqm(method.scores(measure)), mean(method.scores(measure))
-        base = method.base(measure)
+        base, gained = method.base(measure), method.gain(measure)
         words = [_number(centre.value, measure), _interval(centre, measure)]
         words += [_number(average.value, measure), _interval(average, measure)]
-        gain = "-" if base is None else _number(average.value - base, measure, sign=True)
+        gain = "-" if gained is None else _number(gained, measure, sign=True)
         rows.append((method.name, _counted(method), *words, "-" if base is None else _number(base, measure), gain))
     title = "Success" if measure == "success_rate" else "Mean return"
     return Table(f"{title} of the steered policy", head, tuple(rows))
@@ -171,6 +171,9 @@ def warnings(comparison: Comparison) -> list[str]:
     partial = [method.name for method in comparison.methods if len(method.runs) < len(comparison.tasks)]
     if partial:
         found.append(f"Not on every task: {_listed(partial)}; their numbers are of fewer tasks than the others'.")
+    some = [method.name for method in comparison.methods if len(_with_and_without_base(method)) > 1]
+    if some:
+        found.append(f"Not every run has a base policy: base and gain of {_listed(some)} are of those that have one.")
     if comparison.measure == "mean_return" and any(len(method.runs) > 1 for method in comparison.methods):
         found.append("Returns of several tasks are averaged, whose units may differ; --by-task has a row for each.")
     packages = {repr(run.summary.get("packages")) for run in comparison.runs if run.state == "finished"}
@@ -189,6 +192,10 @@ def warnings(comparison: Comparison) -> list[str]:
 def ranked(comparison: Comparison) -> list[Method]:
     """Return the methods, best IQM first."""
     return sorted(comparison.methods, key=lambda method: -middle(method.scores(comparison.measure)))
+
+
+def _with_and_without_base(method: Method) -> set[bool]:
+    return {bool(run.summary.get("base")) for runs in method.runs.values() for run in runs}
 
 
 def _counted(method: Method) -> str:

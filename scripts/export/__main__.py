@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.export.hub import repository_name
 from scripts.options import Parser, new_folder, one_sentence
 
 KEYS = ("run", "out", "checkpoint", "plugins")
@@ -28,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         help="run=<folder of a run> out=<new folder>; checkpoint=best or last, also where "
                         "the run returned its base policy; plugins=[my_package] where the task is of one")  # fmt: skip
     parser.add_argument("--copy-base", action="store_true", help="copy the base policy into the folder")
-    parser.add_argument("--push", metavar="OWNER/NAME", help="upload the folder to this repository of the hub")
+    parser.add_argument("--push", metavar="OWNER/NAME", type=repository_name,
+                        help="upload the folder to this repository of the hub; "
+                        "a base policy that is a folder of yours needs --copy-base")  # fmt: skip
     options = parser.parse_intermixed_args(arguments)
     keys = _keys(options.keys, parser)
     with one_sentence(ValueError, OSError, ImportError):
@@ -39,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         out = new_folder(keys["out"])
         checkpoint, plugins = keys.get("checkpoint", "returned"), keys.get("plugins", "").strip("[]").split(",")
         given = plugins_of({"plugins": [name for name in plugins if name]})
-        again = export(Path(keys["run"]), out, checkpoint=checkpoint, copy_base=options.copy_base, plugins=given)
+        again = export(Path(keys["run"]), out, checkpoint=checkpoint, copy_base=options.copy_base,
+                       pushed=options.push is not None, plugins=given)  # fmt: skip
         plays = "lerobot plays it in the run's test worlds:"
         if UNKNOWN in again:
             plays = f"lerobot has no environment of this run's task; put one of yours in place of {UNKNOWN}"

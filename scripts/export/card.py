@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dsrl.policy._find import HUB_ID
+from dsrl.policy._weights import ASSETS
 from dsrl.run.installed import typed
 from dsrl.run.plain_yaml import read_overrides
 from dsrl.run.ranges import fits
@@ -24,7 +25,8 @@ def card(
 ) -> str:
     """Return the text of README.md, with the metadata that the hub reads at its top, and the command `lerobot_eval`."""
     settings, base = content["settings"], str(content["policy"]["path"])
-    hub = [f"base_model: {base}"] if HUB_ID.fullmatch(base) and not content["copied"] else []
+    on_hub = HUB_ID.fullmatch(base) and not (ASSETS / base).is_dir()  # bundled policies have names of the same form
+    hub = [f"base_model: {base}"] if on_hub and not content["copied"] else []
     metadata = ["library_name: lerobot", "pipeline_tag: robotics", "tags: [lerobot, robotics, dsrl]", *hub]
     worlds = f"{settings['eval_episodes']} worlds, seeds {settings['test_seed']} to "
     worlds += str(settings["test_seed"] + settings["eval_episodes"] - 1)
@@ -57,7 +59,7 @@ def card(
             "",
             f"    {_command(run)}",
             "    uv pip install . ./plugins/lerobot_policy_dsrl  # in a clone of dsrl",
-            f"    {re.sub(r'[^ -~…]', '', lerobot_eval)}",
+            f"    {lerobot_eval}",
             "",
         ]
     )
@@ -89,9 +91,9 @@ def _paired(summary: Mapping[str, Any]) -> str:
 
 def _command(run: Path) -> str:
     """Return the command that trained the run; its overrides are text of the run's folder, and stay on one line."""
-    return " ".join([typed("train.py"), *(_line(one) for one in read_overrides(run))])
+    return " ".join([typed("train.py"), *(shlex.quote(_line(one)) for one in read_overrides(run))])
 
 
 def _line(text: Any) -> str:
     """Return text without what could end its line or its place in the card."""
-    return re.sub(r"[^\x20-\x7e]|`", "", str(text)).strip()
+    return "".join(letter for letter in str(text) if letter.isprintable() and letter != "`").strip()

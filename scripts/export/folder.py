@@ -34,26 +34,24 @@ EXPORTED = ("policy", "noise", "sac")  # groups
 POLICY_FILES = ("*.json", "*.txt", "*.safetensors", "*.jinja")  # no code, no pickles
 
 
-def export(run: Path, out: Path, *, checkpoint: str, copy_base: bool, plugins: Sequence[str] = ()) -> str:
+def export(
+    run: Path, out: Path, *, checkpoint: str, copy_base: bool, pushed: bool = False, plugins: Sequence[str] = ()
+) -> str:
     """Write the steered policy of `run` into the new folder `out`, which appears when it is complete.
 
     Returns the command by which lerobot-eval plays it in the run's test worlds.
 
-    `checkpoint` is best or last, or returned: best, if the run returned it. Raises UserError, ValueError or
-    FileNotFoundError for a run that cannot be exported.
+    `checkpoint` is best or last, or returned: best, if the run returned it; `pushed`: others will load it from the hub.
+    Raises UserError, ValueError or FileNotFoundError for a run that cannot be exported.
     """
     folder = RunFolder(run)
     folder.check()
     saved = saved_config(run, "run", plugins)
     _check_ours(saved)
     find_policy(saved.policy, folder.hydra / "hydra.yaml")
-    summary = folder.read_summary()
-    if checkpoint == "returned":
-        if summary.get("returned") == "base":
-            raise UserError(f"run={run} returned its base policy; type checkpoint=best to export the steered one")
-        checkpoint = "best"
-    if checkpoint != "best":  # the run's test worlds met the best one alone
-        summary = {**summary, "steered": None, "paired": None}
+    if pushed and not copy_base:
+        _check_found_by_others(str(saved.policy.get("path")))
+    checkpoint, summary = _played(folder, checkpoint)
     state = folder.load(checkpoint)
     parts = build(saved, lambda sentence: None)
     check_same_policy(parts, folder)
@@ -63,10 +61,7 @@ def export(run: Path, out: Path, *, checkpoint: str, copy_base: bool, plugins: S
     content = _steering(saved, parts, copied=copy_base)
     tensors: dict[str, Any] = {}
     content["state"] = flatten(state, "", tensors)
-    files = {"config.json": _config(parts, content), STEERING: content}
-    for name, steps in PROCESSORS.items():
-        listed = [{"registry_name": step, "config": options} for step, options in steps.items()]
-        files[name] = {"name": name.removesuffix(".json"), "steps": listed}
+    files = {"config.json": _config(parts, content), STEERING: content, **_processors()}
     with complete_folder(out) as partial:
         if copy_base:
             _copy_policy(_base_folder(str(content["policy"]["path"])), partial / BASE)
@@ -81,6 +76,20 @@ def export(run: Path, out: Path, *, checkpoint: str, copy_base: bool, plugins: S
     return command(str(out), chosen, content["settings"])
 
 
+def _played(folder: RunFolder, checkpoint: str) -> tuple[str, dict[str, Any]]:
+    """Return best or last, and the run's summary with the results that are this checkpoint's."""
+    summary = folder.read_summary()
+    if checkpoint == "returned":
+        if summary.get("returned") == "base":
+            raise UserError(
+                f"run={folder.path} returned its base policy; type checkpoint=best to export the steered one"
+            )
+        checkpoint = "best"
+    if checkpoint != "best":  # the run's test worlds met the best one alone
+        summary = {**summary, "steered": None, "paired": None}
+    return checkpoint, summary
+
+
 def _check_ours(saved: DictConfig) -> None:
     """Raise UserError where policy, noise or algorithm are a plugin's."""
     for group in EXPORTED:
@@ -92,11 +101,20 @@ def _check_ours(saved: DictConfig) -> None:
             )
 
 
+def _check_found_by_others(path: str) -> None:
+    """Raise UserError for a base policy in a folder of the user's, of whose path a pushed config would speak."""
+    if _is_own_folder(path):
+        raise UserError(
+            f"--push without --copy-base would publish the path {path} in place of the base policy, "
+            "which nobody else can load then; type --copy-base too"
+        )
+
+
 def _steering(saved: DictConfig, parts: Parts, *, copied: bool) -> dict[str, Any]:
     """Return what builds and plays the policy again."""
     nodes: dict[str, Any] = {group: OmegaConf.to_container(checked(saved, group)) for group in EXPORTED}
     path = str(nodes["policy"]["path"])
-    if Path(path).is_dir() and not _bundled(path).is_dir():
+    if _is_own_folder(path):
         nodes["policy"]["path"] = str(Path(path).resolve())
     task = parts.task
     bounds = (task.action_low.tolist(), task.action_high.tolist()) if isinstance(task, BoundedActions) else (None, None)
@@ -118,6 +136,17 @@ def _steering(saved: DictConfig, parts: Parts, *, copied: bool) -> dict[str, Any
             "has_success": task.has_success,
         },
         "settings": asdict(parts.settings),
+    }
+
+
+def _processors() -> dict[str, Any]:
+    """Return lerobot's pipelines: name of a file -> content."""
+    return {
+        name: {
+            "name": name.removesuffix(".json"),
+            "steps": [{"registry_name": step, "config": options} for step, options in steps.items()],
+        }
+        for name, steps in PROCESSORS.items()
     }
 
 
@@ -155,6 +184,10 @@ def _base_folder(path: str) -> Path:
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(path, local_files_only=True))  # it has just been loaded
+
+
+def _is_own_folder(path: str) -> bool:
+    return Path(path).is_dir() and not _bundled(path).is_dir()
 
 
 def _bundled(path: str) -> Path:

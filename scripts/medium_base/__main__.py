@@ -7,7 +7,8 @@
     --out/policy              a diffusion policy that clones them
     --out/base.json           the return of that policy, unsteered
 
-A part that exists already is not made again: to make one anew, delete it and its .json, and those after it. Then
+A part that exists already is not made again, and the options that it was made with must be typed again: to make one
+anew, delete it and its .json, and those after it. Then
 `python train.py task=hopper policy.path=data/hopper/policy` steers the policy.
 """
 
@@ -20,6 +21,10 @@ from typing import Any
 
 from scripts.medium_base.recipes import RECIPES
 from scripts.options import Parser, count, one_sentence, out_folder, real, seed, whole
+
+OF_ALL = ("task", "target", "seed")  # options that all parts depend on
+OF_PART = {"agent": ("steps",), "dataset": ("frames",), "policy": ("hidden", "clone_steps"), "base": ("episodes",)}
+OPTIONS = "options"  # key of a part's .json: its own options, apart from results of equal names
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,25 +44,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(f"{name}: exists already", flush=True)
                 continue
             began = time.perf_counter()
-            result = {**make(options), **_told(options), "seconds": round(time.perf_counter() - began)}
-            write_json(options.out / f"{name}.json", result)
+            result = {**make(options), **_typed(options, OF_ALL), "seconds": round(time.perf_counter() - began)}
+            write_json(options.out / f"{name}.json", {**result, OPTIONS: _typed(options, OF_PART[name])})
             print(f"{name}: {', '.join(f'{key} {value}' for key, value in result.items())}", flush=True)
 
 
-def _told(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that all parts depend on."""
-    return {name: getattr(options, name) for name in ("task", "target", "seed")}
+def _typed(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in names}
 
 
 def _check_same(options: argparse.Namespace, part: str) -> None:
-    """Raise ValueError where an existing part was made with other options; parts of earlier versions do not say."""
+    """Raise ValueError where an existing part was made with other options; those of earlier versions have no record."""
     from dsrl.run.files import LARGEST_SUMMARY, read_json
 
     made = read_json(options.out / f"{part}.json", LARGEST_SUMMARY)
-    for name, value in _told(options).items():
-        if name in made and made[name] != value:
+    own = made.get(OPTIONS, {})
+    recorded = [(name, made[name]) for name in OF_ALL if name in made]
+    recorded += [(name, own[name]) for name in OF_PART[part] if name in own]
+    for name, before in recorded:
+        value, option = getattr(options, name), f"--{name.replace('_', '-')}"
+        if before != value:
             raise ValueError(
-                f"--{name} {value} but {options.out}/{part}.json was made with --{name} {made[name]}; "
+                f"{option} {value} but {options.out}/{part}.json was made with {option} {before}; "
                 "type that, or name another --out"
             )
 

@@ -13,7 +13,7 @@ from dsrl.training.lerobot_columns import columns_of
 from scripts import collect_expert
 from scripts.collect_expert import collect, make_expert, play
 from scripts.experts.pusht import Planner
-from scripts.lerobot_dataset import open_dataset
+from scripts.lerobot_dataset import HasFps, open_dataset
 from scripts.parts import build_parts
 from scripts.pretrain.__main__ import main as pretrain_main
 
@@ -73,7 +73,10 @@ def test_the_planner_of_pusht_covers_the_outline_and_its_dataset_is_that_of_lero
     assert {key: tuple(opened.meta.features[key]["shape"]) for key in policys} == {
         key: feature.shape for key, feature in policys.items()
     }
-    images = columns_of(make_expert("PushT-v0", 1, "images", 96).task)
+    expert = make_expert("PushT-v0", 1, "images", 96)
+    assert isinstance(expert.task, HasFps)
+    assert expert.task.fps == expert.hz
+    images = columns_of(expert.task)
     assert set(env_to_policy_features(PushtEnv())) == set(images)
 
 
@@ -122,6 +125,8 @@ def test_an_option_that_a_benchmark_has_not_is_refused_before_anything_is_loaded
 
 def test_noise_in_which_no_expert_succeeds_is_one_sentence(tmp_path: Path) -> None:
     expert = make_expert("pick-place-v3", 20, "state", 32)
+    assert isinstance(expert.task, HasFps)
+    assert expert.task.fps == expert.hz
     with pytest.raises(ValueError, match=r"--noise 2.0 leaves 0 successes in 20 attempts at pick-place-v3; lower it"):
         collect(expert, "pick-place-v3", tmp_path / "none", 1, 2.0, 1)
     assert not (tmp_path / "none").exists()

@@ -154,6 +154,8 @@ def test_runs_that_cannot_be_compared_end_in_one_sentence(tmp_path: Path) -> Non
     write_run(tmp_path / "2", seed=2, success=None)
     with pytest.raises(SystemExit, match="has no success rate but 1 other runs have"):
         compare.main([str(tmp_path)])
+    with pytest.raises(SystemExit, match="none of 1 finished runs has a success rate; type --measure mean_return"):
+        compare.main([str(tmp_path / "2"), "--measure", "success_rate"])
 
 
 def test_the_iqm_is_the_mean_of_the_middle_half() -> None:
@@ -197,6 +199,16 @@ def test_returns_that_are_averaged_over_tasks_are_a_reason_to_doubt(tmp_path: Pa
     assert sentence not in tables.warnings(_compare(tmp_path))
     write_run(tmp_path / "2", task="hopper", success=None)
     assert sentence in tables.warnings(_compare(tmp_path))
+
+
+def test_the_gain_is_that_of_the_runs_with_a_base(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", success=0.9, base=0.8)
+    write_run(tmp_path / "1", task="pick_place", success=0.2, base=None)
+    comparison = _compare(tmp_path)
+    (row,) = tables.scores(comparison).rows
+    assert (row[4], *row[6:]) == ("55.0%", "80.0%", "+10.0%")
+    sentence = "Not every run has a base policy: base and gain of sac=dsrl_sac are of those that have one."
+    assert sentence in tables.warnings(comparison)
 
 
 def test_the_mean_weighs_tasks_equally_for_any_number_of_seeds() -> None:

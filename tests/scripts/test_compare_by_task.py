@@ -39,6 +39,13 @@ def test_a_row_has_the_share_of_the_gap_and_the_worst_dip_over_all_seeds(tmp_pat
     }
 
 
+def test_the_share_of_the_gap_is_that_of_the_runs_with_a_base(tmp_path: Path) -> None:
+    write_run(tmp_path / "0", success=0.9, base=0.8)
+    write_run(tmp_path / "1", seed=1, success=0.1, base=None)
+    (row,) = _rows(tmp_path).values()
+    assert (row["base"], row["steered"], row["gap closed"]) == ("80.0%", "50.0%", "50%")
+
+
 def test_a_task_without_success_has_returns_and_no_gap(tmp_path: Path) -> None:
     write_run(tmp_path / "0", task="hopper", success=None, base=None)
     write_run(tmp_path / "1", task="simple_pick", base=1.0)

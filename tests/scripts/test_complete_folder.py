@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,21 @@ def test_the_folder_appears_at_the_end(made: bool, tmp_path: Path) -> None:
         assert (partial.is_dir(), out.exists()) == (made, False)
         partial.mkdir(exist_ok=made)
     assert list((tmp_path / "data").iterdir()) == [out]
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_sigterm_leaves_no_folder(made: bool, tmp_path: Path) -> None:
+    def end() -> None:
+        with complete_folder(tmp_path / "new", made) as partial:
+            partial.mkdir(exist_ok=made)
+            assert callable(signal.getsignal(signal.SIGTERM))  # or the tests would end here
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as ended:
+        end()
+    assert ended.value.code == 143
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_preflight_makes_its_folder_before_it_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

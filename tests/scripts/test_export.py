@@ -33,6 +33,7 @@ from scripts.export.hub import push
 from scripts.export.lerobot_eval import command
 from scripts.options import Parser
 
+NO_NAME = "is no name of a repository; type OWNER/NAME, such as me/my_policy"
 STATES = "obs_type=environment_state_agent_pos"
 
 sys.path.append(str(ROOT / "plugins" / "lerobot_policy_dsrl"))
@@ -122,7 +123,8 @@ def test_a_chunk_is_what_the_run_decodes_and_a_vla_exports_too(tmp_path: Path) -
     assert set(config["input_features"]) == set(batch) - {"task"}
 
 
-def test_an_exported_policy_edits_its_chunks_as_the_run_does(tmp_path: Path) -> None:
+def test_an_exported_policy_edits_its_chunks_as_the_run_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.export.hub.push", lambda folder, repository: repository)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", ["logging=none", "experiment=simple_pick_state", "sac=dsrl_edit"])
     folder = RunFolder(tmp_path / "run")
@@ -133,7 +135,8 @@ def test_an_exported_policy_edits_its_chunks_as_the_run_does(tmp_path: Path) -> 
         parts.algorithm.head.head.weight.normal_()
         parts.algorithm.head.reach.fill_(0.5)
     folder.save("best", parts.algorithm.state_dict())
-    export([f"run={folder.path}", f"out={tmp_path / 'out'}"])
+    export([f"run={folder.path}", f"out={tmp_path / 'out'}", "--push=me/mine"])  # others have a bundled base too
+    assert "base_model" not in (tmp_path / "out" / "README.md").read_text()  # its name is none of the hub
     state, seeds = torch.randn(16, parts.task.state_dim), [parts.settings.test_seed + i for i in range(16)]
     encoding = parts.policy.encode(Observation(state, {}, ("",) * 16))
     act = steered_noise(parts.algorithm, parts.noise, stochastic=parts.algorithm.stochastic)
@@ -152,17 +155,18 @@ def test_every_bundled_policy_is_found_to_be_copied(path: str) -> None:
 def test_the_model_card_has_both_policies_worlds_and_command(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    export([f"run={run}", f"out={tmp_path / 'mine'}"])
+    export([f"run={run}", f"out={tmp_path / 'données'}"])
     assert "lerobot has no environment of this run's task; put one of yours in place of --env.type=…" in (
         capsys.readouterr().out
     )
-    card, summary = (tmp_path / "mine" / "README.md").read_text(), json.loads((run / "summary.json").read_text())
+    card = (tmp_path / "données" / "README.md").read_text(encoding="utf-8")
+    summary = json.loads((run / "summary.json").read_text())
     assert card.startswith("---\nlibrary_name: lerobot\n")
     for name in ("base", "steered"):
         assert f"| {name} | - | - | {summary[name]['mean_return']:.3f} | 5 |" in card
     assert "5 worlds, seeds 1000000 to 1000004" in card
     assert summary["policy_sha256"]["after"] in card
-    assert "    lerobot-eval --policy.path=mine --env.type=… --seed=1000000 --eval.n_episodes=5" in card
+    assert "    lerobot-eval '--policy.path=données' --env.type=… --seed=1000000 --eval.n_episodes=5" in card
 
 
 def test_the_model_card_has_no_results_of_another_checkpoint(run: Path, tmp_path: Path) -> None:
@@ -212,6 +216,7 @@ def test_another_base_than_the_steered_one_is_refused(run: Path, tmp_path: Path)
         (["run=x", "out=."], "error: out=. exists already; name a new folder or delete it\n"),
         (["run=x", "out=y", "seed=1"], "error: seed=1 is no option; type run=<folder of a run> out=<new folder>\n"),
         (["run=x", "out=y", "checkpoint=worst"], "error: checkpoint=worst must be best or last\n"),
+        *((["run=x", "out=y", "--push", name], f"error: --push {name} {NO_NAME}\n") for name in ("a/b/c", "mine")),
     ],
 )
 def test_what_cannot_be_exported_is_one_sentence(
@@ -239,7 +244,8 @@ def test_a_hub_out_of_reach_is_one_sentence(tmp_path: Path, monkeypatch: pytest.
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{unused.getsockname()[1]}")
         monkeypatch.setenv("HF_TOKEN", "hf_of_nobody")
-        with pytest.raises(ValueError, match=rf"--push me/mine failed .*; {tmp_path} is complete"):
+        advice = f"{tmp_path} is complete: type hf auth login, then hf upload me/mine {tmp_path}$"
+        with pytest.raises(ValueError, match=f"--push me/mine failed .*; {advice}"):
             push(tmp_path, "me/mine")
 
 

@@ -193,6 +193,13 @@ def test_a_base_policy_whose_links_lead_out_is_not_copied(run: Path, tmp_path: P
     assert not list(tmp_path.glob("out*"))
 
 
+def test_a_base_policy_in_a_folder_of_the_user_is_pushed_only_as_a_copy(run: Path, tmp_path: Path) -> None:
+    sentence = f"would publish the path {run.parent / 'base'} in place of .*; type --copy-base too"
+    with pytest.raises(SystemExit, match=sentence):
+        export([f"run={run}", f"out={tmp_path / 'out'}", "--push=me/mine"])
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_an_export_leaves_a_folder_of_the_user_beside_it_alone(run: Path, tmp_path: Path) -> None:
     mine = tmp_path / "out.partial"
     mine.mkdir()
@@ -228,11 +235,12 @@ def test_the_card_of_a_foreign_run_has_dashes_where_numbers_are_missing(change: 
     sent = shutil.copytree(run, tmp_path / "run")
     summary = json.loads((sent / "summary.json").read_text())
     (sent / "summary.json").write_text(json.dumps({**summary, **SUMMARIES[change]}))
-    overrides = ["seed=0", "x=`a`\n---\nlicense: none", 3, None]
+    overrides = ["seed=0", "x=`a`\n---\nlicense: none", 3, None, "policy.camera_map={a: b}", 'y="/my dir/données"']
     (sent / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(overrides))
     export([f"run={sent}", f"out={tmp_path / 'out'}"])
-    card = (tmp_path / "out" / "README.md").read_text()
-    assert "    python train.py seed=0 x=a---license: none 3 None\n" in card
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    quoted = """'x=a---license: none' 3 None 'policy.camera_map={a: b}' 'y="/my dir/données"'"""
+    assert f"    python train.py seed=0 {quoted}\n" in card
     assert card.count("\n---\n") == 1
 
 

@@ -54,5 +54,6 @@ def test_rollouts_before_a_failure_are_a_dataset(tmp_path: Path, capsys: pytest.
         collect_rollouts.main([*_typed(tmp_path, "fails: exploded, resets: 3"), "--episodes", "7"])
     out = tmp_path / "data" / "out"
     assert f"4 of 7 episodes were recorded before the failure, in {out}" in capsys.readouterr().out
-    assert json.loads((out / "meta" / "info.json").read_text())["total_episodes"] == 4
+    info = json.loads((out / "meta" / "info.json").read_text())
+    assert (info["total_episodes"], info["fps"]) == (4, 25)  # as the environment declares
     assert (tmp_path / "data" / "out_failure.txt").is_file()

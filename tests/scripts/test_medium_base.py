@@ -54,6 +54,7 @@ def test_a_base_policy_is_made_from_nothing_and_not_twice(tmp_path: Path, capsys
     frames = json.loads((tmp_path / "dataset.json").read_text())
     assert frames["frames"] >= 400
     assert json.loads((tmp_path / "base.json").read_text())["episodes"] == 2
+    assert frames["options"] == {"frames": 400}
 
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
@@ -77,6 +78,8 @@ def test_a_base_policy_is_made_from_nothing_and_not_twice(tmp_path: Path, capsys
         ("--task=walker2d", "--task walker2d but .*agent.json was made with --task hopper; type that, or name another"),
         ("--seed=1", "--seed 1 but .*agent.json was made with --seed 0"),
         ("--target=9", "--target 9.0 but .*agent.json was made with --target 1.0"),
+        ("--frames=5", "--frames 5 but .*dataset.json was made with --frames 400"),
+        ("--clone-steps=3", "--clone-steps 3 but .*policy.json was made with --clone-steps 5000"),
     ],
 )
 def test_parts_of_other_options_are_refused_and_those_of_earlier_versions_are_taken(
@@ -87,6 +90,9 @@ def test_parts_of_other_options_are_refused_and_those_of_earlier_versions_are_ta
         (tmp_path / f"{part}.json").write_text("{}")
     main(arguments)
     (tmp_path / "agent.json").write_text('{"task": "hopper", "target": 1.0, "seed": 0}')
+    if "frames" in other:
+        (tmp_path / "dataset.json").write_text('{"frames": 417, "options": {"frames": 400}}')
+    (tmp_path / "policy.json").write_text('{"options": {"clone_steps": 5000, "hidden": 128}}')
     with pytest.raises(SystemExit, match=sentence):
         main(arguments)
 

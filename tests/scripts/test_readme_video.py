@@ -20,7 +20,7 @@ def _videos(folder: Path) -> list[Path]:
 
 
 def test_a_gif_shows_all_videos_at_their_own_speed(tmp_path: Path) -> None:
-    out = tmp_path / "images" / "both.gif"
+    out = tmp_path / "both.gif"
     readme_video.write_gif(out, _videos(tmp_path), width=64)
     with Image.open(out) as picture:
         assert picture.size == (64, 32)
@@ -32,9 +32,14 @@ def test_a_gif_shows_all_videos_at_their_own_speed(tmp_path: Path) -> None:
     assert shown == pytest.approx([40, 50, 60, 200, 210, 220], abs=10)
 
 
-def test_a_gif_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gif_that_is_too_large_is_refused_and_the_one_before_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(readme_video, "LIMIT", 100)
+    out = tmp_path / "both.gif"
+    out.write_bytes(b"of before")
     with pytest.raises(
-        ValueError, match=r"both\.gif has [\d,]+ bytes, more than 100; type fewer videos or less --width"
+        ValueError, match=r"both\.gif would have [\d,]+ bytes, more than 100; type fewer videos or less --width"
     ):
-        readme_video.write_gif(tmp_path / "both.gif", _videos(tmp_path), width=64)
+        readme_video.write_gif(out, _videos(tmp_path), width=64)
+    assert out.read_bytes() == b"of before"

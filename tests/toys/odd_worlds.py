@@ -5,7 +5,7 @@ A point starts at 0 and moves by its action; an episode has 20 steps.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -17,6 +17,7 @@ LATER = 10  # step, after those that a trial plays, from which on values are odd
 class OddWorld(gymnasium.Env):
     """Steps a point [2], of which it returns the place and the number of steps: the state of toys.mlp_checkpoints."""
 
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "render_fps": 25}
     observation_space = gymnasium.spaces.Box(-99, 99, (3,), np.float32)
     action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
 
