@@ -20,9 +20,9 @@ def card(
     content: Mapping[str, Any],
     summary: Mapping[str, Any],
     task: str,
-    lerobot_eval: str,
+    again: str,
 ) -> str:
-    """Return the text of README.md, with the metadata that the hub reads at its top, and the command `lerobot_eval`."""
+    """Return the text of README.md, with the metadata that the hub reads at its top; `again` plays the policy."""
     settings, base = content["settings"], str(content["policy"]["path"])
     hub = [f"base_model: {base}"] if HUB_ID.fullmatch(base) and not content["copied"] else []
     metadata = ["library_name: lerobot", "pipeline_tag: robotics", "tags: [lerobot, robotics, dsrl]", *hub]
@@ -57,7 +57,7 @@ def card(
             "",
             f"    {_command(run)}",
             "    uv pip install . ./plugins/lerobot_policy_dsrl  # in a clone of dsrl",
-            f"    {re.sub(r'[^ -~…]', '', lerobot_eval)}",
+            *(f"    {re.sub(r'[^ -~]', '', line)}" for line in again.splitlines()),
             "",
         ]
     )
