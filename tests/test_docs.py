@@ -6,15 +6,18 @@ import ast
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
+OWN = EXAMPLES / "my_point"  # docs/own_environment.md
 PACKAGE = ROOT / "docs" / "template" / "my_robot"  # docs/packages.md names files of it
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES += [*sorted((ROOT / "dsrl").rglob("README.md")), *sorted((ROOT / "scripts").rglob("README.md"))]
@@ -63,7 +66,8 @@ def test_the_moving_picture_is_at_most_2_mb() -> None:
 @pytest.mark.parametrize("example", sorted(EXAMPLES.rglob("*.*")), ids=_name)
 def test_an_example_is_short_and_shown_on_the_page(example: Path) -> None:
     assert len(example.read_text().splitlines()) <= 60
-    assert f'"{example.relative_to(EXAMPLES)}"' in (ROOT / "docs" / "extending.md").read_text()
+    page = "own_environment.md" if example.is_relative_to(OWN) else "extending.md"
+    assert f'"{example.relative_to(EXAMPLES)}"' in (ROOT / "docs" / page).read_text()
 
 
 def _texts_of_the_code() -> str:
@@ -124,3 +128,41 @@ def test_an_added_noise_algorithm_and_logger_run_on_an_added_cluster(extended: P
     _run(extended, "train.py", *CHOSEN, *TINY, *added, "hydra.sweep.dir=second")
     assert "learn/critic_loss" in (extended / "second" / "0" / "latest.txt").read_text()
     assert json.loads((extended / "second" / "0" / "summary.json").read_text())["decisions"] == 160
+
+
+def test_an_own_environment_is_a_task_with_success_and_its_demonstrations_are_cloned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dsrl.task.gym import GymTask
+    from scripts.pretrain.mlp import read_recordings
+
+    own = shutil.copytree(OWN, tmp_path / "my_point")  # importing leaves files beside the module
+    monkeypatch.syspath_prepend(str(own))
+    record = runpy.run_path(str(own / "record.py"))["record"]
+    record(tmp_path / "demonstrations", 2)
+    found = read_recordings(str(tmp_path / "demonstrations"))
+    assert found.states.shape[1] == 4
+    assert found.actions.shape[1] == 2
+    said: list[str] = []
+    task = GymTask("MyPoint-v0", 2, None, announce=said.append)
+    assert (task.has_success, task.max_steps, said) == (True, 40, [])
+    assert task.state_dict() is not None, "a run of it cannot continue in mid-episode"
+
+
+def test_the_loop_of_an_own_environment_plays_a_policy_to_its_goal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gymnasium
+
+    class Straight:
+        def reset(self) -> None: ...
+
+        def select_action(self, batch: dict[str, Any]) -> Any:
+            state = batch["observation.state"]
+            return (5 * (state[:, 2:] - state[:, :2])).clamp(-1, 1)
+
+    own = shutil.copytree(OWN, tmp_path / "my_point")
+    for folder in (own, ROOT / "plugins" / "lerobot_policy_dsrl"):
+        monkeypatch.syspath_prepend(str(folder))
+    succeeds = runpy.run_path(str(own / "play.py"))["succeeds"]
+    assert all(succeeds(Straight(), gymnasium.make("MyPoint-v0"), seed) for seed in range(3))

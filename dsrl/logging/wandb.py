@@ -16,6 +16,7 @@ from annotated_types import Gt
 from dsrl.logging import Description
 
 Mode = Literal["online", "offline", "disabled"]
+Point = dict[str, float | str]  # numbers, and videos by their paths from the run's folder
 LONGEST = 128  # characters of a name that wandb takes
 
 
@@ -48,20 +49,20 @@ class WandbLogger:
         self._identity |= {"id": _run_id(Path(folder) / "wandb_run_id.txt"), "resume": "allow"}
         self._timeout, self._gone = timeout, False
         self.run = self._start(mode)
-        self._points: list[dict[str, float]] = []
+        self._points: list[Point] = []
         self._num_uploaded = int(self.run.starting_step)  # points that the server has
         self.run.define_metric("env_steps")
         self.run.define_metric("*", step_metric="env_steps")
 
     def log(self, metrics: Mapping[str, float], env_steps: int) -> None:
         """Add one point to the curve of every metric."""
-        point = {**{name: float(value) for name, value in metrics.items()}, "env_steps": float(env_steps)}
+        point: Point = {**{name: float(value) for name, value in metrics.items()}, "env_steps": float(env_steps)}
         self._points.append(point)
         self._send(point)
 
     def video(self, name: str, path: Path, env_steps: int) -> None:
         """Upload an mp4; offline, copy it to wandb's folder."""
-        self._points.append({"env_steps": float(env_steps)})
+        self._points.append({name: os.path.relpath(path, self._folder), "env_steps": float(env_steps)})
         self._send({name: wandb.Video(str(path), format="mp4"), "env_steps": env_steps})
 
     def results(self, values: Mapping[str, Any]) -> None:
@@ -69,20 +70,22 @@ class WandbLogger:
         with self._outlived():
             self.run.summary.update(dict(values))
 
-    def state_dict(self) -> list[dict[str, float]]:
+    def state_dict(self) -> list[Point]:
         """Return all points: wandb writes late, so that a kill may lose some that were logged."""
         return list(self._points)
 
-    def load_state_dict(self, state: list[dict[str, float]] | None) -> None:
+    def load_state_dict(self, state: list[Point] | None) -> None:
         """Continue after the points of `state`; those that the server lacks are sent again, under the same steps.
 
+        So are their videos where the run's folder has the files; a run in another folder leaves them out.
         Offline, this process's part has the whole run from its first point. Parts of previous processes would upload
         points twice: they move to wandb/interrupted, which `wandb sync --sync-all` does not search.
         """
         self._points = []
         for point in state or ():
             self._points.append(point)
-            self._send(point)
+            shown = {name: self._shown(value) if isinstance(value, str) else value for name, value in point.items()}
+            self._send({name: value for name, value in shown.items() if value is not None})
         own = Path(self.run.dir).parent
         for part in (Path(self._folder) / "wandb").glob(f"offline-run-*-{self._identity['id']}"):
             if self.run.settings.mode == "offline" and part.resolve() != own.resolve():
@@ -100,6 +103,17 @@ class WandbLogger:
         if step >= self._num_uploaded:
             with self._outlived():
                 self.run.log(dict(point), step=step)
+
+    def _shown(self, path: str) -> wandb.Video | None:
+        """Return the video at `path`; None where there is none.
+
+        A checkpoint may come from anybody: no other file is uploaded than an mp4 inside the run's folder.
+        """
+        folder = Path(self._folder).resolve()
+        file = (folder / path).resolve()
+        if file.suffix != ".mp4" or not file.is_relative_to(folder) or not file.is_file():
+            return None
+        return wandb.Video(str(file), format="mp4")
 
     @contextmanager
     def _outlived(self) -> Iterator[None]:

@@ -18,6 +18,8 @@ from typing import Any
 
 import gymnasium
 
+PAGE = "docs/own_environment.md"
+
 
 def make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
     """Make one environment; `max_steps` None keeps the time limit of its registration.
@@ -36,8 +38,11 @@ def make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymna
         with _suiting(id, env_kwargs):
             env = gymnasium.make(name, max_episode_steps=max_steps, **env_kwargs)
     except gymnasium.error.Error as error:
-        advice = "type a registered id such as Pendulum-v1"
-        if namespace and not _registered(namespace):
+        advice = f"type a registered id such as Pendulum-v1, or task.id=<module>:{name} where a module of yours "
+        advice += f"registers it ({PAGE})"
+        if package:
+            advice = f"type an id that {package} registers when it is imported"
+        elif namespace and not _registered(namespace):
             advice = f"install the package that registers it and type task.id=<package>:{name}"
         raise ValueError(f"task.id={id!r} cannot be made by gymnasium ({error}); {advice}") from error
     mode, modes = env_kwargs.get("render_mode"), env.metadata.get("render_modes", [])
@@ -69,7 +74,8 @@ def _import(id: str, package: str) -> None:
     if not _registers(package):
         raise ValueError(
             f"task.id={id!r} would import {package}, which is no installed package that depends on gymnasium; "
-            "type an id of one that is"
+            "install a module of yours by `uv pip install -e …` with a pyproject.toml that has dependencies = "
+            f'["gymnasium"] ({PAGE}), or type the id of a package that is installed'
         )
     importlib.import_module(package)
 

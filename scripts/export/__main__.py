@@ -37,7 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_sentence(ValueError, OSError, ImportError):
         from dsrl.run.plugins import plugins_of
         from scripts.export.folder import export
-        from scripts.export.lerobot_eval import UNKNOWN
 
         out = new_folder(keys["out"])
         checkpoint, plugins = keys.get("checkpoint", "returned"), keys.get("plugins", "").strip("[]").split(",")
@@ -45,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         again = export(Path(keys["run"]), out, checkpoint=checkpoint, copy_base=options.copy_base,
                        pushed=options.push is not None, plugins=given)  # fmt: skip
         plays = "lerobot plays it in the run's test worlds:"
-        if UNKNOWN in again:
-            plays = f"lerobot has no environment of this run's task; put one of yours in place of {UNKNOWN}"
+        if not again.startswith("lerobot-eval"):
+            plays = "lerobot has no environment of this run's task; play it in Python (docs/export.md):"
         print(f"written to {out}; {plays}\n{again}")
         if options.push:
             from scripts.export.hub import push

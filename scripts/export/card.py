@@ -21,9 +21,9 @@ def card(
     content: Mapping[str, Any],
     summary: Mapping[str, Any],
     task: str,
-    lerobot_eval: str,
+    again: str,
 ) -> str:
-    """Return the text of README.md, with the metadata that the hub reads at its top, and the command `lerobot_eval`."""
+    """Return the text of README.md, with the metadata that the hub reads at its top; `again` plays the policy."""
     settings, base = content["settings"], str(content["policy"]["path"])
     on_hub = HUB_ID.fullmatch(base) and not (ASSETS / base).is_dir()  # bundled policies have names of the same form
     hub = [f"base_model: {base}"] if on_hub and not content["copied"] else []
@@ -59,7 +59,7 @@ def card(
             "",
             f"    {_command(run)}",
             "    uv pip install . ./plugins/lerobot_policy_dsrl  # in a clone of dsrl",
-            f"    {lerobot_eval}",
+            *(f"    {_printable(line)}" for line in again.splitlines()),
             "",
         ]
     )
@@ -96,4 +96,8 @@ def _command(run: Path) -> str:
 
 def _line(text: Any) -> str:
     """Return text without what could end its line or its place in the card."""
-    return "".join(letter for letter in str(text) if letter.isprintable() and letter != "`").strip()
+    return _printable(text).replace("`", "").strip()
+
+
+def _printable(text: Any) -> str:
+    return "".join(letter for letter in str(text) if letter.isprintable())

@@ -27,6 +27,7 @@ from dsrl.run.settings import checked, saved_config
 from dsrl.run.weights import load_weights
 from dsrl.training.lerobot_columns import image_keys
 from scripts.complete_folder import complete_folder
+from scripts.export import in_python
 from scripts.export.card import card
 from scripts.export.lerobot_eval import command
 
@@ -39,7 +40,8 @@ def export(
 ) -> str:
     """Write the steered policy of `run` into the new folder `out`, which appears when it is complete.
 
-    Returns the command by which lerobot-eval plays it in the run's test worlds.
+    Returns the command by which lerobot-eval plays it in the run's test worlds; where lerobot has no environment of its
+    task, the lines of Python that play it.
 
     `checkpoint` is best or last, or returned: best, if the run returned it; `pushed`: others will load it from the hub.
     Raises UserError, ValueError or FileNotFoundError for a run that cannot be exported.
@@ -51,7 +53,7 @@ def export(
     find_policy(saved.policy, folder.hydra / "hydra.yaml")
     if pushed and not copy_base:
         _check_found_by_others(str(saved.policy.get("path")))
-    checkpoint, summary = _played(folder, checkpoint)
+    checkpoint, summary = _chosen(folder, checkpoint)
     state = folder.load(checkpoint)
     parts = build(saved, lambda sentence: None)
     check_same_policy(parts, folder)
@@ -69,14 +71,18 @@ def export(
         for name, one in files.items():
             write_json(partial / name, one)
         chosen: Any = OmegaConf.to_container(checked(saved, "task"), resolve=True)
-        again = command(out.name, chosen, content["settings"])
+        again = _played(out.name, chosen, content)
         (partial / "README.md").write_text(
             card(run, out.name, checkpoint, content, summary, _task_of(saved), again), encoding="utf-8"
         )
-    return command(str(out), chosen, content["settings"])
+    return _played(str(out), chosen, content)
 
 
-def _played(folder: RunFolder, checkpoint: str) -> tuple[str, dict[str, Any]]:
+def _played(policy: str, task: Mapping[str, Any], content: Mapping[str, Any]) -> str:
+    return command(policy, task, content["settings"]) or in_python.lines(policy, content["task"])
+
+
+def _chosen(folder: RunFolder, checkpoint: str) -> tuple[str, dict[str, Any]]:
     """Return best or last, and the run's summary with the results that are this checkpoint's."""
     summary = folder.read_summary()
     if checkpoint == "returned":

@@ -8,23 +8,25 @@ from typing import Any
 
 from dsrl.task.pusht import OBSERVATIONS
 
-UNKNOWN = "--env.type=…"  # of tasks that are not lerobot's
 
+def command(policy: str, task: Mapping[str, Any], settings: Mapping[str, Any]) -> str | None:
+    """Return the command for the folder `policy`, None where the task is none of lerobot's environments.
 
-def command(policy: str, task: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """Return the command for the folder `policy`; `task` is the config of the run's task, with its _target_.
-
+    `task` is the config of the run's task, with its _target_.
     A config may come from anybody: letters that would steer a terminal are left out.
     """
-    words = [f"--policy.path={policy}", *_environment(task)]
+    environment = _environment(task)
+    if environment is None:
+        return None
+    words = [f"--policy.path={policy}", *environment]
     words += [f"--seed={settings['test_seed']}", f"--eval.n_episodes={settings['eval_episodes']}"]
     words += [f"--eval.batch_size={min(settings['num_envs'], settings['eval_episodes'])}"]
-    quoted = [word if word == UNKNOWN else shlex.quote(word) for word in [*words, "--eval.use_async_envs=false"]]
+    quoted = [shlex.quote(word) for word in [*words, "--eval.use_async_envs=false"]]
     return "".join(letter for letter in " ".join(["lerobot-eval", *quoted]) if letter.isprintable())
 
 
-def _environment(task: Mapping[str, Any]) -> list[str]:
-    """Return lerobot's flags of the environment."""
+def _environment(task: Mapping[str, Any]) -> list[str] | None:
+    """Return lerobot's flags of the environment; None where it has none of this task."""
     fields: dict[str, Any]
     match str(task["_target_"]):
         case "dsrl.task.pusht.PushTTask":
@@ -34,6 +36,6 @@ def _environment(task: Mapping[str, Any]) -> list[str]:
         case "dsrl.task.lerobot.LerobotTask":
             fields = {"type": task["env"], "task": task["name"]}
         case _:
-            return [UNKNOWN]
+            return None
     fields |= {"episode_length": task["max_steps"], **(task.get("env_kwargs") or {})}
     return [f"--env.{key}={value}" for key, value in fields.items() if value is not None]

@@ -18,12 +18,14 @@ from dsrl.logging.wandb import WandbLogger
 POINTS = [({"a": 0.5 * i, f"only_{i}": 1.0}, 10 * i) for i in range(1, 8)]
 
 
-def interrupted(make: Any) -> None:
-    """One process logs five points, its last checkpoint knows three; the next goes on from there to the end."""
+def interrupted(make: Any, video: Path | None = None) -> None:
+    """One process logs five points, its last checkpoint knows three and the video; the next goes on to the end."""
     first = make()
     first.load_state_dict(None)
     for metrics, env_steps in POINTS[:3]:
         first.log(metrics, env_steps)
+    if video is not None:
+        first.video("best", video, 30)
     position = json.loads(json.dumps(first.state_dict()))  # as a checkpoint keeps it
     for metrics, env_steps in POINTS[3:5]:
         first.log({"a": -metrics["a"]}, env_steps)
@@ -96,15 +98,40 @@ def test_wandb_goes_on_with_the_same_run_and_its_latest_part_holds_every_point_o
             former.rename(former.with_name(f"offline-run-20260101_000000-{former.name[-8:]}"))
         return WandbLogger(str(tmp_path), mode="offline", **options)
 
-    interrupted(make)
+    video = tmp_path / "videos" / "best.mp4"
+    video.parent.mkdir()
+    video.write_bytes(b"moving pictures")
+    interrupted(make, video)
     wandb.teardown()  # its service has then written all
     (part,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
     (before,) = tmp_path.glob("wandb/interrupted/offline-run-*/*.wandb")
     assert part.name == before.name == f"run-{(tmp_path / 'wandb_run_id.txt').read_text()}.wandb"
     rows = list(history(part))
-    assert [row["_step"] for row in rows] == list(range(7))
+    assert [row["_step"] for row in rows] == list(range(8))
+    shown = rows.pop(3)
+    assert (part.parent / "files" / shown["best.path"]).read_bytes() == b"moving pictures"
     assert [(row["a"], row["env_steps"]) for row in rows] == [(m["a"], s) for m, s in POINTS]
     assert rows[6]["only_7"] == 1.0
+
+
+@pytest.mark.parametrize("path", ["gone.mp4", "../outside.mp4", "link.mp4", "videos", "config.yaml", ""])
+def test_a_continued_run_uploads_no_file_but_its_own_videos(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    (folder / "videos").mkdir(parents=True)
+    for file in (tmp_path / "outside.mp4", folder / "config.yaml"):
+        file.write_bytes(b"a secret")
+    (folder / "link.mp4").symlink_to(tmp_path / "outside.mp4")
+    options: dict[str, Any] = {"project": "toy", "entity": None, "group": None, "name": None, "timeout": 5.0}
+    logger = WandbLogger(str(folder), mode="disabled", **options)
+    sent: list[Any] = []
+    monkeypatch.setattr(logger.run, "log", lambda point, step: sent.append(point))
+    state = [{"best": path, "env_steps": 10.0}]
+    logger.load_state_dict(state)  # type: ignore[arg-type]
+    assert sent == [{"env_steps": 10.0}]
+    assert logger.state_dict() == state
+    logger.close()
 
 
 @pytest.mark.parametrize("damaged", [b"", b"\n", b"1a2b", b"../../ab\n", b"\xff\x00" * 4, b"run/with?all#of*them" * 20])

@@ -156,17 +156,20 @@ def test_the_model_card_has_both_policies_worlds_and_command(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     export([f"run={run}", f"out={tmp_path / 'données'}"])
-    assert "lerobot has no environment of this run's task; put one of yours in place of --env.type=…" in (
-        capsys.readouterr().out
-    )
+    printed = capsys.readouterr().out
+    assert "lerobot has no environment of this run's task; play it in Python (docs/export.md):\n" in printed
     card = (tmp_path / "données" / "README.md").read_text(encoding="utf-8")
+    for policy, text in ((tmp_path / "données", printed), ("données", card)):
+        assert f'policy = DsrlPolicy.from_pretrained("{policy}")' in text
+    found: dict[str, Any] = {"state": torch.zeros(2, 3)}
+    exec(printed.partition("(docs/export.md):\n")[2], found)
+    assert found["action"].shape == (2, 1)
     summary = json.loads((run / "summary.json").read_text())
     assert card.startswith("---\nlibrary_name: lerobot\n")
     for name in ("base", "steered"):
         assert f"| {name} | - | - | {summary[name]['mean_return']:.3f} | 5 |" in card
     assert "5 worlds, seeds 1000000 to 1000004" in card
     assert summary["policy_sha256"]["after"] in card
-    assert "    lerobot-eval '--policy.path=données' --env.type=… --seed=1000000 --eval.n_episodes=5" in card
 
 
 def test_the_model_card_has_no_results_of_another_checkpoint(run: Path, tmp_path: Path) -> None:
@@ -193,7 +196,7 @@ def test_the_model_card_has_no_results_of_another_checkpoint(run: Path, tmp_path
 )
 def test_the_command_of_lerobot_eval_names_its_environment(task: dict[str, Any], environment: list[str]) -> None:
     settings = {"test_seed": 7, "eval_episodes": 20, "num_envs": 4}
-    words = shlex.split(command("my policies/a", {"max_steps": None, **task}, settings))
+    words = shlex.split(command("my policies/a", {"max_steps": None, **task}, settings) or "")
     assert words[:2] == ["lerobot-eval", "--policy.path=my policies/a"]
     assert words[2:-4] == [f"--env.{text}" for text in environment]
     assert words[-4:] == ["--seed=7", "--eval.n_episodes=20", "--eval.batch_size=4", "--eval.use_async_envs=false"]

@@ -227,7 +227,22 @@ def test_an_installed_package_registers_its_ids(id):
 @pytest.mark.parametrize("id", ["os:Nope-v7", "tests:Nope-v7", "torch:Nope-v7"])
 def test_nothing_is_imported_but_installed_packages_of_environments(id):
     package = id.partition(":")[0]
-    with pytest.raises(ValueError, match=f"would import {package}, which is no installed package that depends on"):
+    sentence = f"would import {package}, which is no installed package that depends on gymnasium; install a module of "
+    sentence += r"yours by `uv pip install -e …` .* dependencies = \[.gymnasium.\] \(docs/own_environment.md\)"
+    with pytest.raises(ValueError, match=sentence):
+        GymTask(id, num_envs=1, max_steps=5)
+
+
+@pytest.mark.parametrize(
+    ("id", "advice"),
+    [
+        ("MyOwn-v0", r"type a registered id .*, or task.id=<module>:MyOwn-v0 where .* \(docs/own_environment.md\)"),
+        ("gym_pusht:MyOwn-v0", "type an id that gym_pusht registers when it is imported"),
+        ("nowhere/MyOwn-v0", "install the package that registers it and type task.id=<package>:nowhere/MyOwn-v0"),
+    ],
+)
+def test_an_id_that_nothing_registered_is_told_what_to_type(id, advice):
+    with pytest.raises(ValueError, match=f"cannot be made by gymnasium .*; {advice}"):
         GymTask(id, num_envs=1, max_steps=5)
 
 
