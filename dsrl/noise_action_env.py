@@ -21,7 +21,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsrl import history
+from dsrl import history, policy_rules
 from dsrl.edits import Editor
 from dsrl.interfaces import Encoding, Noise, Observation, Policy, Restorable, StateDict, Task
 from dsrl.noise.space import NoiseSpace
@@ -133,7 +133,7 @@ class NoiseActionEnv:
             raise ValueError(f"worlds {worlds[self.ended[worlds]].tolist()} have ended; reset them before stepping")
         check_worlds_finite(noise, worlds, "noise", "the actor has diverged, so lower its learning rates")
         before, observed = self.encoding[worlds], self.observed[worlds]
-        chunk = self.policy.decode(before, noise.to(before.features.device))[:, : self.horizon]
+        chunk = policy_rules.decode(self.policy, before, noise.to(before.features.device))[:, : self.horizon]
         chunk = chunk if editor is None else editor.edit(before, chunk)
         check_worlds_finite(chunk, worlds, "chunk")
         outcome = self._execute(chunk, worlds).of(worlds)
@@ -151,17 +151,16 @@ class NoiseActionEnv:
 
         Context tensors that were stored in another precision are cast back to the policy's.
         """
-        latest = {} if self.encoding is None else self.encoding.context
-        own = {key: value.to(latest[key]) if key in latest else value for key, value in encoding.context.items()}
-        device = encoding.features.device if self.encoding is None else self.encoding.features.device
-        chunk = self.policy.decode(Encoding(encoding.features.to(device), own), self.noise.expand(vectors).to(device))
-        return chunk[:, : self.horizon].to(vectors)
+        latest = encoding if self.encoding is None else self.encoding
+        own = {key: value.to(latest.context.get(key, value)) for key, value in encoding.context.items()}
+        features, noise = (one.to(latest.features.device) for one in (encoding.features, self.noise.expand(vectors)))
+        return policy_rules.decode(self.policy, Encoding(features, own), noise)[:, : self.horizon].to(vectors)
 
     @torch.no_grad()
     def reencode(self, observation: Observation, vectors: Tensor) -> Tensor:
         """Encode stored observations again and decode noise vectors [B, dim] there: chunks [B, horizon, A]."""
         batches = torch.split(torch.arange(len(vectors)), ENCODED_AT_ONCE)
-        chunks = [self.decode(self.policy.encode(observation[rows]), vectors[rows]) for rows in batches]
+        chunks = [self.decode(policy_rules.encode(self.policy, observation[rows]), vectors[rows]) for rows in batches]
         return torch.cat([vectors.new_zeros(0, *self.chunk_shape), *chunks])
 
     def reset(self, env_id: Ids = None, seeds: Sequence[int] | None = None) -> tuple[Floats, Infos]:
@@ -256,16 +255,17 @@ class NoiseActionEnv:
     def _observe(self, worlds: Tensor, *, at_start: bool = False) -> None:
         """Encode `worlds` as they are now, into their rows of `encoding` and `observed`."""
         self.observed = history.update(self.observed, self.task, worlds, history.length(self.policy) if at_start else 0)
-        encoding = self.policy.encode(self.observed[worlds])
+        encoding = policy_rules.encode(self.policy, self.observed[worlds])
         check_worlds_finite(encoding.features, worlds, "features")
+        if self.encoding is None:
+            policy_rules.try_rules(self.policy, self.observed[worlds], encoding.features.device)
         if torch.equal(worlds, torch.arange(len(self))):
             self.encoding = encoding
         elif self.encoding is not None:
             self.encoding = self.encoding.with_rows(encoding, worlds)
         else:  # the other worlds have ended: nothing reads their rows before a reset
             rows = torch.zeros(len(self), dtype=torch.int64)
-            rows[worlds] = torch.arange(len(worlds))
-            self.encoding = encoding[rows]
+            self.encoding = encoding[rows.index_copy(0, worlds, torch.arange(len(worlds)))]
 
     def _features(self, worlds: Tensor) -> Floats:
         assert self.encoding is not None

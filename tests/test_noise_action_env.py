@@ -221,7 +221,8 @@ class UnevenPolicy(EchoPolicy):
     """Pads its context to the batch."""
 
     def encode(self, observation):
-        return Encoding(observation.state, {"prefix": torch.zeros(len(observation.state), len(observation.state))})
+        num, encoding = len(observation.state), super().encode(observation)
+        return Encoding(encoding.features, {**encoding.context, "prefix": torch.zeros(num, num)})
 
 
 def test_a_context_whose_rows_change_shape_is_refused():

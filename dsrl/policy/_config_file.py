@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dsrl.policy._checkpoint_files import file_inside, read_json
+from dsrl.policy._find import ADAPTER
 from dsrl.policy._policy_types import POLICY_TYPES
 
 
@@ -24,6 +25,6 @@ def check_config(checkpoint: Path, policy_type: str) -> Path:
             f"loads {policy_type!r} only; {advice}"
         )
     if found.get("use_peft"):
-        raise ValueError(f"{checkpoint} is a PEFT adapter, not a whole policy; merge it into its base and save that")
+        raise ValueError(f"{checkpoint} {ADAPTER}")
     POLICY_TYPES[policy_type].config(str(file), found)
     return file

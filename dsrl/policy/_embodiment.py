@@ -21,6 +21,7 @@ from dsrl.interfaces import Observation, Task
 from dsrl.policy._lerobot import processor_step
 from dsrl.policy._observation_key import typed_for
 
+ALOHA = 14  # joints and grippers of two arms, which `adapt_to_pi_aloha` converts one by one
 MOST = 4096  # numbers of a state or an action, where a policy pads to no fixed number
 
 
@@ -183,6 +184,11 @@ def check_features(config: Any, checkpoint: Path) -> None:
     ):
         if len(shape) != 1 or shape[0] > most:
             raise ValueError(f"{file} gives {name} the shape {list(shape)} but it must be [1] to [{most}]")
+        if getattr(config, "adapt_to_pi_aloha", False) and shape[0] < ALOHA:
+            raise ValueError(
+                f"{file} has adapt_to_pi_aloha, which takes Aloha's {ALOHA} joints and grippers, but gives {name} "
+                f"{shape[0]} numbers; set it to false, or choose a checkpoint for Aloha"
+            )
     for key in image_keys(config):
         shape = config.image_features[key].shape
         if len(shape) != 3 or shape[0] != 3:
@@ -190,8 +196,12 @@ def check_features(config: Any, checkpoint: Path) -> None:
 
 
 def image_keys(config: Any) -> list[str]:
-    """Return the keys of the model's images without `empty_camera_<i>`, which lerobot fills with black."""
-    return [key for key in config.image_features if ".empty_camera_" not in key]
+    """Return the keys of the model's images without `empty_camera_<i>`, which lerobot fills with black.
+
+    lerobot adds them where the configuration has `empty_cameras`; elsewhere it is a camera's own name.
+    """
+    empty = getattr(config, "empty_cameras", 0)
+    return [key for key in config.image_features if not (empty and ".empty_camera_" in key)]
 
 
 def _name_cameras(path: str, keys: list[str], camera_map: Mapping[str, str]) -> dict[str, str]:

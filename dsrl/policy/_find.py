@@ -21,6 +21,7 @@ from dsrl.policy._weights import ASSETS
 
 PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
 CHECKPOINT_FILES = ("config.json", "model.safetensors", PREPROCESSOR, POSTPROCESSOR)
+ADAPTER = "is a PEFT adapter, not a whole policy; merge it into its base and save that"
 MOST_WEIGHTS = 20480 * MIB  # bytes of any type's weights
 CHECKPOINT_PATTERNS = ["*.json", "*.txt", "model.safetensors", "policy_*.safetensors"]  # no code, no pickles
 BACKBONE_PATTERNS = ["*.json", "*.txt"]
@@ -54,6 +55,8 @@ def find_checkpoint(path: str, named: str = "policy.path=", needed: Sequence[str
     missing = [name for name in needed if not file_inside(folder, name).is_file()]
     if missing:
         _refuse_mlp(folder, path, named)
+        if "model.safetensors" in missing and file_inside(folder, "adapter_config.json").is_file():
+            raise FileNotFoundError(f"{named}{path} {ADAPTER}")
         advice = _migration(folder, path, named) if {*missing} == {PREPROCESSOR, POSTPROCESSOR} else ""
         advice = advice or f"a lerobot checkpoint has {', '.join(CHECKPOINT_FILES)}: copy them from where it was saved"
         raise FileNotFoundError(f"{named}{path} lacks {', '.join(missing)}; {advice}")

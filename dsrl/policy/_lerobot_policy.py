@@ -34,8 +34,9 @@ class LerobotPolicy(ABC):
     Args:
         path: the folder of a lerobot checkpoint, or a hub id.
         device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
-        dtype: `checkpoint` computes in the types that the weights are stored in, as lerobot does; `float32` casts all
-            weights to it; `bfloat16` is autocast, unless the policy's type casts its weights.
+        dtype: `checkpoint` computes in the types that the weights are stored in, which are lerobot's where config and
+            file agree about them; `float32` casts all weights to it; `bfloat16` is autocast, unless the policy's type
+            casts its weights.
         camera_map: {task camera: checkpoint camera} where the two names differ; None or {} where they agree.
         num_steps: of a denoising; None for the checkpoint's own number.
 
@@ -44,6 +45,7 @@ class LerobotPolicy(ABC):
     """
 
     policy_type: ClassVar[str]
+    measured: ClassVar[bool] = True  # its steering, when it is loaded: see `dsrl.policy_rules`
     history: ClassVar[bool] = False  # whether it encodes its last `n_obs_steps` observations and denoises actions since
 
     def __init__(

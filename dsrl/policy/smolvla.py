@@ -120,9 +120,8 @@ class SmolVLA(VlaPolicy):
         policy, model = self._policy, self._policy.model
         images, image_masks = policy.prepare_images(batch)
         tokens, token_masks = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]
-        embeddings, pad_masks, att_masks = model.embed_prefix(
-            images, image_masks, tokens, token_masks, state=policy.prepare_state(batch)
-        )
+        state = policy.prepare_state(batch).to(model.state_proj.weight.dtype)  # a saved processor may have cast it
+        embeddings, pad_masks, att_masks = model.embed_prefix(images, image_masks, tokens, token_masks, state=state)
         output, keys, values = self._ran_layers(make_att_2d_masks(pad_masks, att_masks), pad_masks, embeddings)
         # embed_prefix marks the state, and nothing else, as a token that the earlier ones may not see
         return Prefix(output, keys, values, pad_masks, int(att_masks[0].int().argmax()))

@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from dsrl import policy_rules
 from dsrl.interfaces import DrawsUnsteered, Encoding
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.slopes import Decode, slopes, step_of
@@ -67,7 +68,7 @@ def noise_of(env: NoiseActionEnv, encoding: Encoding, actions: Tensor, spread: T
 
     def decode(vectors: Tensor, rows: Tensor) -> Tensor:
         noise = _expanded(env, vectors, rows).to(encoding.features.device)
-        chunk = env.policy.decode(encoding[rows], noise)[:, : env.horizon].to(vectors)
+        chunk = policy_rules.decode(env.policy, encoding[rows], noise)[:, : env.horizon].to(vectors)
         return (chunk / spread).flatten(1)
 
     vectors = nearest(decode, (actions / spread).flatten(1), env.noise.dim, magnitude)

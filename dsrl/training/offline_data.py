@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsrl import history
+from dsrl import history, policy_rules
 from dsrl.foreign_json import first_line
 from dsrl.interfaces import Observation, Replay
 from dsrl.noise_action_env import Decision, NoiseActionEnv
@@ -113,7 +113,7 @@ class OfflineData:
         noise, fidelities = [], []
         for start in range(0, len(self), AT_ONCE):
             part = self.transitions[start : start + AT_ONCE]
-            encoding = self.env.policy.encode(self._observation([one.before for one in part]))
+            encoding = policy_rules.encode(self.env.policy, self._observation([one.before for one in part]))
             found, fidelity = noise_of(self.env, encoding, actions[start : start + AT_ONCE], spread)
             noise.append(found)
             fidelities.append((len(part), fidelity))
@@ -126,7 +126,7 @@ class OfflineData:
 
         frames = sorted({frame for one in part for frame in (one.before, one.after)})
         observation = self._observation(frames)
-        encoding = self.env.policy.encode(observation)
+        encoding = policy_rules.encode(self.env.policy, observation)
         lost = ~torch.isfinite(encoding.features).all(1)
         if lost.any():
             raise FloatingPointError(

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from dsrl import policy_rules
 from dsrl.interfaces import Encoding, Replay, ReplaysDraws
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.available_memory import available_memory
@@ -38,7 +39,7 @@ def replay_bytes(env: NoiseActionEnv, replay: Replay, transitions: int, draws: i
     length, action_dim = env.chunk_shape
     blank = blank_observation(env)
     with torch.no_grad():
-        encoding = env.policy.encode(blank) if replay in CONTEXTS else Encoding(blank.state, {})
+        encoding = policy_rules.encode(env.policy, blank) if replay in CONTEXTS else Encoding(blank.state, {})
     state = sum(array.nbytes for array in stored_arrays(encoding, blank, replay).values())
     drawn = 4 * draws * (env.noise.dim + length * action_dim)
     return apart + transitions * (4 * (numbers + length * action_dim) + drawn + (1 if draws else 2) * state)

@@ -24,6 +24,7 @@ from toys.tiny_pi import make_tiny_pi, small_sizes
 from toys.tiny_smolvla import make_tiny_checkpoint
 
 from dsrl.interfaces import Observation
+from dsrl.policy._embodiment import image_keys
 from dsrl.policy.lerobot import load_policy
 from dsrl.run.build import build
 from dsrl.run.errors import UserError
@@ -234,3 +235,9 @@ def test_all_fields_that_the_installed_lerobot_does_not_have_are_told_at_once(tm
     edit_json(folder / "config.json", crop_shapes=[1, 1], input_shapes={})
     with pytest.raises(ValueError, match="has the unknown keys 'crop_shapes', 'input_shapes'; remove what it names"):
         load(folder)
+
+
+@pytest.mark.parametrize(("config", "keys"), [({}, 2), ({"empty_cameras": 0}, 2), ({"empty_cameras": 1}, 1)])
+def test_a_camera_is_empty_only_where_the_configuration_adds_empty_ones(config: dict[str, int], keys: int) -> None:
+    features = dict.fromkeys(["observation.images.front", "observation.images.empty_camera_0"])
+    assert len(image_keys(SimpleNamespace(image_features=features, **config))) == keys

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from lerobot.utils.constants import OBS_STATE
-from policy.checkpoints import INSTRUCTIONS, edit_json, load, observe
+from policy.checkpoints import INSTRUCTIONS, edit, edit_json, load, observe, refusal
 from safetensors.torch import load_file, save_file
 from toys.tiny_smolvla import make_tiny_checkpoint, random_stats
 
@@ -196,3 +196,23 @@ def test_a_missing_device_is_refused(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(ValueError, match=words):
         load(checkpoint, device=device)
+
+
+def test_an_adapter_without_its_base_is_told_what_it_is(copy: Path) -> None:
+    (copy / "model.safetensors").rename(copy / "adapter_model.safetensors")
+    (copy / "adapter_config.json").write_text('{"peft_type": "LORA"}', encoding="utf-8")
+    assert refusal(copy).endswith("copy is a PEFT adapter, not a whole policy; merge it into its base and save that")
+
+
+def test_conversion_for_aloha_is_told_how_many_numbers_it_takes(copy: Path) -> None:
+    edit_json(copy / "config.json", adapt_to_pi_aloha=True)
+    assert "takes Aloha's 14 joints and grippers, but gives observation.state 5 numbers; set it to" in refusal(copy)
+
+
+def test_states_that_the_saved_processor_casts_to_half_precision_are_taken(checkpoint: Path, copy: Path) -> None:
+    edit(copy / "policy_preprocessor.json", lambda saved: saved["steps"][4]["config"].update(float_dtype="bfloat16"))
+    chunks = [
+        policy.decode(policy.encode(observe(policy)), torch.ones(3, *policy.noise_shape))
+        for policy in (load(checkpoint), load(copy))
+    ]
+    torch.testing.assert_close(chunks[1], chunks[0], rtol=0, atol=0.1)

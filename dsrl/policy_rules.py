@@ -1,0 +1,166 @@
+"""Checks what a policy returns at each call, and tries its rules once, before it plays.
+
+    encode   the same observation -> the same encoding; of a row alone; observation unchanged
+    decode   the same noise       -> the same chunk;    of a row alone; encoding and noise unchanged
+
+A policy that ignores its noise passes: whether noise steers it is measured elsewhere. A trial is of two rows, and
+leaves the global random streams as they were.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dsrl.interfaces import Encoding, Observation, Policy
+
+MOVED = 1e-3  # of what another noise moves: more is no rounding where the same shapes are computed again
+ROUNDED = 1e-6  # of the size of a chunk: rounding, where noise moves next to nothing
+BATCHED = 0.1  # of the size: batches of other contents round otherwise, in half precision by some percents
+STILL = "call eval() on your networks, draw nothing in it and store nothing between calls"
+ALONE = "compute each row from that row alone (eval() of networks, no statistics of the batch)"
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A policy whose steering was measured when it was loaded, so that no trial follows (optional)."""
+
+    measured: bool
+
+
+def encode(policy: Policy, observation: Observation) -> Encoding:
+    """Encode a batch of observations. Raises ValueError where the result is not what a policy has to return."""
+    encoding, num, name = policy.encode(observation), len(observation.state), f"policy {type(policy).__name__}.encode"
+    if not isinstance(encoding, Encoding):
+        raise ValueError(f"{name} returned {_kind(encoding)}; return an Encoding of dsrl.interfaces")
+    _check(f"{name} returned features", encoding.features, (num, policy.feature_dim), f"{num} rows and feature_dim")
+    for key, value in encoding.context.items():
+        if not isinstance(value, Tensor) or value.ndim < 1 or len(value) != num:
+            raise ValueError(
+                f"{name} returned context {key!r} as {_kind(value)} but {num} rows make torch tensors [{num}, ...], "
+                "batch first"
+            )
+    return encoding
+
+
+def decode(policy: Policy, encoding: Encoding, noise: Tensor) -> Tensor:
+    """Decode noise [B, T', D] into chunks [B, T, A]. Raises ValueError where the result is anything else."""
+    chunk, num, shape = policy.decode(encoding, noise), len(noise), tuple(policy.chunk_shape)
+    name = f"policy {type(policy).__name__}.decode returned"
+    _check(name, chunk, (num, *shape), f"noise of {num} rows and chunk_shape {shape}")
+    return chunk
+
+
+def _check(returned: str, found: Any, expected: tuple[int, ...], of: str) -> None:
+    if not isinstance(found, Tensor) or tuple(found.shape) != expected:
+        kind = list(found.shape) if isinstance(found, Tensor) else _kind(found)
+        raise ValueError(f"{returned} {kind} but {of} make a torch tensor {list(expected)}")
+
+
+def _kind(found: Any) -> str:
+    """Return type and shape of what a policy returned instead."""
+    kind = "a tensor" if isinstance(found, Tensor) else f"{type(found).__module__}.{type(found).__name__}"
+    return f"{kind} {list(found.shape)}" if hasattr(found, "shape") else kind
+
+
+@torch.no_grad()
+def try_rules(policy: Policy, observation: Observation, device: torch.device) -> None:
+    """Try the rules on the first two of some observations, unless the policy was measured when it was loaded.
+
+    `device` is that of its encodings. Raises ValueError with the rule that is broken, by how much, and what to do.
+    """
+    if isinstance(policy, Measured) and policy.measured:
+        return
+    rows = torch.arange(2) % len(observation.state)
+    with _restored_streams(device):
+        encoding = _try_encode(policy, observation[rows], observation[rows[:1].repeat(2)])
+        _try_decode(policy, encoding, device)
+
+
+def _try_encode(policy: Policy, pair: Observation, twins: Observation) -> Encoding:
+    """Encode two observations, twice the first of them, and the two again."""
+    name, before = f"policy {type(policy).__name__}.encode", {"state": pair.state.clone()}
+    before |= {camera: image.clone() for camera, image in pair.images.items()}
+    first, beside, again = (encode(policy, one) for one in (pair, twins, pair))
+    _check_unchanged(name, before, {"state": pair.state, **pair.images})
+    for key, value in _tensors(first).items():
+        drift, size = _distance(_tensors(again)[key], value), _size(value)
+        if drift > MOVED * size:
+            raise ValueError(
+                f"{name} is not deterministic: encoding the same observation again moved its {key} by {drift:.2g} of "
+                f"{size:.2g}; {STILL}"
+            )
+    drift, size = _distance(beside.features[0], first.features[0]), _size(first.features)
+    if drift > BATCHED * size:
+        raise ValueError(
+            f"{name} is not row-wise: another row in the batch moved a row's features by {drift:.2g} of "
+            f"{size:.2g}; {ALONE}"
+        )
+    return first
+
+
+def _try_decode(policy: Policy, encoding: Encoding, device: torch.device) -> None:
+    """Decode two rows, the first beside itself under another noise, the two again, and the first alone."""
+    name, before = f"policy {type(policy).__name__}.decode", {k: v.clone() for k, v in _tensors(encoding).items()}
+    noise = torch.randn(2, *policy.noise_shape, generator=torch.Generator().manual_seed(0)).to(device)
+    changed, kept, zero = torch.stack([noise[0], -noise[1]]), noise.clone(), torch.zeros(1, dtype=torch.int64)
+
+    def chunk(encoding: Encoding, noise: Tensor) -> Tensor:
+        return decode(policy, encoding, noise).clone()  # a policy may return the same memory each time
+
+    first, beside = chunk(encoding, noise), chunk(encoding[zero.repeat(2)], changed)
+    again, alone = chunk(encoding, noise), chunk(encoding[zero], kept[:1].clone())
+    _check_unchanged(name, {**before, "noise": kept}, {**_tensors(encoding), "noise": noise})
+    if not all(torch.isfinite(one).all() for one in (first, beside, again, alone)):
+        return  # which play reports, with the world
+    steer, size = _distance(beside[1], first[0]), _size(first)
+    allowed = MOVED * (steer or size) + ROUNDED * size
+    drift, other = _distance(again, first), f"another noise by {steer:.2g}"
+    if drift > allowed:
+        moved = f"the same noise moved its chunk by {drift:.2g}, {other}"
+        raise ValueError(f"{name} is not deterministic: {moved}; {STILL}")
+    drift, apart = _distance(beside[0], first[0]), _distance(alone[0], first[0])
+    if drift > allowed or apart > BATCHED * max(steer, size):
+        moved = f"the rest of the batch moved a row's chunk by {max(drift, apart):.2g}, {other}"
+        raise ValueError(f"{name} is not row-wise: {moved}; {ALONE}")
+
+
+def _check_unchanged(name: str, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
+    for key, value in before.items():
+        drift = _distance(after[key], value)
+        if drift > 0:
+            raise ValueError(f"{name} changes its inputs: it moved {key} by {drift:.2g}; compute with a clone() of it")
+
+
+def _tensors(encoding: Encoding) -> dict[str, Tensor]:
+    return {"features": encoding.features, **{f"context {key!r}": value for key, value in encoding.context.items()}}
+
+
+def _size(value: Tensor) -> float:
+    return _distance(value, torch.zeros_like(value))
+
+
+def _distance(one: Tensor, other: Tensor) -> float:
+    """Return how far numbers moved at most; masks may be infinite, where both are."""
+    if one.shape != other.shape:
+        return torch.inf
+    differ = one != other
+    return float((one[differ].double() - other[differ].double()).abs().max()) if differ.any() else 0.0
+
+
+@contextmanager
+def _restored_streams(device: torch.device) -> Iterator[None]:
+    """Leave the global random streams of torch, numpy and Python as they were."""
+    numbers, python = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            np.random.set_state(numbers)
+            random.setstate(python)
