@@ -61,7 +61,7 @@ def write_checkpoint(folder: Path, state: StateDict, notes: Mapping[str, Any] | 
     write_json(folder / MANIFEST, {"version": VERSION, "files": files, "notes": dict(notes or {})})
     sync_folder(folder)  # from here on the new files are the checkpoint
     for stale in folder.iterdir():
-        if _is_own(stale.name) and stale.name not in (MANIFEST, *files):
+        if is_own(stale.name) and stale.name not in (MANIFEST, *files):
             stale.unlink()
 
 
@@ -95,7 +95,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = parse_json(folder / MANIFEST)
     except OSError as error:
-        raise ValueError(f"{folder} is no checkpoint: {MANIFEST} is missing") from error
+        raise ValueError(f"{folder} is damaged: {MANIFEST} is missing; use another checkpoint") from error
     except ValueError as error:
         raise ValueError(f"{error}; use another checkpoint") from error
     if isinstance(manifest, dict) and "version" not in manifest:
@@ -146,7 +146,7 @@ class Checkpoints:
         unfinished = self._unfinished()
         try:
             write_checkpoint(unfinished, state)
-            _remove(target)  # without a manifest
+            _remove(target)  # empty, or with partial files alone
             if os.path.lexists(target):
                 raise FileExistsError(errno.EEXIST, "files that are not of a checkpoint are in the way", str(target))
             os.rename(unfinished, target)
@@ -192,17 +192,24 @@ class Checkpoints:
         return unfinished
 
     def _numbered(self) -> list[Path]:
-        """List the checkpoints, newest first: only folders with a manifest of ours."""
+        """List the checkpoints, newest first, damaged ones too: folders with a manifest or weights of ours."""
         found = self.folder.iterdir() if self.folder.is_dir() and not self.folder.is_symlink() else ()
         ours = [path for path in found if re.fullmatch(r"\d{9}", path.name) and _is_ours(path)]
         return sorted(ours, key=lambda path: int(path.name), reverse=True)
 
 
 def _is_ours(folder: Path) -> bool:
-    return not folder.is_symlink() and folder.is_dir() and (folder / MANIFEST).is_file()
+    """Return whether this is a checkpoint, whole or damaged.
+
+    Weights without a manifest are damage: a new checkpoint gets its number when it is complete, and loses its manifest
+    last.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    return any(path.name == MANIFEST or _FILE.fullmatch(path.name) for path in folder.iterdir() if path.is_file())
 
 
-def _is_own(name: str) -> bool:
+def is_own(name: str) -> bool:
     """Return whether `write_checkpoint` writes a file of this name, partial ones included."""
     complete = completed_name(name) or name
     return _FILE.fullmatch(complete) is not None or complete in (MANIFEST, _PARTIAL)
@@ -213,10 +220,10 @@ def _remove(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         return
     entries = list(folder.iterdir())
-    own = [path for path in entries if _is_own(path.name)]
-    if len(own) < len(entries) and not _is_ours(folder):
+    own = [path for path in entries if is_own(path.name)]
+    if len(own) < len(entries) and not (folder / MANIFEST).is_file():
         return
-    for path in own:
+    for path in sorted(own, key=lambda one: one.name == MANIFEST):
         path.unlink()
     if len(own) == len(entries):
         folder.rmdir()

@@ -1,10 +1,12 @@
 """Checks that a run can be continued with the budgets that were typed now: larger ones, but not smaller ones.
 
-A finished run is never started over in its folder.
+A finished run is never started over in its folder, nor is one that has trained beyond its first checkpoint.
 """
 
 from __future__ import annotations
 
+from dsrl.run.checkpoint import read_manifest
+from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
 from dsrl.run.resume import Checkpointer
 from dsrl.training.replay_memory import buffer_length
@@ -13,15 +15,12 @@ from dsrl.training.replay_memory import buffer_length
 def check_extension(parts: Parts, checkpointer: Checkpointer) -> None:
     """Raise ValueError, naming the key, where a budget is smaller than what the checkpoint has taken or stored.
 
-    Also where the folder has a finished run, of other values, and no checkpoint.
+    Also where the folder has a run that would be started over: see `_check_lost`.
     """
     settings, worlds, folder = parts.settings, len(parts.env), checkpointer.folder
     key = folder.key
-    if checkpointer.is_elsewhere and folder.summary.exists():
-        raise ValueError(
-            f"{folder.path} has a finished run, of other values, and no checkpoint to continue it from "
-            f"({folder.resume} has no complete one); name another {key}"
-        )
+    if checkpointer.is_elsewhere:
+        _check_lost(folder)
     if checkpointer.previous is None or checkpointer.taken is None:
         return
     budget = -(-settings.decisions // worlds) * worlds
@@ -38,3 +37,21 @@ def check_extension(parts: Parts, checkpointer: Checkpointer) -> None:
             f"{name}={getattr(settings, name)} makes replay smaller than the checkpoint's {stored} transitions; "
             f"type {name}={stored} or more, or start a new run in another {key}"
         )
+
+
+def _check_lost(folder: RunFolder) -> None:
+    """Raise ValueError where a run has finished in a folder without checkpoints, or has trained there.
+
+    Weights of before a run's first checkpoint have learnt nothing yet: such a run begins again.
+    """
+    if folder.summary.exists():
+        raise ValueError(
+            f"{folder.path} has a finished run, of other values, and no checkpoint to continue it from "
+            f"({folder.resume} has no complete one); name another {folder.key}"
+        )
+    for name in ("last", "best"):
+        if folder.has(name) and read_manifest(folder.checkpoint(name))["notes"].get("resumable", True):
+            raise ValueError(
+                f"{folder.checkpoint(name)} has weights that a run trained here, and {folder.resume} has no complete "
+                f"checkpoint to continue it from; restore one, or name another {folder.key}"
+            )

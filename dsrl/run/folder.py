@@ -268,7 +268,9 @@ class RunFolder:
     def save(self, name: str, state: StateDict) -> None:
         """Replace a checkpoint by `state`; whenever this is cut short, the previous one is still complete."""
         self.check_in_place()
-        write_checkpoint(self.checkpoint(name), state, {"config_sha256": self.config_sha256()})
+        resumable = any(self.resume.glob(f"[0-9]*/{MANIFEST}"))  # otherwise the same command begins again
+        notes = {"config_sha256": self.config_sha256(), "resumable": resumable}
+        write_checkpoint(self.checkpoint(name), state, notes)
 
     def load(self, name: str) -> StateDict:
         """Return the state that `save` wrote.

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dsrl.run.checkpoint import is_own
 from dsrl.run.files import completed_name
 
 FILES = (
@@ -62,6 +63,8 @@ def check_entries(folder: Path) -> None:
             _check_link(entry, folder)
         elif not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
             raise ValueError(f"{entry} is neither a file nor a folder; remove it")
+        if entry.is_dir() and is_own(entry.name) and entry.parent.parent in (folder / "checkpoints", folder / "resume"):
+            raise ValueError(f"{entry} is a folder where a checkpoint has a file; remove it")
     for name in FILES:
         if (folder / name).is_dir():
             raise ValueError(f"{folder / name} is a folder where a run has a file; remove it")

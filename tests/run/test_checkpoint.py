@@ -6,7 +6,6 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +73,6 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_with_one_warning_that_
         path.unlink()
     number, warnings = newest(checkpoints)
     assert number == 100
-    if file == "manifest.json" and damage == "missing":
-        assert not warnings  # a folder without a manifest is none of ours
-        return
     (warning,) = warnings
     assert str(tmp_path / "000000200") in warning
     assert "is damaged" in warning
@@ -106,34 +102,50 @@ class Killed(BaseException):
     """Ends the process, as far as this test goes."""
 
 
-def test_a_checkpoint_that_is_replaced_is_complete_whenever_the_process_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def kill_at(nth: int, call: Any, calls: Iterator[int]) -> Any:
+    """Return a call that raises Killed instead, when `calls` counts to `nth`."""
+
+    def fatal(*paths: Any) -> None:
+        if next(calls) == nth:
+            raise Killed
+        call(*paths)
+
+    return fatal
+
+
+@pytest.mark.parametrize(("before", "changes"), [((100,), 3), ((90,), 4), ((), 4)])
+def test_checkpoints_are_whole_or_absent_whenever_the_process_is_killed(
+    before: tuple[int, ...], changes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kills, ended = 0, False
     while not ended:
-        checkpoints, calls = store(tmp_path / str(kills), 100, keep=1), iter(range(99))
-
-        def fatal(call: Any, *paths: Any, calls: Iterator[int] = calls, at: int = kills) -> None:
-            if next(calls) == at:
-                raise Killed
-            call(*paths)
-
+        checkpoints, calls = store(tmp_path / str(kills), *before, keep=1), iter(range(99))
         with monkeypatch.context() as patch:
             for name in ("rename", "replace"):
-                patch.setattr(os, name, partial(fatal, getattr(os, name)))
+                patch.setattr(os, name, kill_at(kills, getattr(os, name), calls))
             try:
                 checkpoints.save(100, {"weights": torch.zeros(3), "number": 101})
                 ended = True
             except Killed:
                 kills += 1
-        assert newest(checkpoints) == (101 if ended else 100, [])
-    assert kills == 3  # tensors, structure, manifest
+        assert newest(checkpoints) == (101 if ended else next(iter(before), None), [])
+    assert kills == changes  # tensors, structure, manifest; the name of a new one
+
+
+def test_a_checkpoint_whose_removal_was_killed_has_lost_its_manifest_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = store(tmp_path, 100)
+    monkeypatch.setattr(os, "unlink", kill_at(2, os.unlink, iter(range(99))))
+    with pytest.raises(Killed):
+        checkpoints.drop_after(-1)
+    assert [path.name for path in (tmp_path / "000000100").iterdir()] == ["manifest.json"]
 
 
 def test_without_any_whole_checkpoint_there_is_none(tmp_path: Path) -> None:
     assert newest(store(tmp_path)) == (None, [])
     (tmp_path / "000000100").mkdir()
-    assert newest(store(tmp_path)) == (None, [])  # a folder without a manifest is none of ours
+    assert newest(store(tmp_path)) == (None, [])  # a folder without manifest and weights is none of ours
 
 
 def test_a_write_that_was_cut_short_is_neither_read_nor_in_the_way(tmp_path: Path) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from toys.requests import newest_evaluation
+from toys.runs import Killed
 from toys.typed import digests, type_eval, type_train
 
 from dsrl.run import provenance
-from dsrl.run.checkpoint import Checkpoints
+from dsrl.run.checkpoint import Checkpoints, read_manifest, write_checkpoint
 from dsrl.run.folder import RunFolder
 
 
@@ -62,6 +64,24 @@ def test_a_finished_run_is_not_started_over_where_its_checkpoints_are_gone(run: 
         assert "has a finished run, of other values, and no checkpoint to continue it from" in ending
         assert digests(run) == before
     assert type_train(run) is None  # the same values: finished before
+    (run / "summary.json").unlink()
+    before = digests(run)
+    for typed in ((), ("decisions=240", f"resume={other}")):
+        ending = str(type_train(run, *typed))
+        assert f"{run / 'checkpoints' / 'last'} has weights that a run trained here, and {run / 'resume'} has" in ending
+        assert digests(run) == before
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(
+    tmp_path: Path, killed: Callable[[int, str], None]
+) -> None:
+    run = tmp_path / "run"
+    for _ in range(2):
+        killed(1, "before")
+        with pytest.raises(Killed):
+            type_train(run)
+        assert read_manifest(RunFolder(run).checkpoint("last"))["notes"]["resumable"] is False
+        write_checkpoint(run / "resume" / ".unfinished", {})  # killed while it was given its number
 
 
 @pytest.mark.parametrize(

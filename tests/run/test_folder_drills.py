@@ -160,6 +160,16 @@ def test_pipes_devices_and_folders_in_place_of_files_are_refused_at_once(name: s
     assert digests(run) == before
 
 
+@pytest.mark.parametrize("place", ["resume/000000080", "resume/.unfinished", "checkpoints/last"])
+def test_a_folder_in_place_of_weights_is_refused_at_once(place: str, run: Path) -> None:
+    entry = next((run / place).glob("*.safetensors"), run / place / "0123456789abcdef.safetensors")
+    _remove(entry)
+    entry.mkdir(parents=True)
+    before = digests(run)
+    assert f"{entry} is a folder where a checkpoint has a file; remove it" in str(type_train(run, "decisions=160"))
+    assert digests(run) == before
+
+
 @pytest.mark.parametrize("name", ["config.yaml", "thesis.txt", "train.log", "resume/2024/photo.jpg", "checkpoints/a"])
 def test_the_folder_of_something_else_stays_as_it_was(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "documents"

@@ -71,11 +71,16 @@ def test_damaged_checkpoints_stay_until_a_command_is_accepted(run: Path) -> None
 
 
 @pytest.mark.parametrize("has_ended", [False, True])
-def test_a_run_whose_checkpoints_are_all_damaged_is_never_started_over(has_ended: bool, run: Path) -> None:
+@pytest.mark.parametrize("damaged", ["*.safetensors", "manifest.json"])
+def test_a_run_whose_checkpoints_are_all_damaged_is_never_started_over(
+    damaged: str, has_ended: bool, run: Path
+) -> None:
     if not has_ended:
         (run / "summary.json").unlink()
-    for path in (run / "resume").glob("*/*.safetensors"):
+    for path in (run / "resume").glob(f"*/{damaged}"):
         path.write_bytes(path.read_bytes() + b"x")
+        if damaged == "manifest.json":
+            path.unlink()
     before, sentence = digests(run), f"none of the 2 checkpoints in {run / 'resume'} is complete; restore one, or "
     assert type_train(run) == (None if has_ended else f"error: {sentence}name another hydra.run.dir")
     assert "name another hydra.run.dir" in str(type_train(run, "decisions=240"))

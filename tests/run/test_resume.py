@@ -13,9 +13,11 @@ import pytest
 from toys.guess import Guess
 from toys.options import OPTIONS
 from toys.runs import Killed, RestorableGuess, results, run, short_parts
+from toys.typed import digests
 
 from dsrl.run import resume
 from dsrl.run import train as workflow
+from dsrl.run.checkpoint import DamagedError
 from dsrl.run.folder import RunFolder
 from dsrl.run.monitor import Monitor
 from dsrl.run.resume import Checkpointer
@@ -157,6 +159,20 @@ def test_worlds_that_cannot_be_restored_begin_new_episodes_after_a_signal(
         run(tmp_path / name, short_parts("dsrl_sac"))
     assert results(tmp_path / "one") == results(tmp_path / "two")
     assert results(tmp_path / "one")["summary"]["decisions"] == 120
+
+
+def test_a_killed_run_whose_manifests_are_gone_is_not_started_over(
+    tmp_path: Path, killed: Callable[[int, str], None]
+) -> None:
+    killed(2, "after")
+    with pytest.raises(Killed):
+        run(tmp_path, short_parts("dsrl_sac"))
+    for manifest in RunFolder(tmp_path).resume.glob("*/manifest.json"):
+        manifest.unlink()
+    before = digests(tmp_path)
+    with pytest.raises(DamagedError, match=r"none of the 2 checkpoints in .* is complete; restore one, or"):
+        run(tmp_path, short_parts("dsrl_sac"))
+    assert digests(tmp_path) == before
 
 
 def test_another_run_is_continued_in_a_folder_of_its_own(
