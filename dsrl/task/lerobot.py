@@ -11,6 +11,7 @@ its initial states.
 
 from __future__ import annotations
 
+import difflib
 import multiprocessing
 import re
 import types
@@ -22,12 +23,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import numpy as np
 import torch
 from annotated_types import Ge
+from gymnasium.spaces import Dict
 from gymnasium.vector.utils import create_empty_array
 from torch import Tensor
 
 from dsrl.interfaces import Observation, Step
 from dsrl.task._hold import nearest_to_zero
-from dsrl.task._lerobot_world import make_world
+from dsrl.task._lerobot_world import GroupError, make_world
+from dsrl.task._metaworld_language import SENTENCES
 from dsrl.task._options import Steps
 
 PACKAGES = {  # what to install for each environment of lerobot that is known to run here
@@ -76,6 +79,9 @@ class LerobotTask:
         fields = _fields(env, name, id, max_steps, env_kwargs or {})
         self._sparse, self._draws_late = reward == "sparse", env == "libero"
         self._worlds = _start(env, fields, id, max_steps, num_envs, processes)
+        if not isinstance(self._worlds.single_observation_space, Dict):
+            self.close()
+            raise ValueError(_unnamed(env, fields))
         self._preprocess, self._postprocess = _processors(env, fields)
         self.max_steps = int(self._worlds.call("limit")[0])
         self.num_worlds: int | None = self._worlds.call("num_worlds")[0]
@@ -215,12 +221,32 @@ def _start(env: str, fields: Mapping[str, Any], id: int, max_steps: int | None, 
         return AsyncVectorEnv(makers, context="forkserver")
     except ImportError as error:
         raise _missing(env, str(error)) from error
+    except GroupError:
+        raise
     except Exception as error:  # of lerobot, gymnasium and every simulator: what was typed does not suit them
         typed = {**fields, "max_steps": max_steps}
         reason = " ".join(f"{type(error).__name__} {error}".split())[:300]
+        near = _near(fields.get("task")) if env == "metaworld" else ""
         raise ValueError(
-            f"task.env={env} cannot be made of {typed} ({reason}); type another task.name or task.env_kwargs"
+            f"task.env={env} cannot be made of {typed} ({reason}); type another task.name{near} or task.env_kwargs"
         ) from error
+
+
+def _near(name: str | None) -> str:
+    """Return names of MetaWorld like a misspelt one, as words of a sentence."""
+    found = [] if name in SENTENCES else difflib.get_close_matches(name or "", SENTENCES, cutoff=0.3)
+    return f", such as {', '.join(found)}," if found else ""
+
+
+def _unnamed(env: str, fields: Mapping[str, Any]) -> str:
+    """Return the sentence for observations without names, of which lerobot's processors can read nothing."""
+    if "obs_type" not in fields:
+        return f"task.env={env} observes numbers without names, which lerobot cannot read; type another task.env"
+    others = "pixels_agent_pos or environment_state_agent_pos" if env == "pusht" else "pixels_agent_pos"
+    return (
+        f"task.env_kwargs.obs_type={fields['obs_type']} of task.env={env} has observations without names, which "
+        f"lerobot cannot read; type {others}"
+    )
 
 
 def _missing(env: str, reason: str) -> ImportError:
