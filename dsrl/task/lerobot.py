@@ -79,9 +79,6 @@ class LerobotTask:
         fields = _fields(env, name, id, max_steps, env_kwargs or {})
         self._sparse, self._draws_late = reward == "sparse", env == "libero"
         self._worlds = _start(env, fields, id, max_steps, num_envs, processes)
-        if not isinstance(self._worlds.single_observation_space, Dict):
-            self.close()
-            raise ValueError(_unnamed(env, fields))
         self._preprocess, self._postprocess = _processors(env, fields)
         self.max_steps = int(self._worlds.call("limit")[0])
         self.num_worlds: int | None = self._worlds.call("num_worlds")[0]
@@ -91,7 +88,7 @@ class LerobotTask:
         self.action_low = torch.as_tensor(box.low, dtype=torch.float32)
         self.action_high = torch.as_tensor(box.high, dtype=torch.float32)
         self._latest: Any = create_empty_array(self._worlds.single_observation_space, num_envs, fn=np.zeros)
-        empty = self.observe()
+        empty = self._first_look(env, fields)
         self.state_dim = empty.state.shape[1]
         self.cameras: Mapping[str, tuple[int, int, int]] = {
             camera: (3, image.shape[2], image.shape[3]) for camera, image in empty.images.items()
@@ -158,6 +155,15 @@ class LerobotTask:
     def close(self) -> None:
         """End the processes."""
         self._worlds.close()
+
+    def _first_look(self, env: str, fields: Mapping[str, Any]) -> Observation:
+        """Observe before any reset. Raises ValueError where lerobot's processors find nothing that they can read."""
+        if isinstance(self._worlds.single_observation_space, Dict):
+            empty = self.observe()
+            if empty.images or empty.state.shape[1]:
+                return empty
+        self.close()
+        raise ValueError(_unnamed(env, fields))
 
 
 def _fields(
@@ -239,14 +245,12 @@ def _near(name: str | None) -> str:
 
 
 def _unnamed(env: str, fields: Mapping[str, Any]) -> str:
-    """Return the sentence for observations without names, of which lerobot's processors can read nothing."""
+    """Return the sentence for observations of which lerobot's processors can read nothing."""
+    reason = f"task.env={env} observes nothing under a name that lerobot reads"
     if "obs_type" not in fields:
-        return f"task.env={env} observes numbers without names, which lerobot cannot read; type another task.env"
+        return f"{reason}; type another task.env"
     others = "pixels_agent_pos or environment_state_agent_pos" if env == "pusht" else "pixels_agent_pos"
-    return (
-        f"task.env_kwargs.obs_type={fields['obs_type']} of task.env={env} has observations without names, which "
-        f"lerobot cannot read; type {others}"
-    )
+    return f"with task.env_kwargs.obs_type={fields['obs_type']}, {reason}; type {others}"
 
 
 def _missing(env: str, reason: str) -> ImportError:

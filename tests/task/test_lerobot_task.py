@@ -217,7 +217,7 @@ def test_a_lerobot_task_is_bounded_and_filmable_and_cannot_be_restored_in_mid_ep
         ),
         (
             {"env_kwargs": {"obs_type": "pixels"}},
-            r"^task.env_kwargs.obs_type=pixels of task.env=pusht has .* without names, .*; type pixels_agent_pos or ",
+            r"^with task.env_kwargs.obs_type=pixels, task.env=pusht observes nothing .* reads; type pixels_agent_pos ",
         ),
     ],
 )
