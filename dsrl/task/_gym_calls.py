@@ -18,6 +18,7 @@ import numpy as np
 from torch import Tensor
 
 _LONGEST = 300  # characters of what was raised, or of a wrong value, that a message repeats
+_LARGEST = float(np.finfo(np.float32).max)
 _EXPECTED = {  # call -> what gymnasium has it take and return
     "reset": "reset(seed=…) without options, which returns (observation, info)",
     "step": "step(action), which returns (observation, reward, terminated, truncated, info)",
@@ -57,11 +58,20 @@ def step(env: gymnasium.Env[Any, Any], name: str, action: Any) -> tuple[Any, flo
 
 
 def number(reward: Any, name: str) -> float:
-    """Return a reward, which may be an array of one number. Raises WorldError, which begins with `name`, for others."""
+    """Return a reward, which may be an array of one number. Raises WorldError, which begins with `name`, for others.
+
+    A finite one beyond float32 is refused here, since it would be no number any more in a batch of rewards.
+    """
     array = isinstance(reward, np.generic | np.ndarray | Tensor)
     value = reward.item() if array and math.prod(reward.shape) == 1 else reward
     if isinstance(value, SupportsFloat) and not isinstance(value, np.ndarray | Tensor):
-        return float(value)
+        paid = float(value)
+        if math.isfinite(paid) and abs(paid) > _LARGEST:
+            raise WorldError(
+                f"{name} returned the reward {paid:g} in its step, which is not finite in float32 (at most "
+                f"{_LARGEST:.2g}); check the reward of the task's environment"
+            )
+        return paid
     raise WorldError(
         f"{name} returned the reward {_short(repr(reward))} of type {type(reward).__name__} in its step but a reward "
         "is a number; return a float from the environment"
@@ -85,7 +95,7 @@ def trying(name: str, call: str) -> Iterator[None]:
     """Raise RaisedError, which begins with `name`, for what an environment raises in `call`, of any simulator."""
     try:
         yield
-    except (WorldError, ImportError):
+    except (WorldError, ImportError, gymnasium.error.DependencyNotInstalled):
         raise
     except Exception as error:
         raised = RaisedError(

@@ -10,6 +10,7 @@ A saved config may come from somebody else, so only a package that is installed 
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,14 +19,19 @@ from typing import Any
 
 import gymnasium
 
+from dsrl.task._mujoco_drawing import choose_egl
+
 PAGE = "docs/own_environment.md"
 
 
 def make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
     """Make one environment; `max_steps` None keeps the time limit of its registration.
 
-    Raises ValueError where nothing is registered under `id` or it does not take `env_kwargs`.
+    Raises ValueError where nothing is registered under `id` or it does not take `env_kwargs`, ImportError where it
+    needs a package that is not installed.
     """
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        choose_egl()
     package, _, name = id.rpartition(":")
     namespace = name.rpartition("/")[0]
     if id.startswith(":"):
@@ -35,7 +41,7 @@ def make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymna
     elif namespace and not _registered(namespace) and _registers(namespace):
         _import(id, namespace)
     try:
-        with _suiting(id, env_kwargs):
+        with needing_packages(id), _suiting(id, env_kwargs):
             env = gymnasium.make(name, max_episode_steps=max_steps, **env_kwargs)
     except gymnasium.error.Error as error:
         advice = f"type a registered id such as Pendulum-v1, or task.id=<module>:{name} where a module of yours "
@@ -49,6 +55,18 @@ def make(id: str, max_steps: int | None, env_kwargs: Mapping[str, Any]) -> gymna
     if mode is not None and mode not in modes:
         raise ValueError(f"task.env_kwargs.render_mode={mode} is none of task.id={id}; type one of {', '.join(modes)}")
     return env
+
+
+@contextmanager
+def needing_packages(id: str) -> Iterator[None]:
+    """Raise ImportError, which names `task.id`, for a package that an environment needs and that is not installed."""
+    try:
+        yield
+    except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ImportError(
+            f"task.id={id} needs a package that is not here ({reason}); install it, or type another task.id"
+        ) from error
 
 
 @contextmanager
@@ -77,7 +95,8 @@ def _import(id: str, package: str) -> None:
             "install a module of yours by `uv pip install -e …` with a pyproject.toml that has dependencies = "
             f'["gymnasium"] ({PAGE}), or type the id of a package that is installed'
         )
-    importlib.import_module(package)
+    with needing_packages(id):
+        importlib.import_module(package)
 
 
 def _registered(namespace: str) -> bool:

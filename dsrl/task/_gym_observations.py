@@ -2,7 +2,7 @@
 
 Box [n]                          state
 Dict                             its boxes of numbers, in the order of their names, make the state;
-                                 its uint8 boxes [H, W, 3] are cameras, named as their last key
+                                 its uint8 boxes [H, W, 3] are cameras, named as their last key, with _ for /
 Box [H, W, 3] of uint8           the camera "image", and a state of no numbers
 """
 
@@ -85,7 +85,7 @@ class ObservationParts:
             for key in sorted(space.spaces):
                 self._add(id, space.spaces[key], (*path, key))
         elif isinstance(space, Box) and len(space.shape) == 3 and space.shape[2] == 3 and space.dtype == np.uint8:
-            name = path[-1] if path else "image"
+            name = path[-1].replace("/", "_") if path else "image"  # no column of a lerobot dataset may have a /
             if name in self.cameras:
                 raise ValueError(f"task.id={id} has two cameras named {name}; wrap it so that their names differ")
             self.cameras[name], self.shapes[name] = path, (3, space.shape[0], space.shape[1])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dsrl.interfaces import Observation, Step
-from dsrl.task import _gym_calls, _gym_state
+from dsrl.task import _gym_calls, _gym_classes, _gym_state
 from dsrl.task._gym_packing import UnsupportedStateError
 from dsrl.task._hold import nearest_to_zero
 from dsrl.task._success import succeeded
@@ -50,6 +50,7 @@ class GymWorlds:
         self.action_low = torch.as_tensor(action_space.low, dtype=torch.float32)
         self.action_high = torch.as_tensor(action_space.high, dtype=torch.float32)
         self.latest: list[Any] = [None] * self.num_envs  # observation that each environment returned last, if any
+        self._classes = _gym_classes.marks(self._envs)
         self._state = torch.zeros(self.num_envs, state_dim)
         self._ended = np.ones(self.num_envs, dtype=bool)
         self._terminated = torch.zeros(self.num_envs, dtype=torch.bool)
@@ -113,7 +114,9 @@ class GymWorlds:
         return nearest_to_zero(self.action_low, self.action_high, self.num_envs)
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Read all worlds; None for environments with a state that cannot be read (Box2D's memory)."""
+        """Read all worlds; None for environments with a state that cannot be read (Box2D's memory, a changed class)."""
+        if _gym_classes.marks(self._envs) != self._classes:
+            return None
         try:
             worlds = [_gym_state.state_dict(env) for env in self._envs]
         except UnsupportedStateError:

@@ -11,9 +11,7 @@ import contextlib
 import io
 import logging
 import multiprocessing
-import os
 import signal
-import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +22,12 @@ from numpy.typing import NDArray
 from dsrl.task._gym_calls import naming_exit, number
 from dsrl.task._libero_cameras import DeferredCameras
 from dsrl.task._libero_package import drop_samplers, fit_package
+from dsrl.task._mujoco_drawing import choose_egl
 from dsrl.task._success import succeeded
+
+
+class GroupError(ValueError):
+    """What was typed is the name of several tasks."""
 
 
 class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
@@ -84,12 +87,14 @@ class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
 
 
 def make_world(kind: str, fields: Mapping[str, Any], id: int, max_steps: int | None, row: int = 0) -> World:
-    """Make the only world of task `id` in the suite of a lerobot environment, in the process that calls this."""
+    """Make the only world of task `id` in the suite of a lerobot environment, in the process that calls this.
+
+    Raises GroupError where lerobot has several tasks for one name and no number to choose among them.
+    """
     if multiprocessing.current_process().daemon:  # a worker leaves the signals of schedulers and keyboards to the run
         for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
-    if sys.platform == "linux":
-        os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is imported; its default needs a display
+    choose_egl()
     with (
         naming_exit(f"task.env={kind}", "its constructor"),
         contextlib.redirect_stdout(io.StringIO()),
@@ -101,7 +106,9 @@ def make_world(kind: str, fields: Mapping[str, Any], id: int, max_steps: int | N
         logging.getLogger("robosuite_logs").setLevel(logging.ERROR)  # it advises private macros
         if kind == "libero":
             fit_package()
-        ((_, suite),) = make_env(make_env_config(kind, **fields), n_envs=1, use_async_envs=False).items()
+        ((name, suite),) = make_env(make_env_config(kind, **fields), n_envs=1, use_async_envs=False).items()
+    if len(suite) > 1 and "task_ids" not in fields:
+        raise GroupError(f"task.name={name} is a group of {len(suite)} tasks of task.env={kind}; type one of them")
     return World(suite[id].envs[0], max_steps, row, kind)
 
 

@@ -18,6 +18,12 @@ import torch
 from torch import Tensor
 
 
+def choose_egl() -> None:
+    """Have MuJoCo, where it is not imported yet, draw by EGL on Linux, unless MUJOCO_GL names another."""
+    if sys.platform == "linux":
+        os.environ.setdefault("MUJOCO_GL", "egl")
+
+
 class MujocoDrawing:
     """Renderers that are made when first used, because a context of OpenGL takes a second."""
 

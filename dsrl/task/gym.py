@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dsrl.task._gym_calls import RaisedError
-from dsrl.task._gym_ids import make
+from dsrl.task._gym_ids import make, needing_packages
 from dsrl.task._gym_observations import ObservationParts
 from dsrl.task._gym_trial import Trial, tried
 from dsrl.task._gym_worlds import GymWorlds
@@ -52,7 +52,8 @@ class GymTask(GymWorlds):
         announce: prints where there is no success, where a seed is no world and where random actions are refused.
 
         Raises ValueError for an unknown id, for spaces other than boxes, where there is no time limit, and for an
-        environment whose reset or step fails or returns what no run can use, such as a success that is no bool.
+        environment whose reset or step fails or returns what no run can use, such as a success that is no bool;
+        ImportError where a package is missing.
         """
         envs = [make(id, max_steps, env_kwargs or {}) for _ in range(num_envs)]
         self._parts = ObservationParts(id, envs[0].observation_space)
@@ -87,7 +88,8 @@ class GymTask(GymWorlds):
 
 def _tried(id: str, env: gymnasium.Env[Any, Any], parts: ObservationParts, env_kwargs: Mapping[str, Any]) -> Trial:
     try:
-        return tried(env, f"task.id={id}", parts)
+        with needing_packages(id):
+            return tried(env, f"task.id={id}", parts)
     except RaisedError as error:
         if not env_kwargs:
             raise

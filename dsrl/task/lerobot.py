@@ -11,6 +11,7 @@ its initial states.
 
 from __future__ import annotations
 
+import difflib
 import multiprocessing
 import re
 import types
@@ -22,12 +23,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import numpy as np
 import torch
 from annotated_types import Ge
+from gymnasium.spaces import Dict
 from gymnasium.vector.utils import create_empty_array
 from torch import Tensor
 
 from dsrl.interfaces import Observation, Step
 from dsrl.task._hold import nearest_to_zero
-from dsrl.task._lerobot_world import make_world
+from dsrl.task._lerobot_world import GroupError, make_world
+from dsrl.task._metaworld_language import SENTENCES
 from dsrl.task._options import Steps
 
 PACKAGES = {  # what to install for each environment of lerobot that is known to run here
@@ -87,7 +90,7 @@ class LerobotTask:
         self.action_low = torch.as_tensor(box.low, dtype=torch.float32)
         self.action_high = torch.as_tensor(box.high, dtype=torch.float32)
         self._latest: Any = create_empty_array(self._worlds.single_observation_space, num_envs, fn=np.zeros)
-        empty = self.observe()
+        empty = self._first_look(env, fields)
         self.state_dim = empty.state.shape[1]
         self.cameras: Mapping[str, tuple[int, int, int]] = {
             camera: (3, image.shape[2], image.shape[3]) for camera, image in empty.images.items()
@@ -155,6 +158,15 @@ class LerobotTask:
         """End the processes."""
         self._worlds.close()
 
+    def _first_look(self, env: str, fields: Mapping[str, Any]) -> Observation:
+        """Observe before any reset. Raises ValueError where lerobot's processors find nothing that they can read."""
+        if isinstance(self._worlds.single_observation_space, Dict):
+            empty = self.observe()
+            if empty.images or empty.state.shape[1]:
+                return empty
+        self.close()
+        raise ValueError(_unnamed(env, fields))
+
 
 def _fields(
     env: str, name: str | None, id: int, max_steps: int | None, env_kwargs: Mapping[str, Any]
@@ -217,12 +229,30 @@ def _start(env: str, fields: Mapping[str, Any], id: int, max_steps: int | None, 
         return AsyncVectorEnv(makers, context="forkserver")
     except ImportError as error:
         raise _missing(env, str(error)) from error
+    except GroupError:
+        raise
     except Exception as error:  # of lerobot, gymnasium and every simulator: what was typed does not suit them
         typed = {**fields, "max_steps": max_steps}
         reason = " ".join(f"{type(error).__name__} {error}".split())[:300]
+        near = _near(fields.get("task")) if env == "metaworld" else ""
         raise ValueError(
-            f"task.env={env} cannot be made of {typed} ({reason}); type another task.name or task.env_kwargs"
+            f"task.env={env} cannot be made of {typed} ({reason}); type another task.name{near} or task.env_kwargs"
         ) from error
+
+
+def _near(name: str | None) -> str:
+    """Return names of MetaWorld like a misspelt one, as words of a sentence."""
+    found = [] if name in SENTENCES else difflib.get_close_matches(name or "", SENTENCES, cutoff=0.3)
+    return f", such as {', '.join(found)}," if found else ""
+
+
+def _unnamed(env: str, fields: Mapping[str, Any]) -> str:
+    """Return the sentence for observations of which lerobot's processors can read nothing."""
+    reason = f"task.env={env} observes nothing under a name that lerobot reads"
+    if "obs_type" not in fields:
+        return f"{reason}; type another task.env"
+    others = "pixels_agent_pos or environment_state_agent_pos" if env == "pusht" else "pixels_agent_pos"
+    return f"with task.env_kwargs.obs_type={fields['obs_type']}, {reason}; type {others}"
 
 
 def _missing(env: str, reason: str) -> ImportError:

@@ -27,8 +27,13 @@ class PushTTask(LerobotTask):
     ) -> None:
         """observation: the agent's position with an image of 96 x 96 pixels, or with the block's 8 corners.
 
-        The others are those of `LerobotTask`.
+        The others are those of `LerobotTask`. Raises ValueError for an obs_type in env_kwargs, which `observation` is.
         """
         self.observation = observation
+        if "obs_type" in (env_kwargs or {}):
+            raise ValueError(
+                "task.env_kwargs.obs_type would override task.observation; leave it out and type "
+                "task.observation=images or task.observation=state"
+            )
         fields = {"obs_type": OBSERVATIONS[observation], **(env_kwargs or {})}
         super().__init__("pusht", "PushT-v0", 0, num_envs, reward, max_steps, processes, fields)

@@ -40,10 +40,20 @@ def hold_out(
 
     Raises ValueError where no episode is left to learn from.
     """
+    check_several(len(frames))
     order, num = generator.permutation(len(frames)), max(1, round(share * len(frames)))
     if num >= len(frames):
         raise ValueError(f"--held-out {share} leaves no episode of {len(frames)} to learn from; lower it")
     return [frames[i] for i in order[:num]], [frames[i] for i in order[num:]]
+
+
+def check_several(num_episodes: int) -> None:
+    """Raise ValueError where there is no episode to hold out besides one to learn from."""
+    if num_episodes < 2:
+        raise ValueError(
+            f"--dataset has {num_episodes} episode but one is held out and another learnt from; record two episodes or "
+            "more"
+        )
 
 
 def learn(policy: Any, loss_of: LossOf, num_clips: int, held_out: HeldOut, options: argparse.Namespace) -> Any:

@@ -25,7 +25,7 @@ from torch import Tensor
 from dsrl.policy._tiny_vlm import WORDS
 from dsrl.training.lerobot_columns import ACTION, STATE
 from scripts.lerobot_dataset import open_dataset
-from scripts.pretrain.cloning import LossOf, choose_frames, held_out_loss, learn
+from scripts.pretrain.cloning import LossOf, check_several, choose_frames, held_out_loss, learn
 from scripts.pretrain.options import SMALL
 from scripts.pretrain.prefix_cache import PrefixCache
 from scripts.pretrain.small_smolvla import CHUNK, small_smolvla
@@ -198,6 +198,7 @@ def split(dataset: Any, chunk: int, cameras: list[str], options: argparse.Namesp
     """Return the held-out frames (of the first episodes) and all others. Raises ValueError if none are left."""
     lengths = np.array(dataset.meta.episodes["length"])
     starts = np.array(dataset.meta.episodes["dataset_from_index"])
+    check_several(len(lengths))
     if options.held_out >= len(lengths):
         raise ValueError(f"--held-out {options.held_out} leaves no episode of {len(lengths)} to learn from; lower it")
     frames = choose_frames(lengths, starts, chunk, options.extra_frames, np.random.default_rng(options.seed))

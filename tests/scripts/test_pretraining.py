@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from scripts.collect_demos.sloppy_operator import pick, sloppiness
 from scripts.lerobot_dataset import create_dataset, open_dataset
 from scripts.pretrain import __main__ as pretrain
 from scripts.pretrain import smolvla as pretrain_smolvla
-from scripts.pretrain.cloning import choose_frames
+from scripts.pretrain.cloning import choose_frames, hold_out
 from scripts.pretrain.prefix_cache import PrefixCache
 from scripts.pretrain.small_smolvla import CHUNK, IMAGE_SIZE, make_small_smolvla
 
@@ -103,6 +105,17 @@ def test_the_frames_of_decisions_and_some_others_are_chosen_per_episode() -> Non
     assert set(second[:3]) == {24, 32, 40}
     assert len(set(first)) == 6
     assert second.max() < 44
+
+
+def test_one_episode_is_too_few_whatever_is_held_out() -> None:
+    meta = SimpleNamespace(episodes={"length": [24], "dataset_from_index": [0]})
+    splits = (
+        lambda: hold_out([np.arange(24)], 0.05, np.random.default_rng(0)),
+        lambda: pretrain_smolvla.split(SimpleNamespace(meta=meta), CHUNK, [], Namespace(held_out=1)),
+    )
+    for split in splits:
+        with pytest.raises(ValueError, match=r"^--dataset has 1 episode but .*; record two episodes or more$"):
+            split()
 
 
 @given(x=st.floats(0.45, 0.66), seed=st.integers(0, 1000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from dsrl.policy.identity import IdentityPolicy
+from dsrl.task._gym_observations import ObservationParts
 from dsrl.task._lerobot_world import World
 from dsrl.task.gym import GymTask
 
@@ -114,6 +116,36 @@ def test_a_constructor_that_fails_without_arguments_is_not_told_to_type_others(m
         walk(monkeypatch, env_kwargs={"level": 3}, __init__=made)
 
 
+def _needing(error: type[Exception]) -> Any:
+    def needing(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise error("No module named 'jax'")
+
+    return needing
+
+
+@pytest.mark.parametrize("error", [ImportError, gymnasium.error.DependencyNotInstalled])
+@pytest.mark.parametrize("call", ["__init__", "reset", "step"])
+def test_a_package_that_an_environment_lacks_is_to_be_installed(call, error, monkeypatch):
+    sentence = r"^task.id=\S+Walk-v0 needs a package that is not here \(No module named 'jax'\); install it, or type an"
+    with pytest.raises(ImportError, match=sentence):
+        walk(monkeypatch, **{call: _needing(error)})
+
+
+@pytest.mark.parametrize(("display", "drawn_by"), [("", "egl"), (":0", None)])
+def test_mujoco_draws_without_a_display_by_egl(display, drawn_by, monkeypatch):
+    there = {name: value for name, value in os.environ.items() if name not in ("MUJOCO_GL", "WAYLAND_DISPLAY")}
+    monkeypatch.setattr(os, "environ", {**there, "DISPLAY": display})
+    monkeypatch.setattr(sys, "platform", "linux")
+    walk(monkeypatch)
+    assert os.environ.get("MUJOCO_GL") == drawn_by
+
+
+def test_cameras_have_names_that_a_dataset_can_have():
+    parts = ObservationParts("Walk", gymnasium.spaces.Dict({"cam/top": Walk.observation_space["camera"]}))
+    assert parts.shapes == {"cam_top": (3, 4, 6)}
+    assert parts.read_images([{"cam/top": np.ones((4, 6, 3), np.uint8)}])["cam_top"].all()
+
+
 def _seen(**parts: Any) -> Any:
     return lambda self: {"place": np.zeros(2, np.float32), "camera": np.zeros((4, 6, 3), np.uint8), **parts}
 
@@ -149,6 +181,12 @@ def test_an_image_of_another_size_in_mid_episode_is_refused_too(monkeypatch):
 @pytest.mark.parametrize("reward", [None, "1", np.array("1"), np.ones(2), [1.0], 1j, {}], ids=repr)
 def test_a_reward_that_is_no_number_is_named(reward, monkeypatch):
     with pytest.raises(ValueError, match=r"Walk-v0 returned the reward .* of type .* but a reward is a number; return"):
+        walk(monkeypatch, reward=lambda self: reward)
+
+
+@pytest.mark.parametrize("reward", [1e300, np.array([-4e38])], ids=repr)
+def test_a_reward_that_float32_lacks_is_named(reward, monkeypatch):
+    with pytest.raises(ValueError, match=r"Walk-v0 returned the reward \S+e\+\d+ .* not finite in float32 .*; check"):
         walk(monkeypatch, reward=lambda self: reward)
 
 

@@ -16,6 +16,7 @@ from dsrl.interfaces import BoundedActions, Filmable, Restorable
 from dsrl.run.few_worlds import FewWorlds
 from dsrl.task._lerobot_world import World
 from dsrl.task.lerobot import LATE, LerobotTask
+from dsrl.task.pusht import PushTTask
 
 
 def make(env: str = "pusht", name: str | None = None, num_envs: int = 2, max_steps: int | None = 12, **options):
@@ -212,13 +213,29 @@ def test_a_lerobot_task_is_bounded_and_filmable_and_cannot_be_restored_in_mid_ep
         ),
         (
             {"env": "metaworld", "name": "push-v2"},
-            r"task.env=metaworld cannot be made of .*KeyError 'push-v2'.*; type",
+            r"task.env=metaworld cannot be made of .*KeyError 'push-v2'.*; type another task.name, such as push-v3, ",
+        ),
+        (
+            {"env_kwargs": {"obs_type": "pixels"}},
+            r"^with task.env_kwargs.obs_type=pixels, task.env=pusht observes nothing .* reads; type pixels_agent_pos ",
         ),
     ],
 )
 def test_what_lerobot_does_not_have_is_one_sentence(options, sentence):
     with pytest.raises(ValueError, match=sentence):
         make(**options)
+
+
+def test_pusht_observes_what_its_own_key_says():
+    with pytest.raises(ValueError, match=r"obs_type would override task.observation; leave it out and type task.obser"):
+        PushTTask("state", 1, "sparse", 12, False, {"obs_type": "pixels_agent_pos"})
+
+
+def test_a_name_of_several_tasks_is_refused(monkeypatch):
+    suites = {"easy": dict.fromkeys(range(28))}
+    monkeypatch.setattr("lerobot.envs.factory.make_env", lambda config, **options: suites)
+    with pytest.raises(ValueError, match=r"^task.name=easy is a group of 28 tasks of task.env=metaworld; type one of"):
+        make("metaworld", "easy", num_envs=1)
 
 
 def test_without_its_package_an_environment_is_one_sentence_with_what_to_type():
