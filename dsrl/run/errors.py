@@ -16,12 +16,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Transformer
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import Container, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from dsrl.run import choices
 from dsrl.run.installed import as_typed
 from dsrl.run.standard_output import lasting_output
-from dsrl.run.typed_words import check_flags, unreadable, with_home
+from dsrl.run.typed_words import check_flags, check_keys, unreadable, with_home
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of the system where a file cannot become longer."""
@@ -73,6 +73,7 @@ def _run(main: Callable[[], Any]) -> None:
     try:
         with user_errors():
             check_flags(sys.argv[1:])
+            check_keys(sys.argv[1:])
         sys.argv[1:] = with_home(sys.argv[1:])
         main()
     except (HydraException, OmegaConfBaseException, UserError) as error:
@@ -131,6 +132,8 @@ def explain(error: Exception) -> str:
     cause = error.__cause__
     if isinstance(cause, UserError):
         return str(cause)
+    if isinstance(cause, ValidationError):
+        return _wrong_value(cause)
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, Container):
         return _unknown_key(str(cause.full_key), cause.parent_node)
     group_typed = re.search(r"Could not override '(\S+)'.*?No match", str(error), re.DOTALL)
@@ -162,6 +165,18 @@ def no_choice(words: Iterable[str]) -> str:
 
 def _unresolved(error: OmegaConfBaseException) -> str:
     return f"{error.full_key or 'config'}: {str(error).splitlines()[0]}"
+
+
+def _wrong_value(error: ValidationError) -> str:
+    """Word that a key of Hydra, which alone have types, cannot have a value, and name the values or keys that work."""
+    key = error.full_key
+    inner = _keys(error.parent_node, str(error.key)) if isinstance(error.parent_node, Container) else []
+    if inner:
+        return f"{key} is a group of keys; type one of {', '.join(f'{key}.{name}' for name in inner)}"
+    found = re.search(r"alue '([^']*)'(?:, expected one of \[(.+)\]| is not a valid bool)", str(error))
+    if found is None:
+        return _unresolved(error)
+    return f"{key}={found[1]} must be {f'one of {found[2]}' if found[2] else 'true or false'}"
 
 
 def _unknown_key(full_key: str, parent: Container) -> str:

@@ -9,13 +9,10 @@ outputs/<date>/<time>/   .hydra/config.yaml   summary.json   metrics.csv   metri
 from __future__ import annotations
 
 import errno
-import fcntl
 import itertools
 import json
 import os
 import shlex
-import socket
-import stat
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -29,11 +26,10 @@ from dsrl.run.errors import UserError, is_of_system, system_error, type_and_text
 from dsrl.run.files import LARGEST_SUMMARY, atomic_write, parse_json, read_json, sha256_of
 from dsrl.run.folder_checks import check_entries, check_hard_links, foreign_entry
 from dsrl.run.installed import typed_option
+from dsrl.run.lock import locked
 from dsrl.run.ranges import fits
 from dsrl.run.request import config_of
 from dsrl.run.signals import Stopped
-
-WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of a file system, as some of networks
 
 
 class RunFolder:
@@ -90,22 +86,7 @@ class RunFolder:
         """
         self._check_own()
         self.path.mkdir(parents=True, exist_ok=True)
-        with open(self._lock_file(), "r+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                owner = file.read(200).strip() or "another process"
-                raise UserError(f"{self.path} is in use by {owner}; wait for it, or name another {self.key}") from error
-            except OSError as error:
-                if error.errno not in WITHOUT_LOCKS:
-                    raise
-                raise UserError(
-                    f"the file system of {self.path} does not support locks ({error.strerror}); "
-                    f"name a folder on another disk as {self.key}"
-                ) from error
-            with suppress(OSError):  # a full disk: the lock holds without the name of its owner
-                os.ftruncate(file.fileno(), 0)
-                os.pwrite(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        with locked(self.path / ".lock", self.key):
             self._claimed = self.path.stat()
             yield
 
@@ -138,20 +119,6 @@ class RunFolder:
             check_hard_links(self.path)
         except ValueError as error:
             raise UserError(str(error)) from error
-
-    def _lock_file(self) -> int:
-        """Open the lock file and return its descriptor."""
-        path = self.path / ".lock"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
-        except OSError as error:
-            raise UserError(
-                f"{path} cannot be written ({error.strerror}); name a folder of yours as {self.key}"
-            ) from error
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise UserError(f"{path} is not a file; remove it")
-        return descriptor
 
     def new_evaluation(self) -> Path:
         """Make the folder of an evaluation; the results of others stay. Raises OSError where that is not possible."""

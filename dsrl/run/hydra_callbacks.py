@@ -1,6 +1,7 @@
-"""Hydra callbacks that check a sweep before anything is submitted or written to its folder.
+"""Hydra callbacks that check a sweep before anything is submitted or written to its folder, and then lock the folder.
 
 Hydra calls them before it builds the sweeper, and only logs their exceptions: each ends the program with one sentence.
+Those of conf/hydra/after_checks come last, when all checks have passed.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 from annotated_types import Ge
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,6 +19,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from dsrl.run import choices, ranges, signatures
 from dsrl.run.errors import UserError, sentence, user_errors
 from dsrl.run.folder_checks import check_entries, check_hard_links
+from dsrl.run.lock import locked
+from dsrl.run.study import num_trials
 from dsrl.run.typed_keys import check_config, typed_keys, without_effect
 
 HPARAMS: Mapping[str, Any] = {
@@ -27,6 +30,23 @@ HPARAMS: Mapping[str, Any] = {
     "n_startup_trials": Annotated[int, Ge(0)],
     "seed": Annotated[int, Ge(0)] | None,
 }
+
+LOCK = ".sweep.lock"  # not that of a run, whose folder a sweep of one run may name: hydra.sweep.subdir=.
+
+
+class OutputSubdir(Callback):
+    """Refuses a folder of Hydra's own in that of a run, which the run would take for something else."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check the key before Hydra writes there."""
+        found = config.hydra.output_subdir
+        with _one_sentence():
+            if found is not None:
+                raise ValueError(
+                    f"hydra.output_subdir={found} must be null, because a run writes .hydra itself; leave it out"
+                )
+
+    on_multirun_start = on_run_start
 
 
 class SweepFolder(Callback):
@@ -39,7 +59,7 @@ class SweepFolder(Callback):
             if sweep.exists() and not sweep.is_dir():
                 raise ValueError(f"hydra.sweep.dir={sweep} is a file; name a folder")
             check_entries(sweep)
-            check_hard_links(sweep, ("multirun.yaml", "study.db"))
+            check_hard_links(sweep, ("multirun.yaml", "study.db", LOCK))
             if (sweep / "multirun.yaml").is_dir():
                 raise ValueError(f"{sweep / 'multirun.yaml'} is a folder where a sweep has a file; remove it")
 
@@ -55,20 +75,60 @@ class ClusterOptions(Callback):
                 ranges.check(f"cluster.{name}", cluster[name], option.type())
 
 
-class SearchFolder(Callback):
-    """Checks a search and creates its folder, in which the sweeper opens its database."""
+class SearchOptions(Callback):
+    """Checks a search."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check the options and all values that no trial changes, leave out ranges without effect, and create."""
-        sweep = Path(str(config.hydra.sweep.dir))
+        """Check the options and all values that no trial changes, and leave out ranges without effect."""
         with _one_sentence():
             for name, declared in HPARAMS.items():
                 ranges.check(f"hparams.{name}", config.hparams[name], declared)
             _check_search(config)
+
+
+class SweepLock(Callback):
+    """Locks a sweep's folder for the process that starts its runs; those of other processes lock folders of their own.
+
+    A kill unlocks it, and so does the end of a process that leaves jobs to SLURM.
+    """
+
+    def __init__(self) -> None:
+        self._file: TextIO | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for jobs, which get all callbacks with the launcher: without the lock."""
+        return {"_file": None}
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Create the folder where it does not exist, and lock it."""
+        sweep = Path(str(config.hydra.sweep.dir))
+        with _one_sentence():
             try:
                 sweep.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise ValueError(f"hydra.sweep.dir={sweep} cannot be used ({error.strerror})") from error
+            self._file = locked(sweep / LOCK, "hydra.sweep.dir")
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Unlock the folder."""
+        if self._file is not None:
+            self._file.close()
+
+
+class ContinuedStudy(Callback):
+    """Lets a search that is typed again draw other values than its earlier trials; comes after the lock."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Add the number of trials to the seed, and end those that a killed search has left."""
+        sweeper = config.hydra.sweeper
+        storage = sweeper.get("storage")
+        if not isinstance(storage, str):  # no search, or one in memory
+            return
+        own = storage == f"sqlite:///{config.hydra.sweep.dir}/study.db"  # which the lock guards
+        trials = num_trials(storage, sweeper.study_name, end_running=own)
+        if sweeper.sampler.get("seed") is not None:
+            with read_write(config):
+                sweeper.sampler.seed += trials
 
 
 @contextmanager

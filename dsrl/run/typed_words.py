@@ -10,7 +10,10 @@ from dsrl.run.installed import typed_option
 
 HYDRA_FLAGS = ("help", "hydra-help", "version", "cfg", "resolve", "package", "run", "multirun", "shell-completion",
                "config-path", "config-name", "config-dir", "experimental-rerun", "info")  # fmt: skip
-_KEY = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@:]*")
+_SHORT = re.compile(r"-(?:[hrm]*(?:[hrm]|c(?:job|hydra|all)?|p[^=]*|i[a-z-]*)|s|sc|cp|cn|cd|(?:c|p|i|cp|cn|cd)=.*)")
+"""Hydra's flags with one dash, alone, together or with a value: -m, -mr, -c, -cjob, -cn=train."""
+_KEY = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@:]*", re.ASCII)
+_NO_KEY = re.compile(r"[+~]{0,2}(?:@[^=]*)?(?:=|\Z)")
 
 
 def with_home(words: Iterable[str]) -> list[str]:
@@ -22,11 +25,22 @@ def with_home(words: Iterable[str]) -> list[str]:
 
 
 def check_flags(words: Iterable[str]) -> None:
-    """Raise ValueError for --task=pendulum and --task, which other programs take and Hydra's parser does not."""
+    """Raise ValueError for --task=pendulum, --task and -x, which other programs take and Hydra's parser does not."""
     for word in words:
+        if re.match("-[^-]", word) and not _SHORT.fullmatch(word):
+            name, equals, value = word[1:].partition("=")
+            advice = f"{name}={value if equals else '…'}, without the dash"
+            raise ValueError(f"{word} is no option; type {advice if name[1:] else 'key=value, --help lists the keys'}")
         name, equals, value = word.removeprefix("--").partition("=")
         if word.startswith("--") and name and not any(flag.startswith(name) for flag in HYDRA_FLAGS):
             raise ValueError(f"{word} is no option; type {name}={value if equals else '…'}, without the dashes")
+
+
+def check_keys(words: Iterable[str]) -> None:
+    """Raise ValueError for =3 and the like, which Hydra reads as the choice of a group without a name."""
+    for word in words:
+        if word and _NO_KEY.match(word):
+            raise ValueError(f"{word} has no key; type for example seed=3, --help lists the keys")
 
 
 def unreadable(word: str) -> str:
@@ -34,6 +48,8 @@ def unreadable(word: str) -> str:
     key, equals, value = word.partition("=")
     if not equals:
         return f"{word} is no key=value; type for example task=pendulum, --help lists keys and choices"
+    if not _KEY.fullmatch(key) and not key.isascii():
+        return f"{key} is no key, all of which are plain letters, digits and _ . / @; --help lists them"
     if not _KEY.fullmatch(key):
         return f"{word} is no key=value; type key and value without spaces around =, --help lists the keys"
     if value.endswith(","):

@@ -9,9 +9,7 @@ Hydra imports this file at every start and finds launchers by its name: what is 
 from __future__ import annotations
 
 import copy
-import os
 import signal
-import traceback
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -37,19 +35,23 @@ if TYPE_CHECKING:
 class SequentialLauncher(BasicLauncher):
     """Runs the jobs of a multirun one after the other in this process."""
 
+    _ended: Sequence[Outcome] = ()  # of all launches: a search has several
+
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run one job per list of overrides; prints the failed ones and the table of all, returns Hydra's results."""
         from hydra_plugins.dsrl_launcher import _report as report
+        from hydra_plugins.dsrl_launcher._outcome import in_process
 
         assert self.config is not None
         sweep = Path(str(self.config.hydra.sweep.dir))  # now: jobs cut hydra's part of the config off from the rest
-        searched = report.searched_keys(self.config.hydra)
+        searched, total = report.searched_keys(self.config.hydra), self.config.hydra.sweeper.get("n_trials")
         returns = super().launch(job_overrides, initial_job_idx)
-        outcomes = [_in_process_outcome(initial_job_idx + i, done, sweep) for i, done in enumerate(returns)]
+        outcomes = [in_process(initial_job_idx + i, done, sweep) for i, done in enumerate(returns)]
         for outcome in outcomes:
             if outcome.problem is not None:
                 print(report.failure_block(outcome, report.width()), flush=True)
-        print(report.table(outcomes, sweep, report.width(), searched), flush=True)
+        self._ended = [*self._ended, *outcomes]
+        print(report.table(report.due(outcomes, self._ended, total), sweep, report.width(), searched), flush=True)
         return returns
 
 
@@ -63,6 +65,11 @@ class JobLauncher(BaseSubmititLauncher):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self._snapshot: Path | None = None
+        self._ended: Sequence[Outcome] = ()  # of all launches: a search has several
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for a job, which needs no results of others."""
+        return {**self.__dict__, "_ended": ()}
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Submit one job per list of overrides and wait; returns the results of all, failed ones included."""
@@ -89,7 +96,9 @@ class JobLauncher(BaseSubmititLauncher):  # type: ignore[misc]
         except KeyboardInterrupt:
             self._interrupt(queue, report.whole(typed_option("hydra.sweep.dir", sweep)))
             raise SystemExit(128 + signal.SIGINT) from None
-        print(report.table(outcomes, sweep, report.width(), report.searched_keys(self.config.hydra)), flush=True)
+        self._ended = [*self._ended, *outcomes]
+        rows = report.due(outcomes, self._ended, self.config.hydra.sweeper.get("n_trials"))
+        print(report.table(rows, sweep, report.width(), report.searched_keys(self.config.hydra)), flush=True)
         return [_job_return(outcome, outcomes) for outcome in outcomes]
 
     def __call__(self, number: int, config: DictConfig, singletons: dict[type, Singleton]) -> JobReturn:
@@ -259,20 +268,6 @@ def _run(number: int, config: DictConfig) -> Run:
     hydra = config.hydra
     folder = Path(str(hydra.sweep.dir)) / str(hydra.sweep.subdir)
     return Run(number, tuple(filter_overrides(list(hydra.overrides.task))), folder)
-
-
-def _in_process_outcome(number: int, done: JobReturn, sweep: Path) -> Outcome:
-    """Return the outcome of a run in this process, whose log is the file that a failed run writes."""
-    from hydra_plugins.dsrl_launcher._outcome import Outcome, Run
-
-    assert done.hydra_cfg is not None
-    hydra = done.hydra_cfg.hydra  # alone, without the keys that sweep.dir may refer to
-    overrides = tuple(filter_overrides(list(hydra.overrides.task)))
-    folder = sweep / Path(str(hydra.runtime.output_dir)).relative_to(os.path.abspath(sweep))  # both without ".."
-    run, problem = Run(number, overrides, folder), None
-    if done.status == JobStatus.FAILED:
-        problem = traceback.format_exception_only(done._return_value)[-1].strip()  # `return_value` would raise it
-    return Outcome(run, done, problem, run.folder / "failure.txt")
 
 
 def _job_return(outcome: Outcome, outcomes: Sequence[Outcome]) -> JobReturn:

@@ -80,6 +80,11 @@ def table(outcomes: Sequence[Outcome], sweep: Path, width: int, searched: Collec
     return "\n".join(lines)
 
 
+def due(launched: Sequence[Outcome], ended: Sequence[Outcome], total: int | None) -> Sequence[Outcome]:
+    """Return the outcomes for the table after a launch: of that launch, and of all where a search of `total` ends."""
+    return ended if len(ended) == total else launched
+
+
 def differing(run: Run, runs: Sequence[Run], searched: Collection[str] = ()) -> str:
     """Return the overrides of a run that not all runs share, and those of the keys `searched`."""
     shared = set(runs[0].overrides).intersection(*(one.overrides for one in runs))

@@ -47,6 +47,13 @@ def test_the_values_of_a_trial_that_was_launched_alone_are_shown() -> None:
     assert report.table([outcome], SWEEP, 80, searched).splitlines()[-1].endswith("  sac.tau=0.000391485 sac.hidden=64")
 
 
+def test_the_last_table_of_a_search_has_all_trials_and_others_those_of_a_launch() -> None:
+    first, second = _outcome(0, None), _outcome(1, None)
+    assert report.due([first], [first], 2) == [first]
+    assert report.due([second], [first, second], 2) == [first, second]
+    assert report.due([second], [first, second], None) == [second]  # a grid in batches: its end is not known
+
+
 def test_a_grid_has_no_ranges_in_files() -> None:
     hydra = OmegaConf.create({"overrides": {"task": ["seed=0,1", "utd=2"]}, "sweeper": {"params": None}})
     assert report.searched_keys(hydra) == {"seed"}

@@ -15,6 +15,7 @@ from toys.commands import ROOT, SHORT_PENDULUM, type_command
 from toys.complaints import complaint, composed
 
 from dsrl.run import choices
+from dsrl.run.hydra_callbacks import ContinuedStudy
 
 ASKED = (*SHORT_PENDULUM, "sac.hidden=8", "logging=csv", "sac.target_kl=0.5", "sac.gamma=interval(0.8,0.9)")
 LUCKY = "is not for hparams=optuna, which would search for the lucky one"
@@ -22,9 +23,9 @@ AFTERWARDS = "and afterwards run what the search has found without hparams and w
 OPTIONS = "is not for hparams=optuna, because every {0} has options of its own; type one {0}, and run a search for each"
 
 
-def launch(folder: Path, trials: int) -> None:
+def launch(folder: Path, trials: int) -> str:
     command = [sys.executable, str(ROOT / "train.py"), "hparams=optuna", f"hparams.n_trials={trials}", *ASKED]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
 def best_of(run: Path) -> float:
@@ -42,7 +43,8 @@ def test_the_ranges_of_an_algorithm_are_of_options_that_it_has(sac: str) -> None
 
 
 def test_a_second_launch_continues_a_search_that_maximises_the_best_validation(tmp_path: Path) -> None:
-    launch(tmp_path, trials=2)
+    table = launch(tmp_path, trials=2).rpartition("results in ")[2]
+    assert re.findall(r"^\d+ +(?:done|FAILED)", table, re.MULTILINE) == ["0    done", "1    done"]
     launch(tmp_path, trials=1)
     (database,) = tmp_path.glob("multirun/*/study.db")
     study = optuna.load_study(study_name="pendulum_dsrl_sac_search", storage=f"sqlite:///{database}")
@@ -57,6 +59,33 @@ def test_a_second_launch_continues_a_search_that_maximises_the_best_validation(t
     assert study.best_value == pytest.approx(max(scores.values()))
     for trial in study.trials:  # typed: a value leaves the space, a range joins it
         assert set(trial.params) == {"noise.magnitude", "learning_rate", "sac.tau", "sac.gamma"}
+
+
+@pytest.mark.parametrize("seed", [7, None])
+def test_a_search_that_was_killed_continues_with_other_draws_and_a_failed_trial(
+    seed: int | None, tmp_path: Path
+) -> None:
+    storage = f"sqlite:///{tmp_path}/study.db"
+    sweeper = {"storage": storage, "study_name": "mine", "sampler": {"seed": seed}}
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}, "sweeper": sweeper}})
+    ContinuedStudy().on_multirun_start(config)
+    assert config.hydra.sweeper.sampler.seed == seed
+    studies = {name: optuna.create_study(study_name=name, storage=storage) for name in ("mine", "other")}
+    for study in studies.values():
+        study.tell(study.ask(), 1.0)
+        study.ask()
+
+    def states(name: str) -> list[str]:
+        return [trial.state.name for trial in optuna.load_study(study_name=name, storage=storage).trials]
+
+    config.hydra.sweep.dir = str(tmp_path / "elsewhere")  # whose lock says nothing about this database
+    ContinuedStudy().on_multirun_start(config)
+    assert states("mine") == ["COMPLETE", "RUNNING"]
+    config.hydra.sweep.dir, config.hydra.sweeper.sampler.seed = str(tmp_path), seed
+    ContinuedStudy().on_multirun_start(config)
+    assert config.hydra.sweeper.sampler.seed == (None if seed is None else seed + 2)
+    assert states("mine") == ["COMPLETE", "FAIL"]
+    assert states("other") == ["COMPLETE", "RUNNING"]
 
 
 @pytest.mark.parametrize(

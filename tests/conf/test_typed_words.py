@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import sys
 from pathlib import Path
 
 import optuna
@@ -13,7 +15,7 @@ from toys.commands import type_command
 
 from dsrl.run import choices
 from dsrl.run.errors import no_choice, run
-from dsrl.run.typed_words import check_flags, unreadable, with_home
+from dsrl.run.typed_words import check_flags, check_keys, unreadable, with_home
 
 
 def test_a_tilde_at_the_start_of_a_value_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +40,7 @@ def test_the_advice_for_a_value_that_needs_quotes_is_read_as_that_value(value: s
         ("task = pendulum", "task = pendulum is no key=value; type key and value without spaces around ="),
         ("seed=0,", "seed=0, ends with a comma; type seed=0"),
         ("plugins=[a", "plugins=[a is no complete list or dictionary; type 'plugins=[…]'"),
+        ("décisions=3", "décisions is no key, all of which are plain letters, digits and _ . / @; --help lists them"),
         ("task.kwargs={a", "task.kwargs={a is no complete list or dictionary; type 'task.kwargs={…}'"),
     ],
 )
@@ -53,11 +56,25 @@ def test_flags_of_hydra_pass_and_keys_with_dashes_are_refused() -> None:
         check_flags(["task=pendulum", "--policy.path=a"])
     with pytest.raises(ValueError, match=r"^--seed is no option; type seed=…, without the dashes$"):
         check_flags(["--seed", "1"])
+    check_flags(["-m", "-h", "-r", "-mr", "-c", "job", "-cjob", "-p", "sac", "-i", "-iall", "-sc", "-p=sac", "-c=job"])
+    check_flags(["-cp", "x", "-cn", "x", "-cd", "x", "-cp=x", "-cn=x", "-cd=x"])
+    for word in ("-seed=1", "-policy=pi0", "-method=na", "-cluster=slurm"):
+        with pytest.raises(ValueError, match=f"^{word} is no option; type {word[1:]}, without the dash$"):
+            check_flags(["-m", word])
+    with pytest.raises(ValueError, match=r"^-x is no option; type key=value, --help lists the keys$"):
+        check_flags(["-x"])
+
+
+@pytest.mark.parametrize("word", ["=3", "+=3", "~", "@sac=3"])
+def test_a_value_without_a_key_is_no_choice_of_a_group(word: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{re.escape(word)} has no key; type for example seed=3"):
+        check_keys(["-m", "task=pendulum", "", word])
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["=3"], "=3 has no key; type for example seed=3, --help lists the keys"),
         (["--task=pendulum"], "--task=pendulum is no option; type task=pendulum, without the dashes"),
         (["policy.path=#"], "policy.path=# has characters that need quotes of their own; type 'policy.path=\"#\"'"),
     ],
@@ -89,7 +106,9 @@ def test_a_null_choice_ends_with_that_sentence_alone(script: str) -> None:
     assert done.stderr == f"error: logging=null is not known; choose one of {offered}, or leave it out\n"
 
 
-def test_a_search_without_a_finished_trial_ends_with_one_sentence() -> None:
+def test_a_search_without_a_finished_trial_ends_with_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "hparams=optuna"])
+
     def searched() -> None:
         optuna.create_study(storage="sqlite://").best_trial  # noqa: B018
 

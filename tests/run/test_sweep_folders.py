@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import signal
 import subprocess
 import sys
@@ -9,11 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from toys.commands import ROOT, SHORT_PENDULUM, type_command
+from toys.complaints import composed
 
 from dsrl.run.folder import RunFolder
-from dsrl.run.hydra_callbacks import SweepFolder
+from dsrl.run.hydra_callbacks import OutputSubdir, SweepFolder, SweepLock
+
+
+def _config(sweep: Path) -> DictConfig:
+    return OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep)}}})
 
 
 @pytest.mark.parametrize("name", ["multirun.yaml", "0", "0/.hydra", "optimization_results.yaml", "study.db"])
@@ -22,16 +28,16 @@ def test_a_link_out_of_the_folder_of_a_sweep_is_refused(name: str, tmp_path: Pat
     (sweep / name).parent.mkdir(parents=True)
     (sweep / name).symlink_to(tmp_path / "canary")
     with pytest.raises(SystemExit, match="is a link that leads out of the run's folder; remove it"):
-        SweepFolder().on_multirun_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep)}}}))
+        SweepFolder().on_multirun_start(_config(sweep))
 
 
-@pytest.mark.parametrize("name", ["multirun.yaml", "study.db"])
+@pytest.mark.parametrize("name", ["multirun.yaml", "study.db", ".sweep.lock"])
 def test_a_file_of_a_sweep_that_has_another_name_elsewhere_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "sweep").mkdir()
     (tmp_path / "canary").write_text("mine")
     (tmp_path / "sweep" / name).hardlink_to(tmp_path / "canary")
     with pytest.raises(SystemExit, match=f"{name} is a hard link: its content has another name elsewhere; put a copy"):
-        SweepFolder().on_multirun_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "sweep")}}}))
+        SweepFolder().on_multirun_start(_config(tmp_path / "sweep"))
 
 
 def test_names_in_the_folder_of_a_sweep_do_not_drive_the_terminal(tmp_path: Path) -> None:
@@ -39,7 +45,7 @@ def test_names_in_the_folder_of_a_sweep_do_not_drive_the_terminal(tmp_path: Path
     (sweep / "0").mkdir(parents=True)
     (sweep / "0" / "\x1b]0;mine\x07").symlink_to(tmp_path / "canary")
     with pytest.raises(SystemExit) as refused:
-        SweepFolder().on_multirun_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep)}}}))
+        SweepFolder().on_multirun_start(_config(sweep))
     assert str(refused.value).isprintable()
     assert "is a link that leads out of the run's folder; remove it" in str(refused.value)
 
@@ -80,11 +86,37 @@ def test_a_sweep_that_is_stopped_names_its_own_folder(tmp_path: Path) -> None:
     while not (sweep / "0" / "resume").exists():
         time.sleep(0.05)
         assert process.poll() is None
+    words = rf"in use by process {process.pid} on .+; wait for it, or type hydra\.sweep\.dir=<another folder>$"
+    with pytest.raises(SystemExit, match=words):
+        SweepLock().on_multirun_start(_config(sweep))
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGINT
     assert f"the same command with hydra.sweep.dir={sweep} continues from" in out
     assert "Traceback" not in err
+
+
+def test_a_sweep_locks_its_folder_after_all_checks_and_its_jobs_do_not(tmp_path: Path) -> None:
+    for typed in ((), ("hparams=optuna", "cluster=slurm")):
+        *checks, lock, study = composed("task=pendulum", *typed).hydra.callbacks
+        assert (lock, study) == ("sweep_lock", "continued_study")
+        assert {"output_subdir", "sweep_folder"} <= {*checks}
+    first, second = SweepLock(), SweepLock()
+    first.on_multirun_start(_config(tmp_path / "sweep"))
+    assert pickle.loads(pickle.dumps(first))._file is None
+    with pytest.raises(SystemExit, match=r"^error: \S+sweep is in use by process \d+ on"):
+        second.on_multirun_start(_config(tmp_path / "sweep"))
+    first.on_multirun_end(_config(tmp_path / "sweep"))
+    second.on_multirun_start(_config(tmp_path / "sweep"))
+    second.on_multirun_end(_config(tmp_path / "sweep"))
+    SweepFolder().on_multirun_start(_config(tmp_path / "sweep"))
+
+
+def test_a_folder_of_hydra_in_that_of_a_run_is_refused() -> None:
+    for check in (OutputSubdir().on_run_start, OutputSubdir().on_multirun_start):
+        check(OmegaConf.create({"hydra": {"output_subdir": None}}))
+        with pytest.raises(SystemExit, match=r"^error: hydra\.output_subdir=x must be null, .+; leave it out$"):
+            check(OmegaConf.create({"hydra": {"output_subdir": "x"}}))
 
 
 def test_ctrl_c_before_the_run_has_begun_has_no_traceback(tmp_path: Path) -> None:

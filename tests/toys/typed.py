@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -58,7 +60,8 @@ def _composed(name: str, folder: Path, *overrides: str) -> DictConfig:
 
 def _ending(main: object) -> str | int | None:
     try:
-        run(main)  # type: ignore[arg-type]
+        with patch.object(sys, "argv", ["train.py"]):  # without the flags of pytest
+            run(main)  # type: ignore[arg-type]
     except SystemExit as ended:
         return ended.code
     return None
