@@ -94,12 +94,12 @@ def check_best_of(algorithm: Any, best_of: int | None, noise: Noise | None = Non
     if best_of is not None and not isinstance(algorithm, ChunkCritic):
         raise ValueError(
             f"best_of={best_of} needs values of chunks to choose by, which {type(algorithm).__name__} does not learn; "
-            "choose sac=dsrl_na, or best_of=null"
+            "type best_of=null, or train with sac=dsrl_na"
         )
     if best_of is not None and _draws(noise):
         raise ValueError(
             f"best_of={best_of} values chunks by their noise vectors, but noise.unsteered=fresh draws other numbers "
-            "besides; type noise.unsteered=zero, or best_of=null"
+            "besides; type best_of=null, or train with noise.unsteered=zero"
         )
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 
@@ -13,20 +14,29 @@ class CsvLogger:
     """Files with one row per call of `log`. A new metric adds a column to the CSV; empty cells were not measured."""
 
     def __init__(self, folder: str) -> None:
-        """Write into `folder`, continuing the files found there. Raises ValueError where they are damaged."""
+        """Write into `folder`.
+
+        Where no state is loaded, the files found there are continued: the first row raises ValueError for damaged ones.
+        """
         self._csv = Path(folder) / "metrics.csv"
         self._jsonl = Path(folder) / "metrics.jsonl"
-        self._lines = _whole_lines(self._jsonl)  # text: a tenth of the memory that dicts of numbers take
-        self._columns = list(dict.fromkeys(name for row in self._rows() for name in row))
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return _whole_lines(self._jsonl)  # text: a tenth of the memory that dicts of numbers take
+
+    @cached_property
+    def _columns(self) -> list[str]:
+        return list(dict.fromkeys(name for row in self._rows() for name in row))
 
     def log(self, metrics: Mapping[str, float], env_steps: int) -> None:
         """Append a row to both files."""
         row = {"env_steps": float(env_steps), **{name: float(value) for name, value in metrics.items()}}
+        new = [name for name in row if name not in self._columns]
         line = json.dumps(row) + "\n"
         self._lines.append(line)
         with self._jsonl.open("a", encoding="utf-8") as file:
             file.write(line)
-        new = [name for name in row if name not in self._columns]
         self._columns += new
         if new or not self._csv.exists():
             self._rewrite()

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Transformer
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
-from omegaconf import Container, OmegaConf
+from omegaconf import Container, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from dsrl.run import choices
@@ -36,6 +36,12 @@ MENDED_BY = {  # error number of the system -> the first thing to do
 
 NO_TRIAL = ("No trials are completed yet", "Record does not exist")
 """What Optuna says after the last trial of a search where none has finished; with a database it is the second."""
+
+FLAGS_REFUSED = {  # start of Hydra's message -> ours
+    "The --resolve flag": "--resolve changes only what --cfg or --help shows; type --cfg job too, or leave it out",
+    "Only one of --run": "only one of --run, --multirun, --cfg, --info and --shell-completion can be typed; leave the "
+    "others out",
+}
 
 OWN = (ValueError, FileNotFoundError, FloatingPointError)
 """Errors that our own checks raise, with one sentence."""
@@ -87,14 +93,22 @@ def _run(main: Callable[[], Any]) -> None:
             raise
         raise SystemExit(f"error: {system_error(error, 'what Hydra writes first', 'type the command again')}") from None
     except ValueError as error:
-        if any(text in str(error) for text in NO_TRIAL):
-            raise SystemExit("error: no trial of this search has finished; the lines above say why") from None
-        if not str(error).startswith("Config group override must be"):  # Hydra's, for what is no text: sac=null, sac=1
+        found = _of_hydra(str(error))
+        if found is None:
             raise
-        raise SystemExit(f"error: {sentence(no_choice(sys.argv[1:]))}") from None
+        raise SystemExit(f"error: {sentence(found)}") from None
     except KeyboardInterrupt:
         print("stopped at once", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
+
+
+def _of_hydra(message: str) -> str | None:
+    """Word a ValueError of Hydra and its plugins in one sentence; None for one that is not theirs."""
+    if any(text in message for text in NO_TRIAL):
+        return "no trial of this search has finished; the lines above say why"
+    if message.startswith("Config group override must be"):  # for what is no text: sac=null, sac=1
+        return no_choice(sys.argv[1:])
+    return next((found for start, found in FLAGS_REFUSED.items() if message.startswith(start)), None)
 
 
 def sentence(error: object) -> str:
@@ -132,6 +146,9 @@ def explain(error: Exception) -> str:
     cause = error.__cause__
     if isinstance(cause, UserError):
         return str(cause)
+    if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, ListConfig):
+        key = str(cause.full_key).partition("[")[0]
+        return f"{key} is a list; type {key}=[…], or leave it out"
     if isinstance(cause, ValidationError):
         return _wrong_value(cause)
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, Container):

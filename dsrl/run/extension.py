@@ -45,6 +45,7 @@ def _check_lost(folder: RunFolder) -> None:
     Weights of before a run's first checkpoint have learnt nothing yet: such a run begins again.
     """
     if folder.summary.exists():
+        _check_summary(folder)
         raise ValueError(
             f"{folder.path} has a finished run, of other values, and no checkpoint to continue it from "
             f"({folder.resume} has no complete one); name another {folder.key}"
@@ -55,3 +56,14 @@ def _check_lost(folder: RunFolder) -> None:
                 f"{folder.checkpoint(name)} has weights that a run trained here, and {folder.resume} has no complete "
                 f"checkpoint to continue it from; restore one, or name another {folder.key}"
             )
+
+
+def _check_summary(folder: RunFolder) -> None:
+    """Raise ValueError where the summary cannot show whether the run has finished with the values that were typed."""
+    sentence = f"{folder.summary} is damaged; restore it, or name another {folder.key}"
+    try:
+        content = folder.read_summary()
+    except ValueError as error:
+        raise ValueError(sentence) from error
+    if not content:
+        raise ValueError(sentence)

@@ -252,8 +252,8 @@ class RunFolder:
                 f" (none, for the base policy, always works)"
             )
         expected = self._config_of_weights(name)
-        if expected is not None and self.config.is_file() and expected != self.config_sha256():
-            raise ValueError(f"{self.config} was changed after checkpoint={name} was trained with it; restore it")
+        if expected is not None and expected != self.config_sha256():
+            raise ValueError(f"{self.any_config} was changed after checkpoint={name} was trained with it; restore it")
         state = read_checkpoint(folder)
         if not isinstance(state, dict):
             raise ValueError(f"{folder} is damaged: it has no weights by name; use another checkpoint")

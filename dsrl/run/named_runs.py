@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dsrl.run import eval_failure
+from dsrl.run.files import make_writable
 from dsrl.run.folder import RunFolder
 from dsrl.run.request import Request, config_of, left_out
 
@@ -56,7 +57,7 @@ def destinations(requests: Sequence[Request], *, several: bool) -> list[Path | N
         if request.out is not None:
             path = Path(request.out) / path.resolve().name if several else Path(request.out)
             _check_no_run(path, request.out)
-            path.mkdir(parents=True, exist_ok=True)
+            make_writable(path, "out")
             if path in places:
                 raise ValueError(f"out={request.out} gets a folder per run name and two are equal; name one run")
             if not request.video_seeds and _has_results(path):

@@ -25,6 +25,11 @@ def check(key: str, value: Any, declared: Any) -> None:
     """Raise ValueError, naming the key as it is typed, unless `value` is of the declared type and in its range."""
     if fits(value, declared):
         return
+    for one in _alternatives(declared):
+        if isinstance(value, list) and _is_list(one):
+            item = get_args(one)[0]
+            wrong = next(entry for entry in value if not fits(entry, item))
+            raise ValueError(f"{key}={shown(value)} has {shown(wrong)}, which must be {_words(item)}")
     in_type = [one for one in _alternatives(declared) if fits(value, _bare(one))]
     words = " or ".join(_range(one) for one in in_type) if in_type else _words(declared)
     hint = "" if in_type or not _is_text(declared) else f"; in quotes it is: '{key}=\"{shown(value)}\"'"
@@ -48,7 +53,7 @@ def fits(value: Any, declared: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if origin is not None and issubclass(origin, Mapping):
         return isinstance(value, dict) and all(fits(one, get_args(declared)[1]) for one in value.values())
-    if origin is not None and issubclass(origin, Sequence):
+    if _is_list(declared):
         return isinstance(value, list) and all(fits(one, get_args(declared)[0]) for one in value)
     if declared is str:
         return isinstance(value, str) and bool(value.strip())
@@ -99,6 +104,11 @@ def _bare(declared: Any) -> Any:
 
 def _alternatives(declared: Any) -> list[Any]:
     return list(get_args(declared)) if get_origin(declared) in (Union, types.UnionType) else [declared]
+
+
+def _is_list(declared: Any) -> bool:
+    origin = get_origin(declared)
+    return isinstance(origin, type) and issubclass(origin, Sequence)
 
 
 def _is_text(declared: Any) -> bool:

@@ -6,7 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -46,6 +46,9 @@ def requests(options: Mapping[str, Any]) -> list[Request]:
     options = dict(options)
     if options.get("run", "???") == "???":
         raise ValueError("run is missing; type run=<folder of a run>, for example run=outputs/2026-01-31/12-00-00")
+    _check_keys(options)
+    if options["out"] == "???":
+        raise ValueError("out=??? names no folder; type out=<folder>, or leave it out")
     if not isinstance(options["video_seeds"], list | None):
         options["video_seeds"] = [options["video_seeds"]]
     found = []
@@ -57,6 +60,17 @@ def requests(options: Mapping[str, Any]) -> list[Request]:
             raise ValueError("video_seeds=[] names no world; type seeds of worlds, for example video_seeds=[1000003]")
         found.append(request)
     return found
+
+
+def _check_keys(options: Mapping[str, Any]) -> None:
+    """Raise ValueError for a key that was added to those of conf/eval.yaml, +key=…, or removed from them, ~key."""
+    declared = [field.name for field in fields(Request)]
+    for name in options:
+        if name not in declared:
+            raise ValueError(f"{name} is no option; python eval.py --help lists all")
+    for name in declared:
+        if name not in options:
+            raise ValueError(f"{name} is missing; leave ~{name} out")
 
 
 def config_of(folder: Path) -> Path | None:
@@ -102,6 +116,8 @@ def left_out(named: Any) -> list[str]:
 
 def _folders(named: Any) -> list[str]:
     """Return the folders of one name, a glob, or a list of either; a glob finds run folders only."""
+    if named == []:
+        raise ValueError("run=[] names no run; type run=<folder of a run>, or several as run=[a,b]")
     folders: list[str] = []
     for name in _names(named):
         if not _is_glob(name):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from dsrl.run.folder_checks import check_entries
 from scripts.compare.run_files import DamagedError, is_finite, printable, read_json, read_rows, read_yaml
 
 State = Literal["finished", "failed", "unfinished", "superseded", "damaged"]
@@ -86,9 +87,13 @@ def gather(patterns: Sequence[str]) -> list[Run]:
 
 
 def read(folder: Path) -> Run:
-    """Return the run in `folder`; any damaged file makes its state "damaged", with the file named in `reason`."""
+    """Return the run in `folder`; any damaged file makes its state "damaged", with the file named in `reason`.
+
+    So does a link that leads out of it: a report is shared, and what it leads to may be private.
+    """
     run = Run(folder, "damaged")
     try:
+        _check_entries(folder)
         if not os.path.lexists(folder / ".hydra" / "config.yaml"):  # it failed before it began
             return replace(run, state="failed", reason=_failure(folder) or "no message")
         config = _flat(read_yaml(folder / ".hydra" / "config.yaml", dict) or {})
@@ -107,6 +112,15 @@ def read(folder: Path) -> Run:
         return replace(run, state="finished", summary=summary)
     except DamagedError as error:
         return replace(run, reason=printable(str(error)))
+
+
+def _check_entries(folder: Path) -> None:
+    try:
+        check_entries(folder)
+    except OSError as error:
+        raise DamagedError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DamagedError(str(error)) from error
 
 
 def _folders(match: Path) -> Iterator[Path]:

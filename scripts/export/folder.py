@@ -60,13 +60,14 @@ def export(
     load_weights(parts.algorithm, state, f"checkpoint={checkpoint} of {run}")
     if parts.policy_sha256() is None:
         raise UserError(f"run={run} has a policy without weights: there is no base policy to export")
+    base = str(saved.policy.path)
     content = _steering(saved, parts, copied=copy_base)
     tensors: dict[str, Any] = {}
     content["state"] = flatten(state, "", tensors)
     files = {"config.json": _config(parts, content), STEERING: content, **_processors()}
     with complete_folder(out) as partial:
         if copy_base:
-            _copy_policy(_base_folder(str(content["policy"]["path"])), partial / BASE)
+            _copy_policy(_base_folder(base), partial / BASE)
         save_file(tensors, partial / WEIGHTS)
         for name, one in files.items():
             write_json(partial / name, one)
@@ -117,12 +118,14 @@ def _check_found_by_others(path: str) -> None:
 
 
 def _steering(saved: DictConfig, parts: Parts, *, copied: bool) -> dict[str, Any]:
-    """Return what builds and plays the policy again."""
+    """Return what builds and plays the policy again; with a copied base, no absolute path of this machine."""
     nodes: dict[str, Any] = {group: OmegaConf.to_container(checked(saved, group)) for group in EXPORTED}
     path = str(nodes["policy"]["path"])
     if _is_own_folder(path):
-        nodes["policy"]["path"] = str(Path(path).resolve())
-    task = parts.task
+        nodes["policy"]["path"] = BASE if copied else str(Path(path).resolve())
+    settings, task = asdict(parts.settings), parts.task
+    if copied and Path(settings["offline_data"] or "").is_absolute():
+        settings["offline_data"] = Path(settings["offline_data"]).name
     bounds = (task.action_low.tolist(), task.action_high.tolist()) if isinstance(task, BoundedActions) else (None, None)
     return {
         "version": VERSION,
@@ -141,7 +144,7 @@ def _steering(saved: DictConfig, parts: Parts, *, copied: bool) -> dict[str, Any
             "max_steps": task.max_steps,
             "has_success": task.has_success,
         },
-        "settings": asdict(parts.settings),
+        "settings": settings,
     }
 
 

@@ -7,11 +7,13 @@ import shlex
 import sys
 from pathlib import Path
 
+import hydra
 import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
-from toys.commands import type_command
+from toys.commands import CONF, type_command
+from toys.complaints import complaint
 
 from dsrl.run import choices
 from dsrl.run.errors import no_choice, run
@@ -114,6 +116,17 @@ def test_a_search_without_a_finished_trial_ends_with_one_sentence(monkeypatch: p
 
     with pytest.raises(SystemExit, match=r"^error: no trial of this search has finished; the lines above say why$"):
         run(searched)
+
+
+@pytest.mark.parametrize("flags", [["--resolve"], ["--cfg", "job", "--multirun"]])
+def test_flags_that_hydra_refuses_end_with_one_sentence(flags: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["eval.py", *flags])
+    with pytest.raises(SystemExit, match=f"^error: .*{flags[-1]}.*; (type|leave) "):
+        run(hydra.main(version_base="1.3", config_path=str(CONF), config_name="eval")(lambda cfg: None))
+
+
+def test_a_dictionary_in_place_of_a_list_is_answered_with_a_list() -> None:
+    assert complaint("plugins={}") == "error: plugins is a list; type plugins=[…], or leave it out"
 
 
 def test_eval_finds_a_run_below_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

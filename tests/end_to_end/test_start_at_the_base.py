@@ -174,6 +174,7 @@ def test_evaluations_may_play_the_best_of_base_noises_and_eval_repeats_them(tmp_
 
 def test_the_best_of_noises_is_refused_where_nothing_values_chunks() -> None:
     parts = parts_of("dsrl_sac")
-    message = r"best_of=8 needs values of chunks to choose by, which DSRLSAC does not learn; choose sac=dsrl_na"
+    needs = "best_of=8 needs values of chunks to choose by, which DSRLSAC does not learn"
+    message = f"{needs}; type best_of=null, or train with sac=dsrl_na"
     with pytest.raises(ValueError, match=message):
         evaluation_noise(parts.algorithm, parts.noise, best_of=8)

@@ -151,7 +151,7 @@ def test_best_of_n_needs_an_algorithm_that_values_chunks() -> None:
     check_best_of(Actor(), None)
     for algorithm in (Actor(), build_algorithm("dsrl_sac", _env(1))):
         with pytest.raises(
-            ValueError, match=r"best_of=4 needs values of chunks .* choose sac=dsrl_na, or best_of=null"
+            ValueError, match=r"best_of=4 needs values of chunks .* type best_of=null, or train with sac=dsrl_na"
         ):
             evaluation_noise(algorithm, _noise(), best_of=4)
 

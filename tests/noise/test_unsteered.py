@@ -227,7 +227,9 @@ def test_fresh_noise_differs_between_decisions_draws_and_the_steered_numbers():
 def test_best_of_n_is_refused_for_chunks_that_vectors_do_not_determine():
     env = NoiseActionEnv(Guess(4), Echo(), _fresh(), 2)
     critic = build_algorithm("dsrl_na", env)
-    with pytest.raises(ValueError, match=r"best_of=4 values chunks .* type noise.unsteered=zero, or best_of=null"):
+    with pytest.raises(
+        ValueError, match=r"best_of=4 values chunks .* type best_of=null, or train with noise.unsteered=zero"
+    ):
         evaluation_noise(critic, env.noise, best_of=4)
 
 

@@ -13,6 +13,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from toys.typed import digests, type_eval, type_train
 
+from dsrl.logging.csv import CsvLogger
 from dsrl.run.plain_yaml import check_references
 
 SECRET = "a-secret-of-the-user"
@@ -214,10 +215,14 @@ def test_a_damaged_summary_is_one_sentence_and_training_writes_it_again(content:
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]\n", b"{\n", b"\xff\xfe\n", b"[" * 100_000 + b"\n"])
-def test_a_damaged_metrics_file_is_one_sentence(content: bytes, run: Path) -> None:
+def test_a_damaged_metrics_file_is_written_again_from_the_checkpoint(content: bytes, run: Path) -> None:
     (run / "metrics.jsonl").write_bytes(content)
-    ending = type_train(run, "decisions=122", "logging=csv")
-    assert ending is None or "metrics.jsonl is damaged: a line is no JSON object; remove it" in str(ending)
+    if content:
+        with pytest.raises(ValueError, match=r"metrics\.jsonl is damaged: a line is no JSON object; remove it"):
+            CsvLogger(str(run)).log({}, 1)  # without a state to continue from
+    assert type_train(run, "decisions=122", "logging=csv") is None
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["env_steps"] == json.loads((run / "summary.json").read_text())["env_steps"]
 
 
 def test_out_names_another_folder_and_the_run_stays_as_it_was(run: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,30 @@ def test_several_runs_are_named_by_a_list_or_a_glob(tmp_path: Path) -> None:
         requested(f"{tmp_path}/nowhere/*")
     with pytest.raises(ValueError, match="names no world"):
         requests(options_of(run="x", video_seeds=[]))
+
+
+SEED = "which must be a whole number between 0 and 4294967295"
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"run": []}, "run=[] names no run; type run=<folder of a run>, or several as run=[a,b]"),
+    ({"out": "???"}, "out=??? names no folder; type out=<folder>, or leave it out"),
+    ({"foo": 1}, "foo is no option; python eval.py --help lists all"),
+    ({"video_seeds": -1}, f"video_seeds=[-1] has -1, {SEED}"),
+    ({"video_seeds": [1, None]}, f"video_seeds=[1, None] has null, {SEED}"),
+]
+
+
+@pytest.mark.parametrize(("options", "sentence"), WRONG, ids=lambda part: str(part)[:20])
+def test_an_option_that_cannot_work_is_refused_with_what_would(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        requests(options_of(**{"run": "x", **options}))
+
+
+@pytest.mark.parametrize("key", ["base", "video_seeds", "out"])
+def test_an_option_that_was_deleted_is_missed(key: str) -> None:
+    options = options_of(run="x")
+    del options[key]
+    with pytest.raises(ValueError, match=f"^{key} is missing; leave ~{key} out$"):
+        requests(options)
 
 
 def test_many_runs_end_in_one_table(tmp_path: Path) -> None:

@@ -64,6 +64,10 @@ def test_a_finished_run_is_not_started_over_where_its_checkpoints_are_gone(run: 
         assert "has a finished run, of other values, and no checkpoint to continue it from" in ending
         assert digests(run) == before
     assert type_train(run) is None  # the same values: finished before
+    for damaged in ((run / "summary.json").read_text()[:99], "", "{}"):
+        (run / "summary.json").write_text(damaged)
+        sentence = f"error: {run / 'summary.json'} is damaged; restore it, or name another hydra.run.dir"
+        assert type_train(run) == sentence
     (run / "summary.json").unlink()
     before = digests(run)
     for typed in ((), ("decisions=240", f"resume={other}")):

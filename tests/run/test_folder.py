@@ -86,6 +86,11 @@ def test_a_config_that_was_changed_after_training_is_refused(tmp_path: Path) -> 
     folder.config.write_text("seed: 1\n")
     with pytest.raises(ValueError, match="was changed after checkpoint=best was trained with it"):
         folder.load("best")
+    folder.config.unlink()
+    folder.load("best")  # the copy in .hydra is the same
+    (folder.hydra / "config.yaml").write_text("seed: 1\n")
+    with pytest.raises(ValueError, match=r"\.hydra/config\.yaml was changed after checkpoint=best was trained with it"):
+        folder.load("best")
 
 
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:

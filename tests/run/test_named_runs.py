@@ -66,6 +66,12 @@ def test_each_of_several_named_runs_has_a_folder_in_out_even_where_one_is_left(t
     assert destinations([request], several=False) == [tmp_path / "out"]
 
 
+@pytest.mark.parametrize("out", ["/dev/null", "/proc/x"])
+def test_an_out_in_which_nothing_can_be_written_is_refused_by_its_key(out: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"^out={out} cannot be used \(.+\); name another folder$"):
+        destinations([request_of(tmp_path / "a", out=out)], several=False)
+
+
 @pytest.mark.parametrize(("several", "file"), [(False, "eval.json"), (True, "a/eval.json")])
 def test_an_out_with_the_results_of_an_earlier_evaluation_is_refused(several: bool, file: str, tmp_path: Path) -> None:
     out = tmp_path / "out"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_a_folder_in_the_place_of_a_file_is_damage(name: str, tmp_path: Path) ->
     (run / name).unlink()
     (run / name).mkdir()
     assert read(run).state == "damaged"
-    assert "it is no file" in read(run).reason
+    assert read(run).reason == f"{run / name} is a folder where a run has a file; remove it"
 
 
 def test_markup_and_control_characters_reach_every_output_as_plain_words(
@@ -113,6 +114,25 @@ def test_a_video_that_is_a_link_is_not_embedded(tmp_path: Path) -> None:
     secret.write_text("private words")
     (run / "base_vs_steered.mp4").symlink_to(secret)
     assert read(run).video is None
+
+
+@pytest.mark.parametrize("name", ["failure.txt", ".hydra/config.yaml", ".hydra", "summary.json", "metrics.jsonl"])
+def test_what_a_link_out_of_a_run_leads_to_reaches_no_output(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "sweep" / "0")
+    foreign = write_run(tmp_path / "sweep" / "1", finished=name != "failure.txt")
+    (tmp_path / "secret").write_text("words: private")
+    if name == ".hydra":
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "secret").rename(tmp_path / "mine" / "config.yaml")
+    if (foreign / name).exists():
+        shutil.move(foreign / name, tmp_path / "kept")
+    (foreign / name).symlink_to(tmp_path / ("mine" if name == ".hydra" else "secret"))
+    compare.main([str(tmp_path / "sweep")])
+    written = [path.read_text() for path in (tmp_path / "sweep" / "compare").iterdir() if path.suffix != ".png"]
+    assert not any("private" in text for text in (capsys.readouterr().out, *written))
+    assert read(foreign).reason == f"{foreign / name} is a link that leads out of the run's folder; remove it"
 
 
 @pytest.mark.parametrize("options", [[], ["--by-task"]], ids=["whole", "by task"])

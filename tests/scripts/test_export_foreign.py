@@ -18,8 +18,11 @@ from toys.mlp_checkpoints import make_config
 from toys.typed import type_train
 
 from dsrl.policy._mlp_checkpoint import save_checkpoint
+from dsrl.run.build import build
 from dsrl.run.errors import UserError
 from dsrl.run.exported import ExportedPolicy
+from dsrl.run.settings import saved_config
+from scripts.export import folder as exporting
 from scripts.export.__main__ import main as export
 
 SECRET = "a-secret-of-the-user"
@@ -198,6 +201,16 @@ def test_a_base_policy_in_a_folder_of_the_user_is_pushed_only_as_a_copy(run: Pat
     with pytest.raises(SystemExit, match=sentence):
         export([f"run={run}", f"out={tmp_path / 'out'}", "--push=me/mine"])
     assert not list(tmp_path.glob("out*"))
+
+
+def test_a_copy_of_the_base_policy_leaves_no_path_of_this_machine_beside_it(copy: Path, run: Path) -> None:
+    texts = [(copy / name).read_text() for name in ("steering.json", "config.json")]
+    assert not any(str(run.parent) in text for text in texts)
+    saved = saved_config(run, "run", [])
+    parts = build(saved, print)
+    parts = replace(parts, settings=replace(parts.settings, offline_data="/home/me/demonstrations"))
+    for copied, named in ((True, "demonstrations"), (False, "/home/me/demonstrations")):
+        assert exporting._steering(saved, parts, copied=copied)["settings"]["offline_data"] == named
 
 
 def test_an_export_leaves_a_folder_of_the_user_beside_it_alone(run: Path, tmp_path: Path) -> None:
