@@ -36,7 +36,14 @@ POLICY_FILES = ("*.json", "*.txt", "*.safetensors", "*.jinja")  # no code, no pi
 
 
 def export(
-    run: Path, out: Path, *, checkpoint: str, copy_base: bool, pushed: bool = False, plugins: Sequence[str] = ()
+    run: Path,
+    out: Path,
+    *,
+    checkpoint: str,
+    copy_base: bool,
+    pushed: bool = False,
+    plugins: Sequence[str] = (),
+    files: Sequence[str] = (),
 ) -> str:
     """Write the steered policy of `run` into the new folder `out`, which appears when it is complete.
 
@@ -48,7 +55,7 @@ def export(
     """
     folder = RunFolder(run)
     folder.check()
-    saved = saved_config(run, "run", plugins)
+    saved = saved_config(run, "run", plugins, files)
     _check_ours(saved)
     find_policy(saved.policy, folder.hydra / "hydra.yaml")
     if pushed and not copy_base:
