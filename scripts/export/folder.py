@@ -70,12 +70,12 @@ def export(
     content = _steering(saved, parts, copied=copy_base)
     tensors: dict[str, Any] = {}
     content["state"] = flatten(state, "", tensors)
-    files = {"config.json": _config(parts, content), STEERING: content, **_processors()}
+    contents = {"config.json": _config(parts, content), STEERING: content, **_processors()}
     with complete_folder(out) as partial:
         if copy_base:
             _copy_policy(_base_folder(str(content["policy"]["path"])), partial / BASE)
         save_file(tensors, partial / WEIGHTS)
-        for name, one in files.items():
+        for name, one in contents.items():
             write_json(partial / name, one)
         chosen: Any = OmegaConf.to_container(checked(saved, "task"), resolve=True)
         again = _played(out.name, chosen, content)
