@@ -91,7 +91,7 @@ def _earlier(
         if not folder.any_config.is_file():
             continue
         with user_errors():
-            saved = saved_config(folder.path, folder.key, plugins_of(cfg))
+            saved = saved_config(folder.path, folder.key, plugins_of(cfg), None)
             same = all(checked(saved, group) == checked(cfg, group) for group in ("task", "policy"))
             node: Any = OmegaConf.to_container(checked(saved, "noise"))
         if (same or folder.resume.is_dir()) and node["_target_"] != AUTO:

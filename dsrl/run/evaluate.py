@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from dsrl.run.parts import Parts
 from dsrl.run.plugins import plugins_of
 from dsrl.run.policy_path import find_policy
 from dsrl.run.ranges import fits
-from dsrl.run.request import Request
+from dsrl.run.request import Request, files_of
 from dsrl.run.settings import Settings, checked, requests_of, saved_config, shared_worlds
 from dsrl.run.weights import load_weights
 
@@ -47,7 +47,7 @@ def evaluate(cfg: DictConfig) -> float:
         with user_errors():
             named = requests_of(cfg)
             requested, left_out = with_checkpoint(named)
-            runs = [_loaded(request, plugins_of(cfg)) for request in requested]
+            runs = [_loaded(request, cfg) for request in requested]
             places = destinations([request for request, *_ in runs], several=len(named) > 1)
         left_out += without_config(list(cfg.run) if OmegaConf.is_list(cfg.run) else cfg.run)
         for sentence in left_out:
@@ -75,14 +75,15 @@ def evaluate(cfg: DictConfig) -> float:
         return sum(scores) / len(scores)
 
 
-def _loaded(request: Request, plugins: Sequence[str]) -> tuple[Request, RunFolder, DictConfig, StateDict | None]:
+def _loaded(request: Request, cfg: DictConfig) -> tuple[Request, RunFolder, DictConfig, StateDict | None]:
     """Load the folder, config and checkpoint (None for the base policy) of a request.
 
     The request names the checkpoint that `returned` stands for.
     """
+    plugins = plugins_of(cfg)
     folder = RunFolder(Path(request.run), plugins=plugins)
     folder.check()
-    saved = saved_config(folder.path, "run", plugins)
+    saved = saved_config(folder.path, "run", plugins, files_of(cfg))
     saved.learner_device = "auto"  # that of training need not be on this machine
     find_policy(saved.policy, folder.hydra / "hydra.yaml")
     request = resolved(request)

@@ -73,6 +73,12 @@ def _check_keys(options: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is missing; leave ~{name} out")
 
 
+def files_of(options: Mapping[str, Any]) -> list[str]:
+    """Return the files that `files` names, of one or of a list."""
+    named = options.get("files") or ()
+    return [named] if isinstance(named, str) else [str(name) for name in named]
+
+
 def config_of(folder: Path) -> Path | None:
     """Return the file with the config of a run, None where the folder holds no run."""
     return next((folder / name for name in CONFIGS if (folder / name).is_file()), None)

@@ -6,7 +6,8 @@ checkpoint = identity (values that must not change) + loop (the trainer's state)
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from dsrl.evaluation.episodes import Evaluation
 from dsrl.interfaces import StateDict
 from dsrl.run import provenance
 from dsrl.run.checkpoint import Checkpoints, DamagedError
+from dsrl.run.errors import UserError
 from dsrl.run.files import read_json, write_json
 from dsrl.run.folder import RunFolder
 from dsrl.run.settings import completed, same_data
 from dsrl.run.signals import Signals
+from dsrl.training.loop import UnfitStateError
 
 LARGEST_SHARE = 0.02  # of a run's time that checkpoints between validations may take
 
@@ -55,6 +58,7 @@ class Checkpointer:
         self._reached = "the beginning"  # by the newest checkpoint
         self._other = None if other is None else RunFolder(other)
         self._code = provenance.git_state()
+        self._where, self._is_copied = folder.resume, False  # the previous state; whether this folder has it from there
         self._previous = self._find()
 
     @property
@@ -85,6 +89,24 @@ class Checkpointer:
         self._store.drop_after(-1 if self._newest is None else self._newest)
         if self._newest is None and self._previous is not None:
             self._write_state({**self._previous, "identity": self.identity})
+            self._is_copied = True
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Promise a checkpoint to whoever presses Ctrl-C, and name the previous one where it cannot be restored.
+
+        One of another folder is then removed from this one, so that the same command refuses it again.
+        """
+        try:
+            with self.signals.writing_checkpoints():
+                yield
+        except UnfitStateError as error:
+            if self._is_copied:
+                self._store.drop_after(-1)
+            raise UserError(
+                f"the newest checkpoint in {self._where} cannot be restored ({error}); replace it by one that the run "
+                "itself has written, or start a new run in another folder"
+            ) from error
 
     def include(self, run_state: Callable[[], StateDict]) -> None:
         """Add the state of the rest of the run to checkpoints from now on."""
@@ -164,6 +186,7 @@ class Checkpointer:
                 raise FileNotFoundError(f"resume={where.path} has no checkpoint; type the folder of a run that has one")
         if found is None:
             return None
+        self._where = where.resume
         _check_kind(found, where.resume)
         _check_identity(completed(found["identity"]), self.identity, where.path, self.folder.key)
         if where is self.folder:

@@ -7,7 +7,7 @@ conf/train.yaml -> cfg -> settings_of -> Settings      the scalars that belong t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.run import ranges
 from dsrl.run.allow_list import check_targets
+from dsrl.run.env_files import check_files
 from dsrl.run.folder_checks import check_entries
 from dsrl.run.installed import CONF, typed_option
 from dsrl.run.judging_worlds import Episodes, Seed, check_below_training
@@ -29,7 +30,7 @@ from dsrl.run.request import Request, config_of, requests
 
 GROUPS = ("task", "policy", "noise", "sac", "logging")  # conf/<group>/ builds only from dsrl/<group>/
 OFFLINE_SHA256 = "offline_data_sha256"  # in the identity of checkpoints
-NOT_OF_A_REQUEST = ("logging", "plugins")  # keys of conf/eval.yaml that are not of one run
+NOT_OF_A_REQUEST = ("logging", "plugins", "files")  # keys of conf/eval.yaml that are not of one run
 ADDED_LATER = (
     "learner_device",
     "confirm_episodes",
@@ -137,14 +138,15 @@ def resume_options(cfg: DictConfig) -> dict[str, Any]:
     values = _scalars(cfg, CHECKPOINT_TYPES)
     other = None if values["resume"] is None else Path(values["resume"])
     if other is not None:
-        saved_config(other, "resume", plugins_of(cfg))
+        saved_config(other, "resume", plugins_of(cfg), None)
     return {"keep": values["keep_checkpoints"], "minutes": values["checkpoint_minutes"], "other": other}
 
 
-def saved_config(folder: Path, key: str, plugins: Sequence[str]) -> DictConfig:
+def saved_config(folder: Path, key: str, plugins: Sequence[str], files: Collection[str] | None = ()) -> DictConfig:
     """Load the config of a run folder, which `key` named on the command line; it may build from `plugins` alone.
 
-    Raises ValueError where the run was made with other plugins too, FileNotFoundError where the folder is of no run.
+    Its environment may open `files`; None where its task is not built.
+    Raises ValueError where the run was made with others too, FileNotFoundError where the folder is of no run.
     """
     check_entries(folder)
     path = config_of(folder)
@@ -160,6 +162,8 @@ def saved_config(folder: Path, key: str, plugins: Sequence[str]) -> DictConfig:
         raise ValueError(f"{path} is not a config of train.py: it lacks one of {', '.join(GROUPS)}; name another run")
     check_references(path, plain)
     check_again(plain, plugins, f"{key}={folder}")
+    if files is not None and isinstance(saved.task, DictConfig):
+        check_files(OmegaConf.to_container(saved.task, resolve=True), files, f"{key}={folder}")
     saved.plugins = list(plugins)
     if isinstance(saved.sac, DictConfig):
         saved.sac = OmegaConf.merge(EARLIER.get(str(saved.sac.get("_target_")), {}), saved.sac)

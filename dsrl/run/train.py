@@ -140,7 +140,7 @@ def _steer(
     else:
         results = _evaluate_base(parts, screen, checkpointer)
     monitor.base = results.get("base")
-    with naming_checkpoints(folder.checkpoint("best").parent), monitor.training(), signals.writing_checkpoints():
+    with naming_checkpoints(folder.checkpoint("best").parent), monitor.training(), checkpointer.training():
         counters = build_loop(parts, monitor, checkpointer).train()
         if not folder.has("last"):  # of a run that had ended in another folder
             monitor.save("last")

@@ -29,7 +29,7 @@ from dsrl.run.errors import UserError, one_sentence, user_errors
 from dsrl.run.files import LARGEST_SUMMARY, read_json
 from dsrl.run.plugins import check_typed_plugins, plugins_of
 from dsrl.run.ranges import shown
-from dsrl.run.request import check_returned, check_used, check_worlds
+from dsrl.run.request import check_returned, check_used, check_worlds, files_of
 from dsrl.run.settings import (
     CHECKPOINT_TYPES,
     GROUPS,
@@ -162,7 +162,7 @@ def check_eval(cfg: DictConfig) -> None:
         checked(cfg, "logging")
         for request in requests_of(cfg):
             check_used(request, typed)
-            saved = saved_config(Path(request.run), "run", plugins_of(cfg))
+            saved = saved_config(Path(request.run), "run", plugins_of(cfg), files_of(cfg))
             summary = read_json(Path(request.run) / "summary.json", LARGEST_SUMMARY)
             check_returned(request, typed, summary.get("returned"))
             for group in GROUPS:

@@ -39,6 +39,7 @@ from dsrl.interfaces import Replay
 from dsrl.sac._cloning import cloning_step
 from dsrl.sac._networks import StackedCritics, Temperature, frozen
 from dsrl.sac._noise_policy import Draw, NoisePolicy
+from dsrl.sac._optimizer_states import check_optimizers
 from dsrl.sac._options import NearPriorOptions
 from dsrl.sac._parts import build_parts
 from dsrl.sac._recordings import Recordings
@@ -102,6 +103,7 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Restore a `state_dict`, optimisers included. The caller's dict is copied and stays unchanged."""
+        check_optimizers(self._optimizers, state_dict[self._STATE_DICT_KEY_OPTIMIZERS])
         # States of earlier versions lack these.
         own = {"reward_scale.value": self.reward_scale.value.clone(), "discount": self.discount.clone()}
         own |= {"reward_scale.seen": torch.tensor(True), "bounds.limits": self.bounds.limits.clone()}

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dsrl.task._genesis_indices import check_indices
+
 _SEED = 0  # Genesis compiles every kernel anew for each other seed; worlds draw from generators of their own
 
 
@@ -85,7 +87,11 @@ def scene_state(scene: Any) -> dict[str, Any]:
 
 
 def set_scene_state(scene: Any, state: Mapping[str, Any]) -> None:
-    """Restore `scene_state` bit for bit in a scene that was built alike, in this process or another."""
+    """Restore `scene_state` bit for bit in a scene that was built alike, in this process or another.
+
+    Raises ValueError for the state of another scene.
+    """
+    check_indices(state["solvers"], scene_state(scene)["solvers"])
     record = scene.__getstate__()  # a checkpoint contains tensors only; the objects around them are this scene's
     solvers = {name: replace(one, arrays=state["solvers"][name]) for name, one in record.sim.solvers.items()}
     scene.__setstate__(replace(record, sim=replace(record.sim, steps=state["steps"], solvers=solvers)))

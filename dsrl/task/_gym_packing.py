@@ -7,6 +7,7 @@ dictionary, random generator and array is packed where it is met first; {"same":
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,8 @@ class Packer:
             owner = owner.base
         if owner.base is not None:
             return {"part": self._of_simulator(array)}
+        if array.size > owner.size:
+            raise UnsupportedStateError("view that repeats the numbers of an array")
         if owner is not array and (owner.dtype != array.dtype or not owner.flags.c_contiguous):
             raise UnsupportedStateError("view of an array of other type or order")
         packed = self._same(owner)
@@ -75,7 +78,7 @@ class Packer:
     def _of_simulator(self, array: NDArray[Any]) -> dict[str, Any]:
         for number, data in enumerate(self._simulators):
             for name, buffer in _mujoco_state.memory(data).items():
-                if buffer.dtype == array.dtype and np.may_share_memory(buffer, array):
+                if buffer.dtype == array.dtype and array.size <= buffer.size and np.may_share_memory(buffer, array):
                     return {"simulator": number, "buffer": name, **_place(array, buffer)}
         raise UnsupportedStateError("view of memory that is not numpy's")
 
@@ -97,7 +100,10 @@ class Unpacker:
         self._met: list[Any] = []
 
     def unpack(self, packed: dict[str, Any]) -> Any:
-        """Return the value."""
+        """Return the value. Whatever `packed` is, values of Packer's types are made and nothing is called.
+
+        Raises ValueError, KeyError, TypeError and the like for what no `Packer` packed.
+        """
         ((kind, value),) = packed.items()
         if kind == "same":
             return self._met[value]
@@ -130,9 +136,13 @@ class Unpacker:
             owner = self.unpack(packed["of"])
         else:
             owner = _mujoco_state.memory(self._simulators[packed["simulator"]])[packed["buffer"]]
+        if not isinstance(owner, np.ndarray) or math.prod(packed["shape"]) > owner.size:
+            raise ValueError("a view has more numbers than its array")
         view: NDArray[Any] = np.ndarray(
             packed["shape"], owner.dtype, buffer=owner, offset=packed["offset"], strides=packed["strides"]
         )
+        if "of" not in packed and owner.dtype.kind != "f":  # indices, which MuJoCo follows unchecked
+            view.flags.writeable = False
         return view
 
 

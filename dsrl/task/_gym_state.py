@@ -4,19 +4,22 @@ Layers are the wrappers and the innermost environment. Numbers, texts, arrays, r
 dictionaries of them are state (_gym_packing), and so are the generators of spaces that were seeded or sampled
 (_gym_spaces). Bounds of spaces and the arguments of `make` never change and are skipped. MuJoCo's data have a module of
 their own (_mujoco_state.py); an environment with any other attribute, such as the memory of another simulator or a
-second environment, is unsupported.
+second environment, is unsupported. A saved world may come from anybody: it sets nothing but what `state_dict` would
+read of this one, so that it replaces no method, layer or simulator.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Space
 
 from dsrl.task import _gym_spaces, _mujoco_state
-from dsrl.task._gym_packing import Packer, Unpacker
+from dsrl.task._gym_packing import Packer, Unpacker, UnsupportedStateError
 
 _CONSTANT = frozenset(("metadata", "_metadata", "_saved_kwargs", "_ezpickle_args", "_ezpickle_kwargs"))  # by gymnasium
 
@@ -32,18 +35,66 @@ def state_dict(env: gymnasium.Env[Any, Any]) -> list[dict[str, Any]]:
 
 
 def load_state_dict(env: gymnasium.Env[Any, Any], state: list[dict[str, Any]]) -> None:
-    """Restore what `state_dict` read, in an environment of the same id."""
+    """Restore what `state_dict` read, in an environment of the same id that has been reset.
+
+    Raises ValueError for a state that no such environment has.
+    """
     found = layers(env)
     unpacker = Unpacker(_simulators(found))
-    for layer, attributes in zip(found, state, strict=True):
-        for name, value in attributes.items():
-            if "mujoco" in value:
-                _mujoco_state.load_state_dict(getattr(layer, name), value["mujoco"])
-            elif "space" in value:
-                for part, generator in zip(_gym_spaces.parts(getattr(layer, name)), value["space"], strict=True):
-                    part._np_random = unpacker.unpack(generator)
-            else:
-                setattr(layer, name, unpacker.unpack(value))
+    try:
+        for layer, attributes in zip(found, state, strict=True):
+            for name, value in attributes.items():
+                _check(layer, name, value, found)
+                _restore(layer, name, value, unpacker)
+    except (AttributeError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        raise ValueError(f"the state of a world is damaged ({reason})") from error
+
+
+def _check(layer: Any, name: str, packed: dict[str, Any], found: list[Any]) -> None:
+    """Raise ValueError for an attribute that `state_dict` would not read, or not as the same kind of value."""
+    (kind,) = packed
+    is_own, has_no_value = name in vars(layer), packed == {"plain": None}
+    here = (
+        vars(layer)[name] if is_own else inspect.getattr_static(layer, name, None)
+    )  # a class may have the first value
+    if kind == "mujoco":
+        fits = is_own and _mujoco_state.is_data(here) and _mujoco_state.is_restorable(here)
+    elif kind == "space":
+        fits = is_own and isinstance(here, Space)
+    elif name.startswith("__") or name in _CONSTANT or isinstance(here, gymnasium.Env | Space):
+        fits = False
+    else:
+        fits = (is_own and has_no_value and not _mujoco_state.is_data(here)) or _is_packable(here, found)
+    if not fits:
+        raise ValueError(f"the state of a world sets {name!r:.60}, which is no state of {type(layer).__name__}")
+
+
+def _is_packable(value: Any, found: list[Any]) -> bool:
+    try:
+        Packer(_simulators(found)).pack(value)
+    except UnsupportedStateError:
+        return False
+    return True
+
+
+def _restore(layer: Any, name: str, packed: dict[str, Any], unpacker: Unpacker) -> None:
+    if "mujoco" in packed:
+        _mujoco_state.load_state_dict(getattr(layer, name), packed["mujoco"])
+    elif "space" in packed:
+        for part, one in zip(_gym_spaces.parts(getattr(layer, name)), packed["space"], strict=True):
+            part._np_random = _generator(name, unpacker.unpack(one))
+    else:
+        value = unpacker.unpack(packed)
+        if isinstance(vars(layer).get(name), np.random.Generator):
+            _generator(name, value)
+        setattr(layer, name, value)
+
+
+def _generator(name: str, value: Any) -> Any:
+    if value is not None and not isinstance(value, np.random.Generator):
+        raise ValueError(f"the state of a world sets {name!r:.60} to something that is no random generator")
+    return value
 
 
 def layers(env: gymnasium.Env[Any, Any]) -> list[Any]:
@@ -55,7 +106,7 @@ def layers(env: gymnasium.Env[Any, Any]) -> list[Any]:
 
 
 def _packed(value: Any, packer: Packer) -> dict[str, Any]:
-    if _mujoco_state.is_data(value):
+    if _mujoco_state.is_data(value) and _mujoco_state.is_restorable(value):
         return {"mujoco": _mujoco_state.state_dict(value)}
     if isinstance(value, Space):
         return {"space": [packer.pack(part._np_random) for part in _gym_spaces.parts(value)]}

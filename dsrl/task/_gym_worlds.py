@@ -125,7 +125,11 @@ class GymWorlds:
         return {"worlds": worlds, "state": self._state.clone(), "flags": [flag.clone() for flag in flags]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned. Raises ValueError for the state of other worlds."""
+        shapes = [list(state["state"].shape), *(list(flag.shape) for flag in state["flags"])]
+        own = [[self.num_envs, self.state_dim], *[[self.num_envs]] * 4]
+        if shapes != own or any(flag.dtype != torch.bool for flag in state["flags"]):
+            raise ValueError(f"the state of the worlds has the shapes {shapes!s:.200}, but this task {own}")
         for env, world in zip(self._envs, state["worlds"], strict=True):
             _gym_state.load_state_dict(env, world)
         self._state = state["state"].clone()

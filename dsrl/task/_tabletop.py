@@ -33,6 +33,7 @@ from dsrl.task._genesis import (
     set_scene_state,
     start_genesis,
 )
+from dsrl.task._genesis_indices import own_state
 from dsrl.task._kernels import ESTIMATE, are_compiled, scene_name, watched
 from dsrl.task._options import Steps
 from dsrl.task._panda import light_panda
@@ -173,9 +174,9 @@ class Tabletop(ABC):
         return {"scene": scene_state(self._scene), "generators": generators, **own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned. Raises ValueError for the state of another task."""
+        self._elapsed, self._target, self.named = own_state(state, self._target.shape, len(COLOURS))
         set_scene_state(self._scene, state["scene"])
-        self._elapsed, self._target, self.named = (state[name].clone() for name in ("elapsed", "target", "named"))
         for generator, drawn in zip(self._generators, state["generators"], strict=True):
             generator.bit_generator.state = drawn
 

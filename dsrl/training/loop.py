@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -11,6 +12,7 @@ from dsrl.evaluation.confirmation import p_better
 from dsrl.evaluation.diagnostics import diagnose
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.summary import metrics as evaluation_metrics
+from dsrl.foreign_json import first_line
 from dsrl.interfaces import Algorithm, StateDict
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.metrics import Counters, Metrics
@@ -151,6 +153,20 @@ class Validator:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a `state_dict`."""
         self.best, self.by_draws = state["best"], state.get("by_draws", False)
+
+
+class UnfitStateError(ValueError):
+    """A state cannot be restored: it is damaged, of something else, or was changed by somebody."""
+
+
+@contextmanager
+def restoring() -> Iterator[None]:
+    """Raise UnfitStateError for whatever a state that somebody wrote raises while it is restored."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError, AssertionError) as error:
+        kind = "" if type(error) is ValueError else f"{type(error).__name__} "
+        raise UnfitStateError(f"{kind}{first_line(error)}") from error
 
 
 def check_finite(state: Any, whose: str = "the algorithm's", name: str = "") -> None:

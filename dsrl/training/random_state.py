@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dsrl.interfaces import StateDict
+
+_WORDS = 624  # of the state of MT19937
 
 
 def seed_everything(seed: int) -> None:
@@ -17,6 +20,12 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
+
+
+def check_position(key: Tensor, position: int) -> None:
+    """Raise ValueError for a state of MT19937 that NumPy would read beyond its end: it checks no position."""
+    if key.shape != (_WORDS,) or not 0 <= position <= _WORDS:
+        raise ValueError(f"a random generator is at position {position} of {list(key.shape)} words, not of {_WORDS}")
 
 
 def random_state_dict() -> StateDict:
@@ -34,11 +43,12 @@ def random_state_dict() -> StateDict:
 
 
 def load_random_state_dict(state: Mapping[str, Any]) -> None:
-    """Restore every global generator."""
+    """Restore every global generator. Raises ValueError for a state that NumPy's generator cannot have."""
+    key, position, has_gauss, gauss = state["numpy"]
+    check_position(key, position)
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
-    key, position, has_gauss, gauss = state["numpy"]
     np.random.set_state(("MT19937", key.numpy(), position, has_gauss, gauss))
     version, words, python_gauss = state["python"]
     random.setstate((version, tuple(words.tolist()), python_gauss))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dsrl.interfaces import StateDict
 from dsrl.training.next_observations import NextObservations
+from dsrl.training.random_state import check_position
 
 Pools = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -179,7 +180,7 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a `state_dict` before any world has played, also into a larger buffer, for a run that is extended.
 
-        Raises ValueError for one of more transitions or other worlds.
+        Raises ValueError for one of more transitions or other worlds, and for rows that are not in it.
         """
         self._pools = None
         size, previous_size = self.buffers[0].maxsize, state["part_size"]
@@ -188,6 +189,10 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
                 f"replay has {self.num_envs} parts of {size} transitions but the checkpoint's has "
                 f"{len(state['parts'])} of {previous_size}; give num_envs as it was and no smaller buffer_size"
             )
+        for part in state["parts"]:
+            _check_rows(part, previous_size)
+        for random in state["random"]:
+            check_position(random["state"]["key"], random["state"]["pos"])
         parts = [_unrolled(part, previous_size) if previous_size < size else part for part in state["parts"]]
         if state["rows"]:
             rows = dict(state["rows"])
@@ -231,6 +236,13 @@ def succeeds(done: NDArray[np.bool_], success: NDArray[np.bool_]) -> NDArray[np.
     ends = np.flatnonzero(done)
     known = np.repeat(np.asarray(success, dtype=bool)[ends], np.diff(ends, prepend=-1))
     return np.concatenate([known, np.zeros(len(done) - len(known), dtype=bool)])
+
+
+def _check_rows(part: Mapping[str, Any], size: int) -> None:
+    """Raise ValueError for rows beyond a part: compiled returns read them unchecked."""
+    rows = (part["insertion"], part["last"], part["episode"][2])
+    if not 0 <= part["size"] <= size or not all(0 <= row < size for row in rows):
+        raise ValueError(f"a part of the checkpoint's replay has rows {rows} of {part['size']}, but room for {size}")
 
 
 def _unrolled(part: Mapping[str, Any], size: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dsrl.interfaces import StateDict
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.training.loop import Checkpointer, Monitor, NoCheckpoints, Validator
+from dsrl.training.loop import Checkpointer, Monitor, NoCheckpoints, Validator, restoring
 from dsrl.training.metrics import Counters, Metrics
 from dsrl.training.random_state import load_random_state_dict, random_state_dict, seed_everything
 
@@ -57,7 +57,8 @@ class SuccessiveHalving:
         cannot collapse and never ends early.
         """
         if self._checkpoints.previous is not None:
-            self.load_state_dict(self._checkpoints.previous)
+            with restoring():
+                self.load_state_dict(self._checkpoints.previous)
         for num, worlds in self.rounds[self._ended :]:
             self._alive = self._tally.ranked(self._alive)[:num]
             self._tally.play(self._alive, worlds)

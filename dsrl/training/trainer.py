@@ -22,7 +22,15 @@ from tianshou.utils.torch_utils import policy_within_training_step
 from dsrl.edits import EditsChunks
 from dsrl.interfaces import StateDict
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.training.loop import Checkpointer, LowersDiscount, Monitor, NoCheckpoints, Validator, check_finite
+from dsrl.training.loop import (
+    Checkpointer,
+    LowersDiscount,
+    Monitor,
+    NoCheckpoints,
+    Validator,
+    check_finite,
+    restoring,
+)
 from dsrl.training.metrics import Counters, EpisodeStats, UpdateStats
 from dsrl.training.random_state import load_random_state_dict, random_state_dict, seed_everything
 from dsrl.training.replay_buffer import Replay
@@ -123,7 +131,8 @@ class Trainer:
         if self._checkpoints.previous is None:
             self._collector.reset_env()
         else:
-            self.load_state_dict(self._checkpoints.previous)
+            with restoring():
+                self.load_state_dict(self._checkpoints.previous)
         self.warm_up()
         self.clone()
         stopped = self.learn_offline()

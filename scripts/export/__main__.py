@@ -13,13 +13,13 @@ named by its path or hub id and its sha256.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from scripts.export.hub import repository_name
 from scripts.options import Parser, new_folder, one_sentence
 
-KEYS = ("run", "out", "checkpoint", "plugins")
+KEYS = ("run", "out", "checkpoint", "plugins", "files")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(prog="python -m scripts.export", description=__doc__)
     parser.add_argument("keys", nargs="*", metavar="key=value",
                         help="run=<folder of a run> out=<new folder>; checkpoint=best or last, also where "
-                        "the run returned its base policy; plugins=[my_package] where the task is of one")  # fmt: skip
+                        "the run returned its base policy; plugins=[my_package] where the task is of one; "
+                        "files=[…] that task.env_kwargs names")  # fmt: skip
     parser.add_argument("--copy-base", action="store_true", help="copy the base policy into the folder")
     parser.add_argument("--push", metavar="OWNER/NAME", type=repository_name,
                         help="upload the folder to this repository of the hub; "
@@ -39,10 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from scripts.export.folder import export
 
         out = new_folder(keys["out"])
-        checkpoint, plugins = keys.get("checkpoint", "returned"), keys.get("plugins", "").strip("[]").split(",")
-        given = plugins_of({"plugins": [name for name in plugins if name]})
+        checkpoint, (plugins, files) = keys.get("checkpoint", "returned"), (_listed(keys, key) for key in KEYS[3:])
+        given = plugins_of({"plugins": plugins})
         again = export(Path(keys["run"]), out, checkpoint=checkpoint, copy_base=options.copy_base,
-                       pushed=options.push is not None, plugins=given)  # fmt: skip
+                       pushed=options.push is not None, plugins=given, files=files)  # fmt: skip
         plays = "lerobot plays it in the run's test worlds:"
         if not again.startswith("lerobot-eval"):
             plays = "lerobot has no environment of this run's task; play it in Python (docs/export.md):"
@@ -51,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from scripts.export.hub import push
 
             print(f"pushed to {push(out, options.push)}")
+
+
+def _listed(keys: Mapping[str, str], key: str) -> list[str]:
+    return [name for name in keys.get(key, "").strip("[]").split(",") if name]
 
 
 def _keys(typed: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, str]:

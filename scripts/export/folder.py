@@ -36,7 +36,14 @@ POLICY_FILES = ("*.json", "*.txt", "*.safetensors", "*.jinja")  # no code, no pi
 
 
 def export(
-    run: Path, out: Path, *, checkpoint: str, copy_base: bool, pushed: bool = False, plugins: Sequence[str] = ()
+    run: Path,
+    out: Path,
+    *,
+    checkpoint: str,
+    copy_base: bool,
+    pushed: bool = False,
+    plugins: Sequence[str] = (),
+    files: Sequence[str] = (),
 ) -> str:
     """Write the steered policy of `run` into the new folder `out`, which appears when it is complete.
 
@@ -48,7 +55,7 @@ def export(
     """
     folder = RunFolder(run)
     folder.check()
-    saved = saved_config(run, "run", plugins)
+    saved = saved_config(run, "run", plugins, files)
     _check_ours(saved)
     find_policy(saved.policy, folder.hydra / "hydra.yaml")
     if pushed and not copy_base:
@@ -64,12 +71,12 @@ def export(
     content = _steering(saved, parts, copied=copy_base)
     tensors: dict[str, Any] = {}
     content["state"] = flatten(state, "", tensors)
-    files = {"config.json": _config(parts, content), STEERING: content, **_processors()}
+    contents = {"config.json": _config(parts, content), STEERING: content, **_processors()}
     with complete_folder(out) as partial:
         if copy_base:
             _copy_policy(_base_folder(base), partial / BASE)
         save_file(tensors, partial / WEIGHTS)
-        for name, one in files.items():
+        for name, one in contents.items():
             write_json(partial / name, one)
         chosen: Any = OmegaConf.to_container(checked(saved, "task"), resolve=True)
         again = _played(out.name, chosen, content)

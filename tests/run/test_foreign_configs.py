@@ -33,6 +33,9 @@ TOLD: dict[str, tuple[str, dict[str, Any], str]] = {  # group, changed values, w
     "terminal": ("", {"gamma": "0.9\x1b]52;c;cGxhbnRlZA==\x07"}, "gamma=0.9 ]52;c;cGxhbnRlZA== must be a number"),
     "plugin": ("", {"plugins": "planted\x1b"}, "was made with plugins=[planted ], whose code would run"),
     "plugins": ("", {"plugins": ["planted"]}, "was made with plugins=[planted], whose code would run"),
+    "file": ("task", {"env_kwargs": {"x": [{"f": "/a/b.xml"}]}}, "type 'files=[/a/b.xml]'"),
+    "file in the folder": ("task", {"env_kwargs": {"f": "b.xml"}}, "has 'b.xml' in task.env_kwargs"),
+    "file by reference": ("task", {"env_kwargs": {"f": "${task.id}"}, "id": "~/b"}, "has '~/b' in task.env_kwargs"),
     "noise": ("noise", {"_target_": "planted.Step"}, "noise._target_ is 'planted.Step'"),
     "task": ("task", {"_target_": "dsrl.task.lerobot.LerobotTask"}, "task.env is missing and"),
 }
@@ -100,6 +103,15 @@ def test_what_a_changed_config_would_do_is_told(change: str, run: Path) -> None:
     ending = _evaluate(run)
     assert ending is not None
     assert words in ending
+
+
+def test_files_of_an_environment_that_are_typed_again_may_be_opened(run: Path) -> None:
+    content = yaml.safe_load((run / "checkpoints/config.yaml").read_text())
+    content["task"]["env_kwargs"] = {"file": "a/b.xml", "version": "v0.5"}
+    _send(run, content)
+    ending = type_eval(f"run={run}", "files=[a/b.xml]", "eval_episodes=1")
+    assert isinstance(ending, str)
+    assert "unexpected keyword argument" in ending
 
 
 @pytest.mark.parametrize("place", ["../..", "/etc", "owner/name", "https://planted.invalid/data"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from toys.guess import Guess
 from toys.options import OPTIONS
 from toys.runs import Killed, RestorableGuess, results, run, short_parts
@@ -17,7 +18,8 @@ from toys.typed import digests
 
 from dsrl.run import resume
 from dsrl.run import train as workflow
-from dsrl.run.checkpoint import DamagedError
+from dsrl.run.checkpoint import DamagedError, read_checkpoint, write_checkpoint
+from dsrl.run.errors import UserError
 from dsrl.run.folder import RunFolder
 from dsrl.run.monitor import Monitor
 from dsrl.run.resume import Checkpointer
@@ -187,6 +189,23 @@ def test_another_run_is_continued_in_a_folder_of_its_own(
     assert results(tmp_path / "two") == undisturbed
     with pytest.raises(FileNotFoundError, match=r"resume=.*three has no checkpoint"):
         run(tmp_path / "four", short_parts("dsrl_sac"), other=tmp_path / "three")
+
+
+def test_a_changed_checkpoint_of_another_run_is_refused_as_often_as_it_is_typed(
+    tmp_path: Path, killed: Callable[[int, str], None]
+) -> None:
+    killed(2, "after")
+    with pytest.raises(Killed):
+        run(tmp_path / "one", short_parts("dsrl_sac"))
+    killed(-1, "after")
+    newest = max((tmp_path / "one" / "resume").iterdir())
+    state = read_checkpoint(newest)
+    state["loop"]["algorithm"]["_optimizers"][0]["state"][0]["exp_avg"] = torch.zeros(1)
+    write_checkpoint(newest, state)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"one/resume cannot be restored \(exp_avg of an optimiser has shape \[1\]"):
+            run(tmp_path / "two", short_parts("dsrl_sac"), other=tmp_path / "one")
+        assert not list((tmp_path / "two" / "resume").iterdir())
 
 
 def test_the_base_policy_is_played_once(

@@ -119,6 +119,19 @@ class UnderTwoNames(Cart):
         return self.tool.sum() + self.chain[0].sum() + self.chain[1][0]
 
 
+class FromItsClass(Cart):
+    """Its first value is its class's, and another attribute begins in a step."""
+
+    x = 0.0
+
+    def move(self, by):
+        self.x += by
+        self.last = [by]
+
+    def where(self):
+        return self.x + sum(getattr(self, "last", []))
+
+
 class ByColumns(Cart):
     """A part of an array that is stored by columns."""
 
@@ -203,7 +216,7 @@ class WithAGeneratorOfAnotherKind(Cart):
         return self.x
 
 
-RESTORED = (InADictionary, InAText, InAView, InPartsOfAHiddenArray, UnderTwoNames)
+RESTORED = (InADictionary, InAText, InAView, InPartsOfAHiddenArray, UnderTwoNames, FromItsClass)
 UNREADABLE = (ByColumns, InMemoryOfOthers, InAnotherEnvironment, InANamedTuple, InAQueue, WithAGeneratorOfAnotherKind)
 
 

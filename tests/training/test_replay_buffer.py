@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tianshou.data import Batch
 from tianshou.data.buffer.manager import _next_index
 
+from dsrl.training.random_state import load_random_state_dict, random_state_dict
 from dsrl.training.replay_buffer import Replay
 
 
@@ -202,3 +203,20 @@ def test_the_share_of_offline_transitions_in_a_batch_is_the_one_that_is_set() ->
     assert values(1.0).sum() == 64
     assert values(0.0).sum() == 0
     assert 36 <= values(None).sum() <= 60  # three in four
+
+
+def test_rows_and_positions_beyond_their_arrays_are_refused() -> None:
+    """Compiled code would read them unchecked."""
+    for key, row in (("size", 101), ("insertion", 100), ("last", -1)):
+        state = filled().state_dict()
+        state["parts"][0][key] = row
+        with pytest.raises(ValueError, match="room for 100"):
+            filled(rounds=0).load_state_dict(state)
+    state = filled().state_dict()
+    state["random"][1]["state"]["pos"] = 2**30
+    with pytest.raises(ValueError, match="at position 1073741824"):
+        filled(rounds=0).load_state_dict(state)
+    state = random_state_dict()
+    state["numpy"][1] = 625
+    with pytest.raises(ValueError, match="at position 625"):
+        load_random_state_dict(state)
