@@ -12,10 +12,13 @@ from dsrl.run.request import Request
 from toys.commands import CONF
 
 
+OF_ALL_RUNS = ("defaults", "hydra", "plugins", "files")  # keys of conf/eval.yaml that are not of one run
+
+
 def options_of(**options: Any) -> dict[str, Any]:
     """Return the options of conf/eval.yaml as plain values, some of them changed."""
     defaults = yaml.safe_load((CONF / "eval.yaml").read_text())
-    return {**{key: value for key, value in defaults.items() if key not in ("defaults", "hydra", "plugins")}, **options}
+    return {**{key: value for key, value in defaults.items() if key not in OF_ALL_RUNS}, **options}
 
 
 def newest_evaluation(run: Path) -> Any:
