@@ -73,14 +73,16 @@ class NoiseChoice:
             best = f"the best of {FIRST_DRAWS} draws"
             return f"{text}: no smaller noise has head-room by {best}; base policy {base.rate:.0%}"
         if chosen is None:
-            return f"{text}: smaller noise loses too much of the base policy's {self._measure}, {base.rate:.0%}"
+            if not self.has_success:
+                return f"{text}: under smaller noise too few episodes return the base policy's median or more"
+            return f"{text}: smaller noise loses too much of the base policy's success, {base.rate:.0%}"
         best = f"best of {FIRST_DRAWS} {chosen.pass_at(FIRST_DRAWS):.0%}"
         draws = f"{chosen.draws} and {base.draws} draws per world"
         return f"{text}: {self._measure} {chosen.rate:.0%}, {best}; base policy {base.rate:.0%} ({draws})"
 
     @property
     def _measure(self) -> str:
-        return "success" if self.has_success else "share of returns from the base policy's median on"
+        return "success" if self.has_success else "returns of the base policy's median or more"
 
     @property
     def doubt(self) -> str | None:

@@ -161,6 +161,8 @@ def test_a_choice_without_a_measurement_has_no_doubt() -> None:
 def test_a_task_without_success_counts_returns_from_the_median_on() -> None:
     choice = _chosen(_first_slots, has_success=False)
     np.testing.assert_array_equal(choice.measured[BASE].successes, _chosen(_first_slots).measured[BASE].successes)
+    assert "success" not in choice.sentence
+    assert "base policy's median or more" in choice.sentence
 
 
 VALIDATION_WORLDS = 64
