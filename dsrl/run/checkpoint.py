@@ -24,13 +24,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dsrl.interfaces import StateDict
-from dsrl.run.files import atomic_write, completed_name, parse_json, sha256_of, sync_folder, write_json
+from dsrl.run.checkpoint_names import FILE, MANIFEST, PARTIAL, is_own
+from dsrl.run.files import atomic_write, parse_json, sha256_of, sync_folder, write_json
 
 VERSION = 3
 EARLIER = (1, 2)  # of other losses and contexts in replay
-MANIFEST = "manifest.json"
-_FILE = re.compile(r"[0-9a-f]{16}\.(safetensors|json)")
-_PARTIAL = "safetensors.partial"
 _UNFINISHED = ".unfinished"
 
 
@@ -50,7 +48,7 @@ def write_checkpoint(folder: Path, state: StateDict, notes: Mapping[str, Any] | 
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(flatten(state, "", tensors)).encode()
-    partial = folder / _PARTIAL
+    partial = folder / PARTIAL
     partial.unlink(missing_ok=True)  # of a process that was killed while it wrote
     _write_tensors(partial, tensors)
     digests = {".safetensors": sha256_of(partial), ".json": hashlib.sha256(structure).hexdigest()}
@@ -109,12 +107,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise WrongVersionError(
             f"{folder} has format {found}, which this version of dsrl cannot read (it reads {VERSION})"
         )
-    if manifest["version"] == 1 and not all(_FILE.fullmatch(str(name)) for name in manifest["files"]):
+    if manifest["version"] == 1 and not all(FILE.fullmatch(str(name)) for name in manifest["files"]):
         raise WrongVersionError(
             f"{folder} has format 1, from which training cannot continue here (its best weights still evaluate); "
             "continue it with the version of dsrl that wrote it, or start a new run in another folder"
         )
-    if not all(_FILE.fullmatch(str(name)) and isinstance(digest, str) for name, digest in manifest["files"].items()):
+    if not all(FILE.fullmatch(str(name)) and isinstance(digest, str) for name, digest in manifest["files"].items()):
         raise ValueError(f"{folder / MANIFEST} is damaged: it names files that no checkpoint has")
     return manifest
 
@@ -206,13 +204,7 @@ def _is_ours(folder: Path) -> bool:
     """
     if folder.is_symlink() or not folder.is_dir():
         return False
-    return any(path.name == MANIFEST or _FILE.fullmatch(path.name) for path in folder.iterdir() if path.is_file())
-
-
-def is_own(name: str) -> bool:
-    """Return whether `write_checkpoint` writes a file of this name, partial ones included."""
-    complete = completed_name(name) or name
-    return _FILE.fullmatch(complete) is not None or complete in (MANIFEST, _PARTIAL)
+    return any(path.name == MANIFEST or FILE.fullmatch(path.name) for path in folder.iterdir() if path.is_file())
 
 
 def _remove(folder: Path) -> None:

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from dsrl.interfaces import StateDict
-from dsrl.run.checkpoint import MANIFEST, add_notes, read_checkpoint, read_manifest, write_checkpoint
+from dsrl.run.checkpoint import add_notes, read_checkpoint, read_manifest, write_checkpoint
+from dsrl.run.checkpoint_names import MANIFEST
 from dsrl.run.errors import UserError, is_of_system, system_error, type_and_text
 from dsrl.run.files import LARGEST_SUMMARY, atomic_write, parse_json, read_json, sha256_of
 from dsrl.run.folder_checks import check_entries, check_hard_links, foreign_entry

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dsrl.run.checkpoint import is_own
+from dsrl.run.checkpoint_names import is_own
 from dsrl.run.files import completed_name
 
 FILES = (
