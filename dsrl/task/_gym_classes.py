@@ -6,15 +6,16 @@ its class.
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from dsrl.task._gym_state import layers
 
-Marks = dict[type, dict[str, Any]]  # class -> attribute -> its bytes
+Marks = dict[type, dict[str, Any]]  # class -> attribute -> what is equal while it is
 
 
 def marks(envs: Iterable[gymnasium.Env[Any, Any]]) -> Marks:
@@ -27,8 +28,19 @@ def marks(envs: Iterable[gymnasium.Env[Any, Any]]) -> Marks:
 
 
 def _mark(value: Any) -> Any:
-    """Return the bytes of a value, or itself where it has none, such as a property: then another one is a change."""
-    try:
-        return pickle.dumps(value)
-    except Exception:  # of any class, since each defines how it is pickled
-        return value
+    """Return something that is equal as long as a value has the same content, and holds no part that may change."""
+    if isinstance(value, np.ndarray):
+        return str(value.dtype), value.shape, value.tobytes()
+    if isinstance(value, np.random.Generator):
+        return _mark(value.bit_generator.state)
+    if isinstance(value, Mapping):
+        return [(_mark(key), _mark(one)) for key, one in value.items()]
+    if isinstance(value, list | tuple | deque):
+        return [_mark(one) for one in value]
+    if isinstance(value, set | frozenset):
+        return frozenset(value)
+    if isinstance(value, float):
+        return repr(value)  # NaN too is equal to itself
+    return (
+        value if isinstance(value, int | str | bytes | None) else (id(value), value)
+    )  # the value, so that its id stays

@@ -25,6 +25,8 @@ from dsrl.run.request import check_returned
 from dsrl.run.settings import GROUPS
 from dsrl.run.train import steer
 
+NOTHING_TYPED = OmegaConf.create({"plugins": [], "files": []})  # of what runs of others need
+
 
 class Coin(Guess):
     """A task that no noise can influence: a world's seed alone decides."""
@@ -65,11 +67,11 @@ def test_eval_plays_the_returned_policy_unless_another_is_typed(tmp_path: Path) 
     folder.save("best", {"weights": torch.zeros(1)})
     for returned, checkpoint in (("base", "none"), ("steered", "best"), (None, "best")):
         folder.summary.write_text(json.dumps({} if returned is None else {"returned": returned}))
-        request, *_, state = _loaded(request_of(tmp_path, checkpoint="returned"), [])
+        request, *_, state = _loaded(request_of(tmp_path, checkpoint="returned"), NOTHING_TYPED)
         assert request.checkpoint == checkpoint
         assert (state is None) == (checkpoint == "none")
     folder.summary.write_text(json.dumps({"returned": "base"}))
-    assert _loaded(request_of(tmp_path, checkpoint="best"), [])[0].checkpoint == "best"
+    assert _loaded(request_of(tmp_path, checkpoint="best"), NOTHING_TYPED)[0].checkpoint == "best"
 
 
 @pytest.mark.parametrize(("name", "value"), [("best_of", 8), ("stochastic", True)])
