@@ -71,8 +71,9 @@ def test_a_refused_job_leaves_its_sentence_and_its_folder_can_be_used(launched: 
     for run, gamma in zip(runs, (2, 3), strict=True):
         assert run.reason.startswith(f"UserError: gamma={gamma} must be between 0 and 1")
         assert len((run.path / "failure.txt").read_text().splitlines()) == 1
-    assert type_command("train.py", *SHORT_PENDULUM, *more, cwd=tmp_path).returncode == 0
-    assert [run.state for run in gather([str(tmp_path / "sweep")])] == ["finished", "failed"]
+    if launched == "cluster=local":  # its folder is used by a process of its own
+        assert type_command("train.py", *SHORT_PENDULUM, *more, cwd=tmp_path).returncode == 0
+        assert [run.state for run in gather([str(tmp_path / "sweep")])] == ["finished", "failed"]
 
 
 def test_a_sweep_may_lie_beside_the_working_folder(tmp_path: Path) -> None:
