@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 from toys.commands import ROOT, SHORT_PENDULUM, type_command
 from toys.complaints import complaint, composed
 
@@ -112,9 +112,18 @@ def test_a_search_that_was_killed_continues_with_other_draws_and_a_failed_trial(
         ),
     ],
 )
-def test_a_wrong_option_of_a_search_is_one_sentence_before_any_run(typed: str, sentence: str, tmp_path: Path) -> None:
-    done = type_command("train.py", "hparams=optuna", *typed.split(), cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (1, f"error: {sentence}\n")
+def test_a_wrong_option_of_a_search_is_one_sentence(typed: str, sentence: str) -> None:
+    swept = [word for word in typed.split() if re.search(r"=.*[,(]", word)]  # which a config of one run cannot have
+    config = composed("hparams=optuna", *(word for word in typed.split() if word not in swept))
+    with open_dict(config):
+        config.hydra.overrides.task.extend(swept)
+    with pytest.raises(SystemExit, match=f"^error: {re.escape(sentence)}$"):
+        SearchOptions().on_multirun_start(config)
+
+
+def test_it_comes_before_any_run(tmp_path: Path) -> None:
+    done = type_command("train.py", "hparams=optuna", "hparams.n_jobs=0", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "error: hparams.n_jobs=0 must be at least 1\n")
     assert not list(tmp_path.glob("multirun/*"))
 
 

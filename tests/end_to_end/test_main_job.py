@@ -22,6 +22,7 @@ TINY = (
     "eval_every=40",
     "eval_episodes=6",
     "validation_episodes=2",
+    "confirm_episodes=8",
     "video_episodes=1",
 )
 
