@@ -13,6 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from toys.commands import CONF, ROOT, SHORT_PENDULUM, type_command
 from toys.requests import newest_evaluation
+from toys.typed import type_eval
 
 from dsrl.run.build import build
 from dsrl.run.errors import UserError
@@ -146,8 +147,5 @@ def test_eval_reproduces_the_run_and_takes_overrides(tiny_run: Path) -> None:
     assert done.returncode == 0, done.stderr
     summary = json.loads((tiny_run / "summary.json").read_text())
     assert newest_evaluation(tiny_run)["result"] == summary["steered"]
-    done = type_command(
-        "eval.py", f"run={tiny_run}", "checkpoint=none", "eval_episodes=3", "test_seed=7", cwd=tiny_run.parent
-    )
-    assert done.returncode == 0, done.stderr
+    assert type_eval(f"run={tiny_run}", "checkpoint=none", "eval_episodes=3", "test_seed=7") is None
     assert newest_evaluation(tiny_run)["worlds"]["seeds"] == [7, 8, 9]
