@@ -29,10 +29,8 @@ def diagnose(env: NoiseActionEnv, algorithm: Algorithm, draws: int = 16) -> dict
     """
     if env.encoding is None:
         raise ValueError("the environment has no encoding yet; call env.reset() before diagnose")
-    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    used = range(torch.cuda.device_count()) if started else ()
-    with torch.random.fork_rng(devices=used):  # numbers that no vector steers may be drawn from global streams
-        torch.default_generator.manual_seed(0)
+    with torch.random.fork_rng(devices=[]):  # numbers that no vector steers may be drawn from the CPU's global stream
+        torch.default_generator.manual_seed(0)  # not torch.manual_seed: it seeds devices too, which nothing restores
         metrics = _measured(env, env.encoding, algorithm, draws)
     return {f"diagnostics/{name}": value for name, value in metrics.items()}
 

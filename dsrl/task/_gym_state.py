@@ -55,9 +55,8 @@ def _check(layer: Any, name: str, packed: dict[str, Any], found: list[Any]) -> N
     """Raise ValueError for an attribute that `state_dict` would not read, or not as the same kind of value."""
     (kind,) = packed
     is_own, has_no_value = name in vars(layer), packed == {"plain": None}
-    here = (
-        vars(layer)[name] if is_own else inspect.getattr_static(layer, name, None)
-    )  # a class may have the first value
+    # a class may have the first value
+    here = vars(layer)[name] if is_own else inspect.getattr_static(layer, name, None)
     if kind == "mujoco":
         fits = is_own and _mujoco_state.is_data(here) and _mujoco_state.is_restorable(here)
     elif kind == "space":
