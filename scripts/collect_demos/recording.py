@@ -17,7 +17,6 @@ from scripts.collect_demos.sloppy_operator import pick, pick_and_place, sloppine
 from scripts.demonstration_worlds import demonstration_world
 from scripts.lerobot_dataset import create_dataset
 
-CONTROL_HZ = 10  # of the Genesis tasks
 MAX_STEPS = {"simple_pick": 24, "pick_place": 40}  # control steps of the operator's script
 
 Frames = list[tuple[Observation, Tensor, Tensor]]  # per control step: observation, action [B, A], success so far [B]
@@ -43,7 +42,7 @@ def collect(task: Tabletop, out: Path, episodes: int, seed: int, mean: float, sp
 
     mean, spread: of the operator's regression to the middle of the table (m).
     """
-    dataset = create_dataset(out, task, CONTROL_HZ, episodes, SUCCESS)
+    dataset = create_dataset(out, task, task.fps, episodes, SUCCESS)
     generator = np.random.default_rng(seed)
     begin, done, succeeded = time.perf_counter(), 0, 0
     while done < episodes:

@@ -18,7 +18,7 @@ from dsrl.policy.flow_mlp import FlowMLP
 from dsrl.policy.lerobot import load_policy
 from dsrl.policy.smolvla import SmolVLA
 from dsrl.training.lerobot_columns import SUCCESS
-from scripts.collect_demos.recording import CONTROL_HZ, play, write
+from scripts.collect_demos.recording import play, write
 from scripts.collect_demos.sloppy_operator import pick, sloppiness
 from scripts.lerobot_dataset import create_dataset, open_dataset
 from scripts.pretrain import __main__ as pretrain
@@ -33,7 +33,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A LeRobotDataset of four demonstrations."""
     folder = tmp_path_factory.mktemp("demos") / "simple_pick"
     task = simple_pick()
-    writer = create_dataset(folder, task, CONTROL_HZ, NUM_WORLDS, SUCCESS)
+    writer = create_dataset(folder, task, task.fps, NUM_WORLDS, SUCCESS)
     frames = play(task, list(range(NUM_WORLDS)), np.random.default_rng(0), 0.0, 0.0)
     assert bool(frames[-1][2].all()), "an operator without sloppiness succeeds"
     write(writer, frames, range(NUM_WORLDS))
@@ -66,7 +66,7 @@ def test_demonstrations_become_a_checkpoint_that_noise_steers(
 
 def test_demonstrations_without_images_become_an_mlp_policy(tmp_path: Path) -> None:
     task = simple_pick(observation="state")
-    writer = create_dataset(tmp_path / "demos", task, CONTROL_HZ, NUM_WORLDS, SUCCESS)
+    writer = create_dataset(tmp_path / "demos", task, task.fps, NUM_WORLDS, SUCCESS)
     frames = play(task, list(range(NUM_WORLDS)), np.random.default_rng(0), 0.0, 0.0)
     write(writer, frames, range(NUM_WORLDS))
     writer.finalize()
@@ -148,7 +148,7 @@ class OneDimensional:
 def _one_dimensional(folder: Path, cameras: tuple[str, ...], state_dim: int = 1) -> Path:
     """A dataset of four episodes of twelve frames."""
     generator = np.random.default_rng(0)
-    writer = create_dataset(folder, OneDimensional(cameras, state_dim), CONTROL_HZ, 4)
+    writer = create_dataset(folder, OneDimensional(cameras, state_dim), 10, 4)
     for _ in range(4):
         for _ in range(12):
             images = {f"observation.images.{name}": _noise_image(generator) for name in cameras}
