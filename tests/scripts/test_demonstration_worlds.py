@@ -38,6 +38,7 @@ class Worlds:
     """Two worlds that only say which they are."""
 
     num_envs = 2
+    fps = 10
     reset = staticmethod(_reset)
 
     def __init__(self, *options: Any) -> None:
