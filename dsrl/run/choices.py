@@ -26,6 +26,11 @@ def top_level() -> set[str]:
     return set(yaml.safe_load((CONF / "train.yaml").read_text(encoding="utf-8"))) - {"defaults", "hydra"}
 
 
+def keys_of_eval() -> set[str]:
+    """Return the keys of conf/eval.yaml."""
+    return set(yaml.safe_load((CONF / "eval.yaml").read_text(encoding="utf-8"))) - {"defaults", "hydra"}
+
+
 def options(group: str, choice: str) -> dict[str, Any]:
     """Read what stands under the key of the group in a choice and the files that it shares, unresolved."""
     content = _read(group, choice)

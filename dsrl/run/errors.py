@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 from dsrl.run import choices
 from dsrl.run.installed import as_typed
 from dsrl.run.standard_output import lasting_output
-from dsrl.run.typed_words import check_flags, check_keys, unreadable, with_home
+from dsrl.run.typed_words import check_flags, check_keys, of_hydra, unreadable, with_home
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of the system where a file cannot become longer."""
@@ -160,7 +160,8 @@ def explain(error: Exception) -> str:
         return f"{group_typed[1]} is no key and no group; python train.py --help lists both"
     if isinstance(error, OmegaConfBaseException):
         return _unresolved(error)
-    return " ".join(str(error).split())
+    message = " ".join(str(error).split())
+    return of_hydra(message) or message
 
 
 def no_choice(words: Iterable[str]) -> str:
@@ -205,9 +206,15 @@ def _unknown_key(full_key: str, parent: Container) -> str:
         return f"{key} is not the name of this option; type {RENAMED[key]}=…"
     if not where and "checkpoint" in known and key in (*choices.groups(), *choices.top_level()):
         return _of_the_run(f"{key}.…" if key in choices.groups() else key)
+    if where in choices.top_level():
+        return f"{full_key} is no option, because {where} has no keys; type {where}=…"
+    if not where and "checkpoint" not in known and key in choices.keys_of_eval():
+        return f"{key} is an option of eval.py, which evaluates a run; python eval.py --help lists all of them"
     having = _choices_with(full_key)
     if having:
         return f"{full_key if where else full_key + '.…'} needs {' or '.join(having)}; type that too"
+    if key in known:
+        return f"{full_key} cannot be removed; leave ~{full_key} out"
     deeper = [] if where else [f"{name}.{key}" for name in known if key in _keys(parent, name)]
     near = deeper or [prefix + name for name in get_close_matches(key, known, n=1)]
     if near:

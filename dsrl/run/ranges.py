@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml  # type: ignore[import-untyped]
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Interval, Le, Lt
 
 NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
 LONGEST = 60  # characters of a wrong value that a message repeats
@@ -32,7 +32,9 @@ def check(key: str, value: Any, declared: Any) -> None:
             raise ValueError(f"{key}={shown(value)} has {shown(wrong)}, which must be {_words(item)}")
     in_type = [one for one in _alternatives(declared) if fits(value, _bare(one))]
     words = " or ".join(_range(one) for one in in_type) if in_type else _words(declared)
-    hint = "" if in_type or not _is_text(declared) else f"; in quotes it is: '{key}=\"{shown(value)}\"'"
+    empty = isinstance(value, str) and not value.strip()
+    hint = "" if in_type or empty or not _is_text(declared) else f"; in quotes it is: '{key}=\"{shown(value)}\"'"
+    words += ", and not empty" if empty and _is_text(declared) else ""
     raise ValueError(f"{key}={shown(value)} must be {words}{hint}")
 
 
@@ -44,9 +46,9 @@ def fits(value: Any, declared: Any) -> bool:
     if origin in (Union, types.UnionType):
         return any(fits(value, one) for one in get_args(declared))
     if origin is Annotated:
-        return fits(value, _bare(declared)) and all(_holds(value, bound) for bound in declared.__metadata__)
+        return fits(value, _bare(declared)) and all(_holds(value, bound) for bound in _bounds(declared))
     if origin is Literal:
-        return isinstance(value, str) and any(_matches(value, one) for one in get_args(declared))
+        return any(_matches(value, one) for one in get_args(declared))
     if declared is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if declared is int:
@@ -81,9 +83,24 @@ def _as_yaml(text: str) -> Any:
         return text
 
 
-def _matches(value: str, pattern: str) -> bool:
-    """Compare text with a literal, in which <n> stands for a number."""
-    return re.fullmatch(re.escape(pattern).replace("<n>", r"\d+"), value) is not None
+def _matches(value: Any, literal: Any) -> bool:
+    """Compare a value with a literal; in one of text <n> stands for a number."""
+    if isinstance(value, str) and isinstance(literal, str):
+        return re.fullmatch(re.escape(literal).replace("<n>", r"\d+"), value) is not None
+    return type(value) is type(literal) and bool(value == literal)
+
+
+def _bounds(declared: Any) -> list[Any]:
+    """Return the bounds of an annotated type, those of an Interval one by one.
+
+    Raises ValueError for what is none of those that `_range` words.
+    """
+    metadata = declared.__metadata__ if get_origin(declared) is Annotated else ()
+    bounds = [bound for one in metadata for bound in (one if isinstance(one, Interval) else (one,))]
+    for bound in bounds:
+        if not isinstance(bound, Ge | Gt | Le | Lt):
+            raise ValueError(f"{bound} of a declared type is not checked here; declare Ge, Gt, Le, Lt or Interval")
+    return bounds
 
 
 def _holds(value: Any, bound: Any) -> bool:
@@ -94,7 +111,7 @@ def _holds(value: Any, bound: Any) -> bool:
             return bool(value > low)
         case Le(le=high):
             return bool(value <= high)
-    raise TypeError(f"{bound} is no range that a message can word")
+    return bool(value < bound.lt)
 
 
 def _bare(declared: Any) -> Any:
@@ -122,14 +139,18 @@ def _words(declared: Any) -> str:
 
 def _word(declared: Any) -> str:
     origin = get_origin(declared)
+    if declared is Any:
+        return "value"
     if origin is Literal:
-        *others, last = get_args(declared)
-        return f"{', '.join(others)} or {last}" if others else str(last)
+        *others, last = map(str, get_args(declared))
+        return f"{', '.join(others)} or {last}" if others else last
     if origin is Annotated:
         joint = " of " if _range(declared).startswith("at ") else " "
         return f"{NAMES[_bare(declared)]}{joint}{_range(declared)}"
     if origin is not None:
-        return "{name: value}" if issubclass(origin, Mapping) else f"a list such as [{_example(declared)}]"
+        if issubclass(origin, Mapping):
+            return f"{{name: {_words(get_args(declared)[1])}}}"
+        return f"a list such as [{_example(declared)}]"
     return NAMES[type(None) if declared is None else declared]
 
 
@@ -140,7 +161,7 @@ def _example(declared: Any) -> str:
 def _range(declared: Any) -> str:
     """Return the range of a number; a value that has the type can only miss the range."""
     low, high = None, None
-    for bound in declared.__metadata__ if get_origin(declared) is Annotated else ():
+    for bound in _bounds(declared):
         match bound:
             case Ge(ge=value):
                 low = f"at least {value}"
@@ -148,6 +169,8 @@ def _range(declared: Any) -> str:
                 low = f"above {value}"
             case Le(le=value):
                 high = f"at most {value}"
-    if low and high and low.startswith("at least"):
+            case Lt(lt=value):
+                high = f"below {value}"
+    if low and high and low.startswith("at least") and high.startswith("at most"):
         return f"between {low.removeprefix('at least ')} and {high.removeprefix('at most ')}"
     return " and ".join(filter(None, (low, high)))

@@ -74,9 +74,10 @@ def _check_keys(options: Mapping[str, Any]) -> None:
 
 
 def files_of(options: Mapping[str, Any]) -> list[str]:
-    """Return the files that `files` names, of one or of a list."""
-    named = options.get("files") or ()
-    return [named] if isinstance(named, str) else [str(name) for name in named]
+    """Return the files that `files` names, of one or of a list. Raises ValueError for anything but text."""
+    named = options.get("files") or []
+    ranges.check("files", named, str | list[str])
+    return [named] if isinstance(named, str) else list(named)
 
 
 def config_of(folder: Path) -> Path | None:

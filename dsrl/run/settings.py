@@ -148,10 +148,10 @@ def saved_config(folder: Path, key: str, plugins: Sequence[str], files: Collecti
     Its environment may open `files`; None where its task is not built.
     Raises ValueError where the run was made with others too, FileNotFoundError where the folder is of no run.
     """
-    check_entries(folder)
     path = config_of(folder)
-    if path is None:
+    if path is None:  # said first: a folder that is no run may have links that something else needs
         raise FileNotFoundError(f"{key}={folder} {_instead_of_a_run(folder, key)}")
+    check_entries(folder)
     text = read_checked(path)
     try:
         saved = OmegaConf.create(text)

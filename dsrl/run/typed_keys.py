@@ -41,6 +41,7 @@ from dsrl.run.settings import (
     saved_config,
     settings_of,
 )
+from dsrl.run.typed_choices import check_choices
 
 LEARNERS = {  # keys of conf/train.yaml that not all algorithms use -> the option that those have which do
     "batch_size": "gamma",
@@ -72,7 +73,10 @@ ONLY_WITH = {  # key -> other keys, each with the value with which alone it has 
     "task.image_size": {"task.observation": "images"},
     "task.cameras": {"task.observation": "images"},
 }
-NOT_WITH = {"sac.edit_noise": ("sac.edit_draws", 0)}  # key -> another key and the value with which it has no effect
+NOT_WITH = {
+    "sac.edit_noise": ("sac.edit_draws", 0),
+    "confirm_seed": ("confirm_episodes", 0),
+}  # key -> another key and the value with which it has no effect
 
 
 def check_train(cfg: DictConfig) -> None:
@@ -205,29 +209,14 @@ def check_once(overrides: Sequence[str]) -> None:
     """
     typed: dict[str, str] = {}
     for override in _resolved(overrides):
+        group, at, place = override.partition("=")[0].partition("@")
+        if at and group.lstrip("+~") in choices.groups():
+            raise ValueError(f"{override} is not used: no run reads {place}; leave out @{place}")
         for group, text in typed_keys([override]).items():
             first = typed.setdefault(group, text)
             if first != text and group in choices.groups():
                 both = f"{first},{text.partition('=')[2]}"
                 raise ValueError(f"{first} and {text} are both typed; leave one of them out, or run both by {both}")
-
-
-def check_choices(typed: Mapping[str, str], chosen: Mapping[str, Any]) -> None:
-    """Raise ValueError for choices that contradict each other, where one would silently undo what the other names."""
-    for group, choice in chosen.items():
-        if group in typed and str(choice).startswith("_"):
-            raise ValueError(f"{group}={choice} is not known; choose one of {', '.join(choices.names(group))}")
-    for other, choice in choices.chosen_by("method", str(chosen.get("method"))).items():
-        if chosen.get(other) != choice and other not in typed:
-            chooser = "suite" if other in choices.chosen_by("suite", str(chosen.get("suite"))) else "task"
-            raise ValueError(
-                f"method={chosen['method']} means {other}={choice} but {chooser}={chosen[chooser]} chooses "
-                f"{other}={chosen[other]}; type {other}={choice} too, or another method"
-            )
-    for group in ("experiment", "suite"):
-        named, task = choices.chosen_by(group, str(chosen.get(group))).get("task"), chosen.get("task")
-        if named is not None and named != task:
-            raise ValueError(f"{group}={chosen[group]} is of task={named}; leave out task={task}, or the {group}")
 
 
 def check_typed(cfg: DictConfig, typed: Mapping[str, str], chosen: Mapping[str, Any]) -> None:
@@ -241,10 +230,12 @@ def check_typed(cfg: DictConfig, typed: Mapping[str, str], chosen: Mapping[str, 
         if option and chosen.get(first) == "none":
             works = " or ".join(f"{first}={name}" for name in choices.names(first) if name != "none")
             raise ValueError(f"{text} is not used with {first}=none; type {works} too")
-        if first in chosen or "@" in key:
+        if first in chosen or key in NOT_WITH:
             _check_condition(cfg, key, text)
         elif key in LEARNERS and LEARNERS[key] not in cfg.sac and cfg[key] not in OFF:
             raise ValueError(_other_learner(text, LEARNERS[key], str(chosen.get("sac"))))
+        elif key in choices.groups():
+            raise ValueError(f"{text} is no choice; type one without brackets, or several as {key}=a,b with -m")
         elif first not in used and key in choices.top_level():
             raise ValueError(_own_keys(cfg, key, text, str(chosen.get("sac"))))
         elif first not in used:

@@ -43,6 +43,20 @@ def check_keys(words: Iterable[str]) -> None:
             raise ValueError(f"{word} has no key; type for example seed=3, --help lists the keys")
 
 
+def of_hydra(message: str) -> str | None:
+    """Word a message of Hydra about a word that it has read, with what to type; None for any other message."""
+    chosen_twice = re.match(r"Multiple values for \S+ To override a value use 'override (\S+): (\S+)'", message)
+    chosen_twice = chosen_twice or re.match(r"force-add of config groups is not supported: '\+\+(\S+)=(.*)'", message)
+    if chosen_twice:
+        return f"{chosen_twice[1]} has a choice already; type {chosen_twice[1]}={chosen_twice[2]}, without a plus"
+    several = re.match(r"Ambiguous value for argument '([^=]+)=(.*?)'\s", message)
+    if several:
+        key, text = several.groups()
+        one_text = typed_option(key, text)
+        return f"{key}={text} has several values; type -m too for a run of each, or, where it is one text, {one_text}"
+    return None
+
+
 def unreadable(word: str) -> str:
     """Return the sentence for a `word` that Hydra cannot read, with what to type."""
     key, equals, value = word.partition("=")

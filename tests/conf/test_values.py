@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Interval, Le, Lt, MinLen
 from omegaconf import open_dict
 from toys.commands import ROOT, type_command
 from toys.complaints import NEEDS, complaint, complaint_about, composed
@@ -93,7 +93,7 @@ def test_a_wrong_value_is_one_sentence_that_names_the_key(key: str, needs: tuple
             "policy.num_steps=many must be a whole number between 1 and 1000, or",
         ),
         (["policy=lerobot", "policy.path=x", "policy.num_steps=1001"], "policy.num_steps=1001 must be between 1 and"),
-        (["policy.camera_map=front"], "policy.camera_map=front must be {name: value}, or null"),
+        (["policy.camera_map=front"], "policy.camera_map=front must be {name: text}, or null"),
         (["logging=wandb", "logging.wandb.mode=maybe"], "logging.wandb.mode=maybe must be online, offline or disabled"),
         (["sac=dsrl_na", "offline_share=2"], "offline_share=2 must be between 0 and 1"),
         (["checkpoint_minutes=-1"], "checkpoint_minutes=-1 must be at least 0"),
@@ -154,11 +154,37 @@ def test_every_option_of_every_component_has_a_type_that_can_be_worded() -> None
         ([1, 2], list[Annotated[int, Ge(0)]], True),
         ([1, -2], list[Annotated[int, Ge(0)]], False),
         (None, int | None, True),
+        (2, Literal[2, 4], True),
+        (3, Literal[2, 4], False),
+        (3, Literal["auto", 3], True),
+        (0.5, Annotated[float, Gt(0), Lt(1)], True),
+        (1.0, Annotated[float, Gt(0), Lt(1)], False),
+        (2, Annotated[int, Interval(ge=1, lt=2)], False),
     ],
     ids=lambda value: "large" if isinstance(value, int) and value > 10**9 else None,
 )
 def test_what_fits_a_declared_type(value: Any, declared: Any, expected: bool) -> None:
     assert fits(value, declared) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "declared", "sentence"),
+    [
+        ("", str, "k= must be text, and not empty"),
+        (3, Literal["auto", 4], "k=3 must be auto or 4"),
+        (2, Annotated[int, Interval(ge=1, lt=2)], "k=2 must be at least 1 and below 2"),
+        ({"a": 3}, dict[str, str], "k={'a': 3} must be {name: text}"),
+        (3, Annotated[str, MinLen(2)], "k=3 must be text"),
+        (
+            "a",
+            Annotated[str, MinLen(2)],
+            "MinLen(min_length=2) of a declared type is not checked here; declare Ge, Gt, Le, Lt or Interval",
+        ),
+    ],
+)
+def test_a_type_that_somebody_declared_is_worded(value: Any, declared: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}"):
+        check("k", value, declared)
 
 
 def test_a_number_that_python_refuses_to_write_in_decimals_is_worded() -> None:

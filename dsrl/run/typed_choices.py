@@ -1,0 +1,32 @@
+"""Refuses choices of groups that contradict each other.
+
+method=sac_full suite=state_repeat          ->  which noise is meant?
+experiment=simple_pick_state suite=hopper   ->  which task is meant?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dsrl.run import choices
+
+
+def check_choices(typed: Mapping[str, str], chosen: Mapping[str, Any]) -> None:
+    """Raise ValueError for choices that contradict each other, where one would silently undo what the other names."""
+    for group, choice in chosen.items():
+        if group in typed and str(choice).startswith("_"):
+            raise ValueError(f"{group}={choice} is not known; choose one of {', '.join(choices.names(group))}")
+    for other, choice in choices.chosen_by("method", str(chosen.get("method"))).items():
+        if chosen.get(other) != choice and other not in typed:
+            chooser = "suite" if other in choices.chosen_by("suite", str(chosen.get("suite"))) else "task"
+            raise ValueError(
+                f"method={chosen['method']} means {other}={choice} but {chooser}={chosen[chooser]} chooses "
+                f"{other}={chosen[other]}; type {other}={choice} too, or another method"
+            )
+    for group in ("experiment", "suite"):
+        named, task = choices.chosen_by(group, str(chosen.get(group))).get("task"), chosen.get("task")
+        if named is not None and named != task:
+            other = "suite" if group == "experiment" else "experiment"
+            leave = f"task={task}" if "task" in typed or other not in typed else f"{other}={chosen[other]}"
+            raise ValueError(f"{group}={chosen[group]} is of task={named}; leave out {leave}, or the {group}")
