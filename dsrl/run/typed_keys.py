@@ -4,7 +4,7 @@ typed key            has an effect where
 sac.gamma            the chosen component takes it (see dsrl.run.allow_list)
 gamma                a component that the run builds refers to ${gamma}
 utd                  the algorithm has the option that LEARNERS names
-sac.alpha_lr         the other key that ONLY_WITH names has that value
+sac.alpha_lr         the other key that ONLY_WITH names has that value, or ALWAYS_BESIDE names one that is there
 method=sac_full      the task has not chosen another noise
 
 Values that files choose, a task's or an experiment's, may stay unused: they hold for many runs.
@@ -73,10 +73,9 @@ ONLY_WITH = {  # key -> other keys, each with the value with which alone it has 
     "task.image_size": {"task.observation": "images"},
     "task.cameras": {"task.observation": "images"},
 }
-NOT_WITH = {
-    "sac.edit_noise": ("sac.edit_draws", 0),
-    "confirm_seed": ("confirm_episodes", 0),
-}  # key -> another key and the value with which it has no effect
+NOT_WITH = {"confirm_seed": ("confirm_episodes", 0)}  # key -> another key and the value with which it has no effect
+ALWAYS_BESIDE = {"sac.initial_alpha": "sac.edit_kl", "sac.alpha_lr": "sac.edit_kl"}  # of another temperature too
+FRESH_BESIDE = {"exploration": ("select_targets",), "target_draws": ("select_targets", "edit_kl")}  # fresh alone there
 
 
 def check_train(cfg: DictConfig) -> None:
@@ -145,6 +144,8 @@ def searched_keys(hydra: Any) -> set[str]:
 
 def without_effect(cfg: DictConfig, key: str) -> str | None:
     """Return other=value of a config in which a key has no effect, None where it has one."""
+    if key in ALWAYS_BESIDE and OmegaConf.select(cfg, ALWAYS_BESIDE[key]) is not None:
+        return None
     for other, value in ONLY_WITH.get(key, {}).items():
         found = OmegaConf.select(cfg, other)
         if found is not None and found != value:
@@ -262,8 +263,7 @@ def _used(cfg: DictConfig) -> Iterator[str]:
 
 
 def _check_condition(cfg: DictConfig, key: str, text: str) -> None:
-    found = without_effect(cfg, key)
-    if found is not None:
+    if found := without_effect(cfg, key):
         other = found.partition("=")[0]
         works = f"{other}={ONLY_WITH[key][other]}" if key in ONLY_WITH else f"another {other}"
         raise ValueError(f"{text} is not used with {found}; type {works}, or leave it out")
@@ -276,13 +276,14 @@ def _other_learner(text: str, option: str, sac: str) -> str:
 
 
 def _own_keys(cfg: DictConfig, key: str, text: str, sac: str) -> str:
-    """Word that an algorithm does not refer to a key, and name the options of its own that others take from it."""
+    """Word that an algorithm does not refer to a key, and name its own options that take the value instead."""
     names = {
         name
         for choice in choices.names("sac")
         for name, value in choices.options("sac", choice).items()
         if value == f"${{{key}}}"
     }
+    names -= {name for name, beside in FRESH_BESIDE.items() if cfg[key] != "fresh" and cfg.sac.keys() & {*beside}}
     own = [f"sac.{name}" for name in cfg.sac if name in names]
     if not own:
         return f"{text} is not used by sac={sac}; leave it out"

@@ -94,12 +94,14 @@ class NoisePolicy(SACPolicy):  # type: ignore[misc]  # tianshou is not followed
     def draw_after(self, features: Tensor, before: Floats, taken: Tensor) -> Draw:
         """Draw u' [n, dim] for standardised features [n, F] that follow u at the features `before`, held draws.
 
-        u' = tanh(μ(s') + atanh u - μ(s)): the deviation of the decision from its mean stays. That of recorded chunks
-        without noise, whose u is not a number, is 0.
+        u' = tanh(μ(s') + atanh u - μ(s)): the deviation of the decision from its mean stays. u is cut at ±0.99 and μ(s)
+        where its tanh is, so that a mean deviates from itself by nothing wherever it lies. Nor do recorded chunks
+        without noise, whose u is not a number.
         """
         mean, log_std = self.actor(features)
-        known = self.known(before, taken).clamp(-LARGEST, LARGEST)
-        deviation = torch.atanh(known) - self.actor(self.standardise(before))[0]
+        cut = math.atanh(LARGEST)
+        centre = self.actor(self.standardise(before))[0].clamp(-cut, cut)
+        deviation = torch.where(taken.isnan(), 0.0, torch.atanh(taken.clamp(-LARGEST, LARGEST)) - centre)
         return Draw(*squashed_sample(mean, log_std, deviation * torch.exp(-log_std)), mean, log_std)
 
     @torch.no_grad()

@@ -47,7 +47,7 @@ class KnowsEpisodes(Protocol):
     """Replay that knows how episodes end."""
 
     longest_episode: int | None  # decisions until the task's time limit; None for an unknown one
-    cut: NDArray[np.bool_]  # [size], rows that are the last of their episode because the worlds were reset
+    cut: NDArray[np.bool_]  # [size], rows by which an episode shows no limit: recorded, reset, torn by newer rows
 
 
 LARGEST = 5.0
@@ -152,7 +152,8 @@ def limited_discount(buffer: ReplayBuffer, gamma: float, at_limit: float) -> flo
 
     Lowered only where there are rewards, none is negative and none is above 0 but where an episode terminates, so that
     running out of time is a failure. The time limit is the longest episode in `buffer` that ran out of time, or the
-    task's where none has yet; episodes that a reset of the worlds has cut did not run out of it.
+    task's where none has yet. Recorded episodes, those that a reset of the worlds has cut, and those whose first rows
+    `buffer` has overwritten show no limit.
     """
     rewards = np.asarray(buffer.rew)
     paid = rewards > 0
@@ -167,8 +168,8 @@ def _longest_time_out(buffer: ReplayBuffer) -> int:
     indices = buffer.sample_indices(0)
     ends = np.flatnonzero(_last_of_episodes(buffer, indices))
     timed_out = np.asarray(buffer.truncated[indices[ends]], dtype=bool)
-    if isinstance(buffer, KnowsEpisodes):
-        timed_out &= ~buffer.cut[indices[ends]]
+    if isinstance(buffer, KnowsEpisodes) and len(ends):
+        timed_out &= ~np.logical_or.reduceat(buffer.cut[indices], np.append(0, ends[:-1] + 1))
     return int(np.diff(ends, prepend=-1)[timed_out].max(initial=0))
 
 

@@ -55,7 +55,7 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         sizes = [-(-size // num_envs)] * num_envs + [offline] * bool(offline)
         super().__init__([ReplayBuffer(part, ignore_obs_next=True) for part in sizes])
         self._next = NextObservations(self)
-        self.cut = np.zeros(self.maxsize, dtype=bool)  # rows that are an episode's last by a reset of its world
+        self.cut = np.zeros(self.maxsize, dtype=bool)  # rows by which their episode shows no time limit
         # tianshou seeds none of them: each part, and the choice among parts, would draw from RandomState(42)
         for i, part in enumerate(self._with_random_state()):
             part._random_state = np.random.RandomState([seed, i])
@@ -93,10 +93,19 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         parts = np.arange(self.buffer_num) if buffer_ids is None else np.asarray(buffer_ids)
         begun = self._lengths[parts] > 0
         self._next.release(self.last_index[parts[begun]], batch.obs[begun])
+        torn = self._torn(parts)
         added = super().add(batch, buffer_ids)
         self._next.store(added[0], batch.obs, batch.obs_next)
-        self.cut[added[0]] = False
+        self.cut[added[0]] = parts == self.num_envs
+        self.cut[torn] = True
         return added  # type: ignore[no-any-return]
+
+    def _torn(self, parts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows whose episode loses the row before them when each of `parts` gets one: in full parts."""
+        full = parts[self._lengths[parts] == np.diff(self._extend_offset)[parts]]
+        start, size, last = self._offset[full], self._lengths[full], self.last_index[full]
+        oldest, second = (start + (last - start + ahead) % size for ahead in (1, 2))
+        return np.asarray(second[~self.done[oldest]] if len(full) else second)
 
     def add_offline(self, batch: Any) -> None:
         """Add transitions to the offline part."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from dsrl.run import choices
 from dsrl.run.errors import UserError, user_errors
 from dsrl.run.request import check_used
 from dsrl.run.settings import CHECKPOINT_TYPES, GROUPS, TYPES, references
-from dsrl.run.typed_keys import LEARNERS, ONLY_WITH, typed_keys
+from dsrl.run.typed_keys import ALWAYS_BESIDE, FRESH_BESIDE, LEARNERS, ONLY_WITH, typed_keys
 
 OWN = "is not used by sac=dsrl_pi0, which has its own"
 
@@ -62,7 +62,13 @@ OWN = "is not used by sac=dsrl_pi0, which has its own"
             "task=metaworld task.cameras=[topview]",
             "task.cameras=[topview] is not used with task.observation=state; type",
         ),
-        ("sac=dsrl_edit sac.edit_draws=0 sac.edit_noise=1", "sac.edit_noise=1 is not used with sac.edit_draws=0; type"),
+        ("sac=dsrl_edit sac.alpha=0.1 sac.target_kl=1", "sac.target_kl=1 is not used with sac.alpha=0.1"),
+        ("sac=dsrl_select draws=held", "draws=held is not used by sac=dsrl_select; leave it out"),
+        (
+            "sac=dsrl_edit draws=held",
+            "draws=held is not used by sac=dsrl_edit, which has its own sac.exploration; type",
+        ),
+        ("sac=lp_ds draws=held", "draws=held is not used by sac=lp_ds; leave it out"),
         ("+speed=9", "speed=9 is not used, there is no such option; leave it out"),
         ("+hparams.n_trials=9", "hparams.n_trials=9 is not used with hparams=none; type hparams=optuna"),
         (
@@ -86,6 +92,16 @@ OWN = "is not used by sac=dsrl_pi0, which has its own"
         ("task=hopper method=sac_repeat", "method=sac_repeat means noise=repeat but task=hopper chooses noise=full"),
         ("task=hopper experiment=simple_pick_state", "experiment=simple_pick_state is of task=simple_pick; leave"),
         ("task=hopper experiment=methods_state", "experiment=methods_state is of task=simple_pick; leave out"),
+        ("experiment=simple_pick_state suite=hopper", "suite=hopper is of task=hopper; leave out experiment="),
+        ("confirm_episodes=0 confirm_seed=5", "confirm_seed=5 is not used with confirm_episodes=0; type another"),
+        ("task=[pendulum]", "task=[pendulum] is no choice; type one without brackets"),
+        ("+sac@foo=dsrl_na", "+sac@foo=dsrl_na is not used: no run reads foo; leave out @foo"),
+        ("+task=pendulum", "task has a choice already; type task=pendulum, without a plus"),
+        ("++task=pendulum", "task has a choice already; type task=pendulum, without a plus"),
+        ("experiment=smoke,suite", "experiment=smoke,suite has several values; type -m too"),
+        ("seed.x=3", "seed.x is no option, because seed has no keys; type seed=…"),
+        ("~hydra.job.chdir", "hydra.job.chdir cannot be removed; leave ~hydra.job.chdir out"),
+        ("checkpoint=last", "checkpoint is an option of eval.py, which evaluates a run; python eval.py --help"),
     ],
 )
 def test_a_typed_key_without_effect_is_one_sentence(overrides: str, sentence: str) -> None:
@@ -104,7 +120,10 @@ def test_a_typed_key_without_effect_is_one_sentence(overrides: str, sentence: st
         "sac=golden_ticket best_of=null",
         "sac=dsrl_na best_of=4",
         "task=metaworld task.observation=images task.cameras=[topview]",
-        "sac=dsrl_edit sac.edit_noise=1",
+        "sac=dsrl_edit sac.edit_noise=1 sac.edit_draws=0",  # σ is in the loss of the edits
+        "sac=dsrl_edit sac.alpha=0.05 sac.initial_alpha=0.3 sac.alpha_lr=1e-3",  # of the edits' temperature
+        "sac=dsrl_edit sac.exploration=held",  # as the message about draws advises
+        "sac=dsrl_select sac.exploration=fresh sac.target_draws=fresh",
         "sac=dsrl_na offline_data=x offline_share=.5 offline_updates=3",
         "task=hopper sac=golden_ticket",  # the task's warm-up stays unused
         "experiment=methods_state method=golden_ticket",  # and the experiment's batch
@@ -131,10 +150,11 @@ def test_keys_without_a_group_are_those_of_the_loops_and_those_that_algorithms_r
 
 def test_the_tables_name_keys_that_exist() -> None:
     assert set(LEARNERS) <= choices.top_level()
-    for key, others in ONLY_WITH.items():
-        for name in (key, *others):
-            group, _, option = name.partition(".")
-            assert choices.with_option(group, option), name
+    conditions = [(key, *others) for key, others in ONLY_WITH.items()] + list(ALWAYS_BESIDE.items())
+    of_draws = [f"sac.{name}" for option, others in FRESH_BESIDE.items() for name in (option, *others)]
+    for name in [*chain.from_iterable(conditions), *of_draws]:
+        group, _, option = name.partition(".")
+        assert choices.with_option(group, option), name
 
 
 def test_typed_keys_are_read_in_the_grammar_of_hydra() -> None:

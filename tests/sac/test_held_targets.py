@@ -102,6 +102,15 @@ def test_noise_at_the_bound_and_noise_that_is_unknown_have_finite_deviations():
     assert normal[2].abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("mean", [0.0, 2.6, -4.0, 30.0])
+def test_a_decision_at_the_mean_and_a_recorded_one_deviate_by_nothing_wherever_the_mean_lies(mean: float):
+    policy = build_sac(moved=False).policy
+    torch.nn.init.constant_(policy.actor.head.bias[:DIM], mean)  # μ is the same at all states
+    u = torch.stack([torch.full((DIM,), mean).tanh(), torch.full((DIM,), torch.nan)])
+    drawn = policy.draw_after(torch.randn(2, FEATURES), np.zeros((2, FEATURES), np.float32), u)
+    torch.testing.assert_close(drawn.noise, torch.full((2, DIM), mean).tanh())
+
+
 def test_dsrl_na_values_a_chunk_with_its_noise_which_the_targets_hold():
     algorithm, buffer = build_na(**BY_DIVERGENCE), na_buffer()
     buffer.act[:] = np.random.default_rng(2).uniform(-0.9, 0.9, (BATCH, DIM))

@@ -31,13 +31,17 @@ def episodes(rewards: list[list[float]], terminated: bool = True, scale: float =
     """Return a buffer with one part for each list of rewards, an episode whose last decision ends it."""
     buffer = Replay(16, len(rewards), 0)
     for world, earned in enumerate(rewards):
-        for i, reward in enumerate(earned):
-            end = i == len(earned) - 1
-            flags = {"terminated": end and terminated, "truncated": end and not terminated, "done": end}
-            still = np.zeros(FEATURES, np.float32)
-            row = Batch(obs=still, obs_next=still, act=np.zeros(DIM, np.float32), rew=scale * reward, info={}, **flags)
-            buffer.add(Batch.stack([row]), buffer_ids=np.array([world]))
+        add_episode(buffer, world, [scale * reward for reward in earned], terminated)
     return buffer
+
+
+def add_episode(buffer: Replay, part: int, rewards: list[float], terminated: bool) -> None:
+    for i, reward in enumerate(rewards):
+        end = i == len(rewards) - 1
+        flags = {"terminated": end and terminated, "truncated": end and not terminated, "done": end}
+        still = np.zeros(FEATURES, np.float32)
+        row = Batch(obs=still, obs_next=still, act=np.zeros(DIM, np.float32), rew=reward, info={}, **flags)
+        buffer.add(Batch.stack([row]), buffer_ids=np.array([part]))
 
 
 def test_returns_are_discounted_within_an_episode_and_within_a_world() -> None:
@@ -105,6 +109,25 @@ def test_an_episode_that_a_reset_cut_is_no_time_limit() -> None:
     assert limited_discount(twin, 0.97, 0.5) == 0.97
     buffer.cut[:] = False  # as if it had run out of time
     assert limited_discount(buffer, 0.97, 0.5) == 0.5 ** (1 / 3)
+
+
+def test_a_recorded_failure_is_no_time_limit() -> None:
+    buffer = Replay(16, 1, 0, offline=3, longest_episode=4)
+    add_episode(buffer, 0, [0.0, 1.0], terminated=True)
+    add_episode(buffer, 1, [0.0, 0.0, 0.0], terminated=False)
+    assert limited_discount(buffer, 0.97, 0.5) == pytest.approx(0.5 ** (1 / 4))
+
+
+@pytest.mark.parametrize(("size", "limit"), [(1, 4), (3, 4), (4, 4), (5, 3), (7, 3), (8, 3)])
+def test_an_episode_whose_first_decisions_are_overwritten_is_no_time_limit(size: int, limit: int) -> None:
+    buffer = Replay(size, 1, 0, longest_episode=4)
+    add_episode(buffer, 0, [0.0, 0.0, 0.0], terminated=True)
+    add_episode(buffer, 0, [0.0, 0.0, 0.0], terminated=False)
+    add_episode(buffer, 0, [0.0, 1.0], terminated=True)
+    assert limited_discount(buffer, 0.97, 0.5) == pytest.approx(0.5 ** (1 / limit))
+    larger = Replay(16, 1, 0, longest_episode=4)
+    larger.load_state_dict(buffer.state_dict())
+    assert limited_discount(larger, 0.97, 0.5) == pytest.approx(0.5 ** (1 / limit))
 
 
 def test_a_scale_stays_until_a_reward_is_ten_times_what_it_knew_and_a_given_one_stays_for_good() -> None:
