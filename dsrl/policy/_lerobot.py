@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,12 @@ from dsrl.policy._policy_types import POLICY_TYPES
 from dsrl.schema import Check, choice, record, refuse, sequence, text
 
 MAX_STATISTICS = 16 * MIB  # bytes of the statistics of one processor step
+Sources = Callable[[Iterable[str]], Mapping[str, str]]  # stored names -> {weight of the policy: stored name}
+
+
+def stored_as_named(stored: Iterable[str]) -> dict[str, str]:
+    """Give every stored weight to the weight of its name."""
+    return {name: name for name in stored}
 
 
 def read_config(checkpoint: Path, policy_type: str, device: torch.device) -> Any:
@@ -56,21 +62,21 @@ def load_weights(
     build: Callable[[], nn.Module],
     checkpoint: Path,
     policy_type: str,
-    renamed: Callable[[str], str] = lambda name: name,
+    sources: Sources = stored_as_named,
 ) -> Any:
     """Build a policy, fill it from `model.safetensors` and freeze it.
 
-    Weights whose name starts with one of the type's `unused_weights` may be missing, and are then zero. `renamed` gives
-    the name that a stored weight has in the policy. The caller's random state stays as it was.
+    Weights whose name starts with one of the type's `unused_weights` may be missing, and are then zero. `sources` maps
+    the policy's names to those that are stored. The caller's random state stays as it was.
 
     Raises:
         ValueError: if any other weight is missing, left over or of another shape.
     """
-    file = check_weights(build, checkpoint, policy_type, renamed)
+    file = check_weights(build, checkpoint, policy_type, sources)
     with torch.random.fork_rng(devices=[]), no_init_weights(), quiet():
         policy = build()  # every weight is about to be loaded: filling 450 M of them first costs 10 s
     policy.requires_grad_(False).eval()
-    _fill(policy, file, renamed)
+    _fill(policy, file, sources)
     return policy
 
 
@@ -78,14 +84,15 @@ def check_weights(
     build: Callable[[], nn.Module],
     checkpoint: Path,
     policy_type: str,
-    renamed: Callable[[str], str] = lambda name: name,
+    sources: Sources = stored_as_named,
 ) -> Path:
     """Compare `model.safetensors` with the policy that `build` describes, which takes no memory; returns the file.
 
     Raises ValueError where a weight is missing, left over or of another shape.
     """
     file, kind = file_inside(checkpoint, "model.safetensors"), POLICY_TYPES[policy_type]
-    shapes = {renamed(name): shape for name, shape in read_shapes(file, kind.largest_weights).items()}
+    stored = read_shapes(file, kind.largest_weights)
+    shapes = {name: stored[source] for name, source in sources(stored).items()}
     problem = f"{checkpoint} describes a policy that the installed lerobot cannot build"
     with one_sentence(problem), torch.random.fork_rng(devices=[]), no_init_weights(), quiet(), torch.device("meta"):
         described = build()  # sizes that no weight backs end here
@@ -93,7 +100,7 @@ def check_weights(
     return file
 
 
-def _fill(policy: nn.Module, file: Path, renamed: Callable[[str], str]) -> None:
+def _fill(policy: nn.Module, file: Path, sources: Sources) -> None:
     """Copy the stored weights into a policy, one after the other: two copies of all would take twice the memory.
 
     Weights that are not stored become zero; all others take the type that they are stored in, see
@@ -102,7 +109,7 @@ def _fill(policy: nn.Module, file: Path, renamed: Callable[[str], str]) -> None:
     """
     own = policy.state_dict(keep_vars=True)
     with safe_open(file, "pt") as stored:
-        names = {renamed(name): name for name in list(stored.keys())}
+        names = sources(list(stored.keys()))
         for name in missing_weights(policy, set(names)):
             policy.get_parameter(name).zero_()
         cast = not any(stored.get_slice(name).get_dtype() == "F32" for name in names.values())
