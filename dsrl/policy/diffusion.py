@@ -10,6 +10,7 @@ network is the same, and DDPM's further draws would hide the noise that is steer
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Diffusion(LerobotPolicy):
         check_span(config, checkpoint)
 
     def _load(self, config: DiffusionConfig, checkpoint: Path) -> Any:
-        policy = _lerobot.load_weights(lambda: DiffusionPolicy(config), checkpoint, self.policy_type)
+        policy = _lerobot.load_weights(lambda: DiffusionPolicy(config), checkpoint, self.policy_type, _uncompiled)
         return policy.to(config.device)
 
     def _resizes(self) -> bool:
@@ -59,6 +60,11 @@ class Diffusion(LerobotPolicy):
         features = encoding.features.to(noise.device)
         actions: Tensor = self._policy.diffusion.conditional_sample(len(noise), global_cond=features, noise=noise)
         return actions[:, self.first_slot : self.first_slot + self._config.n_action_steps]
+
+
+def _uncompiled(stored: Iterable[str]) -> dict[str, str]:
+    """Map the U-Net's weights to those that are stored: of a compiled U-Net, torch puts its own word into the names."""
+    return {name.replace("unet._orig_mod.", "unet."): name for name in stored}
 
 
 def with_time_axis(config: Any, batch: dict[str, Any]) -> dict[str, Tensor]:

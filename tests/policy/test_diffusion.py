@@ -10,6 +10,7 @@ import torch
 from lerobot.policies.diffusion.modeling_diffusion import DiffusionPolicy
 from lerobot.utils.constants import OBS_ENV_STATE, OBS_STATE
 from policy.checkpoints import edit_json
+from safetensors.torch import load_file, save_file
 from toys.recorded import Recorded
 from toys.tiny_diffusion import SIDE, make_tiny_diffusion
 
@@ -124,6 +125,17 @@ def test_a_checkpoint_of_ddpm_is_sampled_by_ddim(tmp_path: Path) -> None:
     noise = torch.randn(3, *ddim.noise_shape)
     chunks = [policy.decode(policy.encode(observe(policy)), noise) for policy in (ddim, ddpm)]
     assert torch.equal(*chunks)
+
+
+def test_the_weights_of_a_compiled_network_are_those_of_the_network(tmp_path: Path) -> None:
+    folder = make_tiny_diffusion(tmp_path / "x")
+    expected = load(folder).policy_sha256()
+    weights = load_file(folder / "model.safetensors")
+    compiled = {name.replace("diffusion.unet.", "diffusion.unet._orig_mod."): one for name, one in weights.items()}
+    assert compiled.keys() != weights.keys()
+    save_file(compiled, folder / "model.safetensors")
+    edit_json(folder / "config.json", compile_model=True)
+    assert load(folder).policy_sha256() == expected
 
 
 def test_num_steps_overrides_the_checkpoints(tmp_path: Path) -> None:
