@@ -22,6 +22,7 @@ from torch import Tensor
 
 from dsrl.interfaces import Encoding
 from dsrl.policy import _lerobot
+from dsrl.policy._ddim import check_ddim_steps, far_from_noise
 from dsrl.policy._lerobot_policy import LerobotPolicy
 
 
@@ -38,7 +39,7 @@ class Diffusion(LerobotPolicy):
         config.noise_scheduler_type = "DDIM"
         config.pretrained_backbone_weights = None  # the checkpoint has them all
         config.compile_model = config.gradient_checkpointing = False
-        set_ddim_steps(config, checkpoint, num_steps)
+        self.remarks = set_ddim_steps(config, checkpoint, num_steps)
         check_span(config, checkpoint)
 
     def _load(self, config: DiffusionConfig, checkpoint: Path) -> Any:
@@ -76,14 +77,19 @@ def with_time_axis(config: Any, batch: dict[str, Any]) -> dict[str, Tensor]:
     return timed
 
 
-def set_ddim_steps(config: Any, checkpoint: Path, num_steps: int | None) -> None:
-    """Set the DDIM steps of a denoising. Raises ValueError for more than there are levels of noise."""
-    if num_steps is not None and not 1 <= num_steps <= config.num_train_timesteps:
-        raise ValueError(
-            f"policy.num_steps={num_steps} but {checkpoint} has {config.num_train_timesteps} levels of noise; "
-            f"type a number of 1 to {config.num_train_timesteps}"
-        )
-    config.num_inference_steps = num_steps or config.num_inference_steps
+def set_ddim_steps(config: Any, checkpoint: Path, num_steps: int | None) -> tuple[str, ...]:
+    """Set the DDIM steps of a denoising; returns what there is to announce about the checkpoint's own number.
+
+    Raises ValueError for a typed number that is larger than that of the levels, or starts far below pure noise.
+    """
+    levels = config.num_train_timesteps
+    if num_steps is not None:
+        check_ddim_steps(num_steps, levels, str(checkpoint))
+        config.num_inference_steps = num_steps
+        return ()
+    own = config.num_inference_steps or levels
+    problem = far_from_noise(own, levels) if own <= levels else ""
+    return (f"the sampler of {checkpoint}, with its own {own} steps, {problem}",) if problem else ()
 
 
 def check_span(config: Any, checkpoint: Path) -> None:
