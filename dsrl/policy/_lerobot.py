@@ -195,6 +195,7 @@ def load_processors(
 ) -> tuple[Any, Any]:
     """Load the saved pre- and post-processor of a checkpoint, checked by `read_steps`, to work on `device`.
 
+    Chunks come back on the CPU, as lerobot saves it, also where another device is saved, which this machine may lack.
     `replaced` are arguments of steps of the preprocessor that count, whatever the checkpoint says: the folder of a
     tokenizer.
 
@@ -204,9 +205,10 @@ def load_processors(
     overrides = {step: dict(arguments) for step, arguments in replaced.items()}
     if "device_processor" in steps[PREPROCESSOR]:
         overrides["device_processor"] = {"device": str(device)}
+    home = {"device_processor": {"device": "cpu"}} if "device_processor" in steps[POSTPROCESSOR] else {}
     with one_sentence(f"{checkpoint} has processors that the installed lerobot cannot build"), quiet():
         preprocessor, postprocessor = make_pre_post_processors(
-            config, pretrained_path=str(checkpoint), preprocessor_overrides=overrides
+            config, pretrained_path=str(checkpoint), preprocessor_overrides=overrides, postprocessor_overrides=home
         )
     return preprocessor, postprocessor
 
@@ -217,17 +219,17 @@ def processor_step(pipeline: Any, name: str) -> Any:
 
 
 @contextlib.contextmanager
-def one_sentence(problem: str) -> Iterator[None]:
-    """Turn the errors of libraries that read a foreign checkpoint into a ValueError that starts with `problem`."""
+def one_sentence(problem: str, advice: str = "get the checkpoint anew, or choose another") -> Iterator[None]:
+    """Turn the errors of libraries that read a foreign checkpoint into a ValueError: `problem`, reason, `advice`."""
     try:
         yield
     except Exception as error:  # of draccus, transformers, torch, huggingface_hub, tokenizers, ...
         reason = first_line(error.__cause__ if isinstance(error.__cause__, ValueError) else error)
-        raise ValueError(f"{problem} ({reason}); get the checkpoint anew, or choose another") from error
+        raise ValueError(f"{problem} ({reason}); {advice}") from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # how the tokenizers library ends on broken data
             raise
-        raise ValueError(f"{problem} ({first_line(error)}); get the checkpoint anew, or choose another") from error
+        raise ValueError(f"{problem} ({first_line(error)}); {advice}") from error
 
 
 @contextlib.contextmanager

@@ -3,8 +3,7 @@
     Observation --embodiment--> batch --saved preprocessor--> _encode --> Encoding
     noise [B, T', D] + Encoding --> _denoise --saved postprocessor--> chunk [B, T, A]
 
-Images become float32 in [0, 1] and all tensors move to the policy's device here; chunks come back where the saved
-postprocessor puts them (lerobot: the CPU).
+Images become float32 in [0, 1] and all tensors move to the policy's device here; chunks come back on the CPU.
 """
 
 from __future__ import annotations
@@ -60,6 +59,7 @@ class LerobotPolicy(ABC):
             raise ValueError(f"policy.dtype={dtype} is not supported; type one of {', '.join(get_args(Dtype))}")
         self.path = path
         self.device = choose_device(device)
+        self.remarks: tuple[str, ...] = ()  # sentences to announce about the checkpoint
         self._half = False
         checkpoint = find_checkpoint(path)
         self._config = _lerobot.read_config(checkpoint, self.policy_type, self.device)  # first: a wrong type is named
@@ -77,7 +77,9 @@ class LerobotPolicy(ABC):
         self.first_slot = self.num_observations - 1  # of the noise: those before are of actions that are past
         self.noise_shape, self.chunk_shape = self._shapes()
         self.default_horizon: int = self._config.n_action_steps
-        with _lerobot.one_sentence(f"policy.path={path} cannot be run by the installed lerobot"):
+        with _lerobot.one_sentence(
+            f"policy.path={path} cannot be run by the installed lerobot", _advice(self._policy, dtype)
+        ):
             encoding = self._encode_random()
             self.feature_dim: int = encoding.features.shape[1]
             drift, steer = self._measure_steering(encoding)
@@ -184,6 +186,14 @@ class LerobotPolicy(ABC):
         chunks = self.decode(encoding[rows], torch.stack([one, one, other]))
         drift, steer = ((chunks[0] - chunk).abs().max().item() for chunk in chunks[1:])
         return drift, steer
+
+
+def _advice(policy: torch.nn.Module, dtype: Dtype) -> str:
+    """Word what to do about a policy that does not run: weights of several types may not meet in one layer."""
+    types = sorted({str(weight.dtype).removeprefix("torch.") for weight in policy.parameters()})
+    anew = "get the checkpoint anew, or choose another"
+    mixed = dtype == "checkpoint" and len(types) > 1
+    return f"its weights are of {' and '.join(types)}: type policy.dtype=float32, or {anew}" if mixed else anew
 
 
 def _not_finite(policy: torch.nn.Module) -> str:
