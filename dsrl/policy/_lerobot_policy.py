@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -45,6 +46,7 @@ class LerobotPolicy(ABC):
 
     policy_type: ClassVar[str]
     measured: ClassVar[bool] = True  # its steering, when it is loaded: see `dsrl.policy_rules`
+    remarks: tuple[str, ...] = ()  # sentences to announce about the checkpoint
     history: ClassVar[bool] = False  # whether it encodes its last `n_obs_steps` observations and denoises actions since
 
     def __init__(
@@ -59,7 +61,6 @@ class LerobotPolicy(ABC):
             raise ValueError(f"policy.dtype={dtype} is not supported; type one of {', '.join(get_args(Dtype))}")
         self.path = path
         self.device = choose_device(device)
-        self.remarks: tuple[str, ...] = ()  # sentences to announce about the checkpoint
         self._half = False
         checkpoint = find_checkpoint(path)
         self._config = _lerobot.read_config(checkpoint, self.policy_type, self.device)  # first: a wrong type is named
@@ -77,9 +78,7 @@ class LerobotPolicy(ABC):
         self.first_slot = self.num_observations - 1  # of the noise: those before are of actions that are past
         self.noise_shape, self.chunk_shape = self._shapes()
         self.default_horizon: int = self._config.n_action_steps
-        with _lerobot.one_sentence(
-            f"policy.path={path} cannot be run by the installed lerobot", _advice(self._policy, dtype)
-        ):
+        with _can_be_run(path, self._policy, dtype):
             encoding = self._encode_random()
             self.feature_dim: int = encoding.features.shape[1]
             drift, steer = self._measure_steering(encoding)
@@ -188,12 +187,13 @@ class LerobotPolicy(ABC):
         return drift, steer
 
 
-def _advice(policy: torch.nn.Module, dtype: Dtype) -> str:
-    """Word what to do about a policy that does not run: weights of several types may not meet in one layer."""
+def _can_be_run(path: str, policy: torch.nn.Module, dtype: Dtype) -> AbstractContextManager[None]:
+    """Turn the errors of a policy that does not run into a ValueError: its types of weights may not meet in a layer."""
     types = sorted({str(weight.dtype).removeprefix("torch.") for weight in policy.parameters()})
-    anew = "get the checkpoint anew, or choose another"
-    mixed = dtype == "checkpoint" and len(types) > 1
-    return f"its weights are of {' and '.join(types)}: type policy.dtype=float32, or {anew}" if mixed else anew
+    advice = "get the checkpoint anew, or choose another"
+    if dtype == "checkpoint" and len(types) > 1:
+        advice = f"its weights are of {' and '.join(types)}: type policy.dtype=float32, or {advice}"
+    return _lerobot.one_sentence(f"policy.path={path} cannot be run by the installed lerobot", advice)
 
 
 def _not_finite(policy: torch.nn.Module) -> str:
