@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class Embodiment:
     surroundings_dim: int = 0  # numbers at the end of the state that lerobot calls observation.environment_state
     num_observations: int = 1  # n, of consecutive control steps
     resizes: bool = True  # whether images of any size are taken
+    stacks: bool = False  # whether all cameras become one tensor, so that they need one size
+    spare: Mapping[str, str] = field(default_factory=dict)  # task camera -> key in config.json that may be deleted
 
     def check_fits(self, task: Task) -> None:
         """Compare with a task before it simulates; raises ValueError with all differences and what to type."""
@@ -58,6 +60,11 @@ class Embodiment:
                 for camera, view in views.items()
                 if tuple(task.cameras[view]) != self.image_shapes[camera]
             ]
+        sizes = {view: list(task.cameras[view]) for view in views.values()}
+        if self.resizes and self.stacks and any(size != sizes[next(iter(sizes))] for size in sizes.values()):
+            listed = " and ".join(f"{view} of {size}" for view, size in sizes.items())
+            problems.append(f"one size of images for all cameras but the task has {listed}")
+            advice.append("choose a task whose cameras have one size")
         same_control = self.action_dim == task.action_dim
         other = typed_for(task, "images" if self.cameras else "state") if same_control else None
         if other and len(self.cameras) > len(task.cameras):
@@ -83,7 +90,14 @@ class Embodiment:
     def _camera_advice(self, views: Mapping[str, str]) -> str:
         """Return what to type so that each camera gets its view."""
         if len(views) < len(self.cameras):
-            return f"choose a task with at least as many cameras, {len(self.cameras)}"
+            more = f"choose a task with at least as many cameras, {len(self.cameras)}"
+            blind = [repr(key) for camera, key in self.spare.items() if camera not in views]
+            if not blind:
+                return more
+            listed = " and ".join(blind)
+            return (
+                f"{more}, or, where it was trained without {listed}, delete that from its config.json: input_features"
+            )
         names = {camera: key.rsplit(".", 1)[-1] for camera, key in self.cameras.items()}
         shared = [name for name in names.values() if list(names.values()).count(name) > 1]
         names = {camera: self.cameras[camera] if name in shared else name for camera, name in names.items()}
@@ -142,8 +156,8 @@ def read_embodiment(
 ) -> Embodiment:
     """Read the embodiment of a lerobot checkpoint from its configuration and its saved preprocessor.
 
-    `history` is whether the policy encodes its last `n_obs_steps` observations, `resizes` whether it takes images of
-    any size.
+    `history` is whether the policy encodes its last `n_obs_steps` observations, all cameras in one tensor; `resizes`
+    whether it takes images of any size.
 
     Raises:
         ValueError: if `camera_map` ({task camera: checkpoint camera}) names no camera of the checkpoint, or one twice.
@@ -152,6 +166,8 @@ def read_embodiment(
     inverse = {new: old for old, new in rename.rename_map.items()} if rename else {}
     shapes = {inverse.get(key, key): config.image_features[key].shape for key in image_keys(config)}
     cameras = _name_cameras(path, list(shapes), camera_map)
+    keys = {camera: rename.rename_map.get(key, key) if rename else key for camera, key in cameras.items()}
+    spare = keys if hasattr(config, "empty_cameras") else {}  # lerobot masks the images that these types lack
     surroundings = config.env_state_feature.shape[0] if config.env_state_feature else 0
     return Embodiment(
         path=path,
@@ -162,6 +178,8 @@ def read_embodiment(
         surroundings_dim=surroundings,
         num_observations=config.n_obs_steps if history else 1,
         resizes=resizes,
+        stacks=history,
+        spare=spare,
     )
 
 

@@ -21,6 +21,7 @@ from dsrl.policy._weights import ASSETS
 
 PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
 CHECKPOINT_FILES = ("config.json", "model.safetensors", PREPROCESSOR, POSTPROCESSOR)
+SAVED = "pretrained_model"  # the folder inside outputs/<run>/checkpoints/<step> in which lerobot's training saves
 ADAPTER = "is a PEFT adapter, not a whole policy; merge it into its base and save that"
 MOST_WEIGHTS = 20480 * MIB  # bytes of any type's weights
 CHECKPOINT_PATTERNS = ["*.json", "*.txt", "model.safetensors", "policy_*.safetensors"]  # no code, no pickles
@@ -58,6 +59,10 @@ def find_checkpoint(path: str, named: str = "policy.path=", needed: Sequence[str
         if "model.safetensors" in missing and file_inside(folder, "adapter_config.json").is_file():
             raise FileNotFoundError(f"{named}{path} {ADAPTER}")
         advice = _migration(folder, path, named) if {*missing} == {PREPROCESSOR, POSTPROCESSOR} else ""
+        inner = (folder / place / SAVED for place in ("", "last", "checkpoints/last"))
+        saved = next((one for one in inner if all((one / name).is_file() for name in needed)), None)
+        if saved is not None:
+            raise FileNotFoundError(f"{named}{path} is of a training; type {named}{shlex.quote(str(saved))}")
         advice = advice or f"a lerobot checkpoint has {', '.join(CHECKPOINT_FILES)}: copy them from where it was saved"
         raise FileNotFoundError(f"{named}{path} lacks {', '.join(missing)}; {advice}")
     return folder.resolve()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,12 @@ from dsrl.policy._policy_types import POLICY_TYPES
 from dsrl.schema import Check, choice, record, refuse, sequence, text
 
 MAX_STATISTICS = 16 * MIB  # bytes of the statistics of one processor step
+Sources = Callable[[Iterable[str]], Mapping[str, str]]  # stored names -> {weight of the policy: stored name}
+
+
+def stored_as_named(stored: Iterable[str]) -> dict[str, str]:
+    """Give every stored weight to the weight of its name."""
+    return {name: name for name in stored}
 
 
 def read_config(checkpoint: Path, policy_type: str, device: torch.device) -> Any:
@@ -56,21 +62,21 @@ def load_weights(
     build: Callable[[], nn.Module],
     checkpoint: Path,
     policy_type: str,
-    renamed: Callable[[str], str] = lambda name: name,
+    sources: Sources = stored_as_named,
 ) -> Any:
     """Build a policy, fill it from `model.safetensors` and freeze it.
 
-    Weights whose name starts with one of the type's `unused_weights` may be missing, and are then zero. `renamed` gives
-    the name that a stored weight has in the policy. The caller's random state stays as it was.
+    Weights whose name starts with one of the type's `unused_weights` may be missing, and are then zero. `sources` maps
+    the policy's names to those that are stored. The caller's random state stays as it was.
 
     Raises:
         ValueError: if any other weight is missing, left over or of another shape.
     """
-    file = check_weights(build, checkpoint, policy_type, renamed)
+    file = check_weights(build, checkpoint, policy_type, sources)
     with torch.random.fork_rng(devices=[]), no_init_weights(), quiet():
         policy = build()  # every weight is about to be loaded: filling 450 M of them first costs 10 s
     policy.requires_grad_(False).eval()
-    _fill(policy, file, renamed)
+    _fill(policy, file, sources)
     return policy
 
 
@@ -78,14 +84,15 @@ def check_weights(
     build: Callable[[], nn.Module],
     checkpoint: Path,
     policy_type: str,
-    renamed: Callable[[str], str] = lambda name: name,
+    sources: Sources = stored_as_named,
 ) -> Path:
     """Compare `model.safetensors` with the policy that `build` describes, which takes no memory; returns the file.
 
     Raises ValueError where a weight is missing, left over or of another shape.
     """
     file, kind = file_inside(checkpoint, "model.safetensors"), POLICY_TYPES[policy_type]
-    shapes = {renamed(name): shape for name, shape in read_shapes(file, kind.largest_weights).items()}
+    stored = read_shapes(file, kind.largest_weights)
+    shapes = {name: stored[source] for name, source in sources(stored).items()}
     problem = f"{checkpoint} describes a policy that the installed lerobot cannot build"
     with one_sentence(problem), torch.random.fork_rng(devices=[]), no_init_weights(), quiet(), torch.device("meta"):
         described = build()  # sizes that no weight backs end here
@@ -93,7 +100,7 @@ def check_weights(
     return file
 
 
-def _fill(policy: nn.Module, file: Path, renamed: Callable[[str], str]) -> None:
+def _fill(policy: nn.Module, file: Path, sources: Sources) -> None:
     """Copy the stored weights into a policy, one after the other: two copies of all would take twice the memory.
 
     Weights that are not stored become zero; all others take the type that they are stored in, see
@@ -102,7 +109,7 @@ def _fill(policy: nn.Module, file: Path, renamed: Callable[[str], str]) -> None:
     """
     own = policy.state_dict(keep_vars=True)
     with safe_open(file, "pt") as stored:
-        names = {renamed(name): name for name in list(stored.keys())}
+        names = sources(list(stored.keys()))
         for name in missing_weights(policy, set(names)):
             policy.get_parameter(name).zero_()
         cast = not any(stored.get_slice(name).get_dtype() == "F32" for name in names.values())
@@ -188,6 +195,7 @@ def load_processors(
 ) -> tuple[Any, Any]:
     """Load the saved pre- and post-processor of a checkpoint, checked by `read_steps`, to work on `device`.
 
+    Chunks come back on the CPU, as lerobot saves it, also where another device is saved, which this machine may lack.
     `replaced` are arguments of steps of the preprocessor that count, whatever the checkpoint says: the folder of a
     tokenizer.
 
@@ -197,9 +205,10 @@ def load_processors(
     overrides = {step: dict(arguments) for step, arguments in replaced.items()}
     if "device_processor" in steps[PREPROCESSOR]:
         overrides["device_processor"] = {"device": str(device)}
+    home = {"device_processor": {"device": "cpu"}} if "device_processor" in steps[POSTPROCESSOR] else {}
     with one_sentence(f"{checkpoint} has processors that the installed lerobot cannot build"), quiet():
         preprocessor, postprocessor = make_pre_post_processors(
-            config, pretrained_path=str(checkpoint), preprocessor_overrides=overrides
+            config, pretrained_path=str(checkpoint), preprocessor_overrides=overrides, postprocessor_overrides=home
         )
     return preprocessor, postprocessor
 
@@ -210,17 +219,17 @@ def processor_step(pipeline: Any, name: str) -> Any:
 
 
 @contextlib.contextmanager
-def one_sentence(problem: str) -> Iterator[None]:
-    """Turn the errors of libraries that read a foreign checkpoint into a ValueError that starts with `problem`."""
+def one_sentence(problem: str, advice: str = "get the checkpoint anew, or choose another") -> Iterator[None]:
+    """Turn the errors of libraries that read a foreign checkpoint into a ValueError: `problem`, reason, `advice`."""
     try:
         yield
     except Exception as error:  # of draccus, transformers, torch, huggingface_hub, tokenizers, ...
         reason = first_line(error.__cause__ if isinstance(error.__cause__, ValueError) else error)
-        raise ValueError(f"{problem} ({reason}); get the checkpoint anew, or choose another") from error
+        raise ValueError(f"{problem} ({reason}); {advice}") from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # how the tokenizers library ends on broken data
             raise
-        raise ValueError(f"{problem} ({first_line(error)}); get the checkpoint anew, or choose another") from error
+        raise ValueError(f"{problem} ({first_line(error)}); {advice}") from error
 
 
 @contextlib.contextmanager

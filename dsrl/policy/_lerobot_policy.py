@@ -3,8 +3,7 @@
     Observation --embodiment--> batch --saved preprocessor--> _encode --> Encoding
     noise [B, T', D] + Encoding --> _denoise --saved postprocessor--> chunk [B, T, A]
 
-Images become float32 in [0, 1] and all tensors move to the policy's device here; chunks come back where the saved
-postprocessor puts them (lerobot: the CPU).
+Images become float32 in [0, 1] and all tensors move to the policy's device here; chunks come back on the CPU.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -46,6 +46,7 @@ class LerobotPolicy(ABC):
 
     policy_type: ClassVar[str]
     measured: ClassVar[bool] = True  # its steering, when it is loaded: see `dsrl.policy_rules`
+    remarks: tuple[str, ...] = ()  # sentences to announce about the checkpoint
     history: ClassVar[bool] = False  # whether it encodes its last `n_obs_steps` observations and denoises actions since
 
     def __init__(
@@ -77,7 +78,7 @@ class LerobotPolicy(ABC):
         self.first_slot = self.num_observations - 1  # of the noise: those before are of actions that are past
         self.noise_shape, self.chunk_shape = self._shapes()
         self.default_horizon: int = self._config.n_action_steps
-        with _lerobot.one_sentence(f"policy.path={path} cannot be run by the installed lerobot"):
+        with _can_be_run(path, self._policy, dtype):
             encoding = self._encode_random()
             self.feature_dim: int = encoding.features.shape[1]
             drift, steer = self._measure_steering(encoding)
@@ -184,6 +185,15 @@ class LerobotPolicy(ABC):
         chunks = self.decode(encoding[rows], torch.stack([one, one, other]))
         drift, steer = ((chunks[0] - chunk).abs().max().item() for chunk in chunks[1:])
         return drift, steer
+
+
+def _can_be_run(path: str, policy: torch.nn.Module, dtype: Dtype) -> AbstractContextManager[None]:
+    """Turn the errors of a policy that does not run into a ValueError: its types of weights may not meet in a layer."""
+    types = sorted({str(weight.dtype).removeprefix("torch.") for weight in policy.parameters()})
+    advice = "get the checkpoint anew, or choose another"
+    if dtype == "checkpoint" and len(types) > 1:
+        advice = f"its weights are of {' and '.join(types)}: type policy.dtype=float32, or {advice}"
+    return _lerobot.one_sentence(f"policy.path={path} cannot be run by the installed lerobot", advice)
 
 
 def _not_finite(policy: torch.nn.Module) -> str:

@@ -59,5 +59,9 @@ def _check_statistics(step: Any, keys: Iterable[str], named: str, *, inputs: boo
             dead = (spread.flatten() < SMALLEST_SPREAD).nonzero().flatten().tolist()
             raise ValueError(
                 f"{named} has no spread in {key}{dead}, so that normalising would divide by nothing; "
-                f"set {SPREAD[mode][1]} of these dimensions to 1 in the statistics"
+                f"set {SPREAD[mode][1]} of these dimensions to {_wide_enough(mode)} in the statistics"
             )
+
+
+def _wide_enough(mode: NormalizationMode) -> str:
+    return "1" if mode == NormalizationMode.MEAN_STD else f"1 above their {SPREAD[mode][0]}"

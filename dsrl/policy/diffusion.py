@@ -10,6 +10,7 @@ network is the same, and DDPM's further draws would hide the noise that is steer
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from dsrl.interfaces import Encoding
 from dsrl.policy import _lerobot
+from dsrl.policy._ddim import check_ddim_steps, far_from_noise
 from dsrl.policy._lerobot_policy import LerobotPolicy
 
 
@@ -37,11 +39,11 @@ class Diffusion(LerobotPolicy):
         config.noise_scheduler_type = "DDIM"
         config.pretrained_backbone_weights = None  # the checkpoint has them all
         config.compile_model = config.gradient_checkpointing = False
-        set_ddim_steps(config, checkpoint, num_steps)
+        self.remarks = set_ddim_steps(config, checkpoint, num_steps)
         check_span(config, checkpoint)
 
     def _load(self, config: DiffusionConfig, checkpoint: Path) -> Any:
-        policy = _lerobot.load_weights(lambda: DiffusionPolicy(config), checkpoint, self.policy_type)
+        policy = _lerobot.load_weights(lambda: DiffusionPolicy(config), checkpoint, self.policy_type, _uncompiled)
         return policy.to(config.device)
 
     def _resizes(self) -> bool:
@@ -61,6 +63,11 @@ class Diffusion(LerobotPolicy):
         return actions[:, self.first_slot : self.first_slot + self._config.n_action_steps]
 
 
+def _uncompiled(stored: Iterable[str]) -> dict[str, str]:
+    """Map the U-Net's weights to those that are stored: of a compiled U-Net, torch puts its own word into the names."""
+    return {name.replace("unet._orig_mod.", "unet."): name for name in stored}
+
+
 def with_time_axis(config: Any, batch: dict[str, Any]) -> dict[str, Tensor]:
     """Return the batch with one axis of time after that of the batch, and all cameras as one tensor."""
     keys = [OBS_STATE, *([OBS_ENV_STATE] if config.env_state_feature else []), *config.image_features]
@@ -70,14 +77,19 @@ def with_time_axis(config: Any, batch: dict[str, Any]) -> dict[str, Tensor]:
     return timed
 
 
-def set_ddim_steps(config: Any, checkpoint: Path, num_steps: int | None) -> None:
-    """Set the DDIM steps of a denoising. Raises ValueError for more than there are levels of noise."""
-    if num_steps is not None and not 1 <= num_steps <= config.num_train_timesteps:
-        raise ValueError(
-            f"policy.num_steps={num_steps} but {checkpoint} has {config.num_train_timesteps} levels of noise; "
-            f"type a number of 1 to {config.num_train_timesteps}"
-        )
-    config.num_inference_steps = num_steps or config.num_inference_steps
+def set_ddim_steps(config: Any, checkpoint: Path, num_steps: int | None) -> tuple[str, ...]:
+    """Set the DDIM steps of a denoising; returns what there is to announce about the checkpoint's own number.
+
+    Raises ValueError for a typed number that is larger than that of the levels, or starts far below pure noise.
+    """
+    levels = config.num_train_timesteps
+    if num_steps is not None:
+        check_ddim_steps(num_steps, levels, str(checkpoint))
+        config.num_inference_steps = num_steps
+        return ()
+    own = config.num_inference_steps or levels
+    problem = far_from_noise(own, levels) if own <= levels else ""
+    return (f"the sampler of {checkpoint}, with its own {own} steps, {problem}",) if problem else ()
 
 
 def check_span(config: Any, checkpoint: Path) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dsrl.policy._ddim import check_ddim_steps
 from dsrl.policy._denoiser import Denoiser
 from dsrl.policy._mlp import MLPPolicy
 from dsrl.policy._mlp_checkpoint import MLPConfig
@@ -42,11 +43,7 @@ class DiffusionMLP(MLPPolicy):
 
     def _prepare(self, network: Denoiser, config: MLPConfig, num_steps: int) -> None:
         assert config.train_steps is not None
-        if not 1 <= num_steps <= config.train_steps:
-            raise ValueError(
-                f"policy.num_steps={num_steps} but {self.path} has {config.train_steps} levels of noise; "
-                f"type a number of 1 to {config.train_steps}"
-            )
+        check_ddim_steps(num_steps, config.train_steps, self.path, own=config.num_steps)
         signal_shares = cosine_schedule(config.train_steps).tolist()
         levels = ddim_levels(config.train_steps, num_steps)
         self._levels = []

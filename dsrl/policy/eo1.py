@@ -10,6 +10,7 @@ split there, so that a chunk equals `predict_action_chunk(batch)` with the noise
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ from dsrl.policy._vla import VlaPolicy, prefix_features
 
 QWEN = "eo1_qwen_processor"
 MOST_WORDS = 128  # tokens of a prompt without its images: about 30 of lerobot's frame, and an instruction
+logging.getLogger("transformers.processing_utils").addFilter(  # lerobot's call of the processor logs it at every encode
+    lambda entry: not str(entry.msg).startswith("Kwargs passed to `processor.__call__` have to be")
+)
 
 
 class EO1(VlaPolicy):

@@ -39,7 +39,7 @@ class MultiTaskDiT(LerobotPolicy):
     def _prepare(self, config: MultiTaskDiTConfig, checkpoint: Path, num_steps: int | None) -> None:
         config.noise_scheduler_type = "DDIM"
         if config.objective == "diffusion":
-            set_ddim_steps(config, checkpoint, num_steps)
+            self.remarks = set_ddim_steps(config, checkpoint, num_steps)
         else:
             config.num_integration_steps = num_steps or config.num_integration_steps
         check_span(config, checkpoint)

@@ -10,6 +10,7 @@ The layers are lerobot's own; `sample_actions`, which fuses the two lines, is sp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from dsrl.policy._vla import VlaPolicy, prefix_features
 from dsrl.policy._weights import Dtype
 
 PATCH, VISION_HEADS, HEADS = 14, 16, 8  # side of a patch in pixels; heads of SigLIP and of Gemma
+READ = "model.paligemma_with_expert.paligemma.model.language_model.embed_tokens.weight"
+WRITTEN = "model.paligemma_with_expert.paligemma.lm_head.weight"
 
 
 class Pi0(VlaPolicy):
@@ -46,6 +49,7 @@ class Pi0(VlaPolicy):
     lerobots: Any = PI0Policy
     expert: type[Pi0Expert] = Pi0Expert
     old_names = ("time_mlp_", "action_time_mlp_")  # of weights in early checkpoints, and what they are called now
+    skipped: tuple[str, ...] = ()  # beginnings of stored names that lerobot leaves out
 
     def _prepare(self, config: Any, checkpoint: Path, num_steps: int | None) -> None:
         patches = -(-config.image_resolution[0] // PATCH) * -(-config.image_resolution[1] // PATCH)
@@ -64,7 +68,7 @@ class Pi0(VlaPolicy):
             config.device = torch.get_default_device().type  # lerobot moves what it has built there
             return self.lerobots(config)
 
-        policy = _lerobot.load_weights(build, checkpoint, self.policy_type, self._renamed)
+        policy = _lerobot.load_weights(build, checkpoint, self.policy_type, self._sources)
         config.device = device
         return policy.to(device)
 
@@ -81,11 +85,20 @@ class Pi0(VlaPolicy):
         embedded = Replayed(lambda image: (embed_image(image),), device_recorder)
         towers.embed_image = lambda image: embedded(image)[0]
 
-    def _renamed(self, name: str) -> str:
-        """Return the name of a stored weight in lerobot's policy, as lerobot's own `from_pretrained` does."""
-        short = name.removeprefix("model.")
+    def _sources(self, stored: Iterable[str]) -> dict[str, str]:
+        """Map the policy's weights to those that are stored, as lerobot's own `from_pretrained` does.
+
+        PaliGemma has one table for the words that it reads and writes, which many files hold as the written one alone.
+        """
         old, new = self.old_names
-        return "model." + (new + short.removeprefix(old) if short.startswith(old) else short)
+        found = {}
+        for name in stored:
+            short = name.removeprefix("model.")
+            if not name.startswith(self.skipped):
+                found["model." + (new + short.removeprefix(old) if short.startswith(old) else short)] = name
+        if WRITTEN in found:
+            found.setdefault(READ, found[WRITTEN])
+        return found
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
         settings = steps[PREPROCESSOR]["tokenizer_processor"]["config"]

@@ -18,6 +18,7 @@ class Pi05(Pi0):
     lerobots = PI05Policy
     expert = Pi05Expert
     old_names = ("action_time_mlp_", "time_mlp_")
+    skipped = ("state_proj.",)  # of openpi's π0, from which such a file was made
 
     def _beside_noise(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         return {}

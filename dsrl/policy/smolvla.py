@@ -6,7 +6,7 @@
 
 The first line is lerobot's own computation, the second rearranges it (`_smolvla_expert`): a chunk equals
 `predict_action_chunk(batch, noise=noise)` to rounding, 1e-6. Images become float32 in [0, 1] and all tensors move to
-the policy's device here; chunks come back where the saved postprocessor puts them (lerobot: the CPU).
+the policy's device here; chunks come back on the CPU.
 """
 
 from __future__ import annotations

@@ -88,6 +88,8 @@ def _task_and_policy(
     check_typed(nodes["task"], nodes["policy"])  # before the task: a simulator may take a minute to start
     task: Task = _instantiate(nodes["task"], **_accepted(nodes["task"], announce=announce))
     policy = _policy(nodes["policy"], task, horizon)
+    for remark in getattr(policy, "remarks", ()):
+        announce(remark)
     executed, length = horizon_of(policy, horizon), policy.chunk_shape[0]
     if horizon is None and executed < length:
         announce(

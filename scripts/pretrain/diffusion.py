@@ -10,6 +10,7 @@ The checkpoint has the running average of the weights at the lowest held-out los
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class Recordings:
                 "the numbers of the state after the first N are taken for it"
             )
         if self.cameras:
+            check_sizes(dataset, {key: tuple(opened.meta.features[key]["shape"]) for key in self.cameras})
             items = [opened[i] for i in range(len(opened))]
             for key in self.cameras:
                 self.tensors[key] = torch.stack([(item[key] * 255).round().to(torch.uint8) for item in items])
@@ -83,6 +85,16 @@ class Recordings:
         }
         action = {ACTION: found.pop(ACTION)}
         return found, action
+
+
+def check_sizes(dataset: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Check that the images of all cameras can be one tensor. Raises ValueError."""
+    if len({*shapes.values()}) > 1:
+        listed = ", ".join(f"{key} {list(shape)}" for key, shape in shapes.items())
+        raise ValueError(
+            f"--dataset {dataset} has cameras of several sizes ({listed}) but lerobot's Diffusion Policy takes one; "
+            "record it in one size, or remove a camera with lerobot-edit-dataset --operation.type=remove_feature"
+        )
 
 
 class Clips:

@@ -28,7 +28,7 @@ FIRST_WORLD = 472  # here and in the next one the block lies on the outline, nea
 OBSERVATION = "environment_state_agent_pos"
 NUMBERS = {"cameras": (), "state_dim": 2, "surroundings_dim": 16, "action_dim": 2, "bounds": (0.0, 512.0)}
 TRAIN = ("task=pusht", "task.observation=state", "task.reward=dense", "task.max_steps=24")
-TRAIN += ("task.processes=false", "num_envs=2", "policy.num_steps=2", "policy.device=cpu", "noise=full", "sac.hidden=8")
+TRAIN += ("task.processes=false", "num_envs=2", "policy.num_steps=5", "policy.device=cpu", "noise=full", "sac.hidden=8")
 TRAIN += ("decisions=24", "warmup_decisions=12", "batch_size=4", "sac.critic_warmup_updates=1", "eval_every=24")
 TRAIN += (f"test_seed={FIRST_WORLD}", "eval_episodes=2", "validation_episodes=2", "confirm_episodes=0")
 TRAIN += ("video_episodes=0", "plot=false")

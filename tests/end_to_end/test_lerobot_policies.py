@@ -33,7 +33,7 @@ SMALL = (
     "sac.hidden=8",
     "sac.critic_warmup_updates=2",
     "policy=lerobot",
-    "policy.num_steps=2",
+    "policy.num_steps=5",
     "horizon=2",
     "confirm_episodes=0",
 )
@@ -87,3 +87,12 @@ def test_as_many_actions_are_executed_as_the_checkpoint_says_unless_horizon_is_t
     assert build(cfg, said.append).env.horizon == executed
     sentence = "2 of the 4 actions of a chunk are executed, as the checkpoint says; horizon changes it"
     assert (sentence in said) == (typed == "null")
+
+
+def test_a_sampler_that_starts_far_below_pure_noise_is_announced(tmp_path: Path) -> None:
+    folder = make_tiny_diffusion(tmp_path / "policy", state_dim=4, action_dim=4, num_inference_steps=2)
+    said: list[str] = []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", ["policy=lerobot", f"policy.path={folder}", "noise=full", "task.image_size=64"])
+    build(cfg, said.append)
+    assert any("with its own 2 steps, starts at level 50 of 0 to 99" in sentence for sentence in said)

@@ -10,6 +10,7 @@ import torch
 from lerobot.policies.diffusion.modeling_diffusion import DiffusionPolicy
 from lerobot.utils.constants import OBS_ENV_STATE, OBS_STATE
 from policy.checkpoints import edit_json
+from safetensors.torch import load_file, save_file
 from toys.recorded import Recorded
 from toys.tiny_diffusion import SIDE, make_tiny_diffusion
 
@@ -126,14 +127,52 @@ def test_a_checkpoint_of_ddpm_is_sampled_by_ddim(tmp_path: Path) -> None:
     assert torch.equal(*chunks)
 
 
+def test_the_weights_of_a_compiled_network_are_those_of_the_network(tmp_path: Path) -> None:
+    folder = make_tiny_diffusion(tmp_path / "x")
+    expected = load(folder).policy_sha256()
+    weights = load_file(folder / "model.safetensors")
+    compiled = {name.replace("diffusion.unet.", "diffusion.unet._orig_mod."): one for name, one in weights.items()}
+    assert compiled.keys() != weights.keys()
+    save_file(compiled, folder / "model.safetensors")
+    edit_json(folder / "config.json", compile_model=True)
+    assert load(folder).policy_sha256() == expected
+
+
 def test_num_steps_overrides_the_checkpoints(tmp_path: Path) -> None:
     folder = make_tiny_diffusion(tmp_path / "x")
-    policy, quick = load(folder), load(folder, num_steps=2)
+    policy, quick = load(folder), load(folder, num_steps=10)
     noise = torch.randn(3, *policy.noise_shape)
     chunks = [one.decode(one.encode(observe(one)), noise) for one in (policy, quick)]
     assert not torch.allclose(*chunks)
     with pytest.raises(ValueError, match=r"policy\.num_steps=101 but .* has 100 levels of noise; type a number of 1"):
         load(folder, num_steps=101)
+
+
+@pytest.mark.parametrize(
+    ("steps", "first", "advice"),
+    [
+        (1, 0, "policy.num_steps=5"),
+        (60, 59, "policy.num_steps=50 or policy.num_steps=81"),
+        (5, None, ""),
+        (99, None, ""),
+    ],
+)
+def test_steps_that_would_start_far_below_pure_noise_are_refused_with_those_that_do_not(
+    steps: int, first: int | None, advice: str, tmp_path: Path
+) -> None:
+    folder = make_tiny_diffusion(tmp_path / "x", num_inference_steps=steps)
+    own = load(folder)
+    if first is None:
+        assert (own.remarks, load(folder, num_steps=steps).remarks) == ((), ())
+        return
+    with pytest.raises(ValueError, match=rf"starts at level {first} of 0 to 99, far .*; type {advice}$"):
+        load(folder, num_steps=steps)
+    (remark,) = own.remarks
+    assert f"with its own {steps} steps, starts at level {first} of" in remark
+    assert remark.endswith(advice)
+    assert own._policy.diffusion.noise_scheduler.timesteps[0] == first
+    for word in advice.split(" or "):
+        load(folder, num_steps=int(word.rpartition("=")[2]))
 
 
 def test_actions_that_the_network_does_not_reach_are_refused(tmp_path: Path) -> None:

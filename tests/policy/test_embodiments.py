@@ -14,7 +14,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from policy.checkpoints import edit_json
+from policy.checkpoints import edit, edit_json
 from safetensors.torch import load_file, save_file
 from toys.commands import CONF
 from toys.tiny_diffusion import SIDE, make_tiny_diffusion
@@ -34,14 +34,14 @@ VIEWS = ("left", "right", "top")
 STEPS = 32  # of an episode
 
 
-def _dit(folder: Path, cameras: Sequence[str], state_dim: int, action_dim: int) -> Path:
+def _dit(folder: Path, cameras: Sequence[str], state_dim: int, action_dim: int, **changes: Any) -> Path:
     from lerobot.configs import FeatureType, PolicyFeature
     from toys.tiny_dit import SIDE
 
     inputs = {"observation.state": PolicyFeature(FeatureType.STATE, (state_dim,))}
     inputs |= {f"observation.images.{name}": PolicyFeature(FeatureType.VISUAL, (3, SIDE, SIDE)) for name in cameras}
     actions = {"action": PolicyFeature(FeatureType.ACTION, (action_dim,))}
-    return make_tiny_dit(folder, input_features=inputs, output_features=actions)
+    return make_tiny_dit(folder, input_features=inputs, output_features=actions, **changes)
 
 
 MAKERS: dict[str, Callable[..., Path]] = {
@@ -151,6 +151,36 @@ def test_images_of_another_size_are_told_with_the_names(arms: Path) -> None:
     message = complaint(arms, {**dict.fromkeys(VIEWS, (3, 96, 96)), "wide": (3, SIDE, SIDE)})
     assert f"images cam_left_wrist of [3, {SIDE}, {SIDE}] but the task's left are [3, 96, 96]" in message
     assert typed(message)["wide"] == "cam_high"  # the one view of its size
+
+
+@pytest.mark.parametrize("kind", ["diffusion", "multi_task_dit"])
+def test_cameras_that_become_one_tensor_need_one_size(kind: str, tmp_path: Path) -> None:
+    resized = {"image_resize_shape": (32, 32)} if kind == "multi_task_dit" else {"resize_shape": (64, 64)}
+    folder = MAKERS[kind](tmp_path / "x", cameras=("front", "top"), state_dim=14, action_dim=14, **resized)
+    policy = load(folder)
+    policy.check_fits(task(("front", "top"), (3, 96, 80)))
+    odd = SimpleNamespace(**{**vars(task((), (3, 9, 9))), "cameras": {"front": (3, 64, 64), "top": (3, 96, 80)}})
+    expected = (
+        r"one size of images for all cameras but the task has front of \[3, 64, 64\] and top of \[3, 96, 80\]; "
+        "choose a task whose cameras have one size$"
+    )
+    with pytest.raises(ValueError, match=expected):
+        policy.check_fits(odd)
+
+
+@pytest.mark.parametrize("kind", ["smolvla", "pi0", "pi05"])
+def test_a_camera_that_a_fine_tune_never_saw_is_named_and_may_be_deleted(kind: str, tmp_path: Path) -> None:
+    names = ("camera1", "camera2", "camera3")
+    folder = MAKERS[kind](tmp_path / kind, cameras=names, state_dim=4, action_dim=4, empty_cameras=1)
+    renamed = {
+        f"observation.images.{view}": f"observation.images.{name}" for view, name in zip("ab", names, strict=False)
+    }
+    edit(folder / "policy_preprocessor.json", lambda saved: saved["steps"][0]["config"].update(rename_map=renamed))
+    two = task(("a", "b"), (3, 32, 32), dim=4)
+    with pytest.raises(ValueError, match=r"without 'observation\.images\.camera3', delete that in its config"):
+        load(folder).check_fits(two)
+    edit(folder / "config.json", lambda saved: saved["input_features"].pop("observation.images.camera3") and None)
+    load(folder).check_fits(two)
 
 
 def test_names_that_hydra_would_read_as_numbers_are_quoted(tmp_path: Path) -> None:

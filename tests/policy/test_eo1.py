@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,14 @@ def lerobots_chunk(policy: EO1, observation: Observation) -> torch.Tensor:
     [{}, {"cameras": ("front", "wrist")}, {"num_denoise_steps": 10, "chunk": 3}, {"dtype": "bfloat16"}],
     ids=["default", "cameras", "steps", "bfloat16"],
 )
-def test_decoding_gives_the_chunk_that_lerobot_makes_of_the_same_draw(changes: dict[str, Any], tmp_path: Path) -> None:
+def test_decoding_gives_the_chunk_that_lerobot_makes_of_the_same_draw(
+    changes: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
     policy = load(make_tiny_eo1(tmp_path / "eo1", **changes))
     observation = observe(policy)
     expected, encoding = lerobots_chunk(policy, observation), policy.encode(observation)
+    assert not [entry for entry in caplog.records if "Kwargs passed to" in entry.message]  # in each encode
     assert expected.shape == (3, *policy.chunk_shape)
     tolerance = 5e-2 if "dtype" in changes else 1e-5  # sums of other lengths round otherwise in bfloat16
     for _ in range(2):  # the second time shows that denoising left the cache alone

@@ -13,7 +13,7 @@ from lerobot.utils.constants import OBS_STATE
 from policy.checkpoints import edit, edit_json
 from safetensors.torch import load_file, save_file
 from toys.recording import CallsAgain, results_beside
-from toys.tiny_pi import SIDE, WIDTH, make_tiny_pi, small_sizes
+from toys.tiny_pi import CLASSES, SIDE, WIDTH, make_tiny_pi, small_sizes
 
 from dsrl.interfaces import Encoding, Observation
 from dsrl.policy import pi0
@@ -172,6 +172,23 @@ def test_names_of_early_checkpoints_are_those_of_lerobots_own_loading(folders: d
         assert renamed.keys() != weights.keys()
         save_file(renamed, copy / "model.safetensors")
         assert load(copy).policy_sha256() == policy.policy_sha256()
+
+
+@pytest.mark.parametrize("prefix", ["model.", ""])
+@pytest.mark.parametrize("kind", KINDS)
+def test_words_that_are_stored_as_those_written_alone_are_those_read(kind: str, prefix: str, tmp_path: Path) -> None:
+    folder = make_tiny_pi(tmp_path / kind, kind)
+    weights = {prefix + name.removeprefix("model."): w for name, w in load_file(folder / "model.safetensors").items()}
+    read = weights.pop(prefix + pi0.READ.removeprefix("model."))
+    weights[prefix + pi0.WRITTEN.removeprefix("model.")] = read
+    if kind == "pi05":
+        weights["state_proj.weight"] = torch.ones(2, 2)
+    save_file(weights, folder / "model.safetensors")
+    policy, theirs = load(folder), CLASSES[kind][1].from_pretrained(folder, strict=True)
+    for name in (pi0.READ, pi0.WRITTEN):
+        assert torch.equal(policy._policy.state_dict()[name], read)
+        assert torch.equal(theirs.state_dict()[name], read)
+    check_chunk(policy, observe(policy))
 
 
 def test_what_would_need_a_memory_or_another_tokenizer_is_refused(tmp_path: Path) -> None:

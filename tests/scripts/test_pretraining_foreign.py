@@ -39,16 +39,20 @@ class Numbers:
         self.cameras = cameras
 
 
-def make_dataset(folder: Path, value: float | None = None, *, camera: bool = False) -> Path:
+def make_dataset(
+    folder: Path, value: float | None = None, *, camera: bool = False, wrist: tuple[int, int, int] | None = None
+) -> Path:
     """Write four episodes of eight frames; `value` is the first number of their states."""
     generator = np.random.default_rng(0)
-    task = Numbers({"front": (3, 32, 32)} if camera else {})
+    task = Numbers(({"front": (3, 32, 32)} if camera else {}) | ({"wrist": wrist} if wrist else {}))
     writer = create_dataset(folder, task, 10, 4)
     for _ in range(4):
         for _ in range(8):
             state, action = (generator.normal(size=size).astype(np.float32) for size in (2, 1))
             state[0] = state[0] if value is None else value
-            views = {f"observation.images.{name}": np.zeros((32, 32, 3), np.uint8) for name in task.cameras}
+            views = {
+                f"observation.images.{name}": np.zeros((*size[1:], 3), np.uint8) for name, size in task.cameras.items()
+            }
             writer.add_frame({"observation.state": state, "action": action, "task": "pick", **views})
         writer.save_episode()
     writer.finalize()
@@ -129,6 +133,16 @@ def _pickle(folder: Path) -> None:
 
 def _edit(file: Path, **changes: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_a_dataset_whose_cameras_differ_in_size_is_named_with_a_way_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_dataset(tmp_path / "demos", camera=True, wrist=(3, 48, 32))
+    out = str(tmp_path / "out")
+    sentence = _pretrain(capsys, "--policy", "diffusion", "--dataset", str(folder), "--out", out, "--steps", "1")
+    assert sentence.startswith(f"error: --dataset {folder} has cameras of several sizes (observation.images.front [32")
+    assert sentence.endswith("remove a camera with lerobot-edit-dataset --operation.type=remove_feature")
 
 
 @pytest.mark.parametrize("damage", [_another_type, _remote_code, _backbone_elsewhere, _missing_weight, _pickle])
