@@ -15,6 +15,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from dsrl.run.files import LARGEST_SUMMARY
+from dsrl.run.printable import printable as plain
 
 LARGEST_YAML = 2**18  # bytes; a config has a few thousand
 LARGEST_ROWS, LARGEST_ROW = 2**28, 2**20  # bytes of metrics.jsonl and characters of its lines
@@ -79,8 +80,7 @@ def is_finite(value: Any) -> bool:
 
 def printable(text: str, length: int = 300) -> str:
     """Return the text on one line, without control characters and lone surrogates, cut after `length` characters."""
-    clean = text.encode("utf-8", "replace").decode()
-    clean = " ".join("".join(letter if letter.isprintable() else " " for letter in clean).split())
+    clean = " ".join(plain(text).split())
     return clean if len(clean) <= length else f"{clean[:length]}…"
 
 
