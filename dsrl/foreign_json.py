@@ -29,10 +29,11 @@ def parse(content: bytes, *, finite: bool = False) -> Any:
 def check_depth(value: Any, deepest: int = MAX_DEPTH) -> None:
     """Raise RecursionError for a value with more than `deepest` levels of lists and mappings."""
     if deepest < 0:
-        raise RecursionError
+        raise RecursionError("nested too deeply")
     if isinstance(value, dict | list):
         for entry in value.values() if isinstance(value, dict) else value:
-            check_depth(entry, deepest - 1)
+            if isinstance(entry, dict | list):  # lists of numbers are long
+                check_depth(entry, deepest - 1)
 
 
 def first_line(error: BaseException) -> str:

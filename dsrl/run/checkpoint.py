@@ -23,12 +23,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dsrl.foreign_json import check_depth
 from dsrl.interfaces import StateDict
 from dsrl.run.checkpoint_names import FILE, MANIFEST, PARTIAL, is_own
 from dsrl.run.files import atomic_write, parse_json, sha256_of, sync_folder, write_json
 
 VERSION = 3
 EARLIER = (1, 2)  # of other losses and contexts in replay
+DEEPEST = 200  # levels of the structure, three for each of a state, which has about ten
 _UNFINISHED = ".unfinished"
 
 
@@ -82,7 +84,9 @@ def read_checkpoint(folder: Path) -> StateDict:
         parts[path.suffix] = path
     try:
         tensors = load_file(parts[".safetensors"])
-        return unflatten(parse_json(parts[".json"]), tensors)  # type: ignore[no-any-return]
+        structure = parse_json(parts[".json"])
+        check_depth(structure, DEEPEST)
+        return unflatten(structure, tensors)  # type: ignore[no-any-return]
     except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
         reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
         raise ValueError(f"{folder} is damaged: {reason}; use another checkpoint") from error

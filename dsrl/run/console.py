@@ -1,4 +1,7 @@
-"""Output on the terminal: a line per phase and a live line for long ones; the lines of phases go to a log file, too."""
+"""Output on the terminal: a line per phase and a live line for long ones; the lines of phases go to a log file, too.
+
+Names and texts of somebody's folder are among it: all of it is printable, on the terminal and in the log.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
+
+from dsrl.run.printable import printable
 
 PLAIN_INTERVAL = 15.0  # seconds between lines where no terminal can redraw one
 PLAIN_WIDTH = 80  # columns of tables where there is no terminal
@@ -44,15 +50,15 @@ class Screen:
     def log_only(self, sentence: str) -> None:
         """Add a sentence that the terminal shows by other means to the log."""
         if self._log is not None:
-            self._log.print(escape(sentence))
+            self._log.print(_literal(sentence))
 
     def phase(self, sentence: str) -> None:
         """Print the beginning of a phase, or its result."""
-        self._print(f"[dim]{time.monotonic() - self._start:6.0f} s[/dim]  {escape(sentence)}")
+        self._print(f"[dim]{time.monotonic() - self._start:6.0f} s[/dim]  {_literal(sentence)}")
 
     def print(self, content: Any) -> None:
         """Print a sentence, to the letter, or a table."""
-        self._print(escape(content) if isinstance(content, str) else content)
+        self._print(_literal(content) if isinstance(content, str) else _Printable(content))
 
     def _print(self, content: Any) -> None:
         self.console.print(content)
@@ -115,6 +121,24 @@ class LiveLine:
         elif now - self._printed >= PLAIN_INTERVAL:
             self._printed = now
             self._plain(f"          {self._name}: {text} · {clock((self._total - done) / max(rate, 1e-9))} left")
+
+
+class _Printable:
+    """A table whose cells may have any text."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the table, line by line."""
+        for segment in console.render(self._table, options):
+            lines = "\n".join(map(printable, segment.text.split("\n")))
+            yield Segment(lines, segment.style)
+
+
+def _literal(sentence: str) -> str:
+    """Return a sentence on one line, without rich's markup."""
+    return escape(printable(sentence))
 
 
 def clock(seconds: float) -> str:

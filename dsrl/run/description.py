@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from dsrl.logging import Description
 from dsrl.run.choices import top_level
-from dsrl.run.plain_yaml import read_checked
+from dsrl.run.plain_yaml import read_plain
 from dsrl.run.request import Request
 
 LONGEST = 128  # characters of a name that wandb takes
@@ -54,7 +52,7 @@ def saved_choices(notes: Path) -> dict[str, str]:
 
     Raises ValueError where the file is damaged.
     """
-    node: Any = yaml.safe_load(read_checked(notes)) if notes.is_file() else None
+    node: Any = read_plain(notes) if notes.is_file() else None
     for key in ("hydra", "runtime", "choices"):
         node = node.get(key) if isinstance(node, dict) else None
     found = node.items() if isinstance(node, dict) else ()

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from dsrl.run import choices
 from dsrl.run.installed import as_typed
+from dsrl.run.printable import printable
 from dsrl.run.standard_output import lasting_output
 from dsrl.run.typed_words import check_flags, check_keys, of_hydra, unreadable, with_home
 
@@ -116,7 +117,7 @@ def sentence(error: object) -> str:
 
     It has no control characters, by which a file's text could drive the terminal.
     """
-    return as_typed(" ".join("".join(letter if letter.isprintable() else " " for letter in str(error)).split()))
+    return as_typed(" ".join(printable(str(error)).split()))
 
 
 def type_and_text(error: BaseException) -> str:

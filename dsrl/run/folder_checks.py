@@ -108,8 +108,9 @@ def _entries(folder: Path) -> Iterator[Path]:
     """Yield all entries below a folder, also broken links; links are not followed.
 
     Those inside wandb's folder for each run are left out: they are read by wandb alone, which links to its cache there.
+    A checked folder of that name is no such folder.
     """
     for parent, folders, files in os.walk(folder):
         yield from (Path(parent, name) for name in sorted([*folders, *files]))
-        if Path(parent).name == WANDB:
+        if Path(parent).name == WANDB and Path(parent) != folder:
             folders.clear()

@@ -125,7 +125,8 @@ class ContinuedStudy(Callback):
         if not isinstance(storage, str):  # no search, or one in memory
             return
         own = storage == f"sqlite:///{config.hydra.sweep.dir}/study.db"  # which the lock guards
-        trials = num_trials(storage, sweeper.study_name, end_running=own)
+        with _one_sentence():
+            trials = num_trials(storage, sweeper.study_name, end_running=own)
         if sweeper.sampler.get("seed") is not None:
             with read_write(config):
                 sweeper.sampler.seed += trials

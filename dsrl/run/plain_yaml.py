@@ -1,12 +1,13 @@
-"""Checks the text of a saved config, which may come from anybody, before it is loaded.
+"""Reads the YAML of a run folder, which may come from anybody.
 
-text -> bounded size and depth, no aliases, no tags -> loaded -> `${key}` names keys of its own only
+text -> bounded size and depth, no aliases, no tags -> loaded, no endless numbers -> `${key}` names keys of its own only
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ import yaml  # type: ignore[import-untyped]
 
 LARGEST = 2**18  # bytes; a config has a few thousand
 DEEPEST = 30  # levels; a config has 3
+LONGEST_NUMBER = 1023  # bits, about 300 digits
+UNREADABLE = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
+"""What yaml raises for texts that are no YAML, and for values that are not of the type that they look like."""
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 MOST, LONGEST = 4, 4096  # references in one text, and characters of a value that is referred to
 _OUTPUT = "${hydra:runtime.output_dir}"  # the folder of loggers, which no evaluation builds
@@ -23,16 +27,14 @@ _OUTPUT = "${hydra:runtime.output_dir}"  # the folder of loggers, which no evalu
 def read_checked(path: Path, kind: type = dict) -> str:
     """Return the text of a YAML file that holds a `kind`, dict or list.
 
-    Raises ValueError where loading it would not be safe, fast and small.
+    Raises ValueError where loading it would not be safe, fast and small, or is not possible.
     """
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path} is larger than the {LARGEST // 1024} KiB that a config can have")
-    try:
-        text = path.read_text(encoding="utf-8")
-        _check_events(text, kind)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise damaged(path, error) from error
-    return text
+    return _read(path, kind)[0]
+
+
+def read_plain(path: Path, kind: type = dict) -> Any:
+    """Return the content of a YAML file that holds a `kind`, dict or list. Raises ValueError as `read_checked` does."""
+    return _read(path, kind)[1]
 
 
 def read_overrides(run: Path) -> list[Any]:
@@ -41,7 +43,33 @@ def read_overrides(run: Path) -> list[Any]:
     Raises ValueError as `read_checked` does.
     """
     file = run / ".hydra" / "overrides.yaml"
-    return yaml.safe_load(read_checked(file, list)) if file.is_file() else []
+    return list(read_plain(file, list)) if file.is_file() else []
+
+
+def _read(path: Path, kind: type) -> tuple[str, Any]:
+    """Return text and content of a file."""
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path} is larger than the {LARGEST // 1024} KiB that a config can have")
+    with naming(path):
+        text = path.read_text(encoding="utf-8")
+        return text, parsed(text, kind)
+
+
+@contextmanager
+def naming(path: Path, *others: type[Exception]) -> Iterator[None]:
+    """Raise ValueError that names the file where loading its text raises one of `UNREADABLE`, or of `others`."""
+    try:
+        yield
+    except (*UNREADABLE, *others) as error:
+        raise _damaged(path, error) from error
+
+
+def parsed(text: str, kind: type = dict) -> Any:
+    """Return the content of a YAML text that holds a `kind`, dict or list. Raises one of `UNREADABLE` for any other."""
+    _check_events(text, kind)
+    content = yaml.safe_load(text)
+    _check_numbers(content)
+    return content
 
 
 def check_references(path: Path, content: Mapping[Any, Any]) -> None:
@@ -63,7 +91,7 @@ def _plain(content: Mapping[Any, Any], name: str) -> bool:
     return not isinstance(node, Mapping | list) and "${" not in str(node) and len(str(node)) <= LONGEST
 
 
-def damaged(path: Path, error: Exception) -> ValueError:
+def _damaged(path: Path, error: Exception) -> ValueError:
     """Word in one sentence why a file cannot be loaded."""
     mark = getattr(error, "problem_mark", None)
     reason = f"line {mark.line + 1}: {getattr(error, 'problem', None)}" if mark else f"{error}"
@@ -83,6 +111,15 @@ def _check_events(text: str, kind: type) -> None:
         depth += isinstance(event, yaml.events.CollectionStartEvent) - isinstance(event, yaml.events.CollectionEndEvent)
         if depth > DEEPEST:
             raise ValueError("it is nested too deeply")
+
+
+def _check_numbers(node: Any) -> None:
+    """Raise ValueError for a whole number that is too long for a float, and that Python may not write out."""
+    if isinstance(node, int) and node.bit_length() > LONGEST_NUMBER:
+        raise ValueError("it has a number of more than 300 digits")
+    if isinstance(node, Mapping | list):
+        for part in [*node, *node.values()] if isinstance(node, Mapping) else node:
+            _check_numbers(part)
 
 
 def _texts(node: Any) -> Iterator[str]:

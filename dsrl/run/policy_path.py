@@ -10,10 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from dsrl.run.installed import PACKAGE
-from dsrl.run.plain_yaml import read_checked
+from dsrl.run.plain_yaml import read_plain
 
 _BUNDLED = re.compile(r"[\w-]+(/\w+)?")
 
@@ -36,8 +34,8 @@ def find_policy(node: Any, notes: Path) -> None:
 def _working_directory(notes: Path) -> Path:
     """Return the directory in which a run was typed; the present one where the file is missing or damaged."""
     found: Any = None
-    with suppress(OSError, ValueError, yaml.YAMLError):
-        found = yaml.safe_load(read_checked(notes))
+    with suppress(OSError, ValueError):
+        found = read_plain(notes)
     for key in ("hydra", "runtime", "cwd"):
         found = found.get(key) if isinstance(found, dict) else None
     return Path(found) if isinstance(found, str) else Path()

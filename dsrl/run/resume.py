@@ -229,10 +229,15 @@ def _reached(state: Mapping[str, Any]) -> str:
 
 
 def _check_kind(found: Any, where: Path) -> None:
-    kinds = {"identity": dict, "decisions": int, "updates": int, "loop": dict, "run": dict}
-    named = {"updates": 0, **found} if isinstance(found, dict) else {}
-    if not all(isinstance(named.get(key), kind) for key, kind in kinds.items()):
+    kinds = {"identity": dict, "decisions": int, "updates": int, "loop": dict, "run": dict, "code": dict | None}
+    named = {"updates": 0, "code": None, **found} if isinstance(found, dict) else {}
+    whole = all(key in named and isinstance(named[key], kind) for key, kind in kinds.items())
+    if not whole or not all(isinstance(key, str) for key in named["identity"]) or not _is_commit(named["code"]):
         raise ValueError(f"the newest checkpoint in {where} is not one that a run of train.py writes; remove it")
+
+
+def _is_commit(code: Mapping[str, Any] | None) -> bool:
+    return isinstance((code or {}).get("git_commit"), str | None)
 
 
 def _check_identity(previous: Mapping[str, Any], now: Mapping[str, Any], where: Path, folder_key: str) -> None:

@@ -13,7 +13,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-import yaml  # type: ignore[import-untyped]
 from annotated_types import Ge, Gt, Le
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -24,7 +23,7 @@ from dsrl.run.env_files import check_files
 from dsrl.run.folder_checks import check_entries
 from dsrl.run.installed import CONF, typed_option
 from dsrl.run.judging_worlds import Episodes, Seed, check_below_training
-from dsrl.run.plain_yaml import check_references, damaged, read_checked
+from dsrl.run.plain_yaml import check_references, naming, read_checked
 from dsrl.run.plugins import check_again, plugins_of
 from dsrl.run.request import Request, config_of, requests
 
@@ -153,11 +152,9 @@ def saved_config(folder: Path, key: str, plugins: Sequence[str], files: Collecti
         raise FileNotFoundError(f"{key}={folder} {_instead_of_a_run(folder, key)}")
     check_entries(folder)
     text = read_checked(path)
-    try:
+    with naming(path, OmegaConfBaseException):
         saved = OmegaConf.create(text)
         plain: Any = OmegaConf.to_container(saved, resolve=False)
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, RecursionError) as error:
-        raise damaged(path, error) from error
     if not isinstance(saved, DictConfig) or any(group not in saved for group in GROUPS):
         raise ValueError(f"{path} is not a config of train.py: it lacks one of {', '.join(GROUPS)}; name another run")
     check_references(path, plain)

@@ -1,6 +1,6 @@
 """Writes the comparison as one HTML file that opens offline: plots inline, videos embedded or linked, no script.
 
-Everything from run folders is escaped.
+Everything from run folders is printable and escaped.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from urllib.parse import quote
 from dsrl.run.files import atomic_write
 from scripts.compare import plots, tables
 from scripts.compare.methods import Comparison
+from scripts.compare.run_files import printable
 from scripts.compare.tables import Table
 
 EMBEDDED = 24 * 2**20  # bytes of all videos up to which they are embedded; above, the page links to the run folders
@@ -158,8 +159,8 @@ def _videos(comparison: Comparison, here: Path) -> str:
     parts = []
     for run, video in found:
         method, task = comparison.names[run.path]
-        caption = html.escape(f"{method} · {task} · seed {run.seed} · {run.path.name}")
-        source = _embedded(video) if embed else quote(os.path.relpath(video, here))
+        caption = html.escape(printable(f"{method} · {task} · seed {run.seed} · {run.path.name}"))
+        source = _embedded(video) if embed else quote(os.fsencode(os.path.relpath(video, here)))
         player = f"<video src='{source}' controls loop muted playsinline preload='metadata'></video>"
         parts.append(f"<figure>{player}<figcaption>{caption}</figcaption></figure>")
     title = "Base policy (left) and steered policy (right) in the same worlds"

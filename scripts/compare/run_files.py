@@ -1,22 +1,21 @@
 """Reads the YAML and JSON files of run folders, which may come from somebody else.
 
-Sizes are bounded, YAML aliases are refused, nothing is unpickled or executed, and damage is one sentence.
+Sizes, depths and numbers are bounded, nothing is unpickled or executed, and damage is one sentence.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
+from dsrl.foreign_json import check_depth
 from dsrl.run.files import LARGEST_SUMMARY
+from dsrl.run.plain_yaml import LARGEST, UNREADABLE, parsed
+from dsrl.run.printable import printable as plain
 
-LARGEST_YAML = 2**18  # bytes; a config has a few thousand
+HIGHEST = 1e15  # a score, a number of steps or seconds; the pictures' axes end before the largest float
 LARGEST_ROWS, LARGEST_ROW = 2**28, 2**20  # bytes of metrics.jsonl and characters of its lines
 
 
@@ -24,28 +23,18 @@ class DamagedError(ValueError):
     """A file of a run folder is damaged; the message is one sentence that names it."""
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
-    """YAML without aliases, which Hydra never writes and which can stand for gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases are refused")
-        return super().compose_node(parent, index)
-
-
-def read_yaml[T](path: Path, kind: type[T]) -> T | None:
+def read_yaml[T: (dict[Any, Any], list[Any])](path: Path, kind: type[T]) -> T | None:
     """Return the content of a YAML file; None without a file. Raises DamagedError for content that is not of `kind`."""
-    text = _text(path, LARGEST_YAML)
+    text = _text(path, LARGEST)
     if text is None:
         return None
-    content = _parsed(path, lambda: yaml.load(text, _Loader))  # a SafeLoader
-    return _checked(path, content, kind)
+    return _checked(path, _parsed(path, lambda: parsed(text, kind)), kind)
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; empty without a file. Raises DamagedError for other content."""
     text = _text(path, LARGEST_SUMMARY)
-    return {} if text is None else _checked(path, _parsed(path, lambda: json.loads(text)), dict)
+    return {} if text is None else _checked(path, _parsed(path, lambda: _json(text)), dict)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -59,7 +48,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         if len(line) > LARGEST_ROW:
             raise DamagedError(f"{path} is damaged in line {number}: it is longer than {LARGEST_ROW} characters")
         try:
-            row = json.loads(line)
+            row = _json(line)
         except (ValueError, RecursionError):
             if number == len(lines):
                 break
@@ -70,17 +59,14 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def is_finite(value: Any) -> bool:
-    """Return whether `value` is a finite number that a float holds."""
-    if isinstance(value, int) and abs(value) > sys.float_info.max:
-        return False
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: Any) -> bool:
+    """Return whether `value` is a finite number of a size that plots and tests take."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -HIGHEST <= value <= HIGHEST
 
 
 def printable(text: str, length: int = 300) -> str:
     """Return the text on one line, without control characters and lone surrogates, cut after `length` characters."""
-    clean = text.encode("utf-8", "replace").decode()
-    clean = " ".join("".join(letter if letter.isprintable() else " " for letter in clean).split())
+    clean = " ".join(plain(text).split())
     return clean if len(clean) <= length else f"{clean[:length]}…"
 
 
@@ -98,12 +84,19 @@ def _text(path: Path, largest: int) -> str | None:
         raise DamagedError(f"{path} cannot be read: {error.strerror}") from error
 
 
+def _json(text: str) -> Any:
+    """Return the value of a JSON text. Raises RecursionError for one that is nested deeply, else ValueError."""
+    value = json.loads(text)
+    check_depth(value)
+    return value
+
+
 def _parsed(path: Path, parse: Callable[[], Any]) -> Any:
     try:
         return parse()
     except RecursionError:
         raise DamagedError(f"{path} is damaged: it is nested too deeply") from None
-    except (ValueError, yaml.YAMLError, TypeError) as error:  # TypeError: an unhashable key
+    except UNREADABLE as error:
         raise DamagedError(f"{path} is damaged: {printable(str(error), 120)}") from error
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dsrl.run.folder_checks import check_entries
-from scripts.compare.run_files import DamagedError, is_finite, printable, read_json, read_rows, read_yaml
+from scripts.compare.run_files import HIGHEST, DamagedError, is_number, printable, read_json, read_rows, read_yaml
 
 State = Literal["finished", "failed", "unfinished", "superseded", "damaged"]
 
@@ -142,7 +142,7 @@ def _without_summary(folder: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[S
     if not metrics.is_file():
         return "unfinished", "no metrics yet"
     minutes = (time.time() - metrics.stat().st_mtime) / 60
-    decisions = max((row["decisions"] for row in rows if is_finite(row.get("decisions"))), default=0)
+    decisions = max((row["decisions"] for row in rows if is_number(row.get("decisions"))), default=0)
     return "unfinished", f"{decisions:.0f} decisions taken, last metrics {_ago(minutes)}"
 
 
@@ -174,13 +174,13 @@ def _curve(path: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[Point, ...]:
         numbers = {"env_steps": row.get("env_steps"), "eval/mean_return": row["eval/mean_return"]}
         numbers |= {} if success is None else {"eval/success_rate": success}
         numbers |= {} if seconds is None else {"wall_time_s": seconds}
-        _check_finite(path, numbers)
+        _check_numbers(path, numbers)
         points.append(Point(row["env_steps"], seconds, success, row["eval/mean_return"]))
     return tuple(points)
 
 
 def _check_summary(path: Path, summary: Mapping[str, Any]) -> None:
-    """Raise DamagedError where a number that is compared is missing or not finite."""
+    """Raise DamagedError where a number that is compared is missing or of no such size."""
     numbers = {key: summary[key] for key in ("env_steps", "decisions", "wall_time_s") if key in summary}
     for side in ("steered", "base", "zero_noise"):
         scores = summary.get(side)
@@ -196,13 +196,14 @@ def _check_summary(path: Path, summary: Mapping[str, Any]) -> None:
     pair = summary.get("paired")
     if pair is not None:
         numbers["paired.p_value"] = pair.get("p_value") if isinstance(pair, dict) else None
-    _check_finite(path, numbers)
+    _check_numbers(path, numbers)
 
 
-def _check_finite(path: Path, numbers: Mapping[str, Any]) -> None:
+def _check_numbers(path: Path, numbers: Mapping[str, Any]) -> None:
+    """Raise DamagedError for a value that is no number of a size that is compared."""
     for name, value in numbers.items():
-        if not is_finite(value):
-            raise DamagedError(f"{path} is damaged: {name} is no finite number")
+        if not is_number(value):
+            raise DamagedError(f"{path} is damaged: {name} is no finite number of at most {HIGHEST:g}")
 
 
 def _choices(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from scripts.compare.plots import COLOURS, STYLE
-from scripts.compare.run_files import DamagedError, is_finite, read_json
+from scripts.compare.run_files import DamagedError, is_number, read_json
 from scripts.compare.runs import Run, gather
 from scripts.compare.statistics import mean
 from scripts.official.csv_files import Columns, Curve, read_curves
@@ -73,7 +73,7 @@ def base_returns(runs: Sequence[Run]) -> list[float]:
             found: Any = read_json(file)
             for key in ("results", "base", "returns"):
                 found = found.get(key) if isinstance(found, dict) else None
-            if not isinstance(found, list) or not found or not all(map(is_finite, found)):
+            if not isinstance(found, list) or not found or not all(map(is_number, found)):
                 raise DamagedError(f"{file} is damaged: it has no finite returns")
             return found
     return []

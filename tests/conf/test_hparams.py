@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,23 @@ def test_a_search_that_was_killed_continues_with_other_draws_and_a_failed_trial(
     assert config.hydra.sweeper.sampler.seed == (None if seed is None else seed + 2)
     assert states("mine") == ["COMPLETE", "FAIL"]
     assert states("other") == ["COMPLETE", "RUNNING"]
+
+
+@pytest.mark.parametrize("view", [False, True])
+def test_a_database_that_optuna_cannot_read_is_one_sentence(view: bool, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/study.db"
+    if view:
+        optuna.create_study(study_name="mine", storage=storage)
+        with sqlite3.connect(tmp_path / "study.db") as database:
+            database.executescript("DROP TABLE studies; CREATE VIEW studies AS SELECT 1 AS study_id")
+    else:
+        (tmp_path / "study.db").write_bytes(b"garbage" * 1000)
+    sweeper = {"storage": storage, "study_name": "mine", "sampler": {"seed": 7}}
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}, "sweeper": sweeper}})
+    words = rf"^error: {re.escape(storage)} is no database that Optuna can read \(.+\); restore it, or name another"
+    with pytest.raises(SystemExit, match=words) as refused:
+        ContinuedStudy().on_multirun_start(config)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

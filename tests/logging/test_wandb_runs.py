@@ -45,6 +45,12 @@ def test_without_readable_choices_an_evaluation_is_tagged_by_what_it_builds(note
     assert described.tags == ("gym", "pi0", "lp_ds")
 
 
+def test_notes_that_hydra_did_not_write_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "hydra.yaml").write_text("? [a]\n: b")
+    with pytest.raises(ValueError, match=r"hydra\.yaml is damaged \(line 1: found unhashable key\); restore it"):
+        saved_choices(tmp_path / "hydra.yaml")
+
+
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep of two runs, the first of which is evaluated."""

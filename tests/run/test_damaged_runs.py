@@ -69,6 +69,7 @@ CONFIGS: dict[str, Callable[[str], str | bytes]] = {
     "deep": lambda text: text + "x: " + "[" * 10_000 + "]" * 10_000 + "\n",
     "deep mappings": lambda text: text + "x: " + "{a: " * 10_000 + "1" + "}" * 10_000 + "\n",
     "large": lambda text: text + "x: " + "y" * 2**20 + "\n",
+    "number that no float holds": _set("gamma", "1:" * 300 + "1.5"),
     "number of a million digits": lambda text: text + "x: " + "9" * 100_000 + "\n",
     "python object": lambda text: text + "x: !!python/object/apply:os.mkdir ['{sign}']\n",
     "python name": lambda text: text + "x: !!python/name:os.system\n",
@@ -164,6 +165,7 @@ STRUCTURES = {
     "a number": '{"value": 3}',
     "nothing": '{"value": null}',
     "deep": '{"list": [' * 50_000 + "]}" * 50_000,
+    "deep value": '{"dict": [["more", {"value": ' + "[" * 1150 + "]" * 1150 + "}]]}",
     "long number": '{"value": ' + "9" * 10_000 + "}",
 }
 

@@ -18,6 +18,7 @@ from dsrl.logging.csv import CsvLogger
 from dsrl.run import checkpoint
 from dsrl.run.errors import UserError
 from dsrl.run.folder import RunFolder
+from dsrl.run.folder_checks import check_entries
 
 STATE: dict[str, Any] = {
     "weights": torch.arange(6.0).reshape(2, 3),
@@ -125,10 +126,11 @@ def test_a_file_system_without_locks_is_named_as_the_reason(
         pytest.fail("must not be claimed")
 
 
+@pytest.mark.parametrize("run", ["run", "wandb"])
 @pytest.mark.parametrize("name", ["summary.json", "metrics.csv", "checkpoints", "resume", ".hydra", "deep/er"])
-def test_links_that_leave_the_folder_are_refused(name: str, tmp_path: Path) -> None:
+def test_links_that_leave_the_folder_are_refused(name: str, run: str, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
-    folder = RunFolder(tmp_path / "run")
+    folder = RunFolder(tmp_path / run)
     (folder.path / "deep").mkdir(parents=True)
     (folder.hydra / "config.yaml").parent.mkdir(exist_ok=name != ".hydra")
     (folder.hydra / "config.yaml").write_text("seed: 0\n")
@@ -139,6 +141,13 @@ def test_links_that_leave_the_folder_are_refused(name: str, tmp_path: Path) -> N
         (folder.path / name).symlink_to(tmp_path / "outside")
     with pytest.raises(UserError, match="is a link that leads out of the run's folder"), folder.claimed():
         pytest.fail("must not be claimed")
+
+
+@pytest.mark.parametrize("where", ["wandb", "eval/0/wandb", "0/wandb"])
+def test_links_that_wandb_makes_below_its_own_folder_are_left_to_it(where: str, tmp_path: Path) -> None:
+    (tmp_path / where / "run-1" / "files").mkdir(parents=True)
+    (tmp_path / where / "run-1" / "files" / "media").symlink_to("/somewhere/cache")
+    check_entries(tmp_path)
 
 
 def test_a_missing_checkpoint_says_what_there_is(tmp_path: Path) -> None:

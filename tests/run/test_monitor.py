@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 from toys.runs import toy_parts
 
 from dsrl.run import console
@@ -17,6 +19,9 @@ from dsrl.run.folder import RunFolder
 from dsrl.run.monitor import Monitor
 from dsrl.run.train import steer
 from dsrl.training.metrics import Counters
+
+FOREIGN = "[red]a\x1b[31mb\x1b]0;c\x07\u202ed\ud800\r\n"
+"""A name of somebody's file: markup, escape codes, a direction mark, half a letter, and line breaks."""
 
 
 def _text_screen() -> tuple[Screen, StringIO]:
@@ -41,6 +46,21 @@ def test_success_in_training_is_shown_once_as_many_episodes_as_worlds_have_ended
     with monitor.training():
         monitor.show(Counters(decisions=8, episodes=episodes), {"train/return": 1.0, "train/success_rate": 1.0})
     assert shown in text.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["phase", "sentence", "table", "log"])
+def test_all_that_reaches_the_terminal_and_the_log_is_printable(kind: str, tmp_path: Path) -> None:
+    screen, text = _text_screen()
+    table = Table("run", title=Text(FOREIGN))
+    table.add_row(Text(FOREIGN))
+    with screen.logging_to(tmp_path / "train.log"):
+        if kind == "log":
+            screen.log_only(FOREIGN)
+        else:
+            (screen.phase if kind == "phase" else screen.print)(table if kind == "table" else FOREIGN)
+    logged = (tmp_path / "train.log").read_text()
+    assert "[red]a [31mb ]0;c " in logged
+    assert all(line.isprintable() for line in (logged + text.getvalue()).split("\n"))
 
 
 @pytest.mark.parametrize("seconds", [None, 1234.5])

@@ -225,6 +225,14 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
         run(tmp_path, replace(short_parts("dsrl_sac"), identity={"seed": 1}))
 
 
+@pytest.mark.parametrize("part", [{"code": [1]}, {"code": {"git_commit": 3}}, {"identity": {"seed": 0, 1: 2}}])
+def test_a_checkpoint_with_parts_of_another_kind_is_refused(part: dict[str, Any], tmp_path: Path) -> None:
+    state = {"identity": {"seed": 0}, "decisions": 1, "loop": {}, "run": {}}
+    write_checkpoint(tmp_path / "resume" / "000000001", {**state, **part})
+    with pytest.raises(ValueError, match=r"resume is not one that a run of train\.py writes; remove it"):
+        Checkpointer(RunFolder(tmp_path), {"seed": 0}, Signals(), print, keep=1, minutes=None, other=None)
+
+
 def test_a_signal_is_handed_to_the_handler_that_was_there_before() -> None:
     seen: list[int] = []
     before = signal.signal(signal.SIGUSR2, lambda number, frame: seen.append(number))

@@ -33,6 +33,12 @@ DAMAGE = [
     (".hydra/config.yaml", BOMB),
     (".hydra/config.yaml", DEEP),
     (".hydra/config.yaml", "a: 1\n" * 100_000),
+    (".hydra/config.yaml", "seed: !!bool x"),
+    (".hydra/config.yaml", 'seed: !!int ""'),
+    (".hydra/config.yaml", "seed: !!timestamp x"),
+    (".hydra/config.yaml", f"seed: {'1:' * 300}1.5"),
+    (".hydra/config.yaml", f"seed: 0x{'f' * 5000}"),
+    (".hydra/config.yaml", f"? 0x{'f' * 5000}\n: 1"),
     (".hydra/hydra.yaml", "hydra: ["),
     (".hydra/hydra.yaml", "hydra: 5"),
     (".hydra/hydra.yaml", "hydra: {runtime: [1]}"),
@@ -54,11 +60,18 @@ DAMAGE = [
     ("summary.json", STEERED + ', "zero_noise": {"mean_return": 1.0}}'),
     ("summary.json", STEERED + ', "base": {"mean_return": Infinity}}'),
     ("summary.json", STEERED + ', "paired": {}}'),
+    ("summary.json", STEERED + ', "wall_time_s": 1.7e308}'),
+    ("summary.json", STEERED + ', "packages": ' + "[" * 900 + "]" * 900 + "}"),
+    ("summary.json", '{"steered": {"success_rate": 0.5, "mean_return": 1.7e308}}'),
+    ("summary.json", '{"steered": {"success_rate": 0.5, "mean_return": 1' + "0" * 300 + "}}"),
+    ("summary.json", '{"steered": {"mean_return": 0.5, "success_rate": 1' + "0" * 300 + "}}"),
     ("summary.json", STEERED + ', "wall_time_s": "long"}'),
     ("metrics.jsonl", "{\n{}\n"),
     ("metrics.jsonl", "[1]\n{}\n"),
     ("metrics.jsonl", '{"eval/mean_return": 1}\n'),
     ("metrics.jsonl", '{"eval/mean_return": NaN, "env_steps": 1}\n'),
+    ("metrics.jsonl", '{"eval/mean_return": 1, "env_steps": 1.7e308}\n'),
+    ("metrics.jsonl", '{"eval/mean_return": 1, "env_steps": 1, "wall_time_s": 1.7e308}\n'),
     ("metrics.jsonl", '{"eval/mean_return": 1, "env_steps": 1, "wall_time_s": "x"}\n'),
     ("environment.json", "{"),
     ("environment.json", "5"),
@@ -106,6 +119,15 @@ def test_markup_and_control_characters_reach_every_output_as_plain_words(
     assert "<i>" not in page
     assert "&lt;script&gt;" in page
     assert page.count("</svg>") == 2
+
+
+def test_the_caption_of_a_video_is_printable(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "0", film=True)
+    (run / ".hydra" / "config.yaml").write_text('seed: "\\uD800\\e[31m\\u202E7"')
+    compare.main([str(tmp_path)])
+    page = (tmp_path / "compare" / "report.html").read_text()
+    assert "seed [31m 7 · 0</figcaption>" in page
+    assert all(line.isprintable() for line in page.split("\n"))
 
 
 def test_a_video_that_is_a_link_is_not_embedded(tmp_path: Path) -> None:

@@ -257,7 +257,9 @@ def test_the_card_of_a_foreign_run_has_dashes_where_numbers_are_missing(change: 
     assert card.count("\n---\n") == 1
 
 
-@pytest.mark.parametrize("text", ["a: b", "[" * 9999, "- !!python/name:os.system", "- &a [1]\n- *a\n", "- '\n"])
+@pytest.mark.parametrize(
+    "text", ["a: b", "[" * 9999, "- !!python/name:os.system", "- &a [1]\n- *a\n", "- '\n", "- {? [a] : b}"]
+)
 def test_overrides_that_no_run_wrote_are_one_sentence(text: str, run: Path, tmp_path: Path) -> None:
     sent = shutil.copytree(run, tmp_path / "run")
     (sent / ".hydra" / "overrides.yaml").write_text(text)
