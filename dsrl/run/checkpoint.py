@@ -25,7 +25,7 @@ from torch import Tensor
 
 from dsrl.interfaces import StateDict
 from dsrl.run.checkpoint_names import FILE, MANIFEST, PARTIAL, is_own
-from dsrl.run.files import atomic_write, parse_json, sha256_of, sync_folder, write_json
+from dsrl.run.files import LARGEST_JSON, LARGEST_SUMMARY, atomic_write, parse_json, sha256_of, sync_folder, write_json
 
 VERSION = 3
 EARLIER = (1, 2)  # of other losses and contexts in replay
@@ -69,8 +69,8 @@ def add_notes(folder: Path, notes: Mapping[str, Any]) -> None:
     write_json(folder / MANIFEST, {**manifest, "notes": {**manifest["notes"], **notes}})
 
 
-def read_checkpoint(folder: Path) -> StateDict:
-    """Return the state that `write_checkpoint` wrote.
+def read_checkpoint(folder: Path, largest: int = LARGEST_JSON) -> StateDict:
+    """Return the state that `write_checkpoint` wrote; `largest` bounds its structure, in bytes.
 
     Raises ValueError where a file is missing, damaged, or not of a checkpoint.
     """
@@ -82,7 +82,7 @@ def read_checkpoint(folder: Path) -> StateDict:
         parts[path.suffix] = path
     try:
         tensors = load_file(parts[".safetensors"])
-        return unflatten(parse_json(parts[".json"]), tensors)  # type: ignore[no-any-return]
+        return unflatten(parse_json(parts[".json"], largest), tensors)  # type: ignore[no-any-return]
     except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
         reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
         raise ValueError(f"{folder} is damaged: {reason}; use another checkpoint") from error
@@ -91,7 +91,7 @@ def read_checkpoint(folder: Path) -> StateDict:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return `version`, `files` and `notes` of a checkpoint. Raises ValueError for a folder without any."""
     try:
-        manifest = parse_json(folder / MANIFEST)
+        manifest = parse_json(folder / MANIFEST, LARGEST_SUMMARY)
     except OSError as error:
         raise ValueError(f"{folder} is damaged: {MANIFEST} is missing; use another checkpoint") from error
     except ValueError as error:
