@@ -115,12 +115,6 @@ def _token_or_tokens(where: str, value: Any) -> None:
     (_tokens if isinstance(value, list) else token)(where, value)
 
 
-def _strategy(where: str, value: Any) -> None:
-    """Check for a padding strategy of a bounded length."""
-    if value != "BatchLongest":
-        record({"Fixed": integer(1, 4096)})(where, value)
-
-
 TOKENIZER: dict[str, Check] = {
     "add_bos_token": flag,
     "add_eos_token": flag,
@@ -144,21 +138,6 @@ VOCABULARY: dict[str, Check] = {  # of the tokenizer's other files
     "added_tokens.json": mapping(_WORD, _TOKEN_ID, 10000),
     "vocab.json": mapping(text(longest=1000), _TOKEN_ID, 10**6),
 }
-PADDING = record(
-    {
-        "strategy": _strategy,
-        "direction": choice("Left", "Right"),
-        "pad_to_multiple_of": optional(integer(1, 64)),
-        "pad_id": _TOKEN_ID,
-        "pad_type_id": _TOKEN_ID,
-        "pad_token": _WORD,
-    }
-)
-NORMALIZERS = ("Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Strip", "StripAccents")  # whose output has a bounded length
-REPLACEMENTS = (  # as in the tokenizers of Gemma and of CLIP: no text grows by them
-    {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
-    {"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": " "},
-)
 _IMAGES = {"do_resize": False, "image_processor_type": "SmolVLMImageProcessor"}  # SmolVLA prepares its images itself
 _VIDEOS = {"do_resize": False, "video_processor_type": "SmolVLMVideoProcessor"}
 PROCESSOR = {"processor_class": "SmolVLMProcessor", "image_processor": _IMAGES, "video_processor": _VIDEOS}

@@ -19,8 +19,9 @@ from typing import Any
 from torch import Tensor
 
 from dsrl.policy._checkpoint_files import MIB, file_inside, read_json
-from dsrl.policy._smolvlm_fields import NORMALIZERS, PADDING, REPLACEMENTS, TOKENIZER, VOCABULARY, token
-from dsrl.schema import Check, optional, record
+from dsrl.policy._smolvlm_fields import TOKENIZER, VOCABULARY, token
+from dsrl.policy._tokenizer_parts import check_parts
+from dsrl.schema import Check, record
 
 MERGES = "merges.txt"
 MAX_VOCABULARY = 64 * MIB  # of one file; PaliGemma's have 17 MiB
@@ -51,8 +52,7 @@ def copy_tokenizer(folder: Path, root: Path, clean: Path, limit: int) -> None:
     write(clean / "tokenizer_config.json", picked)
     vocabulary = source(folder, root, "tokenizer.json")
     content = read_json(vocabulary, limit)
-    _check_normalizer(vocabulary, content.get("normalizer"))
-    optional(PADDING)(f"{vocabulary}: padding", content.get("padding"))
+    check_parts(vocabulary, content)
     write(clean / "tokenizer.json", content)
     for name, check in VOCABULARY.items():
         file = file_inside(root, str(folder / name))
@@ -67,21 +67,6 @@ def copy_tokenizer(folder: Path, root: Path, clean: Path, limit: int) -> None:
                 f"{merges} is larger than {limit // MIB} MiB; copy the one that the policy was trained with"
             )
         (clean / MERGES).write_bytes(merges.read_bytes())
-
-
-def _check_normalizer(file: Path, normalizer: Any) -> None:
-    """Admit normalizers whose output has a bounded length. Raises ValueError for any other."""
-    if normalizer is None:
-        return
-    kind = normalizer.get("type") if isinstance(normalizer, dict) else None
-    if kind == "Sequence" and isinstance(normalizer.get("normalizers"), list):
-        for inner in normalizer["normalizers"]:
-            _check_normalizer(file, inner)
-    elif kind not in NORMALIZERS and normalizer not in REPLACEMENTS:
-        raise ValueError(
-            f"{file} has the normalizer {str(kind)[:40]!r} but the tokenizers of robot policies have none or one of "
-            f"{', '.join(NORMALIZERS)}; copy the tokenizer that the policy was trained with"
-        )
 
 
 def source(folder: Path, root: Path, name: str) -> Path:

@@ -6,6 +6,7 @@ cfg -> Settings (typed values) + task, policy, noise, algorithm, loggers (each `
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,26 +124,33 @@ def _algorithm(node: DictConfig, env: NoiseActionEnv, seed: int, device: str) ->
     from dsrl.training.replay_format import ReplayDecoder
 
     chosen = learner_device(device, env.policy)
-    _check_networks(node, env.policy.feature_dim)
     decoder = ReplayDecoder(env, node.get("replay", "noise"))
     live = _accepted(node, decoder=decoder, chunk_shape=env.chunk_shape, action_bounds=action_bounds(env.task))
+    _check_networks(node, env.policy.feature_dim, env.noise.dim, math.prod(live.get("chunk_shape", (0,))))
     torch.manual_seed(seed)
     algorithm = _constructor(node)(env.observation_space, env.action_space, **live)
     return algorithm.to(chosen) if isinstance(algorithm, torch.nn.Module) else algorithm  # a search has no networks
 
 
-def _check_networks(node: DictConfig, features: int) -> None:
-    """Raise ValueError, before any is made, where the networks of an algorithm take more memory than is free."""
+def _check_networks(node: DictConfig, features: int, noise: int, chunk: int) -> None:
+    """Raise ValueError, before any is made, where the networks of an algorithm take more memory than is free.
+
+    `features`, `noise` and `chunk` are the numbers that they take of each; `chunk` is 0 without critics of chunks.
+    """
     sizes = {f"sac.{name}": node[name] for name in ("hidden", "depth", "num_critics") if name in node}
     if len(sizes) < 3:
         return
     hidden, depth, critics = sizes.values()
-    needed = 16 * critics * hidden * (features + (depth - 1) * hidden)  # bytes: weights, gradients, two of Adam
-    free = available_memory()
+    networks = [(1, features + 2 * noise), (critics, features + noise)]  # number, inputs and outputs: actor, critics
+    if chunk:
+        networks += [(1, features + 2 * chunk), (critics, features + noise + chunk)]  # head of edits, critics of chunks
+    weights = sum(number * hidden * (ends + (depth - 1) * hidden) for number, ends in networks)
+    needed, free = 20 * weights, available_memory()  # bytes: weights, gradients, two of Adam, targets
     if needed > free:
         typed = ", ".join(f"{key}={value}" for key, value in sizes.items())
         raise ValueError(
-            f"{typed} make networks of {needed // GIB} GiB but {free / GIB:.1f} GiB are free; type smaller ones"
+            f"{typed} make networks of {needed / GIB:.1f} GiB for {features} features, {noise} numbers of noise and "
+            f"{chunk} of a chunk but {free / GIB:.1f} GiB are free; type smaller ones"
         )
 
 

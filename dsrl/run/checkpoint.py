@@ -26,7 +26,7 @@ from torch import Tensor
 from dsrl.foreign_json import check_depth
 from dsrl.interfaces import StateDict
 from dsrl.run.checkpoint_names import FILE, MANIFEST, PARTIAL, is_own
-from dsrl.run.files import atomic_write, parse_json, sha256_of, sync_folder, write_json
+from dsrl.run.files import LARGEST_JSON, LARGEST_SUMMARY, atomic_write, parse_json, sha256_of, sync_folder, write_json
 
 VERSION = 3
 EARLIER = (1, 2)  # of other losses and contexts in replay
@@ -71,8 +71,8 @@ def add_notes(folder: Path, notes: Mapping[str, Any]) -> None:
     write_json(folder / MANIFEST, {**manifest, "notes": {**manifest["notes"], **notes}})
 
 
-def read_checkpoint(folder: Path) -> StateDict:
-    """Return the state that `write_checkpoint` wrote.
+def read_checkpoint(folder: Path, largest: int = LARGEST_JSON) -> StateDict:
+    """Return the state that `write_checkpoint` wrote; `largest` bounds its structure, in bytes.
 
     Raises ValueError where a file is missing, damaged, or not of a checkpoint.
     """
@@ -84,7 +84,7 @@ def read_checkpoint(folder: Path) -> StateDict:
         parts[path.suffix] = path
     try:
         tensors = load_file(parts[".safetensors"])
-        structure = parse_json(parts[".json"])
+        structure = parse_json(parts[".json"], largest)
         check_depth(structure, DEEPEST)
         return unflatten(structure, tensors)  # type: ignore[no-any-return]
     except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
@@ -95,7 +95,7 @@ def read_checkpoint(folder: Path) -> StateDict:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return `version`, `files` and `notes` of a checkpoint. Raises ValueError for a folder without any."""
     try:
-        manifest = parse_json(folder / MANIFEST)
+        manifest = parse_json(folder / MANIFEST, LARGEST_SUMMARY)
     except OSError as error:
         raise ValueError(f"{folder} is damaged: {MANIFEST} is missing; use another checkpoint") from error
     except ValueError as error:

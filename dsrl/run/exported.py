@@ -27,11 +27,11 @@ from dsrl.run import ranges
 from dsrl.run.build import build_player
 from dsrl.run.checkpoint import unflatten
 from dsrl.run.errors import UserError
-from dsrl.run.files import parse_json
+from dsrl.run.files import LARGEST_SUMMARY, parse_json
 from dsrl.run.judging_worlds import Seed
 from dsrl.run.plain_yaml import check_references
 from dsrl.run.settings import TYPES
-from dsrl.run.weights import load_weights
+from dsrl.run.weights import check_size, load_weights
 
 STEERING, WEIGHTS, BASE = "steering.json", "model.safetensors", "base"
 VERSION = 1
@@ -120,7 +120,7 @@ class ExportedPolicy:
                 f"{content['base_sha256'][:64]} were steered; restore it, or export again with --copy-base"
             )
         if content["state"] is not None:
-            load_weights(algorithm, _weights(folder, content["state"]), str(folder / WEIGHTS))
+            load_weights(algorithm, _weights(folder, content["state"], algorithm), str(folder / WEIGHTS))
         self._act = evaluation_noise(algorithm, self.env.noise, best_of=content["best_of"])
         self.first_seed: int = content["first_seed"]
         self.horizon = self.env.horizon
@@ -146,7 +146,7 @@ def _read(folder: Path) -> dict[str, Any]:
     """Return steering.json, every value of its type and range. Raises UserError for anything else in the folder."""
     file = folder / STEERING
     try:
-        content = parse_json(file)
+        content = parse_json(file, LARGEST_SUMMARY)
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} is no exported policy ({error}); export one: python -m scripts.export") from error
     if not isinstance(content, dict) or content.get("version") != VERSION:
@@ -190,7 +190,7 @@ def _check_sizes(file: Path, content: Mapping[str, Any]) -> None:
 
 def _check_processors(file: Path, steps: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise ValueError for a step or an option that no exported policy has; lerobot would run it."""
-    content = parse_json(file) if file.is_file() else {}
+    content = parse_json(file, LARGEST_SUMMARY) if file.is_file() else {}
     listed = content.get("steps", []) if isinstance(content, dict) else [content]
     for step in listed if isinstance(listed, list) else [listed]:
         name = step.get("registry_name") if isinstance(step, dict) else None
@@ -201,11 +201,12 @@ def _check_processors(file: Path, steps: Mapping[str, Mapping[str, Any]]) -> Non
             raise ValueError(f"{file} gives {name} options but it takes {', '.join(steps[name]) or 'none'}")
 
 
-def _weights(folder: Path, state: Any) -> Any:
+def _weights(folder: Path, state: Any, algorithm: Any) -> Any:
     """Return the algorithm's state, its structure filled with the tensors of the folder. Raises UserError."""
     file = folder / WEIGHTS
     if not file.is_file():
         raise UserError(f"{file} is missing; export the run again")
+    check_size(file, algorithm)
     try:
         return unflatten(state, load_file(file))
     except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:

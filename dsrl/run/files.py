@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 MIB = 2**20
-LARGEST_JSON = 256 * MIB  # bytes; dsrl writes no larger file
+LARGEST_JSON = 256 * MIB  # bytes of a run's whole state; dsrl writes no larger file
+LARGEST_WORLDS = 16 * MIB  # of the results of single worlds, 100 bytes each
 LARGEST_SUMMARY = 4 * MIB  # of a file without worlds and weights, which has some kilobytes; parsed, JSON takes 30 times
 _PARTIAL = re.compile(r"(.+)\.[0-9a-f]{8}\.partial")
 _STALE = 3600.0  # s: no file takes that long to write
@@ -70,7 +71,7 @@ def write_json(path: Path, content: Any) -> None:
     atomic_write(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def read_json(path: Path, limit: int = LARGEST_JSON) -> dict[str, Any]:
+def read_json(path: Path, limit: int) -> dict[str, Any]:
     """Return the object in a JSON file; empty for one that is missing, damaged or larger than `limit` bytes."""
     try:
         content = parse_json(path, limit)
@@ -79,7 +80,7 @@ def read_json(path: Path, limit: int = LARGEST_JSON) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def parse_json(path: Path, limit: int = LARGEST_JSON) -> Any:
+def parse_json(path: Path, limit: int) -> Any:
     """Return the content of a JSON file of at most `limit` bytes.
 
     Raises ValueError for one that is damaged, larger or nested too deeply.

@@ -16,7 +16,7 @@ from dsrl.interfaces import StateDict
 from dsrl.run import provenance
 from dsrl.run.checkpoint import Checkpoints, DamagedError
 from dsrl.run.errors import UserError
-from dsrl.run.files import read_json, write_json
+from dsrl.run.files import LARGEST_WORLDS, read_json, write_json
 from dsrl.run.folder import RunFolder
 from dsrl.run.settings import completed, same_data
 from dsrl.run.signals import Signals
@@ -171,7 +171,7 @@ class Checkpointer:
         """Return the results of `play`, from the folder where they were stored under the same `key`."""
         key = {**self.identity, **key}
         for folder in filter(None, (self.folder, self._other)):
-            stored = read_json(folder.base)
+            stored = read_json(folder.base, LARGEST_WORLDS)
             if stored.get("key") == key:
                 return {name: Evaluation.from_dict(plain) for name, plain in stored["results"].items()}
         results = dict(play())

@@ -6,10 +6,15 @@ checkpoint of a run, or an exported policy  ->  algorithm, built by the config b
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dsrl.foreign_json import first_line
 from dsrl.run.errors import user_errors
+from dsrl.run.files import MIB
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LONGEST = 100  # characters of a key, which may come from anybody
 
@@ -22,6 +27,7 @@ def load_weights(algorithm: Any, state: Any, named: str) -> None:
     from dsrl.training.loop import check_finite
 
     with user_errors():
+        _check_bytes(named, sum(tensor.nbytes for _, tensor in _tensors(state)), algorithm)
         check_finite(state, f"{named}:")
         try:
             algorithm.load_state_dict(state)
@@ -33,9 +39,25 @@ def load_weights(algorithm: Any, state: Any, named: str) -> None:
             ) from error
 
 
+def check_size(file: Path, algorithm: Any) -> None:
+    """Check a file of weights before it is read. Raises UserError where it is too large for a built algorithm."""
+    with user_errors():
+        _check_bytes(str(file), file.stat().st_size, algorithm)
+
+
+def _check_bytes(named: str, size: int, algorithm: Any) -> None:
+    """Raise ValueError for more bytes than a saved algorithm has: weights, two moments of Adam for each, a header."""
+    own = sum(tensor.nbytes for _, tensor in _tensors(algorithm.state_dict()))
+    if size > 4 * own + MIB:
+        raise ValueError(
+            f"{named} does not fit the run's algorithm: it has {size / MIB:.1f} MiB, but {own / MIB:.1f} MiB by the "
+            "config; restore weights and config that one run wrote together, or train again"
+        )
+
+
 def _difference(stored: Any, own: Any) -> str | None:
     """Return the first weight that is stored in another shape, is missing or is left over; None where all agree."""
-    there, here = dict(_shapes(stored)), dict(_shapes(own))
+    there, here = ({key: list(tensor.shape) for key, tensor in _tensors(state)} for state in (stored, own))
     for key, shape in here.items():
         if key in there and there[key] != shape:
             return f"{key} has shape {there[key]} in the file, but {shape} by the config"
@@ -46,12 +68,12 @@ def _difference(stored: Any, own: Any) -> str | None:
     return f"{str(left[0])[:_LONGEST]!r} is in the file, but not in the algorithm" if left else None
 
 
-def _shapes(node: Any, name: str = "") -> Iterator[tuple[str, list[int]]]:
-    """Yield name and shape of every tensor in a state."""
+def _tensors(node: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield name and value of every tensor in a state."""
     import torch
 
     if isinstance(node, torch.Tensor):
-        yield name, list(node.shape)
+        yield name, node
     elif isinstance(node, Mapping | list | tuple):
         for key, part in node.items() if isinstance(node, Mapping) else enumerate(node):
-            yield from _shapes(part, f"{name}.{key}" if name else str(key))
+            yield from _tensors(part, f"{name}.{key}" if name else str(key))

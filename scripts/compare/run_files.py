@@ -6,7 +6,7 @@ Sizes, depths and numbers are bounded, nothing is unpickled or executed, and dam
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,26 +37,28 @@ def read_json(path: Path) -> dict[str, Any]:
     return {} if text is None else _checked(path, _parsed(path, lambda: _json(text)), dict)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the objects in a file of JSON lines, without an incomplete last line, which a kill leaves.
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects in a file of JSON lines, without an incomplete last line, which a kill leaves.
 
     Raises DamagedError for any other line that is no JSON object.
     """
-    lines = (_text(path, LARGEST_ROWS) or "").splitlines()
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if len(line) > LARGEST_ROW:
-            raise DamagedError(f"{path} is damaged in line {number}: it is longer than {LARGEST_ROW} characters")
-        try:
-            row = _json(line)
-        except (ValueError, RecursionError):
-            if number == len(lines):
-                break
-            raise DamagedError(f"{path} is damaged in line {number}") from None
-        if not isinstance(row, dict):
-            raise DamagedError(f"{path} is damaged in line {number}")
-        rows.append(row)
-    return rows
+    if not _is_there(path, LARGEST_ROWS):
+        return
+    number = 0
+    with path.open(errors="replace", encoding="utf-8") as file:
+        while line := file.readline(LARGEST_ROW + 1):
+            number += 1
+            if len(line) > LARGEST_ROW:
+                raise DamagedError(f"{path} is damaged in line {number}: it is longer than {LARGEST_ROW} characters")
+            try:
+                row = _json(line)
+            except (ValueError, RecursionError):
+                if not file.read(1):
+                    return
+                raise DamagedError(f"{path} is damaged in line {number}") from None
+            if not isinstance(row, dict):
+                raise DamagedError(f"{path} is damaged in line {number}")
+            yield row
 
 
 def is_number(value: Any) -> bool:
@@ -72,14 +74,20 @@ def printable(text: str, length: int = 300) -> str:
 
 def _text(path: Path, largest: int) -> str | None:
     """Return the text of a file; None without one."""
+    return path.read_text(errors="replace", encoding="utf-8") if _is_there(path, largest) else None
+
+
+def _is_there(path: Path, largest: int) -> bool:
+    """Return whether there is a file. Raises DamagedError for one that is too large or cannot be read."""
     try:
         if not path.exists():
-            return None
+            return False
         if not path.is_file():
             raise DamagedError(f"{path} is damaged: it is no file")
         if path.stat().st_size > largest:
             raise DamagedError(f"{path} is damaged: it is larger than {largest} bytes")
-        return path.read_text(errors="replace", encoding="utf-8")
+        with path.open("rb"):
+            return True
     except OSError as error:
         raise DamagedError(f"{path} cannot be read: {error.strerror}") from error
 

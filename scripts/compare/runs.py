@@ -17,6 +17,7 @@ from typing import Any, Literal
 from dsrl.run.folder_checks import check_entries
 from scripts.compare.run_files import HIGHEST, DamagedError, is_number, printable, read_json, read_rows, read_yaml
 
+MOST_POINTS = 100_000  # validations of a run; the report stores no other row
 State = Literal["finished", "failed", "unfinished", "superseded", "damaged"]
 
 
@@ -102,11 +103,11 @@ def read(folder: Path) -> Run:
         choices, overrides = _choices(folder, config), read_yaml(folder / ".hydra" / "overrides.yaml", list) or ()
         run = replace(run, config=config, choices=choices, overrides=tuple(map(str, overrides)))
         run = replace(run, environment=read_json(folder / "environment.json"))
-        rows = read_rows(folder / "metrics.jsonl")
-        run = replace(run, curve=_curve(folder / "metrics.jsonl", rows))
+        curve, decisions = _progress(folder / "metrics.jsonl")
+        run = replace(run, curve=curve)
         summary = read_json(folder / "summary.json")
         if not summary:
-            state, reason = _without_summary(folder, rows)
+            state, reason = _without_summary(folder, decisions)
             return replace(run, state=state, reason=reason)
         _check_summary(folder / "summary.json", summary)
         return replace(run, state="finished", summary=summary)
@@ -135,14 +136,13 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() and len(part) < 20 else (1, 0, part) for part in path.parts]
 
 
-def _without_summary(folder: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[State, str]:
+def _without_summary(folder: Path, decisions: float) -> tuple[State, str]:
     failure, metrics = _failure(folder), folder / "metrics.jsonl"
     if failure is not None:
         return "failed", failure or "no message"
     if not metrics.is_file():
         return "unfinished", "no metrics yet"
     minutes = (time.time() - metrics.stat().st_mtime) / 60
-    decisions = max((row["decisions"] for row in rows if is_number(row.get("decisions"))), default=0)
     return "unfinished", f"{decisions:.0f} decisions taken, last metrics {_ago(minutes)}"
 
 
@@ -164,19 +164,27 @@ def _ago(minutes: float) -> str:
     return f"{minutes / 60:.0f} h ago" if minutes < 48 * 60 else f"{minutes / 1440:.0f} days ago"
 
 
-def _curve(path: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[Point, ...]:
-    """Return the validations among the rows of a metrics.jsonl."""
-    points = []
-    for row in rows:
-        if "eval/mean_return" not in row:
-            continue
-        success, seconds = row.get("eval/success_rate"), row.get("wall_time_s")
-        numbers = {"env_steps": row.get("env_steps"), "eval/mean_return": row["eval/mean_return"]}
-        numbers |= {} if success is None else {"eval/success_rate": success}
-        numbers |= {} if seconds is None else {"wall_time_s": seconds}
-        _check_numbers(path, numbers)
-        points.append(Point(row["env_steps"], seconds, success, row["eval/mean_return"]))
-    return tuple(points)
+def _progress(path: Path) -> tuple[tuple[Point, ...], float]:
+    """Return the validations in a metrics.jsonl, and the most decisions of any row; other rows are not stored."""
+    points: list[Point] = []
+    decisions = 0.0
+    for row in read_rows(path):
+        if is_number(row.get("decisions")):
+            decisions = max(decisions, row["decisions"])
+        if "eval/mean_return" in row:
+            points.append(_point(path, row))
+        if len(points) > MOST_POINTS:
+            raise DamagedError(f"{path} is damaged: it has more than {MOST_POINTS} validations")
+    return tuple(points), decisions
+
+
+def _point(path: Path, row: Mapping[str, Any]) -> Point:
+    success, seconds = row.get("eval/success_rate"), row.get("wall_time_s")
+    numbers = {"env_steps": row.get("env_steps"), "eval/mean_return": row["eval/mean_return"]}
+    numbers |= {} if success is None else {"eval/success_rate": success}
+    numbers |= {} if seconds is None else {"wall_time_s": seconds}
+    _check_numbers(path, numbers)
+    return Point(row["env_steps"], seconds, success, row["eval/mean_return"])
 
 
 def _check_summary(path: Path, summary: Mapping[str, Any]) -> None:

@@ -124,8 +124,23 @@ def blow_up(saved: Any) -> None:
     saved["normalizer"] = {"type": "Sequence", "normalizers": [bomb] * 10}
 
 
+BYTES = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+
+
+def pad_at_length(saved: Any) -> None:
+    token = {"id": "<pad>", "ids": [0] * 20000, "tokens": ["<pad>"] * 20000}
+    single = [{"SpecialToken": {"id": "<pad>", "type_id": 0}}]
+    saved["post_processor"].update(single=single, special_tokens={"<pad>": token})
+
+
 TOKENIZER: dict[str, Callable[[Any], Any]] = {
     "bomb": blow_up,
+    "bytes_of_bytes": lambda saved: saved.update(pre_tokenizer={"type": "Sequence", "pretokenizers": [BYTES] * 4}),
+    "long_token_of_template": pad_at_length,
+    "long_template": lambda saved: saved["post_processor"].update(single=saved["post_processor"]["single"] * 2000),
+    "templates": lambda saved: saved.update(
+        post_processor={"type": "Sequence", "processors": [saved["post_processor"]] * 3}
+    ),
     "padding": lambda saved: saved.update(padding={"strategy": {"Fixed": 10**12}}),
     "many_words": lambda saved: saved["model"]["vocab"].update({str(i): 1000 + i for i in range(1000)}),
     "no_model": lambda saved: saved.pop("model") and None,

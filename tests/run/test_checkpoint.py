@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from dsrl.run.checkpoint import Checkpoints, DamagedError, WrongVersionError, flatten
+from dsrl.run.checkpoint import Checkpoints, DamagedError, WrongVersionError, flatten, read_checkpoint, write_checkpoint
+from dsrl.run.files import LARGEST_SUMMARY
 
 STATE = {"weights": torch.arange(6.0), "half": torch.ones(2, dtype=torch.bfloat16), 3: [None, (1.5, "x")], "big": 2**99}
 
@@ -176,6 +177,16 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole(size: int, tmp_path: Pat
         checkpoints.save(200, {"weights": torch.zeros(100_000)})
     assert newest(checkpoints) == (100, [])
     assert [path.name for path in tmp_path.iterdir()] == ["000000100"]
+
+
+def test_json_is_no_longer_than_its_kind_needs(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, STATE)
+    with pytest.raises(ValueError, match=r"larger than the 0 MiB .*; use another checkpoint"):
+        read_checkpoint(tmp_path, largest=10)
+    with (tmp_path / "manifest.json").open("a") as file:
+        file.write(" " * LARGEST_SUMMARY)
+    with pytest.raises(ValueError, match=r"larger than the 4 MiB .*; use another checkpoint"):
+        read_checkpoint(tmp_path)
 
 
 def test_entries_of_others_are_never_removed(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.errors import UserError
 from dsrl.run.folder import RunFolder
-from dsrl.run.weights import load_weights
+from dsrl.run.weights import check_size, load_weights
 
 ADVICE = "; restore weights and config that one run wrote together, or train again"
 
@@ -33,6 +33,24 @@ def test_an_evaluation_names_the_weight_of_another_shape(run: Path) -> None:
         f"error: checkpoint=best of {run} does not fit the run's algorithm: policy.actor.trunk.0.weight has shape "
         f"[8, 3] in the file, but [128, 3] by the config{ADVICE}"
     )
+
+
+def test_an_evaluation_reads_no_weights_for_which_memory_is_short(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsrl.run.folder.available_memory", lambda: 100)
+    assert "MiB but 0 MiB are free; use another checkpoint" in str(type_eval(f"run={run}"))
+
+
+@pytest.mark.parametrize("name", ["dsrl_sac", "golden_ticket"])
+def test_weights_far_larger_than_those_of_the_config_are_refused_by_their_size(name: str, tmp_path: Path) -> None:
+    algorithm = _algorithm(name)
+    large = {**algorithm.state_dict(), "left": torch.full((1_000_000,), torch.nan)}
+    with pytest.raises(UserError, match=r"best does not fit the run's algorithm: it has 3\.8 MiB, but 0\.0 MiB by the"):
+        load_weights(algorithm, large, "best")
+    file = tmp_path / "model.safetensors"
+    with file.open("wb") as sparse:
+        sparse.truncate(10**10)
+    with pytest.raises(UserError, match=r"does not fit the run's algorithm: it has 9536\.7 MiB"):
+        check_size(file, algorithm)
 
 
 @pytest.mark.parametrize("name", ["dsrl_sac", "dsrl_na", "golden_ticket"])

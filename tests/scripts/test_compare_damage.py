@@ -8,6 +8,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,7 @@ DAMAGE = [
     ("metrics.jsonl", '{"eval/mean_return": 1, "env_steps": 1.7e308}\n'),
     ("metrics.jsonl", '{"eval/mean_return": 1, "env_steps": 1, "wall_time_s": 1.7e308}\n'),
     ("metrics.jsonl", '{"eval/mean_return": 1, "env_steps": 1, "wall_time_s": "x"}\n'),
+    ("metrics.jsonl", '{"eval/mean_return": 1, "env_steps": 1}\n' * 100_001),
     ("environment.json", "{"),
     ("environment.json", "5"),
 ]
@@ -91,6 +93,19 @@ def test_a_run_with_a_damaged_file_is_left_out_and_named(name: str, content: str
     comparison = group(runs)
     assert [method.name for method in comparison.methods] == ["sac.alpha=0.1", "sac.alpha=0.2"]
     assert all(len(method.runs["simple_pick"]) == 1 for method in comparison.methods)
+
+
+def test_rows_that_the_report_does_not_use_take_no_memory(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "0", curve=[0.1, 0.2])
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write("{}\n" * 100_000)
+    tracemalloc.start()
+    try:
+        curve, peak = read(run).curve, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [point.success for point in curve] == [0.1, 0.2]
+    assert peak < 2_000_000  # bytes
 
 
 @pytest.mark.parametrize("name", [".hydra/config.yaml", "summary.json", "metrics.jsonl", "environment.json"])
