@@ -28,6 +28,7 @@ from dsrl.run.files import LARGEST_SUMMARY, atomic_write, parse_json, read_json,
 from dsrl.run.folder_checks import check_entries, check_hard_links, foreign_entry
 from dsrl.run.installed import typed_option
 from dsrl.run.lock import locked
+from dsrl.run.own_summary import outdated
 from dsrl.run.ranges import fits
 from dsrl.run.request import config_of
 from dsrl.run.signals import Stopped
@@ -154,8 +155,11 @@ class RunFolder:
         """Return the digest of the config that a checkpoint was trained with; None where it is not noted."""
         return read_manifest(self.checkpoint(name))["notes"].get("config_sha256") if self.has(name) else None
 
-    def finished(self, requested: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the summary of a finished run of the same `requested` values; None otherwise."""
+    def finished(self, requested: Mapping[str, Any], announce: Callable[[str], None]) -> dict[str, Any] | None:
+        """Return the summary of a finished run of the same `requested` values; None otherwise.
+
+        `announce` gets the sentence about a summary that a continuation has outdated.
+        """
         summary = read_json(self.summary, LARGEST_SUMMARY)
         scores = summary.get(str(summary.get("returned", "steered")))
         numbers = {"mean_return": float, "success_rate": float | None}
@@ -164,7 +168,23 @@ class RunFolder:
             and all(name in scores and fits(scores[name], kind) for name, kind in numbers.items())
             and isinstance(summary.get("best_validation"), float)
         )
-        return summary if complete and summary.get("requested") == json.loads(json.dumps(requested)) else None
+        if not complete or summary.get("requested") != json.loads(json.dumps(requested)):
+            return None
+        sentence = self.outdated()
+        if sentence is not None:
+            announce(sentence)
+        return summary if sentence is None else None
+
+    def outdated(self) -> str | None:
+        """Return a sentence where a continuation has replaced the weights that summary.json is about, else None."""
+        return outdated(self.path, read_json(self.summary, LARGEST_SUMMARY))
+
+    def read_results(self) -> dict[str, Any]:
+        """Return summary.json where it is about the best checkpoint; empty for an unfinished run.
+
+        Raises ValueError for a damaged one.
+        """
+        return {} if self.outdated() else self.read_summary()
 
     def read_summary(self) -> dict[str, Any]:
         """Return the content of summary.json; empty for a run without it. Raises ValueError for a damaged one."""

@@ -87,7 +87,7 @@ def _described(cfg: DictConfig, folder: RunFolder) -> Description:
 
 def finished_score(parts: Parts, folder: RunFolder, checkpointer: Checkpointer, screen: Screen) -> float | None:
     """Return the best validation of a run of the same values that has finished in `folder` before; None otherwise."""
-    stored = folder.finished(requested(parts, checkpointer))
+    stored = folder.finished(requested(parts, checkpointer), screen.phase)
     if stored is None:
         return None
     returned = stored.get("returned", "steered")
@@ -96,8 +96,7 @@ def finished_score(parts: Parts, folder: RunFolder, checkpointer: Checkpointer, 
         f"finished before ({folder.summary}): it returned the {returned} policy, score {score:.4g}; "
         f"to run it again, name another {folder.key}"
     )
-    best: float = stored["best_validation"]
-    return best
+    return float(stored["best_validation"])
 
 
 def steer(
@@ -156,7 +155,7 @@ def _steer(
         curve = report.learning_curve(monitor.curve, monitor.base, results["steered"], monitor.best_name)
         atomic_write(folder.learning_curve, curve)
     recorded = monitor.base is not None and record_comparison(folder.video, parts, steered, screen)
-    content = {**_summary(parts, monitor, checkpointer, results, counters), **returned_content(confirmation)}
+    content = {**_summary(parts, monitor, checkpointer, results, counters), **returned_content(confirmation, folder)}
     _log_results(folder, loggers, results, content, recorded=recorded)
     write_json(folder.summary, content)
     _conclude(folder, results, monitor.seconds, screen, confirmation)
