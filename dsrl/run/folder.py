@@ -37,12 +37,14 @@ from dsrl.run.signals import Stopped
 class RunFolder:
     """The paths of one run, and its best and last checkpoints."""
 
-    def __init__(self, path: Path, sweep: Path | None = None, plugins: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: Path, sweep: Path | None = None, plugins: Sequence[str] = (), *, is_trial: bool = False
+    ) -> None:
         """`path` is the folder that Hydra names for the run, `sweep` that of its sweep, where it is a run of one.
 
-        `plugins` are the packages, besides dsrl, that its config builds from.
+        `plugins` are the packages, besides dsrl, that its config builds from; `is_trial`: a search chose its values.
         """
-        self.plugins = plugins
+        self.plugins, self._is_trial = plugins, is_trial
         self.path, self.sweep = path, sweep
         self.continuing: Callable[[], str] | None = None  # the command that continues, once the run has begun
         self._claimed: os.stat_result | None = None
@@ -212,7 +214,7 @@ class RunFolder:
         except Stopped as stopped:
             if self.continuing is None:
                 goes_on = "continues" if self.any_config.is_file() else "begins again"
-                announce(f"stopped by {stopped.name}; the same command with {self.option} {goes_on}")
+                announce(f"stopped by {stopped.name}; {self.same_command(goes_on)}")
             raise
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             sentence = type_and_text(error)
@@ -236,7 +238,12 @@ class RunFolder:
         return False
 
     def _again(self) -> str:
-        return f"the same command with {self.option} tries again" if self.continuing is None else self.continuing()
+        return self.same_command("tries again") if self.continuing is None else self.continuing()
+
+    def same_command(self, effect: str) -> str:
+        """Return the command that was typed and its `effect` on this run; that of a search begins other trials."""
+        effect = "goes on with other values and counts this trial as failed" if self._is_trial else effect
+        return f"the same command with {self.option} {effect}"
 
     def checkpoint(self, name: str) -> Path:
         """Return the folder of a checkpoint (`best` or `last`)."""

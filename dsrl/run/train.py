@@ -75,7 +75,8 @@ def _folder(cfg: DictConfig) -> RunFolder:
     """Return the folder that Hydra names for the run."""
     hydra = HydraConfig.get()
     sweep = Path(str(hydra.sweep.dir)) if hydra.mode == RunMode.MULTIRUN else None
-    return RunFolder(Path(hydra.runtime.output_dir), sweep, cfg.get("plugins") or ())
+    is_trial = sweep is not None and "n_trials" in hydra.sweeper
+    return RunFolder(Path(hydra.runtime.output_dir), sweep, cfg.get("plugins") or (), is_trial=is_trial)
 
 
 def _described(cfg: DictConfig, folder: RunFolder) -> Description:

@@ -259,7 +259,7 @@ class LocalLauncher(JobLauncher):
         exit_at_signals()
 
     def _interrupt(self, queue: Any, sweep_dir: str) -> None:
-        queue.stop(sweep_dir)
+        queue.stop(sweep_dir, search="n_trials" in self.config.hydra.sweeper)
 
 
 def _run(number: int, config: DictConfig) -> Run:
