@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from dsrl.logging._named import naming
+from dsrl.logging import naming
 
 PLAIN_INTERVAL = 15.0  # seconds between lines where no terminal can redraw one
 PLAIN_WIDTH = 80  # columns of tables where there is no terminal
