@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from dsrl.logging._named import naming as naming
+
 
 @dataclass(frozen=True)
 class Description:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
+from dsrl.logging._named import naming
+
 
 class CsvLogger:
     """Files with one row per call of `log`. A new metric adds a column to the CSV; empty cells were not measured."""
@@ -35,13 +37,13 @@ class CsvLogger:
         new = [name for name in row if name not in self._columns]
         line = json.dumps(row) + "\n"
         self._lines.append(line)
-        with self._jsonl.open("a", encoding="utf-8") as file:
+        with naming(self._jsonl), self._jsonl.open("a", encoding="utf-8") as file:
             file.write(line)
         self._columns += new
         if new or not self._csv.exists():
             self._rewrite()
         else:
-            with self._csv.open("a", newline="", encoding="utf-8") as file:
+            with naming(self._csv), self._csv.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self._columns).writerow(row)
 
     def state_dict(self) -> list[str]:
@@ -55,7 +57,8 @@ class CsvLogger:
         if self._lines:
             partial = self._jsonl.with_suffix(".jsonl.partial")
             partial.unlink(missing_ok=True)  # a link would be written through
-            partial.write_text("".join(self._lines), encoding="utf-8")
+            with naming(self._jsonl):
+                partial.write_text("".join(self._lines), encoding="utf-8")
             os.replace(partial, self._jsonl)
             self._rewrite()
         else:
@@ -71,7 +74,7 @@ class CsvLogger:
     def _rewrite(self) -> None:
         partial = self._csv.with_suffix(".csv.partial")
         partial.unlink(missing_ok=True)
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        with naming(self._csv), partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(self._rows())

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dsrl.logging._named import naming
+
 
 class TensorBoardLogger:
     """Scalars over `env_steps`, shown by `tensorboard --logdir outputs`.
@@ -75,7 +77,7 @@ class TensorBoardLogger:
             self._file = self._folder / name
             writer.write(self._event(wall_time=now, file_version="brain.Event:2").SerializeToString())
         writer.write(self._event(wall_time=now, **event).SerializeToString())
-        with self._file.open("ab") as file:
+        with naming(self._file), self._file.open("ab") as file:
             file.write(records.getvalue())
 
 

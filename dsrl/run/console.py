@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 
+from dsrl.logging import naming
 from dsrl.run.printable import printable
 
 PLAIN_INTERVAL = 15.0  # seconds between lines where no terminal can redraw one
@@ -30,6 +31,7 @@ class Screen:
         """`console` is standard output unless given."""
         self.console = console or Console(highlight=False, soft_wrap=True)
         self._log: Console | None = None
+        self._log_path = Path()
         self._unlogged: list[Any] = []  # printed before the log can be opened
         self._start = time.monotonic()
 
@@ -37,20 +39,22 @@ class Screen:
     def logging_to(self, path: Path) -> Iterator[None]:
         """Append everything that is printed in the block, and what was printed before it, to a file, too."""
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
-        with open(descriptor, "a", encoding="utf-8", errors="replace") as file:
-            self._log = Console(file=file, highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
+        file = open(descriptor, "a", encoding="utf-8", errors="replace")  # noqa: SIM115  its last flush is named, too
+        self._log, self._log_path = Console(file=file, highlight=False, soft_wrap=True, width=PLAIN_WIDTH), path
+        try:
             for content in self._unlogged:
-                self._log.print(content)
+                self._add(content)
             self._unlogged = []
-            try:
-                yield
-            finally:
-                self._log = None
+            yield
+        finally:
+            self._log = None
+            with naming(path):
+                file.close()
 
     def log_only(self, sentence: str) -> None:
         """Add a sentence that the terminal shows by other means to the log."""
         if self._log is not None:
-            self._log.print(_literal(sentence))
+            self._add(_literal(sentence))
 
     def phase(self, sentence: str) -> None:
         """Print the beginning of a phase, or its result."""
@@ -65,6 +69,12 @@ class Screen:
         if self._log is None:
             self._unlogged.append(content)
         else:
+            self._add(content)
+
+    def _add(self, content: Any) -> None:
+        """Append to the log, which is open."""
+        assert self._log is not None
+        with naming(self._log_path):
             self._log.print(content)
             self._log.file.flush()
 

@@ -78,6 +78,7 @@ def run(main: Callable[[], Any]) -> None:
 
 def _run(main: Callable[[], Any]) -> None:
     try:
+        _check_working_directory()
         with user_errors():
             check_flags(sys.argv[1:])
             check_keys(sys.argv[1:])
@@ -101,6 +102,14 @@ def _run(main: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         print("stopped at once", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
+
+
+def _check_working_directory() -> None:
+    """Raise UserError where the folder in which the command was typed has been removed: nothing can be found there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError("the working directory was removed; cd to another and type the command again") from error
 
 
 def _of_hydra(message: str) -> str | None:

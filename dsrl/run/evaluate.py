@@ -59,6 +59,8 @@ def evaluate(cfg: DictConfig) -> float:
         for typed, (request, folder, saved, state), place in zip(requested, runs, places, strict=True):
             if len(named) > 1:
                 screen.phase(f"run {folder.path}")
+            if (outdated := folder.outdated()) is not None:
+                screen.phase(outdated)
             if (typed.checkpoint, request.checkpoint) == ("returned", "none"):
                 screen.phase("this run returned its base policy; checkpoint=best evaluates the steered policy")
             same = previous is not None and _same_worlds(previous, saved)
@@ -107,7 +109,7 @@ def _log(
     name = "base" if request.checkpoint == "none" else "steered"
     shown = flat_results({"base": content.get("base"), name: content.get("result"), "paired": content.get("paired")})
     curves = {f"eval/{key}": value for key, value in shown.items() if key.endswith(("success_rate", "mean_return"))}
-    env_steps = folder.read_summary().get("env_steps", 0)
+    env_steps = folder.read_results().get("env_steps", 0)
     if not fits(env_steps, Annotated[int, Ge(0), Le(2**53)]):  # somebody's run
         env_steps = 0
     for logger in build_loggers(cfg, described, out):

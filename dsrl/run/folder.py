@@ -28,6 +28,7 @@ from dsrl.run.files import LARGEST_SUMMARY, MIB, atomic_write, parse_json, read_
 from dsrl.run.folder_checks import check_entries, check_hard_links, foreign_entry
 from dsrl.run.installed import typed_option
 from dsrl.run.lock import locked
+from dsrl.run.own_summary import outdated
 from dsrl.run.ranges import fits
 from dsrl.run.request import config_of
 from dsrl.run.signals import Stopped
@@ -37,12 +38,14 @@ from dsrl.training.available_memory import available_memory
 class RunFolder:
     """The paths of one run, and its best and last checkpoints."""
 
-    def __init__(self, path: Path, sweep: Path | None = None, plugins: Sequence[str] = ()) -> None:
+    def __init__(
+        self, path: Path, sweep: Path | None = None, plugins: Sequence[str] = (), *, is_trial: bool = False
+    ) -> None:
         """`path` is the folder that Hydra names for the run, `sweep` that of its sweep, where it is a run of one.
 
-        `plugins` are the packages, besides dsrl, that its config builds from.
+        `plugins` are the packages, besides dsrl, that its config builds from; `is_trial`: a search chose its values.
         """
-        self.plugins = plugins
+        self.plugins, self._is_trial = plugins, is_trial
         self.path, self.sweep = path, sweep
         self.continuing: Callable[[], str] | None = None  # the command that continues, once the run has begun
         self._claimed: os.stat_result | None = None
@@ -155,8 +158,11 @@ class RunFolder:
         """Return the digest of the config that a checkpoint was trained with; None where it is not noted."""
         return read_manifest(self.checkpoint(name))["notes"].get("config_sha256") if self.has(name) else None
 
-    def finished(self, requested: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the summary of a finished run of the same `requested` values; None otherwise."""
+    def finished(self, requested: Mapping[str, Any], announce: Callable[[str], None]) -> dict[str, Any] | None:
+        """Return the summary of a finished run of the same `requested` values; None otherwise.
+
+        `announce` gets the sentence about a summary that a continuation has outdated.
+        """
         summary = read_json(self.summary, LARGEST_SUMMARY)
         scores = summary.get(str(summary.get("returned", "steered")))
         numbers = {"mean_return": float, "success_rate": float | None}
@@ -165,7 +171,23 @@ class RunFolder:
             and all(name in scores and fits(scores[name], kind) for name, kind in numbers.items())
             and isinstance(summary.get("best_validation"), float)
         )
-        return summary if complete and summary.get("requested") == json.loads(json.dumps(requested)) else None
+        if not complete or summary.get("requested") != json.loads(json.dumps(requested)):
+            return None
+        sentence = self.outdated()
+        if sentence is not None:
+            announce(sentence)
+        return summary if sentence is None else None
+
+    def outdated(self) -> str | None:
+        """Return a sentence where a continuation has replaced the weights that summary.json is about, else None."""
+        return outdated(self.path, read_json(self.summary, LARGEST_SUMMARY))
+
+    def read_results(self) -> dict[str, Any]:
+        """Return summary.json where it is about the best checkpoint; empty for an unfinished run.
+
+        Raises ValueError for a damaged one.
+        """
+        return {} if self.outdated() else self.read_summary()
 
     def read_summary(self) -> dict[str, Any]:
         """Return the content of summary.json; empty for a run without it. Raises ValueError for a damaged one."""
@@ -193,7 +215,7 @@ class RunFolder:
         except Stopped as stopped:
             if self.continuing is None:
                 goes_on = "continues" if self.any_config.is_file() else "begins again"
-                announce(f"stopped by {stopped.name}; the same command with {self.option} {goes_on}")
+                announce(f"stopped by {stopped.name}; {self.same_command(goes_on)}")
             raise
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             sentence = type_and_text(error)
@@ -217,7 +239,12 @@ class RunFolder:
         return False
 
     def _again(self) -> str:
-        return f"the same command with {self.option} tries again" if self.continuing is None else self.continuing()
+        return self.same_command("tries again") if self.continuing is None else self.continuing()
+
+    def same_command(self, effect: str) -> str:
+        """Return the command that was typed and its `effect` on this run; that of a search begins other trials."""
+        effect = "goes on with other values and counts this trial as failed" if self._is_trial else effect
+        return f"the same command with {self.option} {effect}"
 
     def checkpoint(self, name: str) -> Path:
         """Return the folder of a checkpoint (`best` or `last`)."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Literal
+from typing import Any, Literal
 
 from dsrl.evaluation import report, video
 from dsrl.evaluation.collapse import collapse
@@ -36,6 +36,7 @@ class Monitor:
         self.collapse: str | None = None  # the sentence that reports one
         self.setup_seconds = setup_seconds
         self._best: StateDict | None = None
+        self._unused: dict[str, Any] = {}  # states of loggers that this process lacks, for later ones
         self._line: LiveLine | None = None
         self._begin = self._training_begin = time.monotonic()
         self._trained = 0.0  # seconds of training in previous processes
@@ -182,15 +183,18 @@ class Monitor:
             "best_name_and_score": self.best,
             "best": self._best,
             "collapse": self.collapse,
-            "loggers": {type(logger).__name__: logger.state_dict() for logger in self.loggers},
+            "loggers": self._unused | {type(logger).__name__: logger.state_dict() for logger in self.loggers},
             "seconds": [self.seconds, time.monotonic() - self._training_begin],
         }
 
     def load_state_dict(self, state: StateDict | None) -> None:
-        """Continue from a `state_dict`, or begin (None): logs and weights from beyond it are removed."""
-        states = {} if state is None else state["loggers"]
+        """Continue from a `state_dict`, or begin (None): logs and weights from beyond it are removed.
+
+        The states of loggers that this process lacks stay, so that a later one with them continues their curves.
+        """
+        self._unused = {} if state is None else dict(state["loggers"])
         for logger in self.loggers:
-            logger.load_state_dict(states.get(type(logger).__name__))
+            logger.load_state_dict(self._unused.pop(type(logger).__name__, None))
         if state is None:
             return
         self.curve = [report.CurvePoint(steps, n, Evaluation.from_dict(one)) for steps, n, one in state["curve"]]

@@ -41,7 +41,7 @@ def resolved(request: Request) -> Request:
     """Return the request with the checkpoint that `returned` stands for; of an unfinished run that is the best."""
     if request.checkpoint != "returned":
         return request
-    base = RunFolder(Path(request.run)).read_summary().get("returned") == "base"
+    base = RunFolder(Path(request.run)).read_results().get("returned") == "base"
     return replace(request, checkpoint="none" if base else "best")
 
 

@@ -158,7 +158,7 @@ class Checkpointer:
 
     def continuation(self) -> str:
         """Return the command that continues the run, and its last good checkpoint."""
-        return f"the same command with {self.folder.option} continues from {self._reached}"
+        return self.folder.same_command(f"continues from {self._reached}")
 
     def stop_message(self) -> str:
         """Return the sentence that names the signal, and the command that continues the run."""

@@ -13,6 +13,8 @@ from dsrl.evaluation.confirmation import Confirmation, confirm
 from dsrl.evaluation.noise_sources import Act, base_noise
 from dsrl.run.console import Screen
 from dsrl.run.final_evaluation import play
+from dsrl.run.folder import RunFolder
+from dsrl.run.own_summary import DIGESTS
 from dsrl.run.parts import Parts
 from dsrl.run.signals import Signals
 
@@ -58,6 +60,10 @@ def sentence(found: Confirmation, kind: str, *, has_success: bool) -> str:
     )
 
 
-def content(confirmation: Confirmation | None) -> dict[str, Any]:
-    """Return the entries of summary.json about the returned policy."""
-    return {"returned": returned_name(confirmation), "confirmation": confirmation and asdict(confirmation)}
+def content(confirmation: Confirmation | None, folder: RunFolder) -> dict[str, Any]:
+    """Return the entries of summary.json about the returned policy, and the digests of the weights that it is about."""
+    return {
+        "returned": returned_name(confirmation),
+        "confirmation": confirmation and asdict(confirmation),
+        DIGESTS: folder.checkpoint_sha256("best"),
+    }

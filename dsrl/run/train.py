@@ -75,7 +75,8 @@ def _folder(cfg: DictConfig) -> RunFolder:
     """Return the folder that Hydra names for the run."""
     hydra = HydraConfig.get()
     sweep = Path(str(hydra.sweep.dir)) if hydra.mode == RunMode.MULTIRUN else None
-    return RunFolder(Path(hydra.runtime.output_dir), sweep, cfg.get("plugins") or ())
+    is_trial = sweep is not None and "n_trials" in hydra.sweeper
+    return RunFolder(Path(hydra.runtime.output_dir), sweep, cfg.get("plugins") or (), is_trial=is_trial)
 
 
 def _described(cfg: DictConfig, folder: RunFolder) -> Description:
@@ -87,7 +88,7 @@ def _described(cfg: DictConfig, folder: RunFolder) -> Description:
 
 def finished_score(parts: Parts, folder: RunFolder, checkpointer: Checkpointer, screen: Screen) -> float | None:
     """Return the best validation of a run of the same values that has finished in `folder` before; None otherwise."""
-    stored = folder.finished(requested(parts, checkpointer))
+    stored = folder.finished(requested(parts, checkpointer), screen.phase)
     if stored is None:
         return None
     returned = stored.get("returned", "steered")
@@ -96,8 +97,7 @@ def finished_score(parts: Parts, folder: RunFolder, checkpointer: Checkpointer, 
         f"finished before ({folder.summary}): it returned the {returned} policy, score {score:.4g}; "
         f"to run it again, name another {folder.key}"
     )
-    best: float = stored["best_validation"]
-    return best
+    return float(stored["best_validation"])
 
 
 def steer(
@@ -156,7 +156,7 @@ def _steer(
         curve = report.learning_curve(monitor.curve, monitor.base, results["steered"], monitor.best_name)
         atomic_write(folder.learning_curve, curve)
     recorded = monitor.base is not None and record_comparison(folder.video, parts, steered, screen)
-    content = {**_summary(parts, monitor, checkpointer, results, counters), **returned_content(confirmation)}
+    content = {**_summary(parts, monitor, checkpointer, results, counters), **returned_content(confirmation, folder)}
     _log_results(folder, loggers, results, content, recorded=recorded)
     write_json(folder.summary, content)
     _conclude(folder, results, monitor.seconds, screen, confirmation)

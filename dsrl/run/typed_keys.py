@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.run import choices
 from dsrl.run.errors import UserError, one_sentence, user_errors
-from dsrl.run.files import LARGEST_SUMMARY, read_json
+from dsrl.run.own_summary import returned_by
 from dsrl.run.plugins import check_typed_plugins, plugins_of
 from dsrl.run.ranges import shown
 from dsrl.run.request import check_returned, check_used, check_worlds, files_of
@@ -168,8 +168,7 @@ def check_eval(cfg: DictConfig) -> None:
         for request in requests_of(cfg):
             check_used(request, typed)
             saved = saved_config(Path(request.run), "run", plugins_of(cfg), files_of(cfg))
-            summary = read_json(Path(request.run) / "summary.json", LARGEST_SUMMARY)
-            check_returned(request, typed, summary.get("returned"))
+            check_returned(request, typed, returned_by(Path(request.run)))
             for group in GROUPS:
                 checked(saved, group)
             settings = settings_of(saved)

@@ -26,6 +26,7 @@ from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmitit
 from omegaconf import DictConfig, open_dict
 
 from dsrl.run.installed import typed_option
+from hydra_plugins.dsrl_launcher._stretches import Stretches
 
 if TYPE_CHECKING:
     from hydra_plugins.dsrl_launcher._outcome import Outcome, Run
@@ -170,11 +171,7 @@ class SlurmLauncher(JobLauncher):
     ) -> None:
         """Check the signal against the time limit; `dsrl.run.hydra_callbacks` has checked all types and ranges."""
         super().__init__()
-        if signal_delay >= 3600 * hours:
-            raise _user_error(
-                f"cluster.signal_delay={signal_delay} s must be shorter than cluster.hours={hours}; type a smaller one"
-            )
-        self._timeouts = timeouts
+        self._timeouts, self._stretches = timeouts, Stretches(hours, signal_delay)
         parameters = {
             "timeout_min": max(1, round(60 * hours)),
             "cpus_per_task": cpus,
@@ -212,12 +209,18 @@ class SlurmLauncher(JobLauncher):
         jobs = [Job(_run(*call[:2]), partial(_same, handle)) for call, handle in zip(calls, handles, strict=True)]
         return jobs, _slurm.Queue()
 
+    def checkpoint(self, number: int, config: DictConfig, *arguments: Any) -> Any:
+        """Return the next stretch of a job, for submitit. Raises UserError where none would bring progress."""
+        self._stretches.end(_run(number, config).folder)
+        return super().checkpoint(number, config, *arguments)
+
     def _handle_signals(self) -> None:
         """Requeue the job at SIGTERM, which submitit ignores, unless it is being cancelled."""
         import submitit
 
         from hydra_plugins.dsrl_launcher._slurm import states
 
+        self._stretches.begin()
         requeue, job_id = signal.getsignal(signal.SIGUSR2), submitit.JobEnvironment().job_id
 
         def on_term(number: int, frame: FrameType | None) -> None:
@@ -259,7 +262,7 @@ class LocalLauncher(JobLauncher):
         exit_at_signals()
 
     def _interrupt(self, queue: Any, sweep_dir: str) -> None:
-        queue.stop(sweep_dir)
+        queue.stop(sweep_dir, search="n_trials" in self.config.hydra.sweeper)
 
 
 def _run(number: int, config: DictConfig) -> Run:

@@ -42,10 +42,10 @@ class Queue:
         self.status = f"{len(ids) - len(finished)} running"
         return finished
 
-    def stop(self, sweep_dir: str) -> None:
+    def stop(self, sweep_dir: str, *, search: bool) -> None:
         """Send SIGTERM, on which a run writes a checkpoint, and wait until all have exited, or until Ctrl-C.
 
-        `sweep_dir` is the override that continues the sweep.
+        `sweep_dir` is the override that continues the sweep; a `search` goes on with other trials.
         """
         say("stopping all jobs after this round with a checkpoint; press Ctrl-C again to stop at once")
         due = time.monotonic()
@@ -58,7 +58,8 @@ class Queue:
                 time.sleep(_POLL)
         except KeyboardInterrupt:
             say("the jobs stop at once")
-        say(f"the same command with {sweep_dir} continues them")
+        effect = "goes on with other values and counts these trials as failed" if search else "continues them"
+        say(f"the same command with {sweep_dir} {effect}")
 
 
 def submit(python: str, gpus: int, folder: Path, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -92,7 +92,9 @@ def _played(policy: str, task: Mapping[str, Any], content: Mapping[str, Any]) ->
 
 def _chosen(folder: RunFolder, checkpoint: str) -> tuple[str, dict[str, Any]]:
     """Return best or last, and the run's summary with the results that are this checkpoint's."""
-    summary = folder.read_summary()
+    summary, outdated = folder.read_results(), folder.outdated()
+    if outdated is not None:
+        print(outdated)
     if checkpoint == "returned":
         if summary.get("returned") == "base":
             raise UserError(

@@ -97,7 +97,7 @@ def test_output_that_goes_to_a_file_is_80_columns_wide(monkeypatch: pytest.Monke
 )
 def test_a_suggested_sweep_folder_can_be_typed_as_it_is_printed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = typed_option("hydra.sweep.dir", Path(name))
-    Queue().stop(report.whole(words))
+    Queue().stop(report.whole(words), search=False)
     assert words in capsys.readouterr().out
     argument = subprocess.run(f"printf %s {words}", shell=True, capture_output=True, text=True, check=True).stdout
     (override,) = OverridesParser.create().parse_overrides([argument])

@@ -125,6 +125,14 @@ def test_flags_that_hydra_refuses_end_with_one_sentence(flags: list[str], monkey
         run(hydra.main(version_base="1.3", config_path=str(CONF), config_name="eval")(lambda cfg: None))
 
 
+def test_a_working_directory_that_was_removed_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SystemExit, match=r"^error: the working directory was removed; cd to another and type the"):
+        run(lambda: pytest.fail("must not start"))
+
+
 def test_a_dictionary_in_place_of_a_list_is_answered_with_a_list() -> None:
     assert complaint("plugins={}") == "error: plugins is a list; type plugins=[…], or leave it out"
 

@@ -36,6 +36,21 @@ def test_a_finished_run_is_extended_in_its_folder(typed: str, run: Path) -> None
     assert newest_evaluation(run)["result"] == _summary(run)["steered"]
 
 
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_stopped_extension_leaves_the_run_finished_unless_it_has_replaced_the_best_weights(
+    replaced: bool, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = _summary(run)
+    (run / "summary.json").write_text(json.dumps({**summary, "returned": "base", "base": summary["steered"]}))
+    RunFolder(run).save("best", RunFolder(run).load("last" if replaced else "best"))
+    assert type_eval(f"run={run}", "checkpoint=returned") is None
+    assert newest_evaluation(run)["request"]["checkpoint"] == ("best" if replaced else "none")
+    assert ("the run counts as unfinished" in capsys.readouterr().out) == replaced
+    assert type_train(run) is None
+    shown = capsys.readouterr().out
+    assert ("the run counts as unfinished" in shown, "finished before" in shown) == (replaced, not replaced)
+
+
 @pytest.mark.parametrize("typed", LARGER)
 def test_a_finished_run_is_extended_in_another_folder(typed: str, run: Path, tmp_path: Path) -> None:
     before = digests(run)

@@ -11,14 +11,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from toys.commands import ROOT, SHORT_PENDULUM
 from toys.typed import type_train
 
+from dsrl.logging.csv import CsvLogger
 from dsrl.logging.tensorboard import TensorBoardLogger
+from dsrl.run.console import Screen
 from dsrl.run.monitor import Monitor
 from dsrl.task.gym import GymTask
 
@@ -151,6 +155,31 @@ def test_a_disk_that_is_full_from_the_start_is_one_sentence(size: int, tmp_path:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "make room, then the same command" in str(ending)
     assert type_train(tmp_path / "run") is None
+
+
+def _log_phase(folder: Path) -> None:
+    screen = Screen(Console(file=StringIO()))  # standard output may be a file, too
+    with screen.logging_to(folder / "train.log"):
+        screen.phase("training …")
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("metrics.jsonl", lambda folder: CsvLogger(str(folder)).log({"a": 1.0}, 10)),
+        ("events.out", lambda folder: TensorBoardLogger(str(folder)).log({"a": 1.0}, 10)),
+        ("train.log", _log_phase),
+    ],
+)
+def test_the_file_that_a_full_disk_refuses_is_named(name: str, write: Callable[[Path], None], tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as found:
+            write(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert name in str(found.value.filename)
 
 
 ODD = (

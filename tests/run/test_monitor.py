@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from toys.runs import toy_parts
 
+from dsrl.logging.csv import CsvLogger
 from dsrl.run import console
 from dsrl.run.console import Screen
 from dsrl.run.folder import RunFolder
@@ -74,3 +75,14 @@ def test_the_simulation_is_built_once_and_its_time_is_no_work(seconds: float | N
     assert text.getvalue().count("building the simulation …") == (1 if seconds is None else 0)
     assert summary["setup_time_s"] == seconds or (seconds is None and 0 < summary["setup_time_s"] < 600)
     assert 0 < summary["wall_time_s"] < 600
+
+
+def test_a_logger_that_one_process_lacked_continues_its_rows_in_the_next(tmp_path: Path) -> None:
+    state = None
+    for loggers, decisions in (([CsvLogger(str(tmp_path))], 8), ([], 16), ([CsvLogger(str(tmp_path))], 24)):
+        monitor = Monitor(toy_parts(), RunFolder(tmp_path), loggers, _text_screen()[0], 0.0)
+        monitor.load_state_dict(state)
+        monitor.log({}, Counters(decisions=decisions))
+        state = monitor.state_dict()
+        assert [json.loads(row)["decisions"] for row in state["loggers"]["CsvLogger"]] == [8] + [24] * (decisions == 24)
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 3

@@ -10,12 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from toys.commands import ROOT, SHORT_PENDULUM, type_command
 from toys.complaints import composed
 
 from dsrl.run.folder import RunFolder
 from dsrl.run.hydra_callbacks import OutputSubdir, SweepFolder, SweepLock
+from dsrl.run.train import _folder
 
 
 def _config(sweep: Path) -> DictConfig:
@@ -75,6 +77,18 @@ def test_a_file_in_place_of_a_folder_is_one_sentence(key: str, tmp_path: Path) -
 def test_messages_of_a_run_of_a_sweep_name_the_sweep(tmp_path: Path) -> None:
     assert RunFolder(tmp_path / "sweep" / "0", tmp_path / "sweep").option == f"hydra.sweep.dir={tmp_path / 'sweep'}"
     assert RunFolder(tmp_path / "a run").option == f"'hydra.run.dir={tmp_path / 'a run'}'"
+
+
+@pytest.mark.parametrize(("typed", "is_trial"), [("hparams=none", False), ("hparams=optuna", True)])
+def test_the_same_command_continues_a_run_of_a_sweep_but_no_trial_of_a_search(
+    typed: str, is_trial: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = composed("task=pendulum", typed, "hydra.mode=MULTIRUN", f"hydra.sweep.dir={tmp_path}")
+    cfg.hydra.runtime.output_dir = str(tmp_path / "0")
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", cfg)
+    effect = "goes on with other values and counts this trial as failed" if is_trial else "continues from 80 decisions"
+    found = _folder(cfg).same_command("continues from 80 decisions")
+    assert found == f"the same command with hydra.sweep.dir={tmp_path} {effect}"
 
 
 def test_a_sweep_that_is_stopped_names_its_own_folder(tmp_path: Path) -> None:
