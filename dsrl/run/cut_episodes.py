@@ -16,21 +16,20 @@ def cut_episodes(settings: Settings, longest_episode: int) -> str | None:
 
     It names the least `eval_every` and `decisions` that leave room for one, whatever the warm-up.
     """
-    warmup, decisions, every, worlds = (
-        settings.warmup_decisions,
-        settings.decisions,
-        settings.eval_every,
-        settings.num_envs,
-    )
-    resets = [warmup, *(min(decisions, every * (warmup // every + number)) for number in (1, 2))]
+    warmup, every, worlds = settings.warmup_decisions, settings.eval_every, settings.num_envs
+    first = every * (warmup // every + 1)  # validation after the one that ends warm-up
+    resets = [min(number, settings.decisions) for number in (warmup, first, first + every)]
     played = max(end - begin for begin, end in pairwise(resets)) // worlds
-    if decisions <= warmup or played >= longest_episode:
+    if settings.decisions <= warmup or played >= longest_episode:
         return None
-    enough = max(every, longest_episode * worlds)
-    least = {"eval_every": enough, "decisions": max(decisions, enough * (warmup // enough + 2))}
-    typed = " ".join(f"{name}={value}" for name, value in least.items() if value != getattr(settings, name))
+    needed = longest_episode * worlds
+    enough = max(every, needed)
+    first = enough * (warmup // enough + 1)
+    least = needed + (warmup if warmup + needed <= first else first)
+    named = {"eval_every": enough, "decisions": max(settings.decisions, least)}
+    typed = " ".join(f"{name}={value}" for name, value in named.items() if value != getattr(settings, name))
     return (
         f"an episode takes up to {longest_episode} decisions, but after warm-up each of {worlds} worlds is reset after "
-        f"{played} at most, by validations or the end: longer training episodes are cut short, train/return leaves "
-        f"them out, and later time steps are never learnt from; {typed} would play whole episodes"
+        f"{played} at most, by validations or the end: the actor never plays what comes later, and train/return is of "
+        f"episodes that ended before; {typed} would play whole ones"
     )

@@ -16,8 +16,8 @@ from dsrl.run.cut_episodes import cut_episodes
     [
         (100, 300, 100, "eval_every=400 decisions=800"),  # 25 decisions of each of 4 worlds, of up to 100
         (100, 9000, 396, "eval_every=400"),
-        (1000, 1300, 10000, "decisions=20000"),  # the end comes first
-        (2000, 6000, 4000, "decisions=8000"),  # a validation half-way: 500 and 500, of up to 600
+        (1000, 1300, 10000, "decisions=1400"),  # the end comes first
+        (2000, 6000, 4000, "decisions=6400"),  # a validation half-way: 500 and 500, of up to 600
         (100, 9000, 2400, None),
         (2000, 25000, 2500, None),
         (100, 100, 10, None),  # the actor never plays
@@ -32,7 +32,7 @@ def test_values_are_named_that_leave_room_for_an_episode(
     sentence = cut_episodes(settings, longest)
     assert (sentence is None) == (typed is None)
     if sentence is not None and typed is not None:
-        assert f"; {typed} would play whole episodes" in sentence
+        assert f"; {typed} would play whole ones" in sentence
         better = {key: int(value) for key, value in (word.split("=") for word in typed.split())}
         assert cut_episodes(replace(settings, **better), longest) is None
 
