@@ -1,14 +1,16 @@
-"""Numbers the worlds that demonstrations come from: neither training nor, by default, an evaluation plays them.
+"""Numbers the worlds that demonstrations come from: neither training nor an evaluation plays them.
 
 worlds             played by
-below 2**29        evaluations: test_seed, validation_seed and confirm_seed, where nobody typed larger ones
+below 2**29        evaluations: test_seed, validation_seed and confirm_seed, which are refused from there on
 2**29 to 2**30     collectors of demonstrations, from which base policies are cloned
 2**30 to 2**31     training
 """
 
 from __future__ import annotations
 
-FIRST, NUM = 2**29, 2**29
+from dsrl.run.judging_worlds import FIRST_DEMONSTRATED
+
+NUM = 2**29
 
 
 def demonstration_world(seed: int, index: int) -> int:
@@ -16,4 +18,4 @@ def demonstration_world(seed: int, index: int) -> int:
 
     Seeds are a million worlds apart, so that recordings of two small seeds share none.
     """
-    return FIRST + (seed * 1_000_003 + index) % NUM
+    return FIRST_DEMONSTRATED + (seed * 1_000_003 + index) % NUM

@@ -1,4 +1,4 @@
-"""Statistics of evaluations, from plain numbers: means, intervals, McNemar's test and sign-flip tests of means."""
+"""Statistics of evaluations, from plain numbers: means, intervals, McNemar's test and tests of mean differences."""
 
 from __future__ import annotations
 
@@ -58,6 +58,25 @@ def sign_flip_test(differences: Sequence[float], *, two_sided: bool = False) -> 
         flipped, total = np.abs(flipped), abs(total)
     rounding = 1e-9 * float(np.abs(moved).sum())
     return float((1 + (flipped >= total - rounding).sum()) / (1 + FLIPS))
+
+
+def skewed_mean_test(differences: Sequence[float]) -> float:
+    """Return the one-sided p-value of a mean above 0 among skewed differences: Hall's transformation of Student's t.
+
+    Random signs take a great fall for as likely as a great gain. Where falls are rare, most samples have too few of
+    them, and so too high a mean beside too small a spread; a cubic of t with the skewness corrects for both. Equal
+    differences are certain: 0 above 0, else 1. Source: P. Hall, On the removal of skewness by transformation (1992).
+    """
+    from scipy.stats import norm, skew
+
+    values = np.array(differences, dtype=np.float64)
+    values /= np.abs(values).max() or 1.0
+    num, mean, spread = len(values), float(values.mean()), float(values.std(ddof=min(1, len(values) - 1)))
+    if spread <= 1e-9:  # rounding
+        return float(mean <= 1e-9)
+    ratio, skewness = mean / spread, float(skew(values))
+    cubic = ratio + skewness * ratio**2 / 3 + skewness**2 * ratio**3 / 27 + skewness / (6 * num)
+    return float(norm.sf(num**0.5 * cubic))
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:

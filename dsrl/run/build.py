@@ -21,6 +21,7 @@ from dsrl.interfaces import ChecksTask, HasDevice, Noise, Policy, Searcher, Task
 from dsrl.logging import Description, Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.allow_list import component
+from dsrl.run.cut_episodes import cut_episodes
 from dsrl.run.early_checks import check_typed
 from dsrl.run.errors import user_errors
 from dsrl.run.few_worlds import fitted
@@ -201,7 +202,7 @@ def build_loggers(cfg: DictConfig, described: Description, folder: Path | None =
 
 
 def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
-    """Announce the memory of replay where it stores chunks or states.
+    """Announce episodes that validations cut short, and the memory of replay where it stores chunks or states.
 
     Raises UserError where replay does not fit into memory, or the decisions do not suffice for a search, or the
     worlds for a confirmation.
@@ -220,6 +221,9 @@ def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
     if algorithm.replay != "noise":
         stored = "chunks" if algorithm.replay == "chunks" else "states"
         announce(f"replay stores {stored}: up to {taken / GIB:.2f} GiB for {transitions} transitions")
+    cut = cut_episodes(settings, parts.env.longest_episode)
+    if cut is not None:
+        announce(cut)
 
 
 def build_loop(parts: Parts, monitor: Monitor, checkpointer: Checkpointer) -> Trainer | SuccessiveHalving:

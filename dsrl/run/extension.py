@@ -1,21 +1,25 @@
-"""Checks that a run can be continued with the budgets that were typed now: larger ones, but not smaller ones.
+"""Checks that a run can be continued with what was typed now: budgets may grow, and validation worlds must stay.
 
 A finished run is never started over in its folder, nor is one that has trained beyond its first checkpoint.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from dsrl.run.checkpoint import read_manifest
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
 from dsrl.run.resume import Checkpointer
+from dsrl.run.settings import Settings
 from dsrl.training.replay_memory import buffer_length
 
 
 def check_extension(parts: Parts, checkpointer: Checkpointer) -> None:
     """Raise ValueError, naming the key, where a budget is smaller than what the checkpoint has taken or stored.
 
-    Also where the folder has a run that would be started over: see `_check_lost`.
+    Also where validations would be in other worlds, or the folder has a run that would be started over.
     """
     settings, worlds, folder = parts.settings, len(parts.env), checkpointer.folder
     key = folder.key
@@ -23,6 +27,7 @@ def check_extension(parts: Parts, checkpointer: Checkpointer) -> None:
         _check_lost(folder)
     if checkpointer.previous is None or checkpointer.taken is None:
         return
+    _check_validation_worlds(settings, (checkpointer.previous_run or {}).get("curve", ()), key)
     budget = -(-settings.decisions // worlds) * worlds
     if checkpointer.taken > budget:
         raise ValueError(
@@ -37,6 +42,25 @@ def check_extension(parts: Parts, checkpointer: Checkpointer) -> None:
             f"{name}={getattr(settings, name)} makes replay smaller than the checkpoint's {stored} transitions; "
             f"type {name}={stored} or more, or start a new run in another {key}"
         )
+
+
+def _check_validation_worlds(settings: Settings, curve: Sequence[Any], folder_key: str) -> None:
+    """Raise ValueError where validations of a `curve` played other worlds than `settings` names.
+
+    Scores of other worlds choose no best policy, and show no collapse; and final evaluations keep clear of the worlds
+    that `settings` names alone.
+    """
+    now = {"validation_seed": settings.validation_seed, "validation_episodes": settings.validation_episodes}
+    for _, _, evaluation in curve:
+        seeds = evaluation["seeds"]
+        before = {"validation_seed": seeds[0], "validation_episodes": len(seeds)}
+        differing = [key for key in now if now[key] != before[key]]
+        if differing:
+            found, works = (" ".join(f"{key}={one[key]}" for key in differing) for one in (now, before))
+            raise ValueError(
+                f"{found} but this run's best policy was chosen with {works}, and scores in other worlds do not "
+                f"compare; type {works}, or start a new run in another {folder_key}"
+            )
 
 
 def _check_lost(folder: RunFolder) -> None:

@@ -1,4 +1,4 @@
-"""Numbers of worlds that judge: seeds below those that training draws."""
+"""Numbers of worlds that judge: seeds below those that demonstrations come from and training draws."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from dsrl.run import signatures
 
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 Episodes = Annotated[int, Ge(1), Le(1_000_000)]
+FIRST_DEMONSTRATED = 2**29  # world of the collectors of demonstrations, up to those of training
 
 
 def check_below_training(key: str, worlds: range) -> None:
-    """Raise ValueError where worlds, the first of which `key` names, are also of training."""
+    """Raise ValueError where worlds, the first of which `key` names, are also of training or demonstrations."""
     first_drawn = signatures.constant("dsrl.noise_action_env", "FIRST_DRAWN_SEED")  # importing it loads torch
-    if worlds.stop > first_drawn:
-        raise ValueError(
-            f"{key}={worlds.start} reaches into the training worlds, which start at {first_drawn}; choose a smaller one"
-        )
+    for others, first in (("training worlds", first_drawn), ("worlds of demonstrations", FIRST_DEMONSTRATED)):
+        if worlds.stop > first:
+            raise ValueError(
+                f"{key}={worlds.start} reaches into the {others}, which start at {first}; "
+                f"type {key}={FIRST_DEMONSTRATED - len(worlds)} or less"
+            )

@@ -181,7 +181,7 @@ def requests_of(cfg: DictConfig) -> list[Request]:
 
 
 def identity(cfg: DictConfig, nodes: Mapping[str, DictConfig]) -> dict[str, Any]:
-    """Return the values that a run's checkpoints depend on, flat; budgets and evaluations may change on resume."""
+    """Return the values that a run's checkpoints depend on, flat; budgets and most of evaluations may change."""
     budget = ("seed", "num_envs", "horizon", "warmup_decisions", "batch_size", "utd")
     scalars = (*budget, "offline_data", "offline_share", "success_share")
     cloning = cfg.get("offline_cloning_updates") or None  # None where off, as in checkpoints that lack it

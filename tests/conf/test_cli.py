@@ -110,6 +110,7 @@ def test_a_wrong_run_folder_is_one_sentence(tmp_path: Path) -> None:
         (["task._target_=os.system"], "may build dsrl.task.<module>.<name> only"),
         (["validation_seed=1000050"], "share worlds"),
         (["test_seed=1073741824"], "reaches into the training worlds"),
+        (["confirm_seed=536870912"], "reaches into the worlds of demonstrations"),
     ],
 )
 def test_what_cannot_work_is_one_sentence_before_any_simulation(overrides: list[str], sentence: str) -> None:

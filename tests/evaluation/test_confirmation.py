@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -98,6 +101,30 @@ def test_of_returns_the_mean_decides_after_all_worlds(most: float, tenth: float,
     )
     assert (found.better, found.worlds, found.threshold, found.base) == (better, 100, SIGNIFICANCE, 0.0)
     assert found.steered == pytest.approx(0.9 * most + 0.1 * tenth)
+
+
+def _confirmed(falls: int, fall: float, otherwise: float) -> bool:
+    """Return whether a policy is confirmed that changes the return by `fall` in some of 256 worlds."""
+    num = 256
+
+    def play(returns: list[float]) -> Callable[[int, int], Evaluation]:
+        return lambda first, num: Evaluation(tuple(range(num)), None, tuple(returns), (1,) * num)
+
+    base, steered = play([0.0] * num), play([fall] * falls + [otherwise] * (num - falls))
+    return confirm(base, steered, first_seed=0, episodes=num, batch=num).better
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.02])
+def test_small_gains_paid_by_rare_falls_are_confirmed_in_no_more_than_one_of_twenty_runs(rate: float) -> None:
+    """Exactly: the probability of so many falls in 256 worlds, summed over the numbers that are confirmed."""
+    most = math.ceil(256 * rate)  # above it the mean is below 0
+    confirmed = [falls for falls in range(most + 1) if _confirmed(falls, -1.0, rate / (1 - rate))]
+    assert binom.pmf(confirmed, 256, rate).sum() <= SIGNIFICANCE
+
+
+def test_clear_gains_are_confirmed_in_spite_of_rare_falls_and_so_are_rare_prizes() -> None:
+    assert _confirmed(falls=5, fall=-1.0, otherwise=0.2)
+    assert _confirmed(falls=30, fall=100.0, otherwise=-1.0)
 
 
 def test_worlds_that_can_confirm_nothing_are_refused_and_the_fewest_that_are_not_suffice() -> None:

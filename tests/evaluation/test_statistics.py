@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from scipy.stats import norm
 
-from dsrl.evaluation.statistics import mcnemar, mean_interval, summarise, wilson
+from dsrl.evaluation.statistics import mcnemar, mean_interval, skewed_mean_test, summarise, wilson
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,9 @@ def test_mcnemars_test_counts_the_worlds_that_differ(
 def test_mcnemars_test_refuses_results_of_different_length() -> None:
     with pytest.raises(ValueError, match="zip"):
         mcnemar([True, False], [True])
+
+
+def test_the_test_of_a_skewed_mean_is_halls_transformation() -> None:
+    """Of 2, 2, 2, -1: mean 1.25, deviation 1.5, skewness -2 / √3; of 5 / 6: 0.8333 - 0.2673 + 0.0286 - 0.0481."""
+    assert skewed_mean_test([2.0, 2.0, 2.0, -1.0]) == pytest.approx(norm.sf(2 * 0.5465), abs=1e-4)
+    assert [skewed_mean_test([value] * 3) for value in (0.1, 0.0, -0.1)] == [0.0, 1.0, 1.0]

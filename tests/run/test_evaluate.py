@@ -41,7 +41,14 @@ def test_training_worlds_judge_no_policy(first: int | None, episodes: int | None
     request = request_of(tmp_path, test_seed=first, eval_episodes=episodes)
     with pytest.raises(ValueError, match=r"test_seed=\d+ reaches into the training worlds, which start at 1073741824"):
         check_worlds(request, episodes=10, first_seed=1_000_000)
-    check_worlds(request_of(tmp_path, test_seed=2**30 - 10), episodes=10, first_seed=1_000_000)
+    check_worlds(request_of(tmp_path, test_seed=2**29 - 10), episodes=10, first_seed=1_000_000)
+
+
+@pytest.mark.parametrize("first", [2**29 - 9, 2**30 - 10])
+def test_worlds_of_demonstrations_judge_no_policy(first: int, tmp_path: Path) -> None:
+    sentence = f"test_seed={first} reaches into the worlds of demonstrations, .*; type test_seed=536870902 or less"
+    with pytest.raises(ValueError, match=sentence):
+        check_worlds(request_of(tmp_path, test_seed=first), episodes=10, first_seed=1_000_000)
 
 
 class Instructed(Guess):

@@ -124,6 +124,19 @@ def test_a_value_that_must_not_change_is_named(typed: str, run: Path, tmp_path: 
         assert "\n" not in ending
 
 
+@pytest.mark.parametrize("typed", ["validation_seed=2500000", "validation_seed=2500000 validation_episodes=7"])
+def test_validations_stay_in_their_worlds(typed: str, run: Path, tmp_path: Path) -> None:
+    """The worlds that chose the best policy neither change, nor become those that confirm it."""
+    before = digests(run)
+    for where in ((run,), (tmp_path / "other", f"resume={run}")):
+        ending = str(type_train(*where, "decisions=240", *typed.split(), "confirm_seed=2000000"))
+        assert ending.startswith(f"error: {typed} but this run's best policy was chosen with validation_seed=2000000")
+        assert ending.endswith("or start a new run in another hydra.run.dir")
+        assert digests(run) == before
+    works = ending.partition("; type ")[2].partition(", or")[0].split()
+    assert "share worlds" in str(type_train(run, "decisions=240", *works, "confirm_seed=2000000"))
+
+
 def test_a_run_of_before_an_option_existed_is_extended_with_what_it_did(run: Path) -> None:
     store = Checkpoints(RunFolder(run).resume, 2)
     state = store.newest(pytest.fail)

@@ -186,7 +186,14 @@ def test_files_that_the_kernel_has_cached_count_as_free_memory_of_a_container(tm
     ("targets", "stored", "less"), [("decoded", "states", ""), ("distilled", "chunks", "fewer sac.base_draws, ")]
 )
 def test_dsrl_na_is_built_from_its_yaml_and_its_replay_announced_or_refused(monkeypatch, targets, stored, less):
-    typed = ["task=pendulum", "sac=dsrl_na", f"sac.targets={targets}", "num_envs=2", "decisions=1000"]
+    typed = [
+        "task=pendulum",
+        "sac=dsrl_na",
+        f"sac.targets={targets}",
+        "num_envs=2",
+        "decisions=1000",
+        "warmup_decisions=400",
+    ]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         parts = build(compose("train", typed), print)
     announced: list[str] = []

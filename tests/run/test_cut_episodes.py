@@ -1,0 +1,46 @@
+"""A run whose validations leave no room for a whole training episode begins with a sentence about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from toys.runs import toy_parts
+
+from dsrl.run.build import check_budget
+from dsrl.run.cut_episodes import cut_episodes
+
+
+@pytest.mark.parametrize(
+    ("warmup", "decisions", "eval_every", "typed"),
+    [
+        (100, 300, 100, "eval_every=400 decisions=800"),  # 25 decisions of each of 4 worlds, of up to 100
+        (100, 9000, 396, "eval_every=400"),
+        (1000, 1300, 10000, "decisions=1400"),  # the end comes first
+        (2000, 6000, 4000, "decisions=6400"),  # a validation half-way: 500 and 500, of up to 600
+        (100, 9000, 2400, None),
+        (2000, 25000, 2500, None),
+        (100, 100, 10, None),  # the actor never plays
+    ],
+)
+def test_values_are_named_that_leave_room_for_an_episode(
+    warmup: int, decisions: int, eval_every: int, typed: str | None
+) -> None:
+    longest = 600 if eval_every == 4000 else 100
+    typed_now = {"warmup_decisions": warmup, "decisions": decisions, "eval_every": eval_every, "num_envs": 4}
+    settings = replace(toy_parts().settings, **typed_now)
+    sentence = cut_episodes(settings, longest)
+    assert (sentence is None) == (typed is None)
+    if sentence is not None and typed is not None:
+        assert f"; {typed} would play whole ones" in sentence
+        better = {key: int(value) for key, value in (word.split("=") for word in typed.split())}
+        assert cut_episodes(replace(settings, **better), longest) is None
+
+
+def test_the_check_of_the_budget_announces_it() -> None:
+    parts = toy_parts()
+    announced: list[str] = []
+    for eval_every in (parts.settings.eval_every, 1):
+        check_budget(replace(parts, settings=replace(parts.settings, eval_every=eval_every)), announced.append)
+    (sentence,) = announced
+    assert sentence.startswith(f"an episode takes up to {parts.env.longest_episode} decision")
