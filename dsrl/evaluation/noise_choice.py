@@ -9,6 +9,14 @@ Every noise is drawn twice in every world, and again as long as the sign of q - 
 the last draw it decides as it is. The first noise with both is chosen. The last one is not measured: its prior is the
 base policy's own noise.
 
+Two draws hardly raise a success below HEADROOM by as much. There a noise that succeeds significantly more often than
+the base policy has head-room, too.
+
+Where the task defines no success, p, q and b are mean returns, and s is the standard deviation of the base policy's
+returns over draws in the same world, which of a fair coin is 1/2:
+
+    keeps the return:   q >= p - largest_loss s              has head-room:  b > p + 2 HEADROOM s
+
 Where none has head-room, that of two random draws says little: an actor chooses by state, and more from a larger noise.
 The largest of at most LEARNT numbers that keeps the success is then chosen; else the smallest.
 """
@@ -24,10 +32,11 @@ import numpy as np
 
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.noise_sources import Act, base_noise, prior_noise
-from dsrl.evaluation.outcomes import Outcomes, mean_difference, outcomes_of
+from dsrl.evaluation.outcomes import Outcomes, mean_difference, outcomes_of, p_value
 from dsrl.interfaces import Noise
 
 HEADROOM = 0.05  # success
+SIGNIFICANCE = 0.05  # of a difference from the base policy's success, where that is below HEADROOM
 LEARNT = 32  # numbers: the most of the tasks on which learning was measured
 SOLVED = 0.95  # success of the base policy
 BASE = "base policy"
@@ -40,23 +49,22 @@ ACCEPT, REFUSE = 1.5, 1.0
 
 @dataclass(frozen=True)
 class NoiseChoice:
-    """The chosen noise, and what was measured: outcomes by noise, `BASE` first; of a task with success or without."""
+    """The chosen noise, and what was measured: outcomes by noise, `BASE` first."""
 
     name: str
     numbers: int
     measured: Mapping[str, Outcomes]
-    has_success: bool = True
-    lacks_headroom: bool = False  # whether smaller noise keeps the success, and none has head-room
+    lacks_headroom: bool = False  # whether smaller noise keeps the success or return, and none has head-room
 
     def content(self) -> dict[str, Any]:
         """Return the choice as JSON."""
         rows = {
             name: {
-                "success_rate": outcomes.rate,
-                "ci95": list(outcomes.interval),
-                f"best_of_{FIRST_DRAWS}": outcomes.pass_at(FIRST_DRAWS),
+                "success_rate" if outcomes.is_success else "mean_return": outcomes.score,
+                "ci95": outcomes.interval and list(outcomes.interval),
+                f"best_of_{FIRST_DRAWS}": outcomes.best_of(FIRST_DRAWS),
                 "draws": outcomes.draws,
-                "episodes": outcomes.successes.size,
+                "episodes": outcomes.scores.size,
             }
             for name, outcomes in self.measured.items()
         }
@@ -69,33 +77,29 @@ class NoiseChoice:
         if not self.measured:
             return text
         base, chosen = self.measured[BASE], self.measured.get(self.name)
+        before = base.text(base.score)
         if self.lacks_headroom:
-            best = f"the best of {FIRST_DRAWS} draws"
-            return f"{text}: no smaller noise has head-room by {best}; base policy {base.rate:.0%}"
+            return f"{text}: no smaller noise has head-room by the best of {FIRST_DRAWS} draws; base policy {before}"
         if chosen is None:
-            if not self.has_success:
-                return f"{text}: under smaller noise too few episodes return the base policy's median or more"
-            return f"{text}: smaller noise loses too much of the base policy's success, {base.rate:.0%}"
-        best = f"best of {FIRST_DRAWS} {chosen.pass_at(FIRST_DRAWS):.0%}"
+            measure = "success" if base.is_success else "return"
+            return f"{text}: other noise loses too much of the base policy's {measure}, {before}"
+        score = f"{'success' if base.is_success else 'mean return'} {chosen.text(chosen.score)}"
+        best = f"best of {FIRST_DRAWS} {chosen.text(chosen.best_of(FIRST_DRAWS))}"
         draws = f"{chosen.draws} and {base.draws} draws per world"
-        return f"{text}: {self._measure} {chosen.rate:.0%}, {best}; base policy {base.rate:.0%} ({draws})"
-
-    @property
-    def _measure(self) -> str:
-        return "success" if self.has_success else "returns of the base policy's median or more"
+        return f"{text}: {score}, {best}; base policy {before} ({draws})"
 
     @property
     def doubt(self) -> str | None:
         """Why steering will hardly help, as far as all measured draws show; None where they give no reason."""
         if not self.measured:
             return None
-        base, draws = self.measured[BASE], np.hstack([outcomes.successes for outcomes in self.measured.values()])
+        base, draws = self.measured[BASE], np.hstack([outcomes.scores for outcomes in self.measured.values()])
         worlds = f"{draws.shape[0]} worlds ({draws.shape[1]} draws each)"
-        if self.has_success and not draws.any():
+        if base.is_success and not draws.any():
             return f"no draw of noise solved any of {worlds}: there is no success to learn from"
-        if self.has_success and base.rate >= SOLVED:
-            return f"the base policy already succeeds in {base.rate:.0%}: steering has little to add"
-        if (draws.any(1) == draws.all(1)).all():
+        if base.is_success and base.score >= SOLVED:
+            return f"the base policy already succeeds in {base.score:.0%}: steering has little to add"
+        if not Outcomes(draws).mixed:
             return f"no draw of noise changed the outcome of any of {worlds}: steering cannot help"
         return None
 
@@ -111,27 +115,24 @@ def choose_noise(
     """Return the choice among `candidates`, smallest first, the last of which has the base policy's own prior.
 
     `play` evaluates a noise in worlds that are always the same. Each noise is drawn `draws` times at most. Where the
-    task defines no success, a return of the median of the base policy's first draws or more counts as one.
+    task defines no success, returns are compared.
     """
     names = list(candidates)
     base = _Played(play, partial(base_noise, noise_shape))
-    has_success = base.evaluations[0].successes is not None
-    threshold = float(np.median([one.returns for one in base.evaluations]))
     played = {BASE: base}
     kept: list[str] = []
     raising: str | None = None
     for name in names[:-1]:
         noise = candidates[name]
         played[name] = _Played(play, partial(prior_noise, noise, noise.magnitude))
-        if _keeps(played[name], base, threshold, draws, largest_loss):
+        if _keeps(played[name], base, draws, largest_loss):
             kept.append(name)
-            if _has_headroom(played[name].outcomes(threshold), base.outcomes(threshold)):
+            if _has_headroom(played[name], base, draws):
                 raising = name
                 break
     chosen = raising or _without_headroom(candidates, [*kept, names[-1]])
-    measured = {name: one.outcomes(threshold) for name, one in played.items()}
-    lacks = bool(kept) and raising is None
-    return NoiseChoice(chosen, candidates[chosen].dim, measured, has_success, lacks)
+    measured = {name: one.outcomes for name, one in played.items()}
+    return NoiseChoice(chosen, candidates[chosen].dim, measured, bool(kept) and raising is None)
 
 
 def _without_headroom(candidates: Mapping[str, Noise], kept: Sequence[str]) -> str:
@@ -159,22 +160,50 @@ class _Played:
         while len(self.evaluations) < draws:
             self.evaluations.append(self._play(self._noise(draw=len(self.evaluations))))
 
-    def outcomes(self, threshold: float) -> Outcomes:
-        """Return the successes; where undefined, returns of `threshold` or more."""
-        return outcomes_of(self.evaluations, threshold)
+    @property
+    def outcomes(self) -> Outcomes:
+        """The successes of all draws; where undefined, the returns."""
+        return outcomes_of(self.evaluations)
 
 
-def _keeps(played: _Played, base: _Played, threshold: float, draws: int, largest_loss: float) -> bool:
-    """Return whether a noise keeps the base policy's success; plays both until that is clear, or `draws` are played."""
+def _keeps(played: _Played, base: _Played, draws: int, largest_loss: float) -> bool:
+    """Return whether a noise keeps the base policy's score; plays both until that is clear, or `draws` are played."""
     while True:
-        outcomes = played.outcomes(threshold)
-        mean, error = mean_difference(outcomes, base.outcomes(threshold), 1 - largest_loss)
-        if outcomes.draws >= draws or not -REFUSE * error < mean < ACCEPT * error:
-            return mean >= -1e-9  # rounding
-        played.extend(outcomes.draws + 1)
-        base.extend(outcomes.draws + 1)
+        num = played.outcomes.draws
+        mean, error = _margin(played.outcomes, base.outcomes, largest_loss)
+        if num >= draws or not -REFUSE * error < mean < ACCEPT * error:
+            return mean >= -_rounding(base.outcomes)
+        played.extend(num + 1)
+        base.extend(num + 1)
 
 
-def _has_headroom(outcomes: Outcomes, base: Outcomes) -> bool:
-    """Return whether the best of two draws is better than the base policy; true where nothing could be."""
-    return outcomes.pass_at(FIRST_DRAWS) >= min(1.0, base.rate + HEADROOM)
+def _margin(outcomes: Outcomes, base: Outcomes, largest_loss: float) -> tuple[float, float]:
+    """Return how far a noise is above the lowest acceptable score, and the standard error over worlds."""
+    if base.is_success:
+        return mean_difference(outcomes, base, 1 - largest_loss)
+    mean, error = mean_difference(outcomes, base, 1.0)
+    return mean + largest_loss * base.spread, error
+
+
+def _has_headroom(played: _Played, base: _Played, draws: int) -> bool:
+    """Return whether the best of two draws is better than the base policy; true of success where nothing could be.
+
+    Plays up to `draws` where the base policy's success is below HEADROOM and the noise's above it.
+    """
+    outcomes, before = played.outcomes, base.outcomes
+    best = outcomes.best_of(FIRST_DRAWS)
+    if not before.is_success:  # returns have no upper end: where none differ, nothing shows that they can
+        return best > before.score + HEADROOM * before.unit + _rounding(before)
+    if best >= min(1.0, before.score + HEADROOM):
+        return True
+    if not before.score < min(HEADROOM, outcomes.score):
+        return False
+    played.extend(draws)
+    base.extend(draws)
+    outcomes, before = played.outcomes, base.outcomes
+    return outcomes.score > before.score and p_value(outcomes, before) < SIGNIFICANCE
+
+
+def _rounding(outcomes: Outcomes) -> float:
+    """Return a difference of scores that is none, but of rounding."""
+    return 1e-9 * float(np.abs(outcomes.scores).max())

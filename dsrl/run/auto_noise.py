@@ -36,7 +36,7 @@ AUTO = "dsrl.noise.auto.AutoNoise"
 CONTENT: Mapping[str, Any] = {  # of noise.json
     "chosen": str,
     "numbers": int,
-    "measured": Mapping[str, Mapping[str, float | Sequence[float]]],
+    "measured": Mapping[str, Mapping[str, float | Sequence[float] | None]],
     "doubt": str | None,
 }
 FOLLOWED = ("magnitude", "action_dims")  # options that the noise of an earlier run takes from the config of this one

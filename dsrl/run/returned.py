@@ -55,7 +55,8 @@ def sentence(found: Confirmation, kind: str, *, has_success: bool) -> str:
     if found.better:
         return f"confirmed: the steered policy is better than the base policy ({numbers})"
     return (
-        f"not confirmed: the steered policy is not significantly better than the base policy ({numbers}); "
+        f"not confirmed: the steered policy is not significantly better than the base policy ({numbers}, "
+        f"which had to be below {found.threshold:.2g}); "
         "this run returns the base policy (checkpoint=best evaluates the steered one all the same)"
     )
 

@@ -39,7 +39,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
                         help="draws per world of every other noise (default 2)")  # fmt: skip
     parser.add_argument("--success-return", type=finite, metavar="R",
                         help="smallest return that counts as success, for tasks that define none "
-                        "(default the base policy's median)")  # fmt: skip
+                        "(default: returns are compared)")  # fmt: skip
     parser.add_argument("--out", type=out_folder,
                         help="folder for the files (default outputs/<date>/<time>-preflight)")  # fmt: skip
     return parser.parse_intermixed_args(arguments)
@@ -64,7 +64,9 @@ def _preflight(options: argparse.Namespace, out: Path) -> None:
     screen.phase(f"frozen policy on {settings.validation_episodes} worlds from seed {settings.validation_seed} …")
 
     def on_row(name: str, outcomes: Outcomes) -> None:
-        screen.phase(f"{name}: success {outcomes.rate:.1%} in {outcomes.successes.size} episodes")
+        score = outcomes.score
+        shown = f"success {score:.1%}" if outcomes.is_success else f"mean return {outcomes.text(score)}"
+        screen.phase(f"{name}: {shown} in {outcomes.scores.size} episodes")
 
     executed = executed_slots(parts.policy, parts.env.horizon)
     found = measure(
@@ -77,8 +79,9 @@ def _preflight(options: argparse.Namespace, out: Path) -> None:
         on_row=on_row,
         threshold=options.success_return,
     )
-    if found.threshold is not None:
-        screen.phase(f"this task defines no success: a return of {found.threshold:.6g} or more counts as one")
+    if not parts.env.has_success:
+        above = f"a return of {found.threshold:.6g} or more counts as one" if found.threshold is not None else None
+        screen.phase(f"this task defines no success: {above or 'returns are compared'}")
     _report(found, judge(found), parts, options, out, screen)
 
 

@@ -1,6 +1,6 @@
 """Plays the frozen policy in the same worlds under several noises, several draws of each.
 
-    worlds x noises x draws -> successes [W, n]      cost of the actor's noise, and success of its best draw
+    worlds x noises x draws -> scores [W, n]         cost of the actor's noise, and the score of its best draw
     worlds x draws of w     -> chunks [W, n, T, A]   standard deviation of chunks over noise
 
 Draw 0 of a world is the noise of train.py's own base evaluations.
@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 
 from dsrl.evaluation.episodes import evaluate
@@ -53,7 +52,7 @@ class Preflight:
     movement: Movement
     dims: Mapping[str, int]  # by noise, how many numbers the actor chooses
     restricted: bool  # whether `noise` steers a part of the dimensions, unlike the others
-    threshold: float | None = None  # the return that counts as success where the task defines none
+    threshold: float | None = None  # the return that counts as success, where one was requested
 
     @property
     def actor(self) -> str:
@@ -113,8 +112,7 @@ def measure(
     Repeated noise and `env.noise` are played unclipped too: the cost of a parametrisation without that of clipping.
     `env.noise` is one of `noises`; clipped, it gets `draws` draws per world, w = 0 gets one, all other rows
     `other_draws`. The base policy's row is its own noise, whatever `noises["full"]` restricts. `on_row` is called after
-    each row. Where the task defines no success, a return of `threshold` or more counts as one; None takes the median
-    return of the base policy, which then succeeds in half of its episodes.
+    each row. Where the task defines no success, a return of `threshold` or more counts as one; None compares returns.
     """
     chosen = next(name for name, noise in noises.items() if noise is env.noise)
     actor = clipped_name(chosen, env.noise.magnitude)
@@ -122,15 +120,12 @@ def measure(
     for name, act in _rows(env, noises, chosen).items():
         num = draws if name == actor else 1 if name == STILL else other_draws
         played = [evaluate(env, act(draw), episodes=worlds, first_seed=first_seed) for draw in range(num)]
-        if threshold is None and not env.has_success:
-            threshold = float(np.median([one.returns for one in played]))
         outcomes[name] = outcomes_of(played, threshold)
         on_row(name, outcomes[name])
     movement = chunk_movement(env, range(first_seed, first_seed + worlds))
     dims = {name: noise.dim for name, noise in noises.items()}
-    counted = None if env.has_success else threshold
     restricted = isinstance(env.noise, SteeredNoise) and env.noise.steered[1] < env.policy.noise_shape[1]
-    return Preflight(first_seed, chosen, env.noise.magnitude, outcomes, movement, dims, restricted, counted)
+    return Preflight(first_seed, chosen, env.noise.magnitude, outcomes, movement, dims, restricted, threshold)
 
 
 def _rows(env: NoiseActionEnv, noises: Mapping[str, Noise], chosen: str) -> dict[str, Callable[[int], Act]]:

@@ -10,7 +10,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from dsrl.evaluation.outcomes import Outcomes, p_value
+from dsrl.evaluation.outcomes import Outcomes, p_value, shown_return
 from dsrl.run.files import atomic_write
 from scripts.preflight.measure import BASE, STILL, Preflight
 from scripts.preflight.verdict import Verdict
@@ -19,22 +19,29 @@ POWERS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def tables(found: Preflight) -> tuple[Table, Table]:
-    """Return a row per noise: its numbers, success with 95 % interval, difference to the base policy; and pass@k."""
+    """Return a row per noise: numbers, score with 95 % interval, difference to the base policy; and the best of k."""
     powers = _powers(found.outcomes[found.actor])[1:]
-    success = _table("noise", "numbers", "success", "95 % interval", "- base", "p", "episodes")
-    best = _table("noise", *(f"pass@{k}" for k in powers))
     base = found.outcomes[BASE]
+    measure, best_of = ("success", "pass@") if base.is_success else ("return", "best of ")
+    score = _table("noise", "numbers", measure, "95 % interval", "- base", "p", "episodes")
+    best = _table("noise", *(f"{best_of}{k}" for k in powers))
     for name, outcomes in found.outcomes.items():
-        interval = "{:.0%} … {:.0%}".format(*outcomes.interval)
-        to_base = f"{outcomes.rate - base.rate:+.0%}", f"{p_value(outcomes, base):.2g}"
+        interval = "-" if outcomes.interval is None else " … ".join(map(outcomes.text, outcomes.interval))
+        measured = outcomes.text(outcomes.score), interval
+        to_base = _difference(outcomes, base), f"{p_value(outcomes, base):.2g}"
         against = ("-", "-") if name == BASE else to_base
-        row = (name, _numbers(found, name), f"{outcomes.rate:.0%}", interval, *against, str(outcomes.successes.size))
+        row = (name, _numbers(found, name), *measured, *against, str(outcomes.scores.size))
         style = "bold" if name == found.actor else None
-        success.add_row(*row, style=style)
+        score.add_row(*row, style=style)
         if outcomes.draws > 1:
-            passed = (f"{outcomes.pass_at(k):.0%}" if k <= outcomes.draws else "-" for k in powers)
+            passed = (outcomes.text(outcomes.best_of(k)) if k <= outcomes.draws else "-" for k in powers)
             best.add_row(name, *passed, style=style)
-    return success, best
+    return score, best
+
+
+def _difference(outcomes: Outcomes, base: Outcomes) -> str:
+    difference = outcomes.score - base.score
+    return f"{difference:+.0%}" if base.is_success else shown_return(difference, "+")
 
 
 def _numbers(found: Preflight, name: str) -> str:
@@ -62,18 +69,19 @@ def movement_lines(found: Preflight) -> tuple[str, str]:
 
 
 def content(found: Preflight, verdict: Verdict) -> dict[str, Any]:
-    """Return measurements and verdict as JSON; `solved_draws` has one count per world."""
+    """Return measurements and verdict as JSON; `solved_draws` has one count per world, null without success."""
     rows = {
         name: {
-            "successes": int(outcomes.successes.sum()),
-            "episodes": int(outcomes.successes.size),
-            "success_rate": outcomes.rate,
-            "ci95": list(outcomes.interval),
+            "successes": int(outcomes.scores.sum()) if outcomes.is_success else None,
+            "episodes": int(outcomes.scores.size),
+            "success_rate": outcomes.score if outcomes.is_success else None,
+            "mean_return": None if outcomes.is_success else outcomes.score,
+            "ci95": outcomes.interval and list(outcomes.interval),
             "p_against_base": None if name == BASE else p_value(outcomes, found.outcomes[BASE]),
-            "pass_at": {str(k): outcomes.pass_at(k) for k in _powers(outcomes)},
+            "pass_at": {str(k): outcomes.best_of(k) for k in _powers(outcomes)},
             "draws": outcomes.draws,
             "mixed_worlds": outcomes.mixed,
-            "solved_draws": outcomes.successes.sum(1).tolist(),
+            "solved_draws": outcomes.scores.sum(1).tolist() if outcomes.is_success else None,
         }
         for name, outcomes in found.outcomes.items()
     }
@@ -86,14 +94,14 @@ def content(found: Preflight, verdict: Verdict) -> dict[str, Any]:
         "dims": dict(found.dims),
         "actor_row": found.actor,
         "first_seed": found.first_seed,
-        "worlds": len(found.outcomes[BASE].successes),
+        "worlds": len(found.outcomes[BASE].scores),
         "outcomes": rows,
         "chunk_std": {name: list(values) for name, values in movement.items()},
     }
 
 
 def plot(path: Path, found: Preflight, verdict: Verdict) -> None:
-    """Draw pass@k of the actor's noise with its interval, with the base policy and w = 0 as lines."""
+    """Draw the best of k draws of the actor's noise with its interval, with the base policy and w = 0 as lines."""
     import textwrap
 
     from matplotlib.figure import Figure  # needs no display, and takes seconds to import
@@ -101,13 +109,15 @@ def plot(path: Path, found: Preflight, verdict: Verdict) -> None:
     actor, base, still = (found.outcomes[name] for name in (found.actor, BASE, STILL))
     powers = range(1, actor.draws + 1)
     figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot(xlabel="draws of noise per world, k", ylabel="share of worlds solved (95 % interval)")
-    low, high = zip(*(actor.pass_interval(k) for k in powers), strict=True)
+    measure = "share of worlds solved" if base.is_success else "mean return"
+    axes = figure.add_subplot(xlabel="draws of noise per world, k", ylabel=f"{measure} (95 % interval)")
+    low, high = zip(*(actor.best_interval(k) or (actor.best_of(k),) * 2 for k in powers), strict=True)
     axes.fill_between(powers, low, high, alpha=0.2)
-    axes.plot(powers, [actor.pass_at(k) for k in powers], marker="o", label=f"best of k draws, {found.actor}")
-    axes.axhline(base.rate, color="grey", linestyle="--", label=f"base policy, one draw: {base.rate:.0%}")
-    axes.axhline(still.rate, color="tab:green", linestyle=":", label=f"w = 0: {still.rate:.0%}")
-    axes.set_ylim(-0.02, 1.02)
+    axes.plot(powers, [actor.best_of(k) for k in powers], marker="o", label=f"best of k draws, {found.actor}")
+    axes.axhline(base.score, color="grey", linestyle="--", label=f"base policy, one draw: {base.text(base.score)}")
+    axes.axhline(still.score, color="tab:green", linestyle=":", label=f"w = 0: {still.text(still.score)}")
+    if base.is_success:
+        axes.set_ylim(-0.02, 1.02)
     axes.set_xticks(_powers(actor))
     axes.set_title(textwrap.fill(verdict.sentence, 84), fontsize=9)
     axes.legend(loc="best", fontsize=8)

@@ -51,13 +51,17 @@ def test_a_policy_that_was_lifted_is_returned_steered(tmp_path: Path) -> None:
     assert summary["steered"]["success_rate"] > summary["base"]["success_rate"]
 
 
-def test_a_policy_that_noise_cannot_lift_is_returned_as_it_was(tmp_path: Path) -> None:
+def test_a_policy_that_noise_cannot_lift_is_returned_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = RunFolder(tmp_path)
     steer(_parts(Coin), folder, [], Screen())
     summary = json.loads(folder.summary.read_text())
     assert summary["returned"] == "base"
     assert not summary["confirmation"]["better"]
     assert summary["confirmation"]["worlds"] == 64
+    threshold = f"p = 1, which had to be below {summary['confirmation']['threshold']:.2g}); this run returns the base"
+    assert threshold in " ".join(capsys.readouterr().out.split())
 
 
 def test_eval_plays_the_returned_policy_unless_another_is_typed(tmp_path: Path) -> None:

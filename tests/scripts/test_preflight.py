@@ -132,34 +132,33 @@ def test_the_verdict_on_a_toy_is_the_known_one(
 
 def test_the_success_of_every_noise_is_that_computed_by_hand() -> None:
     found = _preflight(lambda state, noise: noise)
-    rates = {name: outcomes.rate for name, outcomes in found.outcomes.items()}
+    rates = {name: outcomes.score for name, outcomes in found.outcomes.items()}
     assert list(rates) == ["full", "repeat", "full ±1.5", "repeat ±1.5", "w = 0"]
     expected = {"full": 0.75, "repeat": 0.5, "full ±1.5": 0.75, "repeat ±1.5": 0.5, "w = 0": 0.0}
     assert rates == pytest.approx(expected, abs=0.1)
     actor = found.outcomes[found.actor]
-    assert actor.successes.shape == (WORLDS, 8)
-    assert [actor.pass_at(k) for k in (1, 2, 4)] == pytest.approx([0.5, 0.75, 0.9375], abs=0.06)
+    assert actor.scores.shape == (WORLDS, 8)
+    assert [actor.best_of(k) for k in (1, 2, 4)] == pytest.approx([0.5, 0.75, 0.9375], abs=0.06)
 
 
-@pytest.mark.parametrize(("requested", "counted"), [(None, 1.0), (0.5, 0.5)])
-def test_a_task_without_success_counts_returns_above_the_threshold(requested: float | None, counted: float) -> None:
-    """The base policy solves 3/4 and a success pays 1, so that its median return is 1."""
+@pytest.mark.parametrize("requested", [None, 0.5])
+def test_a_task_without_success_compares_returns_or_counts_those_above_the_threshold(requested: float | None) -> None:
+    """A success pays 1."""
     env, known = _env(lambda state, noise: noise, num_envs=25), _preflight(lambda state, noise: noise)
     env.has_success = False
     compared = noises(env.noise, (2, 1), 2)
     quiet = {"worlds": WORLDS, "first_seed": 0, "draws": 8, "other_draws": 2, "on_row": lambda name, outcomes: None}
     found = measure(env, compared, threshold=requested, **quiet)
-    assert found.threshold == counted
+    assert found.threshold == requested
     for name, outcomes in known.outcomes.items():
-        np.testing.assert_array_equal(found.outcomes[name].successes, outcomes.successes)
+        np.testing.assert_array_equal(found.outcomes[name].scores, outcomes.scores)
+        assert found.outcomes[name].is_success == (requested is not None)
 
 
 def test_draw_0_is_the_noise_of_the_base_evaluations_and_later_draws_differ() -> None:
     found, env = _preflight(lambda state, noise: noise), _env(lambda state, noise: noise)
     for name, act in (("full", base_noise((2, 1))), (found.actor, prior_noise(env.noise, env.noise.magnitude))):
-        assert (
-            tuple(found.outcomes[name].successes[:, 0]) == evaluate(env, act, episodes=WORLDS, first_seed=0).successes
-        )
+        assert tuple(found.outcomes[name].scores[:, 0]) == evaluate(env, act, episodes=WORLDS, first_seed=0).successes
     encoding = Encoding(torch.zeros(2, 1), {})
     draws = [base_noise((2, 1), draw)(encoding, [3, 4], 1) for draw in (0, 1, 2)]
     assert torch.equal(draws[0], base_noise((2, 1))(encoding, [3, 4], 1))
@@ -172,10 +171,10 @@ def test_pass_at_k_is_the_mean_over_all_choices_of_k_draws() -> None:
     outcomes = Outcomes(successes)
     for k in range(1, 7):
         chosen = [successes[:, list(subset)].any(1).mean() for subset in combinations(range(6), k)]
-        assert outcomes.pass_at(k) == pytest.approx(np.mean(chosen))
-    assert outcomes.pass_at(1) == pytest.approx(outcomes.rate)
+        assert outcomes.best_of(k) == pytest.approx(np.mean(chosen))
+    assert outcomes.best_of(1) == pytest.approx(outcomes.score)
     with pytest.raises(ValueError, match="pass@7 needs at least 7 draws, not 6; choose k from 1 to 6"):
-        outcomes.pass_at(7)
+        outcomes.best_of(7)
 
 
 def test_the_interval_of_a_mean_is_the_wilson_interval() -> None:
@@ -211,7 +210,7 @@ def test_the_remedy_is_the_smallest_noise_that_has_the_success_of_the_base(
     compared = noises(noise, (8, 1), 8)
     quiet = {"worlds": WORLDS, "first_seed": 0, "draws": 8, "other_draws": 4, "on_row": lambda name, outcomes: None}
     found = measure(env, compared, **quiet)
-    assert {name: found.outcomes[f"{name} ±1.5"].rate for name in rates} == pytest.approx(rates, abs=0.07)
+    assert {name: found.outcomes[f"{name} ±1.5"].score for name in rates} == pytest.approx(rates, abs=0.07)
     verdict = judge(found)
     assert verdict.rule == "broken"
     assert re.search(words, verdict.sentence), verdict.sentence
@@ -322,7 +321,7 @@ def test_the_result_does_not_depend_on_how_many_worlds_run_side_by_side() -> Non
         ).outcomes
         for env in (_env(lambda state, noise: noise, num_envs=num) for num in (3, 10))
     ]
-    assert all(np.array_equal(found[0][name].successes, found[1][name].successes) for name in found[0])
+    assert all(np.array_equal(found[0][name].scores, found[1][name].scores) for name in found[0])
 
 
 def test_tables_plot_and_json_have_the_measured_numbers(tmp_path: Path) -> None:
@@ -391,4 +390,4 @@ def test_draws_in_one_world_are_no_independent_episodes(draws: NDArray[np.bool_]
 def test_draws_that_no_world_decides_are_independent_episodes() -> None:
     random = Outcomes(np.random.default_rng(0).random((640, 8)) < 0.5)
     low, high = random.interval
-    assert high - low == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(random.successes.size), rel=0.1)
+    assert high - low == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(random.scores.size), rel=0.1)
