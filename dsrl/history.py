@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dsrl.interfaces import HasHistory, Observation, ObservesRows, Policy, Task
+from dsrl import task_rules
+from dsrl.interfaces import HasHistory, Observation, Policy, Task
 
 
 def length(policy: Policy) -> int:
@@ -45,7 +46,7 @@ def update(observed: Observation | None, task: Task, worlds: Tensor, copies: int
     With `copies`, the histories start anew: n copies of the fresh observation. Where there are none yet, the other rows
     are placeholders: those worlds have ended, and nothing reads them before a reset.
     """
-    fresh = task.observe_rows(worlds) if isinstance(task, ObservesRows) else task.observe()[worlds]
+    fresh = task_rules.observe(task, worlds)
     if copies:
         fresh = join([fresh] * copies)
     if observed is None:

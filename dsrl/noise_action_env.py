@@ -21,7 +21,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsrl import history, policy_rules
+from dsrl import history, policy_rules, task_rules
 from dsrl.edits import Editor
 from dsrl.interfaces import Encoding, Noise, Observation, Policy, Restorable, StateDict, Task
 from dsrl.noise.space import NoiseSpace
@@ -139,6 +139,7 @@ class NoiseActionEnv:
         outcome = self._execute(chunk, worlds).of(worlds)
         self.ended[worlds], self._fresh = outcome.terminated | outcome.truncated, False
         self._left[worlds] -= outcome.env_steps
+        task_rules.check_length(self.task, self._left, self.ended)
         continuing = ~self.ended[worlds]
         if continuing.any() or (observe_truncated and outcome.truncated.any()):
             self._observe(worlds[continuing | outcome.truncated] if observe_truncated else worlds[continuing])
@@ -229,13 +230,12 @@ class NoiseActionEnv:
 
     def _execute(self, chunk: Tensor, worlds: Tensor) -> Outcome:
         """Play the chunk [n, T, A] in `worlds` while all others, and those that end on the way, hold still."""
-        hold = self.task.hold()
-        plan = torch.zeros(len(self), *chunk.shape[1:], device=hold.device, dtype=hold.dtype)
+        active = torch.isin(torch.arange(len(self)), worlds).to(task_rules.hold(self.task).device)
+        plan = torch.zeros(len(self), *chunk.shape[1:], device=active.device)
         plan[worlds] = chunk.to(plan)
-        active = torch.isin(torch.arange(len(self)), worlds).to(hold.device)
-        outcome = Outcome.zeros(len(self), hold.device)
+        outcome = Outcome.zeros(len(self), active.device)
         for t in range(self.horizon):
-            step = self.task.step(torch.where(active[:, None], plan[:, t], self.task.hold()))
+            step = task_rules.step(self.task, plan[:, t], active)
             paid = torch.where(active, step.reward, 0.0)
             check_worlds_finite(paid, torch.arange(len(self)), "reward", "check the reward of the task's environment")
             outcome.reward.add_(paid)

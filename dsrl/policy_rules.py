@@ -2,6 +2,7 @@
 
     encode   the same observation -> the same encoding; of a row alone; observation unchanged
     decode   the same noise       -> the same chunk;    of a row alone; encoding and noise unchanged
+    both     leave the global random streams unseeded: learning draws from them as well
 
 A policy that ignores its noise passes: whether noise steers it is measured elsewhere. A trial is of two rows, and
 leaves the global random streams as they were.
@@ -24,6 +25,7 @@ MOVED = 1e-3  # of what another noise moves: more is no rounding where the same 
 ROUNDED = 1e-6  # of the size of a chunk: rounding, where noise moves next to nothing
 BATCHED = 0.1  # of the size: batches of other contents round otherwise, in half precision by some percents
 STILL = "call eval() on your networks, draw nothing in it and store nothing between calls"
+OWN = {"torch": "a torch.Generator", "numpy": "a numpy.random.Generator", "Python": "a random.Random"}  # stream -> own
 ALONE = "compute each row from that row alone (eval() of networks, no statistics of the batch)"
 
 
@@ -40,6 +42,9 @@ def encode(policy: Policy, observation: Observation) -> Encoding:
     if not isinstance(encoding, Encoding):
         raise ValueError(f"{name} returned {_kind(encoding)}; return an Encoding of dsrl.interfaces")
     _check(f"{name} returned features", encoding.features, (num, policy.feature_dim), f"{num} rows and feature_dim")
+    if not isinstance(encoding.context, Mapping):
+        found = _kind(encoding.context)
+        raise ValueError(f"{name} returned {found} as context; return a dictionary of torch tensors, {{}} without any")
     for key, value in encoding.context.items():
         if not isinstance(value, Tensor) or value.ndim < 1 or len(value) != num:
             raise ValueError(
@@ -73,21 +78,34 @@ def _kind(found: Any) -> str:
 def try_rules(policy: Policy, observation: Observation, device: torch.device) -> None:
     """Try the rules on the first two of some observations, unless the policy was measured when it was loaded.
 
+    A single observation is tried beside a copy of other numbers.
+
     `device` is that of its encodings. Raises ValueError with the rule that is broken, by how much, and what to do.
     """
     if isinstance(policy, Measured) and policy.measured:
         return
-    rows = torch.arange(2) % len(observation.state)
+    pair = _two(observation)
     with _restored_streams(device):
-        encoding = _try_encode(policy, observation[rows], observation[rows[:1].repeat(2)])
-        _try_decode(policy, encoding, device)
+        encoding = _try_encode(policy, pair, pair[torch.tensor([0, 0])])
+        _try_decode(policy, encoding, pair[torch.tensor([1, 0])], device)
+
+
+def _two(observation: Observation) -> Observation:
+    """Return the first two observations, or the only one and a copy nearer to zero: within the range of its numbers."""
+    some = observation[torch.arange(min(2, len(observation.state)))]
+    images = {camera: torch.cat([image, 255 - image])[:2] for camera, image in some.images.items()}
+    return Observation(torch.cat([some.state, 0.9 * some.state])[:2], images, (some.instruction * 2)[:2])
 
 
 def _try_encode(policy: Policy, pair: Observation, twins: Observation) -> Encoding:
     """Encode two observations, twice the first of them, and the two again."""
     name, before = f"policy {type(policy).__name__}.encode", {"state": pair.state.clone()}
     before |= {camera: image.clone() for camera, image in pair.images.items()}
-    first, beside, again = (encode(policy, one) for one in (pair, twins, pair))
+    _seed_streams(1)
+    first, drawn = encode(policy, pair), _streams()
+    _seed_streams(2)
+    beside, again = encode(policy, twins), encode(policy, pair)
+    _check_unseeded(name, drawn)
     _check_unchanged(name, before, {"state": pair.state, **pair.images})
     for key, value in _tensors(first).items():
         drift, size = _distance(_tensors(again)[key], value), _size(value)
@@ -105,17 +123,22 @@ def _try_encode(policy: Policy, pair: Observation, twins: Observation) -> Encodi
     return first
 
 
-def _try_decode(policy: Policy, encoding: Encoding, device: torch.device) -> None:
-    """Decode two rows, the first beside itself under another noise, the two again, and the first alone."""
+def _try_decode(policy: Policy, encoding: Encoding, others: Observation, device: torch.device) -> None:
+    """Decode two rows, the first beside itself under another noise, the second alone, the two again after `others`."""
     name, before = f"policy {type(policy).__name__}.decode", {k: v.clone() for k, v in _tensors(encoding).items()}
     noise = torch.randn(2, *policy.noise_shape, generator=torch.Generator().manual_seed(0)).to(device)
-    changed, kept, zero = torch.stack([noise[0], -noise[1]]), noise.clone(), torch.zeros(1, dtype=torch.int64)
+    changed, kept = torch.stack([noise[0], -noise[1]]), noise.clone()
 
     def chunk(encoding: Encoding, noise: Tensor) -> Tensor:
         return decode(policy, encoding, noise).clone()  # a policy may return the same memory each time
 
-    first, beside = chunk(encoding, noise), chunk(encoding[zero.repeat(2)], changed)
-    again, alone = chunk(encoding, noise), chunk(encoding[zero], kept[:1].clone())
+    _seed_streams(1)
+    first, drawn = chunk(encoding, noise), _streams()
+    _seed_streams(2)
+    beside, alone = chunk(encoding[torch.tensor([0, 0])], changed), chunk(encoding[torch.tensor([1])], kept[1:].clone())
+    encode(policy, others)  # replay decodes encodings of other times
+    again = chunk(encoding, noise)
+    _check_unseeded(name, drawn)
     _check_unchanged(name, {**before, "noise": kept}, {**_tensors(encoding), "noise": noise})
     if not all(torch.isfinite(one).all() for one in (first, beside, again, alone)):
         return  # which play reports, with the world
@@ -125,10 +148,33 @@ def _try_decode(policy: Policy, encoding: Encoding, device: torch.device) -> Non
     if drift > allowed:
         moved = f"the same noise moved its chunk by {drift:.2g}, {other}"
         raise ValueError(f"{name} is not deterministic: {moved}; {STILL}")
-    drift, apart = _distance(beside[0], first[0]), _distance(alone[0], first[0])
+    drift, apart = _distance(beside[0], first[0]), _distance(alone[0], first[1])
     if drift > allowed or apart > BATCHED * max(steer, size):
         moved = f"the rest of the batch moved a row's chunk by {max(drift, apart):.2g}, {other}"
         raise ValueError(f"{name} is not row-wise: {moved}; {ALONE}")
+
+
+def _seed_streams(number: int) -> None:
+    torch.default_generator.manual_seed(number)  # the CPU's alone: of devices, one is restored
+    np.random.seed(number)
+    random.seed(number)
+
+
+def _streams() -> dict[str, Any]:
+    """Return the states of the global random streams, to be compared."""
+    _, words, position, *_ = np.random.get_state(legacy=True)
+    numpy = (np.asarray(words).tobytes(), position)
+    return {"torch": torch.get_rng_state().numpy().tobytes(), "numpy": numpy, "Python": random.getstate()}
+
+
+def _check_unseeded(name: str, before: Mapping[str, Any]) -> None:
+    """Raise ValueError where streams that began in other states ended in those of `before`."""
+    for stream, state in _streams().items():
+        if state == before[stream]:
+            raise ValueError(
+                f"{name} seeds the global random stream of {stream}, from which learning draws as well: its draws "
+                f"would repeat; draw from {OWN[stream]} of the policy's own"
+            )
 
 
 def _check_unchanged(name: str, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:

@@ -35,9 +35,23 @@ class Altered(EchoPolicy):
         return self._decode(encoding, noise, super().decode(encoding, noise))
 
 
-def started(policy: Any) -> NoiseActionEnv:
-    env = NoiseActionEnv(CountdownTask(3), policy, FullNoise((4, 2), 1.5, None), horizon=4)
-    env.reset(seeds=[7, 8, 9])
+class Storing(EchoPolicy):
+    """Decodes the states that it has stored, whatever the encoding: the latest, or the first ones for good."""
+
+    def __init__(self, latest: bool) -> None:
+        self.latest, self.stored = latest, None
+
+    def encode(self, observation):
+        self.stored = observation.state.clone() if self.latest or self.stored is None else self.stored
+        return super().encode(observation)
+
+    def decode(self, encoding, noise):
+        return noise + self.stored[torch.arange(len(noise)) % len(self.stored), :1, None]
+
+
+def started(policy: Any, num_envs: int = 3) -> NoiseActionEnv:
+    env = NoiseActionEnv(CountdownTask(num_envs), policy, FullNoise((4, 2), 1.5, None), horizon=4)
+    env.reset(seeds=range(7, 7 + num_envs))
     return env
 
 
@@ -59,6 +73,11 @@ ENCODINGS: dict[str, Encode] = {
     "is not deterministic: .* moved its features by .*; call eval": features(lambda x: x + torch.randn(x.shape)),
     "is not deterministic: .* moved its context 'keys' by .*; call eval": keys(lambda x: torch.randn(len(x))),
     "is not row-wise: .* moved a row's features by 0.5 of 0.5; compute each": features(lambda x: x - x.mean(0)),
+    "returned builtins.NoneType as context; return a dictionary of torch": lambda one: Encoding(one.features, None),
+    "seeds the global random stream of torch, .* draw from a torch.Generator of the policy's own": lambda one: (
+        torch.manual_seed(0) and one
+    ),
+    "seeds the global random stream of numpy": lambda one: np.random.seed(0) or one,
     "changes its inputs: it moved state by 2; compute with a clone": features(lambda x: x.add_(1)),
 }
 DECODINGS: dict[str, Decode] = {
@@ -69,6 +88,8 @@ DECODINGS: dict[str, Decode] = {
     "is not deterministic: the same noise moved its chunk by": lambda *flow: flow[2] + 0.1 * torch.randn(4, 2),
     "is not row-wise: the rest of the batch": lambda encoding, noise, chunk: chunk - chunk.mean(0),
     "is not row-wise: the rest of": lambda encoding, noise, chunk: chunk / len(chunk),
+    "seeds the global random stream of torch": lambda *flow: torch.manual_seed(0) and flow[2],
+    "seeds the global random stream of Python, .* draw from a random.Random": lambda *flow: random.seed(0) or flow[2],
     "changes its inputs: it moved features by": lambda *flow: flow[2] + 0 * flow[0].features.add_(1).sum(),
     "changes its inputs: it moved noise by .*; compute with a clone": lambda *flow: flow[1].mul_(0.5),
 }
@@ -84,6 +105,12 @@ def test_an_encoding_that_breaks_a_rule_is_refused_before_anything_plays(sentenc
 def test_a_chunk_that_breaks_a_rule_is_refused_before_anything_plays(sentence: str) -> None:
     with pytest.raises(ValueError, match=f"^policy Altered.decode .*{sentence}"):
         started(Altered(decode=DECODINGS[sentence]))
+
+
+@pytest.mark.parametrize(("num_envs", "latest"), [(1, True), (3, True), (8, True), (3, False)])
+def test_a_policy_that_decodes_what_it_stored_is_refused(num_envs: int, latest: bool) -> None:
+    with pytest.raises(ValueError, match=r"Storing.decode is not (deterministic|row-wise): .* moved .* chunk by"):
+        started(Storing(latest), num_envs)
 
 
 @pytest.mark.parametrize("factor", [0.0, float("nan")])

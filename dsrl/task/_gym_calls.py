@@ -17,6 +17,8 @@ import gymnasium
 import numpy as np
 from torch import Tensor
 
+from dsrl.task._truth import single, truth
+
 _LONGEST = 300  # characters of what was raised, or of a wrong value, that a message repeats
 _LARGEST = float(np.finfo(np.float32).max)
 _EXPECTED = {  # call -> what gymnasium has it take and return
@@ -49,12 +51,13 @@ def step(env: gymnasium.Env[Any, Any], name: str, action: Any) -> tuple[Any, flo
     """Advance by one control step; returns observation, reward, terminated, truncated and info.
 
     Raises WorldError, which begins with `name`, where the environment exits, returns anything but gymnasium's five
-    values, or has a reward that is no number.
+    values, or has a reward that is no number or an end that is neither true nor false.
     """
     with naming_exit(name, "step"):
         found = env.step(action)
     observation, paid, terminated, truncated, info = _checked(found, name, "step", 5)
-    return observation, number(paid, name), bool(terminated), bool(truncated), info
+    ends = ending(terminated, name, "terminated"), ending(truncated, name, "truncated")
+    return observation, number(paid, name), *ends, info
 
 
 def number(reward: Any, name: str) -> float:
@@ -62,8 +65,7 @@ def number(reward: Any, name: str) -> float:
 
     A finite one beyond float32 is refused here, since it would be no number any more in a batch of rewards.
     """
-    array = isinstance(reward, np.generic | np.ndarray | Tensor)
-    value = reward.item() if array and math.prod(reward.shape) == 1 else reward
+    value = single(reward)
     if isinstance(value, SupportsFloat) and not isinstance(value, np.ndarray | Tensor):
         paid = float(value)
         if math.isfinite(paid) and abs(paid) > _LARGEST:
@@ -76,6 +78,17 @@ def number(reward: Any, name: str) -> float:
         f"{name} returned the reward {_short(repr(reward))} of type {type(reward).__name__} in its step but a reward "
         "is a number; return a float from the environment"
     )
+
+
+def ending(value: Any, name: str, flag: str) -> bool:
+    """Return the `flag` of a step, which may be 0 or 1 or an array of one. Raises WorldError for anything else."""
+    ended = truth(value)
+    if ended is None:
+        raise WorldError(
+            f"{name} returned {flag}={_short(repr(value))} of type {type(value).__name__} in its step but {flag} is "
+            "true or false; return a bool from the environment"
+        )
+    return ended
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from torch import Tensor
 
 _LONGEST = 100  # characters of a wrong part that a message repeats
 
-Path = tuple[str, ...]  # keys of nested dictionaries
+Path = tuple[Any, ...]  # keys of nested dictionaries: names, or numbers
 
 
 class ObservationParts:
@@ -40,6 +40,12 @@ class ObservationParts:
         numbers = [self._numbers(_at(observation, path)) for path in self.state]
         return np.concatenate(numbers) if numbers else np.zeros(0, np.float32)
 
+    def kept(self, observation: Any) -> Any:
+        """Return an observation to be read later, with its images copied: worlds may draw into one buffer in turn."""
+        for path in self.cameras.values():
+            observation = _with_copy(observation, path)
+        return observation
+
     def read_images(self, observations: list[Any]) -> dict[str, Tensor]:
         """Return the images of all worlds: camera -> uint8 [B, 3, H, W], black where a world has no observation yet."""
         found = {}
@@ -57,7 +63,7 @@ class ObservationParts:
             except (LookupError, TypeError) as error:
                 has = sorted(map(str, observation)) if isinstance(observation, Mapping) else type(observation).__name__
                 raise ValueError(
-                    f"{self._name} returned an observation without {'/'.join(path)}, which its observation_space has "
+                    f"{self._name} returned an observation without {_named(path)}, which its observation_space has "
                     f"(it is {has}); correct the one or the other in the environment"
                 ) from error
         for name, path in self.cameras.items():
@@ -82,10 +88,10 @@ class ObservationParts:
 
     def _add(self, id: str, space: gymnasium.Space[Any], path: Path) -> None:
         if isinstance(space, Dict):
-            for key in sorted(space.spaces):
+            for key in sorted(space.spaces, key=lambda key: (isinstance(key, str), key)):  # numbers before names
                 self._add(id, space.spaces[key], (*path, key))
         elif isinstance(space, Box) and len(space.shape) == 3 and space.shape[2] == 3 and space.dtype == np.uint8:
-            name = path[-1].replace("/", "_") if path else "image"  # no column of a lerobot dataset may have a /
+            name = str(path[-1]).replace("/", "_") if path else "image"  # no column of a lerobot dataset may have a /
             if name in self.cameras:
                 raise ValueError(f"task.id={id} has two cameras named {name}; wrap it so that their names differ")
             self.cameras[name], self.shapes[name] = path, (3, space.shape[0], space.shape[1])
@@ -93,11 +99,22 @@ class ObservationParts:
             self.state.append(path)
             self.state_dim += int(np.prod(space.shape))
         else:
-            where = f"observation_space {'/'.join(path)}".strip()
+            where = f"observation_space {_named(path)}".strip()
             raise ValueError(
-                f"task.id={id} has {where} {space} but task=gym needs flat boxes of numbers or images; "
-                "type another id or wrap it"
+                f"task.id={id} has {where} {space} but task=gym needs flat boxes of numbers, or images: "
+                "boxes [H, W, 3] of uint8; type another id or wrap it"
             )
+
+
+def _named(path: Path) -> str:
+    return "/".join(map(str, path))
+
+
+def _with_copy(observation: Any, path: Path) -> Any:
+    """Copy the array at `path`, and the dictionaries on the way to it."""
+    if not path:
+        return np.array(observation)
+    return {**observation, path[0]: _with_copy(observation[path[0]], path[1:])}
 
 
 def _at(observation: Any, path: Path) -> Any:

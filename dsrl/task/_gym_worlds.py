@@ -69,6 +69,10 @@ class GymWorlds:
         """Select the state [S] of what one environment returned."""
         return np.asarray(observation)
 
+    def kept(self, observation: Any) -> Any:
+        """Return what one environment returned as `latest` holds it: a copy of all that it may overwrite."""
+        return observation
+
     def read_images(self) -> dict[str, Tensor]:
         """Draw or read the images of all worlds: camera name -> uint8 [B, 3, H, W]."""
         return {}
@@ -144,7 +148,7 @@ class GymWorlds:
                 f"{self._name} returned an observation of {state.numel()} numbers but its observation_space has "
                 f"{self.state_dim}; correct the one or the other in the environment"
             )
-        self.latest[row], self._state[row] = observation, state
+        self.latest[row], self._state[row] = self.kept(observation), state
 
 
 def native(action: NDArray[Any], space: Box) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import gymnasium
 from numpy.typing import NDArray
 
-from dsrl.task._gym_calls import naming_exit, number
+from dsrl.task._gym_calls import ending, naming_exit, number
 from dsrl.task._libero_cameras import DeferredCameras
 from dsrl.task._libero_package import drop_samplers, fit_package
 from dsrl.task._mujoco_drawing import choose_egl
@@ -69,8 +69,9 @@ class World(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not typed
         with naming_exit(name, "step"):
             self._observation, reward, terminated, truncated, info = self.env.step(action)
         self._steps, self._images = self._steps + 1, {}
-        truncated = bool(truncated) or self._steps >= self.limit
-        self._over = bool(terminated) or truncated
+        terminated = ending(terminated, name, "terminated")
+        truncated = ending(truncated, name, "truncated") or self._steps >= self.limit
+        self._over = terminated or truncated
         success = succeeded(info, name)
         return self._observation, number(reward, name), False, False, _ended(terminated, truncated, success)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from torch import Tensor
+from dsrl.task._truth import single, truth
 
 SUCCESS_NAMES = ("is_success", "success")  # in the info of a step, the first that is there
 _LONGEST = 100  # characters of a wrong value that a message repeats
@@ -29,11 +27,9 @@ def succeeded(info: Mapping[str, Any], env: str) -> bool:
     """
     found = ((name, part[name]) for part in _parts(info) for name in SUCCESS_NAMES if name in part)
     name, value = next(found, ("", None))
-    flag = value
-    if isinstance(flag, np.generic | np.ndarray | Tensor) and math.prod(flag.shape) == 1:
-        flag = flag.item()
-    if flag is None or (isinstance(flag, bool | int | float) and flag in (0, 1)):
-        return bool(flag)
+    won = False if single(value) is None else truth(value)
+    if won is not None:
+        return won
     shown = " ".join(repr(value).split())[:_LONGEST]
     raise SuccessError(
         f"{env} reports {name}={shown} in its info but a success is true or false; report a bool from the environment"

@@ -77,6 +77,10 @@ class GymTask(GymWorlds):
         self._parts.check(observation)
         return self._parts.read_state(observation)
 
+    def kept(self, observation: Any) -> Any:
+        """Return an observation with its images copied."""
+        return self._parts.kept(observation)
+
     def read_images(self) -> dict[str, Tensor]:
         """Return the images of the latest observations."""
         return self._parts.read_images(self.latest)

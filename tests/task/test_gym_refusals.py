@@ -35,7 +35,10 @@ class Walk(gymnasium.Env):
 
     def step(self, action: Any) -> Any:
         self.place += action
-        return self.observed(), self.reward(), False, False, {}
+        return self.observed(), self.reward(), self.ends(), False, {}
+
+    def ends(self) -> Any:
+        return False
 
     def observed(self) -> Any:
         return {"place": self.place.copy(), "camera": np.zeros((4, 6, 3), np.uint8)}
@@ -144,6 +147,31 @@ def test_cameras_have_names_that_a_dataset_can_have():
     parts = ObservationParts("Walk", gymnasium.spaces.Dict({"cam/top": Walk.observation_space["camera"]}))
     assert parts.shapes == {"cam_top": (3, 4, 6)}
     assert parts.read_images([{"cam/top": np.ones((4, 6, 3), np.uint8)}])["cam_top"].all()
+    numbered = gymnasium.spaces.Dict({0: Walk.observation_space["camera"], 1: gymnasium.spaces.Box(-1, 1, (2,))})
+    assert ObservationParts("Walk", numbered).shapes == {"0": (3, 4, 6)}
+
+
+def test_worlds_that_draw_into_one_buffer_have_a_picture_each(monkeypatch):
+    buffer = np.zeros((4, 6, 3), np.uint8)
+
+    def drawn(self):
+        buffer[:] = int(50 * (self.place[0] + 2))
+        return {"place": self.place.copy(), "camera": buffer}
+
+    task, _ = walk(monkeypatch, num_envs=3, observed=drawn)
+    task.reset(torch.arange(3), seeds=[1, 2, 3])
+    for _ in range(2):
+        seen = task.observe()
+        assert seen.images["camera"][:, 0, 0, 0].tolist() == (50 * (seen.state[:, 0] + 2)).int().tolist()
+        task.step(torch.tensor([[0.5, 0.0], [0.0, 0.0], [-0.5, 0.0]]))
+
+
+@pytest.mark.parametrize(("shape", "kind"), [((3, 4, 6), np.uint8), ((4, 6, 3), np.float32)])
+def test_what_an_image_is_stands_where_a_space_is_none(shape, kind, monkeypatch):
+    pictures = gymnasium.spaces.Dict({"wrist": gymnasium.spaces.Box(0, 1, shape, kind)})
+    monkeypatch.setattr(Walk, "observation_space", pictures)
+    with pytest.raises(ValueError, match=r"observation_space wrist Box.* or images: boxes \[H, W, 3\] of uint8; type"):
+        walk(monkeypatch)
 
 
 def _seen(**parts: Any) -> Any:
@@ -195,6 +223,19 @@ def test_a_reward_may_be_any_single_number(reward, monkeypatch):
     task, _ = walk(monkeypatch, reward=lambda self: reward)
     task.reset(torch.arange(1), seeds=[0])
     assert task.step(torch.zeros(1, 2)).reward.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("ends", ["False", None, np.ones(2, bool), 0.5], ids=repr)
+def test_an_end_that_is_neither_true_nor_false_is_named(ends, monkeypatch):
+    with pytest.raises(ValueError, match=r"Walk-v0 returned terminated=.* of type .* terminated is true or false; ret"):
+        walk(monkeypatch, ends=lambda self: ends)
+
+
+@pytest.mark.parametrize("ends", [1, True, np.bool_(True), np.array([True]), torch.tensor(True)], ids=repr)
+def test_an_end_may_be_any_single_bool(ends, monkeypatch):
+    task, _ = walk(monkeypatch, ends=lambda self: ends)
+    task.reset(torch.arange(1), seeds=[0])
+    assert task.step(torch.zeros(1, 2)).terminated.tolist() == [True]
 
 
 def _exiting(self: Any, *args: Any, **kwargs: Any) -> Any:
