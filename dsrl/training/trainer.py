@@ -22,20 +22,13 @@ from tianshou.utils.torch_utils import policy_within_training_step
 from dsrl.edits import EditsChunks
 from dsrl.interfaces import StateDict
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.training.loop import (
-    Checkpointer,
-    LowersDiscount,
-    Monitor,
-    NoCheckpoints,
-    Validator,
-    check_finite,
-    restoring,
-)
+from dsrl.training.loop import Checkpointer, LowersDiscount, Monitor, NoCheckpoints, Validator, check_finite, restoring
 from dsrl.training.metrics import Counters, EpisodeStats, UpdateStats
 from dsrl.training.random_state import load_random_state_dict, random_state_dict, seed_everything
 from dsrl.training.replay_buffer import Replay
 from dsrl.training.replay_format import Recorder
 from dsrl.training.replay_memory import buffer_length, draws_of
+from dsrl.training.validation_schedule import ValidationSchedule
 
 CLONED_AT_ONCE = 100  # gradient steps of cloning between checks for a signal
 
@@ -64,12 +57,11 @@ class Trainer:
     """Trains `algorithm` in `env`; the result depends only on `seed`, the parts and their state.
 
     It trains for `decisions` decisions, the first `warmup_decisions` of them the base policy's, with `utd` gradient
-    steps per decision. `monitor` logs every `log_every` decisions; after warm-up, before the actor's first step, every
-    `eval_every` decisions and at the end it validates and saves. `offline` transitions are in replay from the start and
+    steps per decision. `monitor` logs every `log_every` decisions; after warm-up, every `eval_every` decisions (see
+    `ValidationSchedule`) and at the end it validates and saves. `offline` transitions are in replay from the start and
     never overwritten; with gradient steps on them, `decisions` may equal `warmup_decisions`. `success_share` of each
-    batch (None: their share of replay) is drawn from episodes that ended with success.
-    With a `checkpointer` training continues where a previous process stopped, with the result of one process; where
-    worlds in mid-episode cannot be saved, in new episodes.
+    batch (None: their share of replay) is drawn from episodes that ended with success. With a `checkpointer` training
+    continues with the result of one process; where worlds in mid-episode cannot be saved, in new episodes.
     """
 
     def __init__(
@@ -97,7 +89,7 @@ class Trainer:
         self.env, self.algorithm, self.monitor, self.checkpointer = env, algorithm, monitor, checkpointer
         self.decisions, self.warmup_decisions = decisions, warmup_decisions
         self.utd, self.batch_size = utd, batch_size
-        self.eval_every, self.log_every = eval_every, log_every
+        self._schedule, self.log_every = ValidationSchedule(eval_every, len(env), env.longest_episode), log_every
         self._checkpoints: Checkpointer = checkpointer or NoCheckpoints()
 
         self._draws = draws_of(algorithm)
@@ -193,7 +185,8 @@ class Trainer:
             self._learn()
             self.monitor.show_updates(self._offline_done, self.stats.recent())
             finished = self._offline_done >= self._offline_updates
-            if self._end_round(before, self._offline_done, finished=finished):
+            due = _crossed(before, self._offline_done, self._schedule.every)
+            if self._end_round(before, self._offline_done, finished=finished, due=due):
                 return True
         return False
 
@@ -205,15 +198,15 @@ class Trainer:
             self._learn()
             self.monitor.show(self.stats.counters, self.stats.recent())
             now = self.stats.counters.decisions
-            if self._end_round(before, now, finished=now >= self.decisions):
+            if self._end_round(before, now, finished=now >= self.decisions, due=self._schedule.due(now)):
                 return True
         return False
 
-    def _end_round(self, before: int, now: int, *, finished: bool) -> bool:
-        """Log, validate and save, each where it is time; returns whether training ends early."""
+    def _end_round(self, before: int, now: int, *, finished: bool, due: bool) -> bool:
+        """Log, validate (where it is `due`) and save, each where it is time; returns whether training ends early."""
         if finished or _crossed(before, now, self.log_every):
             self._log()
-        if finished or _crossed(before, now, self.eval_every):
+        if finished or due:
             self._validator.validate(self.stats.counters)
             if self.monitor.should_stop():
                 return True
@@ -252,6 +245,7 @@ class Trainer:
         self._collector.reset_env()
         self.buffer.cut_episodes()
         self.stats.drop_unfinished()
+        self._schedule.last = self.stats.counters.decisions
         self._checkpoints.save_at_reset(self.state_dict, self.stats.counters.decisions, self._updates_alone())
 
     def _save_if_due(self) -> None:
@@ -273,6 +267,7 @@ class Trainer:
             "episodes": self.stats.state_dict(),
             "updates": self._updates.state_dict(),
             "validator": self._validator.state_dict(),
+            "last_validation": self._schedule.last,
             "counts": [self._warmed_up_at, self._offline_done, self._learned, self._cloned],
         }
 
@@ -285,6 +280,7 @@ class Trainer:
         self._updates.load_state_dict(state["updates"])
         self._validator.load_state_dict(state["validator"])
         self._warmed_up_at, self._offline_done, self._learned, self._cloned = (*state["counts"], 0)[:4]
+        self._schedule.last = state.get("last_validation", self.stats.counters.decisions)
         if not self.env.load_state_dict(state["env"]):
             self.buffer.cut_episodes()
             self.stats.drop_unfinished()

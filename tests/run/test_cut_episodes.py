@@ -14,16 +14,15 @@ from dsrl.run.cut_episodes import cut_episodes
 @pytest.mark.parametrize(
     ("warmup", "decisions", "eval_every", "typed"),
     [
-        (100, 300, 100, "eval_every=400 decisions=800"),  # 25 decisions of each of 4 worlds, of up to 100
-        (100, 9000, 396, "eval_every=400"),
-        (1000, 1300, 10000, "decisions=1400"),  # the end comes first
+        (100, 300, 100, "decisions=500"),  # 50 decisions of each of 4 worlds, of up to 100
+        (1000, 1300, 10000, "decisions=1400"),
         (2000, 6000, 4000, "decisions=6400"),  # a validation half-way: 500 and 500, of up to 600
         (100, 9000, 2400, None),
         (2000, 25000, 2500, None),
         (100, 100, 10, None),  # the actor never plays
     ],
 )
-def test_values_are_named_that_leave_room_for_an_episode(
+def test_decisions_are_named_that_leave_room_for_an_episode(
     warmup: int, decisions: int, eval_every: int, typed: str | None
 ) -> None:
     longest = 600 if eval_every == 4000 else 100
@@ -32,9 +31,16 @@ def test_values_are_named_that_leave_room_for_an_episode(
     sentence = cut_episodes(settings, longest)
     assert (sentence is None) == (typed is None)
     if sentence is not None and typed is not None:
-        assert f"; {typed} would play whole ones" in sentence
-        better = {key: int(value) for key, value in (word.split("=") for word in typed.split())}
-        assert cut_episodes(replace(settings, **better), longest) is None
+        assert f"; {typed}, or a smaller num_envs, would play whole ones" in sentence
+        better = cut_episodes(replace(settings, decisions=int(typed.partition("=")[2])), longest)
+        assert better is None or "validations come every" in better
+
+
+def test_validations_that_wait_for_an_episode_are_announced() -> None:
+    typed = {"warmup_decisions": 100, "decisions": 9000, "eval_every": 399, "num_envs": 4}
+    settings = replace(toy_parts().settings, **typed)
+    assert "validations come every 400 decisions instead of eval_every=399" in str(cut_episodes(settings, 100))
+    assert cut_episodes(replace(settings, eval_every=400), 100) is None
 
 
 def test_the_check_of_the_budget_announces_it() -> None:

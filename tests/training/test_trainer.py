@@ -114,6 +114,12 @@ def test_metrics_come_with_the_counters_of_their_time():
     assert {"train/return", "train/success_rate", "learn/critic_loss", "learn/alpha", "learn/entropy"} <= set(last)
 
 
+def test_validations_wait_until_an_episode_could_end_in_each_world():
+    """Episodes take up to two decisions in each of three worlds."""
+    run = Run(scores=(0.5,) * 7, eval_every=5)
+    assert [counters.decisions for counters in run.monitor.validated] == [12, 18, 24, 30, 36, 42, 45]
+
+
 def test_the_monitor_can_end_training_after_a_validation_of_a_moving_actor():
     run = Run(should_stop=True)
     assert [counters.decisions for counters in run.monitor.validated] == [12, 15]
