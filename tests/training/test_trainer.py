@@ -189,13 +189,13 @@ def test_a_trainer_that_continues_in_new_episodes_counts_and_validates_like_one_
 
 
 @pytest.mark.parametrize("draws", ["fresh", "held"])
-@pytest.mark.parametrize("after", [3, 9, 18, 21, 36])
-def test_a_trainer_that_continues_in_restored_worlds_ends_with_the_same_networks_to_the_last_bit(after, draws):
-    scores, checkpoints = (0.5, 0.5, 0.5, 0.5), OneCheckpoint(after=after)
-    first = Run(scores, task=RestorableCountdown, checkpointer=checkpoints, draws=draws)
+@pytest.mark.parametrize(("after", "every"), [(3, 15), (9, 15), (18, 15), (21, 15), (36, 15), (15, 5)])
+def test_a_trainer_that_continues_in_restored_worlds_ends_with_the_same_networks_to_the_last_bit(after, every, draws):
+    scores, checkpoints = (0.5,) * 7, OneCheckpoint(after=after)
+    first = Run(scores, task=RestorableCountdown, checkpointer=checkpoints, draws=draws, eval_every=every)
     assert checkpoints.state["exact"]
     previous = OneCheckpoint(previous=checkpoints.state)
-    second = Run(scores, task=RestorableCountdown, checkpointer=previous, draws=draws)
+    second = Run(scores, task=RestorableCountdown, checkpointer=previous, draws=draws, eval_every=every)
     assert second.counters == first.counters
     assert second.monitor.logged == [entry for entry in first.monitor.logged if entry[1].decisions > after]
     continued = second.algorithm.policy.state_dict()
