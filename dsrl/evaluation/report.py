@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Column, Table
 from rich.text import Text
 
+from dsrl.evaluation.digits import fixed, with_interval
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.statistics import mean_interval, sign_flip_test
 from dsrl.evaluation.summary import by_instruction, summary
@@ -54,11 +54,14 @@ def summary_table(rows: Mapping[str, Evaluation]) -> Table:
     table = _table("policy", "success", "95% interval", "return", "steps", "episodes")
     for name, evaluation in rows.items():
         numbers = summary(evaluation)
-        success, interval = "-", _of_returns(evaluation)
-        if evaluation.successes is not None:
+        if evaluation.successes is None:
+            success = "-"
+            mean, interval = with_interval(numbers["mean_return"], mean_interval(evaluation.returns), 2)
+        else:
             success, interval = f"{numbers['success_rate']:.1%}", _interval(numbers)
-        means = fixed(numbers["mean_return"], 2), f"{numbers['mean_length']:.1f}"
-        table.add_row(Text(LABELS.get(name, name)), success, interval, *means, str(numbers["episodes"]))
+            mean = fixed(numbers["mean_return"], 2)
+        counts = f"{numbers['mean_length']:.1f}", str(numbers["episodes"])
+        table.add_row(Text(LABELS.get(name, name)), success, interval, mean, *counts)
     return table
 
 
@@ -134,15 +137,6 @@ def _table(first: str, *numbers: str, title: Text | None = None) -> Table:
     )
 
 
-def fixed(value: float, decimals: int, sign: str = "") -> str:
-    """Return a number with that many decimals, or more below 1: three digits, and four where all would be zeros."""
-    if value != 0 and round(value, decimals) == 0:
-        return format(value, f"{sign}.4g")
-    if 0 < abs(value) < 1:
-        decimals = max(decimals, 2 - math.floor(math.log10(abs(value))))
-    return format(value, f"{sign}.{decimals}f")
-
-
 def score_of(numbers: Mapping[str, Any]) -> float:
     """The success rate among the numbers of an evaluation, or the mean return where the task defines no success."""
     rate: float = numbers["mean_return"] if numbers["success_rate"] is None else numbers["success_rate"]
@@ -152,11 +146,6 @@ def score_of(numbers: Mapping[str, Any]) -> float:
 def _score(numbers: Mapping[str, Any]) -> str:
     rate = score_of(numbers)
     return fixed(rate, 2) if numbers["success_rate"] is None else f"{rate:.1%}"
-
-
-def _of_returns(evaluation: Evaluation) -> str:
-    interval = mean_interval(evaluation.returns)
-    return "-" if interval is None else "{:.4g} … {:.4g}".format(*interval)  # a dash would look like a sign
 
 
 def _interval(numbers: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from dsrl.evaluation import report, video
 from dsrl.evaluation.collapse import collapse
+from dsrl.evaluation.digits import fixed
 from dsrl.evaluation.episodes import Evaluation, evaluate
 from dsrl.evaluation.noise_sources import evaluation_noise
 from dsrl.interfaces import Searcher, StateDict
@@ -162,7 +163,7 @@ class Monitor:
         if "train/success_rate" in recent:
             number = f"training success {recent['train/success_rate']:.0%}"
         elif "train/return" in recent:
-            number = f"training return {report.fixed(recent['train/return'], 1)}"
+            number = f"training return {fixed(recent['train/return'], 1)}"
         if self._line.unit != unit:
             self._line.count(total, unit, done)
         self._line.update(done, number)
