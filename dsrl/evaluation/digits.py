@@ -32,10 +32,8 @@ def with_interval(mean: float, interval: tuple[float, float] | None, decimals: i
         return (fixed(mean, decimals),) * 2
     needed = max(0, 1 - math.floor(math.log10(high - low)))
     ends = _rounded(low, needed, ROUND_FLOOR), _rounded(high, needed, ROUND_CEILING)
-    tiny = max(map(abs, ends)) < TINY
-    return fixed(mean, max(decimals, needed)), " … ".join(
-        f"{end:.15g}" if tiny else f"{end:.{needed}f}" for end in ends
-    )
+    kind = ".15g" if max(map(abs, ends)) < TINY else f".{needed}f"
+    return fixed(mean, max(decimals, needed)), " … ".join(format(end, kind) for end in ends)
 
 
 def _rounded(value: float, decimals: int, direction: str) -> float:

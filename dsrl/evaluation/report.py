@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ LABELS = {
 
 _SHORTEST = 8  # columns that names keep in a table
 _UNLIMITED = 10_000  # columns
+_LEGEND = 80  # letters of a line below the learning curve
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class CurvePoint:
     env_steps: int
     decisions: int
     evaluation: Evaluation
+    gradient_steps: int = 0  # 0 also where an earlier version has not stored it
 
 
 def summary_table(rows: Mapping[str, Evaluation]) -> Table:
@@ -174,16 +177,17 @@ def learning_curve(
 ) -> bytes:
     """Draw the score of the validations over environment steps, between those of base and steered policy, as PNG.
 
-    `steered_name` says which checkpoint the steered policy is.
+    Without play between validations it is drawn over gradient steps. `steered_name` says which checkpoint the steered
+    policy is.
     """
     from matplotlib.figure import Figure  # draws without a display, and takes seconds to import
     from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot(xlabel="environment steps in training", ylabel=_score_name(steered))
+    unit, steps = _progress(curve)
+    axes = figure.add_subplot(xlabel=f"{unit} in training", ylabel=_score_name(steered))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.grid(alpha=0.3)
-    steps = [point.env_steps for point in curve]
     axes.plot(steps, [point.evaluation.score for point in curve], marker="o", label=_validation_name(curve))
     if steered.successes is not None:
         intervals = [summary(point.evaluation)["ci95"] for point in curve]
@@ -193,13 +197,21 @@ def learning_curve(
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     if base is not None:
         axes.axhline(base.score, color="0.35", linestyle="--", label=f"base policy, test worlds: {score_text(base)}")
-    label = f"steered policy ({steered_name}), test worlds: {score_text(steered)}"
+    label = textwrap.fill(f"steered policy ({steered_name}), test worlds: {score_text(steered)}", _LEGEND)
     axes.axhline(steered.score, color="tab:green", linestyle="-.", label=label)
     axes.set_xlim(left=0)
-    figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
+    figure.legend(loc="outside lower center", fontsize="small", frameon=False)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120)
     return content.getvalue()
+
+
+def _progress(curve: Sequence[CurvePoint]) -> tuple[str, list[int]]:
+    """Return the unit in which training progressed from one validation to the next, and its number at each."""
+    env_steps = [point.env_steps for point in curve]
+    if len(env_steps) > 1 and len(set(env_steps)) == 1:
+        return "gradient steps", [point.gradient_steps for point in curve]
+    return "environment steps", env_steps
 
 
 def _validation_name(curve: Sequence[CurvePoint]) -> str:

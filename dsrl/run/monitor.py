@@ -77,7 +77,8 @@ class Monitor:
     def validate(self, counters: Counters) -> Evaluation:
         """Evaluate the algorithm on the validation worlds."""
         result = self._validated(self._name(counters))
-        self.curve.append(report.CurvePoint(counters.env_steps, counters.decisions, result))
+        point = report.CurvePoint(counters.env_steps, counters.decisions, result, counters.gradient_steps)
+        self.curve.append(point)
         return result
 
     def _name(self, counters: Counters) -> str:
@@ -179,7 +180,10 @@ class Monitor:
     def state_dict(self) -> StateDict:
         """Return curve, best weights, state of the loggers and times."""
         return {
-            "curve": [(point.env_steps, point.decisions, point.evaluation.to_dict()) for point in self.curve],
+            "curve": [
+                (point.env_steps, point.decisions, point.evaluation.to_dict(), point.gradient_steps)
+                for point in self.curve
+            ],
             "best_name_and_score": self.best,
             "best": self._best,
             "collapse": self.collapse,
@@ -194,7 +198,8 @@ class Monitor:
             logger.load_state_dict(states.get(type(logger).__name__))
         if state is None:
             return
-        self.curve = [report.CurvePoint(steps, n, Evaluation.from_dict(one)) for steps, n, one in state["curve"]]
+        curve = state["curve"]  # of an earlier version without gradient steps
+        self.curve = [report.CurvePoint(steps, n, Evaluation.from_dict(one), *more) for steps, n, one, *more in curve]
         self._best, self.collapse = state["best"], state["collapse"]
         self.best = tuple(state["best_name_and_score"]) if state.get("best_name_and_score") else self._best_of_curve()
         total, self._trained = state["seconds"]

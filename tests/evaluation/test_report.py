@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -171,3 +172,13 @@ def test_the_learning_curve_is_drawn_with_and_without_success_and_base(successes
     for base in (steered, None):
         with Image.open(io.BytesIO(report.learning_curve(curve, base, steered, "after 9 decisions"))) as picture:
             assert picture.size == (840, 540)
+
+
+@pytest.mark.parametrize("name", ["after 0 decisions and 12000 gradient steps", f"the mean after {10**40} decisions"])
+def test_the_learning_curve_without_play_is_drawn_over_gradient_steps_and_its_legend_is_whole(name: str) -> None:
+    curve = [report.CurvePoint(0, 0, _evaluation(100 * i), 1000 * i) for i in range(3)]
+    with Image.open(io.BytesIO(report.learning_curve(curve, _evaluation(100), _evaluation(300), name))) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    assert (pixels[:, [0, -1]] == 255).all()  # nothing is cut at the edges
+    drawn = (pixels == (31, 119, 180)).all(axis=-1)[:300].any(axis=0)  # the colour of the validations
+    assert np.ptp(np.flatnonzero(drawn)) > 400
