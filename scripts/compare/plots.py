@@ -90,7 +90,8 @@ def _legend(figure: Any, comparison: Comparison) -> None:
     handles = {label: handle for pairs in drawn for handle, label in pairs}
     labels = [label for method in comparison.methods if (label := _literal(method.name)) in handles]
     columns = max(1, min(3, len(labels)))
-    figure.legend([handles[one] for one in labels], labels, loc="outside lower center", ncols=columns, frameon=False)
+    style = {"ncols": columns, "frameon": False, "handlelength": 4}  # long enough for dashes beside a marker
+    figure.legend([handles[one] for one in labels], labels, loc="outside lower center", **style)
 
 
 def svg(figure: Any, name: str) -> str:
