@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from dsrl.evaluation.digits import fixed
 from dsrl.evaluation.episodes import Evaluation
-from dsrl.evaluation.report import fixed
 
 SIGNIFICANCE = 0.01
 

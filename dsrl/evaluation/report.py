@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Column, Table
 from rich.text import Text
 
+from dsrl.evaluation.digits import fixed, with_interval
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.statistics import mean_interval, sign_flip_test
 from dsrl.evaluation.summary import by_instruction, summary
@@ -35,6 +36,7 @@ LABELS = {
 
 _SHORTEST = 8  # columns that names keep in a table
 _UNLIMITED = 10_000  # columns
+_LEGEND = 80  # letters of a line below the learning curve
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class CurvePoint:
     env_steps: int
     decisions: int
     evaluation: Evaluation
+    gradient_steps: int = 0  # 0 also where an earlier version has not stored it
 
 
 def summary_table(rows: Mapping[str, Evaluation]) -> Table:
@@ -54,11 +57,14 @@ def summary_table(rows: Mapping[str, Evaluation]) -> Table:
     table = _table("policy", "success", "95% interval", "return", "steps", "episodes")
     for name, evaluation in rows.items():
         numbers = summary(evaluation)
-        success, interval = "-", _of_returns(evaluation)
-        if evaluation.successes is not None:
+        if evaluation.successes is None:
+            success = "-"
+            mean, interval = with_interval(numbers["mean_return"], mean_interval(evaluation.returns), 2)
+        else:
             success, interval = f"{numbers['success_rate']:.1%}", _interval(numbers)
-        means = fixed(numbers["mean_return"], 2), f"{numbers['mean_length']:.1f}"
-        table.add_row(Text(LABELS.get(name, name)), success, interval, *means, str(numbers["episodes"]))
+            mean = fixed(numbers["mean_return"], 2)
+        counts = f"{numbers['mean_length']:.1f}", str(numbers["episodes"])
+        table.add_row(Text(LABELS.get(name, name)), success, interval, mean, *counts)
     return table
 
 
@@ -134,15 +140,6 @@ def _table(first: str, *numbers: str, title: Text | None = None) -> Table:
     )
 
 
-def fixed(value: float, decimals: int, sign: str = "") -> str:
-    """Return a number with that many decimals, or more below 1: three digits, and four where all would be zeros."""
-    if value != 0 and round(value, decimals) == 0:
-        return format(value, f"{sign}.4g")
-    if 0 < abs(value) < 1:
-        decimals = max(decimals, 2 - math.floor(math.log10(abs(value))))
-    return format(value, f"{sign}.{decimals}f")
-
-
 def score_of(numbers: Mapping[str, Any]) -> float:
     """The success rate among the numbers of an evaluation, or the mean return where the task defines no success."""
     rate: float = numbers["mean_return"] if numbers["success_rate"] is None else numbers["success_rate"]
@@ -152,11 +149,6 @@ def score_of(numbers: Mapping[str, Any]) -> float:
 def _score(numbers: Mapping[str, Any]) -> str:
     rate = score_of(numbers)
     return fixed(rate, 2) if numbers["success_rate"] is None else f"{rate:.1%}"
-
-
-def _of_returns(evaluation: Evaluation) -> str:
-    interval = mean_interval(evaluation.returns)
-    return "-" if interval is None else "{:.4g} … {:.4g}".format(*interval)  # a dash would look like a sign
 
 
 def _interval(numbers: Mapping[str, Any]) -> str:
@@ -185,16 +177,17 @@ def learning_curve(
 ) -> bytes:
     """Draw the score of the validations over environment steps, between those of base and steered policy, as PNG.
 
-    `steered_name` says which checkpoint the steered policy is.
+    Without play between validations it is drawn over gradient steps. `steered_name` says which checkpoint the steered
+    policy is.
     """
     from matplotlib.figure import Figure  # draws without a display, and takes seconds to import
     from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot(xlabel="environment steps in training", ylabel=_score_name(steered))
+    unit, steps = _progress(curve)
+    axes = figure.add_subplot(xlabel=f"{unit} in training", ylabel=_score_name(steered))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.grid(alpha=0.3)
-    steps = [point.env_steps for point in curve]
     axes.plot(steps, [point.evaluation.score for point in curve], marker="o", label=_validation_name(curve))
     if steered.successes is not None:
         intervals = [summary(point.evaluation)["ci95"] for point in curve]
@@ -204,13 +197,21 @@ def learning_curve(
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     if base is not None:
         axes.axhline(base.score, color="0.35", linestyle="--", label=f"base policy, test worlds: {score_text(base)}")
-    label = f"steered policy ({steered_name}), test worlds: {score_text(steered)}"
+    label = textwrap.fill(f"steered policy ({steered_name}), test worlds: {score_text(steered)}", _LEGEND)
     axes.axhline(steered.score, color="tab:green", linestyle="-.", label=label)
     axes.set_xlim(left=0)
-    figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
+    figure.legend(loc="outside lower center", fontsize="small", frameon=False)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120)
     return content.getvalue()
+
+
+def _progress(curve: Sequence[CurvePoint]) -> tuple[str, list[int]]:
+    """Return the unit in which training progressed from one validation to the next, and its number at each."""
+    env_steps = [point.env_steps for point in curve]
+    if len(env_steps) > 1 and len(set(env_steps)) == 1:
+        return "gradient steps", [point.gradient_steps for point in curve]
+    return "environment steps", env_steps
 
 
 def _validation_name(curve: Sequence[CurvePoint]) -> str:

@@ -6,6 +6,7 @@ play(env over VideoRecorder(task)) -> pictures [world][time] -> base | steered -
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any
@@ -22,7 +23,8 @@ FPS = 10  # pictures per second: one per control step of 0.1 s, so a video plays
 MIN_SIDE = 400  # pixels: smaller pictures are enlarged
 MARGIN = 4  # pixels of white around a panel
 BORDER = 8  # pixels around a picture, coloured by success and at the end of the episode
-HEADER = 60  # pixels above a picture
+HEADER = 60  # pixels above a picture, with one line of a subtitle
+LINE, MOST_LINES = 22, 4  # pixels of a further line of it (even, as the height of a video), and lines of the longest
 PAUSE = 15  # frames that show the end of both episodes
 
 WHITE, BLACK, GREEN, RED = (255, 255, 255), (0, 0, 0), (30, 150, 50), (190, 50, 40)
@@ -98,17 +100,33 @@ def alone(recorder: VideoRecorder, seeds: Sequence[int]) -> Iterator[Frame]:
 
 
 def _in_turn(recorders: Mapping[str, VideoRecorder], seeds: Sequence[int]) -> Iterator[Frame]:
-    for world, seed in enumerate(seeds):
+    subtitles = {name: [_subtitle(one, *pair) for pair in enumerate(seeds)] for name, one in recorders.items()}
+    most = max(len(lines) for own in subtitles.values() for lines in own)
+    padded = {name: [lines + [""] * (most - len(lines)) for lines in own] for name, own in subtitles.items()}
+    for world in range(len(seeds)):
         length = max(len(recorder.frames[world]) for recorder in recorders.values()) + PAUSE
-        sides = [_side(name, recorder, world, seed, length) for name, recorder in recorders.items()]
+        sides = [_side(name, recorder, world, padded[name][world], length) for name, recorder in recorders.items()]
         for panels in zip(*sides, strict=True):
             yield np.concatenate(panels, axis=1)
 
 
-def _side(name: str, recorder: VideoRecorder, world: int, seed: int, length: int) -> Iterator[Frame]:
+def _subtitle(recorder: VideoRecorder, world: int, seed: int) -> list[str]:
+    """Name a world and its instruction, in lines as wide as the picture; more than `MOST_LINES` end in …"""
+    from PIL import ImageFont
+
+    text = " · ".join(filter(None, (f"world {seed}", recorder.instructions[world])))
+    font, (_, width) = ImageFont.load_default(18), _size(recorder.frames[world][0])
+    lines = [text]
+    for letters in range(min(len(text), width), 2, -1):
+        lines = textwrap.wrap(text, letters, max_lines=MOST_LINES, placeholder=" …")
+        if all(font.getlength(line) <= width for line in lines):
+            break
+    return lines
+
+
+def _side(name: str, recorder: VideoRecorder, world: int, subtitle: Sequence[str], length: int) -> Iterator[Frame]:
     """The `length` panels of one policy in one world."""
     frames, success_at = recorder.frames[world], recorder.success_at[world]
-    subtitle = " · ".join(filter(None, (f"world {seed}", recorder.instructions[world])))
     waiting = repeat(frames[-1], length - len(frames))
     for time, frame in enumerate(chain(frames, waiting)):
         outcome, colour = "", WHITE
@@ -119,21 +137,28 @@ def _side(name: str, recorder: VideoRecorder, world: int, seed: int, length: int
         yield _panel(frame, name, subtitle, outcome, colour)
 
 
-def _panel(frame: Frame, title: str, subtitle: str, outcome: str, colour: tuple[int, int, int]) -> Frame:
-    """The picture, enlarged, in a border of `colour`, below title, outcome and subtitle."""
-    from PIL import Image, ImageDraw, ImageFont
-
+def _size(frame: Frame) -> tuple[int, int]:
+    """Height and width of a picture as it is shown, enlarged."""
     scale = max(1, -(-MIN_SIDE // min(frame.shape[:2])))
     height, width = (pixels * scale // 2 * 2 for pixels in frame.shape[:2])
-    inset = MARGIN + BORDER
-    image = Image.new("RGB", (width + 2 * inset, height + 2 * inset + HEADER), WHITE)
+    return height, width
+
+
+def _panel(frame: Frame, title: str, subtitle: Sequence[str], outcome: str, colour: tuple[int, int, int]) -> Frame:
+    """The picture, enlarged, in a border of `colour`, below title, outcome and the lines of the subtitle."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    height, width = _size(frame)
+    inset, header = MARGIN + BORDER, HEADER + LINE * (len(subtitle) - 1)
+    image = Image.new("RGB", (width + 2 * inset, height + 2 * inset + header), WHITE)
     draw = ImageDraw.Draw(image)
-    draw.rectangle((MARGIN, HEADER + MARGIN, image.width - MARGIN - 1, image.height - MARGIN - 1), fill=colour)
-    image.paste(Image.fromarray(frame).resize((width, height), Image.Resampling.NEAREST), (inset, HEADER + inset))
+    draw.rectangle((MARGIN, header + MARGIN, image.width - MARGIN - 1, image.height - MARGIN - 1), fill=colour)
+    image.paste(Image.fromarray(frame).resize((width, height), Image.Resampling.NEAREST), (inset, header + inset))
     large, small = ImageFont.load_default(24), ImageFont.load_default(18)
     draw.text((inset, 18), title, fill=BLACK, font=large, anchor="lm")
     draw.text((image.width - inset, 18), outcome, fill=colour, font=large, anchor="rm")
-    draw.text((inset, 46), subtitle, fill=BLACK, font=small, anchor="lm")
+    for number, line in enumerate(subtitle):
+        draw.text((inset, 46 + LINE * number), line, fill=BLACK, font=small, anchor="lm")
     return np.asarray(image, dtype=np.uint8)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from dsrl.evaluation import report, video
 from dsrl.evaluation.collapse import collapse
+from dsrl.evaluation.digits import fixed
 from dsrl.evaluation.episodes import Evaluation, evaluate
 from dsrl.evaluation.noise_sources import evaluation_noise
 from dsrl.interfaces import Searcher, StateDict
@@ -77,7 +78,8 @@ class Monitor:
     def validate(self, counters: Counters) -> Evaluation:
         """Evaluate the algorithm on the validation worlds."""
         result = self._validated(self._name(counters))
-        self.curve.append(report.CurvePoint(counters.env_steps, counters.decisions, result))
+        point = report.CurvePoint(counters.env_steps, counters.decisions, result, counters.gradient_steps)
+        self.curve.append(point)
         return result
 
     def _name(self, counters: Counters) -> str:
@@ -163,7 +165,7 @@ class Monitor:
         if "train/success_rate" in recent:
             number = f"training success {recent['train/success_rate']:.0%}"
         elif "train/return" in recent:
-            number = f"training return {report.fixed(recent['train/return'], 1)}"
+            number = f"training return {fixed(recent['train/return'], 1)}"
         if self._line.unit != unit:
             self._line.count(total, unit, done)
         self._line.update(done, number)
@@ -179,7 +181,10 @@ class Monitor:
     def state_dict(self) -> StateDict:
         """Return curve, best weights, state of the loggers and times."""
         return {
-            "curve": [(point.env_steps, point.decisions, point.evaluation.to_dict()) for point in self.curve],
+            "curve": [
+                (point.env_steps, point.decisions, point.evaluation.to_dict(), point.gradient_steps)
+                for point in self.curve
+            ],
             "best_name_and_score": self.best,
             "best": self._best,
             "collapse": self.collapse,
@@ -197,7 +202,8 @@ class Monitor:
             logger.load_state_dict(self._unused.pop(type(logger).__name__, None))
         if state is None:
             return
-        self.curve = [report.CurvePoint(steps, n, Evaluation.from_dict(one)) for steps, n, one in state["curve"]]
+        curve = state["curve"]  # of an earlier version without gradient steps
+        self.curve = [report.CurvePoint(steps, n, Evaluation.from_dict(one), *more) for steps, n, one, *more in curve]
         self._best, self.collapse = state["best"], state["collapse"]
         self.best = tuple(state["best_name_and_score"]) if state.get("best_name_and_score") else self._best_of_curve()
         total, self._trained = state["seconds"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from dsrl.evaluation import report
 from dsrl.evaluation.confirmation import Confirmation, confirm
+from dsrl.evaluation.digits import fixed
 from dsrl.evaluation.noise_sources import Act, base_noise
 from dsrl.run.console import Screen
 from dsrl.run.final_evaluation import play
@@ -50,7 +50,7 @@ def returned_name(confirmation: Confirmation | None) -> str:
 
 def sentence(found: Confirmation, kind: str, *, has_success: bool) -> str:
     """Word the result for the user; `kind` says which worlds were played."""
-    base, steered = (f"{score:.1%}" if has_success else report.fixed(score, 1) for score in (found.base, found.steered))
+    base, steered = (f"{score:.1%}" if has_success else fixed(score, 1) for score in (found.base, found.steered))
     numbers = f"{steered} against {base} in {found.worlds} {kind}, p = {found.p_value:.2g}"
     if found.better:
         return f"confirmed: the steered policy is better than the base policy ({numbers})"

@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from dsrl.evaluation import report, summary
+from dsrl.evaluation import digits, report, summary
 from dsrl.evaluation.collapse import naming_checkpoints
 from dsrl.evaluation.confirmation import Confirmation
 from dsrl.evaluation.episodes import Evaluation
@@ -91,7 +91,7 @@ def finished_score(parts: Parts, folder: RunFolder, checkpointer: Checkpointer, 
     stored = folder.finished(requested(parts, checkpointer), screen.phase)
     if stored is None:
         return None
-    returned = stored.get("returned", "steered")
+    returned = str(stored.get("returned", "steered"))
     score = report.score_of(stored[returned])
     screen.phase(
         f"finished before ({folder.summary}): it returned the {returned} policy, score {score:.4g}; "
@@ -187,7 +187,7 @@ def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> 
     results = checkpointer.base_results(key, played)
     base, prior = results["base"], results["base_actor_noise"]
     change = prior.score - base.score
-    difference = f"{change:+.1%}" if base.successes else report.fixed(change, 2, "+")
+    difference = f"{change:+.1%}" if base.successes else digits.fixed(change, 2, "+")
     screen.phase(f"base policy: {report.shown(base)}; with the actor's noise: {report.shown(prior)} ({difference})")
     for warning in filter(None, (report.no_success(base, prior), opposed_reward(base))):
         screen.phase(as_typed(warning))

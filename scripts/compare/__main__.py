@@ -63,14 +63,16 @@ def _whole(comparison: Comparison, out: Path, title: str) -> tuple[str, ...]:
 
 def _by_task(names: dict[Any, tuple[str, str]], runs: Sequence[Run], out: Path, title: str) -> tuple[str, ...]:
     """Print the table of tasks and the runs that it leaves out, and write them; returns the names of the files."""
-    from scripts.compare.by_task import by_task
+    from scripts.compare.by_task import by_task, results
 
-    found = [table for table in (by_task(runs, names), tables.missing(runs, names)) if table is not None]
+    numbers = results(runs, names)
+    found = [table for table in (by_task(numbers), tables.missing(runs, names)) if table is not None]
     _print(found)
     out.mkdir(parents=True, exist_ok=True)
     text = f"# {title}\n\n" + "\n".join(table.markdown() for table in found)
     atomic_write(out / "by_task.md", text.encode())
-    write_json(out / "by_task.json", {"title": title, "tables": [asdict(table) for table in found]})
+    content = {"title": title, "tables": [asdict(table) for table in found], "numbers": list(map(asdict, numbers))}
+    write_json(out / "by_task.json", content)
     return "by_task.md", "by_task.json"
 
 

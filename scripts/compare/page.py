@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from scripts.compare.methods import Comparison
 from scripts.compare.run_files import printable
 from scripts.compare.tables import Table
 
+NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]\d+)?%?")
 EMBEDDED = 24 * 2**20  # bytes of all videos up to which they are embedded; above, the page links to the run folders
 
 STATES = ("failed", "unfinished", "superseded", "damaged")  # cells with a class of their own
@@ -143,7 +145,7 @@ def _right(right: bool) -> str:
 
 
 def _is_number(word: str) -> bool:
-    return word == "-" or all(part.strip("+-%").replace(".", "", 1).isdigit() for part in word.split(" … "))
+    return word == "-" or all(map(NUMBER.fullmatch, word.split(" … ")))
 
 
 def _note(text: str) -> str:

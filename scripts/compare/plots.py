@@ -14,6 +14,7 @@ from scripts.compare.runs import Run, point_at, score
 from scripts.compare.statistics import curve, iqm, middle
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#666666")  # Okabe & Ito
+LINES = ("-", "--", ":", "-.")  # of the methods that share a colour
 LABELS = {"success_rate": "success rate", "mean_return": "mean return"}
 STYLE = {
     "font.size": 10,
@@ -89,7 +90,8 @@ def _legend(figure: Any, comparison: Comparison) -> None:
     handles = {label: handle for pairs in drawn for handle, label in pairs}
     labels = [label for method in comparison.methods if (label := _literal(method.name)) in handles]
     columns = max(1, min(3, len(labels)))
-    figure.legend([handles[one] for one in labels], labels, loc="outside lower center", ncols=columns, frameon=False)
+    style = {"ncols": columns, "frameon": False, "handlelength": 4}  # long enough for dashes beside a marker
+    figure.legend([handles[one] for one in labels], labels, loc="outside lower center", **style)
 
 
 def svg(figure: Any, name: str) -> str:
@@ -134,11 +136,11 @@ def _figure(width: float, height: float) -> Any:
 
 def _curves(axes: Any, comparison: Comparison, task: str, over: Literal["env_steps", "wall_time_s"]) -> None:
     for method in comparison.methods:
-        colour = _colour(comparison, method)
+        colour, line = _colour(comparison, method), _line(comparison, method)
         drawn = [_xy(run, over, comparison.measure) for run in method.runs.get(task, ())]
         drawn = [xy for xy in drawn if xy[0]]
         for xs, ys in drawn:
-            axes.plot(xs, ys, color=colour, linewidth=0.7, alpha=0.35)
+            axes.plot(xs, ys, line, color=colour, linewidth=0.7, alpha=0.35)
         if not drawn:
             continue
         grid, estimates = curve([xs for xs, _ in drawn], [ys for _, ys in drawn])
@@ -152,6 +154,7 @@ def _curves(axes: Any, comparison: Comparison, task: str, over: Literal["env_ste
             grid,
             [one.value for one in estimates],
             color=colour,
+            linestyle=line,
             linewidth=2,
             marker=marker,
             label=_literal(method.name),
@@ -171,3 +174,7 @@ def _drawable(comparison: Comparison, task: str) -> bool:
 
 def _colour(comparison: Comparison, method: Method) -> str:
     return COLOURS[comparison.methods.index(method) % len(COLOURS)]
+
+
+def _line(comparison: Comparison, method: Method) -> str:
+    return LINES[comparison.methods.index(method) // len(COLOURS) % len(LINES)]

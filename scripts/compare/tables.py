@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dsrl.evaluation.digits import fixed, with_interval
 from scripts.compare.methods import Comparison, Method
 from scripts.compare.run_files import printable
 from scripts.compare.runs import Run, point_at, score
@@ -14,6 +16,7 @@ from scripts.compare.statistics import Estimate, Improvement, improvement, iqm, 
 LONGEST_WORD = 20  # characters up to which a word of a printed table stays whole, whatever the width
 SHORTEST_LINE = 5  # characters below which no column is narrowed: w = 0 stays on one line
 SECONDS_BELOW = 2.0  # minutes of the longest run below which times are in seconds
+MOST_NAMES = 3  # in a warning
 FEW = 5  # seeds below which a bootstrap interval is too narrow
 
 
@@ -43,8 +46,7 @@ def scores(comparison: Comparison) -> Table:
     for method in ranked(comparison):
         centre, average = iqm(method.scores(measure)), mean(method.scores(measure))
         base, gained = method.base(measure), method.gain(measure)
-        words = [_number(centre.value, measure), _interval(centre, measure)]
-        words += [_number(average.value, measure), _interval(average, measure)]
+        words = (*estimated(centre, measure), *estimated(average, measure))
         gain = "-" if gained is None else _number(gained, measure, sign=True)
         rows.append((method.name, _counted(method), *words, "-" if base is None else _number(base, measure), gain))
     title = "Success" if measure == "success_rate" else "Mean return"
@@ -61,6 +63,8 @@ def learning(comparison: Comparison, over: Literal["env_steps", "wall_time_s"]) 
     if not ends:
         return None
     marks = [max(ends) * quarter / 4 for quarter in (1, 2, 3, 4)]
+    if over == "env_steps":
+        marks = list(map(math.ceil, marks))  # as their heads show them
     rows = []
     for method in ranked(comparison):
         rows.append((method.name, *(_mean_until(method, mark, over, comparison.measure) for mark in marks)))
@@ -186,7 +190,7 @@ def warnings(comparison: Comparison) -> list[str]:
     damaged = [run.path.name for run in comparison.runs if run.state == "damaged"]
     if damaged:
         found.append(f"Left out because a file is damaged: {_listed(damaged)}; see Not counted.")
-    return list(map(printable, found))
+    return found
 
 
 def ranked(comparison: Comparison) -> list[Method]:
@@ -204,12 +208,16 @@ def _counted(method: Method) -> str:
 
 
 def _number(value: float, measure: str, *, sign: bool = False) -> str:
-    kind = ".1%" if measure == "success_rate" else ".2f"
-    return format(value, ("+" if sign else "") + kind)
+    plus = "+" if sign else ""
+    return format(value, f"{plus}.1%") if measure == "success_rate" else fixed(value, 2, plus)
 
 
-def _interval(estimate: Estimate, measure: str) -> str:
-    return "-" if estimate.interval is None else " … ".join(_number(end, measure) for end in estimate.interval)
+def estimated(estimate: Estimate, measure: str, decimals: int = 2) -> tuple[str, str]:
+    """Return a mean and its interval in words: percent, or a return with that many decimals or more."""
+    if measure != "success_rate":
+        return with_interval(estimate.value, estimate.interval, decimals)
+    ends = [] if estimate.interval is None else [f"{end:.1%}" for end in estimate.interval]
+    return f"{estimate.value:.1%}", " … ".join(ends) or "-"
 
 
 def _improvement(found: Improvement) -> tuple[str, str, str]:
@@ -235,7 +243,9 @@ def _fact(value: Any) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
+    """Name the first of those that a warning is about."""
+    shown = ", ".join(map(printable, names[:MOST_NAMES]))
+    return shown if len(names) <= MOST_NAMES else f"{shown} and {len(names) - MOST_NAMES} more"
 
 
 def _cell(word: str) -> str:

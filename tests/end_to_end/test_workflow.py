@@ -80,6 +80,9 @@ def test_a_finished_run_stays_until_other_values_are_requested(
     assert "finished before" in capsys.readouterr().out
 
     summary = json.loads(folder.summary.read_text())
+    folder.summary.write_text(json.dumps({**summary, "returned": 7, "7": summary["steered"]}))
+    assert _finished_score(folder, toy_parts()) == score
+
     earlier = {key: value for key, value in summary.items() if key != "best_validation"}  # of an earlier version
     folder.summary.write_text(json.dumps(earlier))
     assert _finished_score(folder, toy_parts()) is None

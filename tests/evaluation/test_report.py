@@ -6,12 +6,14 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from dsrl.evaluation import report
+from dsrl.evaluation.digits import fixed, with_interval
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.summary import paired, summary
 
@@ -114,14 +116,33 @@ def test_names_with_brackets_are_shown_to_the_letter(tmp_path: Path) -> None:
 def test_tiny_returns_keep_their_digits(value: float, expected: str) -> None:
     assert expected in "".join(_lines(report.summary_table({"steered": _evaluation(None, value, num=1)})))
     assert report.shown(_evaluation(None, -1e-6, num=1)) == "mean return -1e-06"
-    assert report.fixed(1e-6, 2, "+") == "+1e-06"
+    assert fixed(1e-6, 2, "+") == "+1e-06"
 
 
 def test_returns_have_an_interval_and_a_paired_sentence() -> None:
     base = Evaluation((0, 1, 2), None, (0.0, 0.0, 0.0), (1,) * 3)
     steered = Evaluation((0, 1, 2), None, (1.0, 2.0, 3.0), (1,) * 3)
-    assert "-0.4841 … 4.484" in "".join(_lines(report.summary_table({"steered": steered})))
+    assert "-0.5 … 4.5" in "".join(_lines(report.summary_table({"steered": steered})))
     assert "in the same 3 worlds the mean return changes by +2.00" in report.returns_sentence(base, steered)
+
+
+@pytest.mark.parametrize(
+    ("mean", "interval", "expected"),
+    [
+        (12002.58, (11996.1, 12009.0), ("12002.58", "11996 … 12009")),
+        (3.7, (3.6, 15.0), ("3.70", "3 … 15")),  # as a bootstrap's may be: not the same on both sides
+        (1000.06, (1000.0312, 1000.0889), ("1000.060", "1000.031 … 1000.089")),  # 0.058 wide
+        (1000.004, (1000.0035, 1000.0045), ("1000.00400", "1000.00350 … 1000.00450")),
+        (0.00116, (0.00104, 0.00128), ("0.00116", "0.00104 … 0.00128")),
+        (-1e-6, (-2e-6, 0.0), ("-1e-06", "-2e-06 … 0")),
+        (1e4, (1e4 - 1e-11, 1e4 + 1e-11), ("10000.00", "10000.00")),  # rounding errors of equal returns
+        (2.5, None, ("2.50", "-")),
+    ],
+)
+def test_an_interval_has_the_digits_that_its_width_needs(
+    mean: float, interval: tuple[float, float] | None, expected: tuple[str, str]
+) -> None:
+    assert with_interval(mean, interval, 2) == expected
 
 
 def test_the_paired_comparison_is_a_sentence() -> None:
@@ -151,3 +172,13 @@ def test_the_learning_curve_is_drawn_with_and_without_success_and_base(successes
     for base in (steered, None):
         with Image.open(io.BytesIO(report.learning_curve(curve, base, steered, "after 9 decisions"))) as picture:
             assert picture.size == (840, 540)
+
+
+@pytest.mark.parametrize("name", ["after 0 decisions and 12000 gradient steps", f"the mean after {10**40} decisions"])
+def test_the_learning_curve_without_play_is_drawn_over_gradient_steps_and_its_legend_is_whole(name: str) -> None:
+    curve = [report.CurvePoint(0, 0, _evaluation(100 * i), 1000 * i) for i in range(3)]
+    with Image.open(io.BytesIO(report.learning_curve(curve, _evaluation(100), _evaluation(300), name))) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    assert (pixels[:, [0, -1]] == 255).all()  # nothing is cut at the edges
+    drawn = (pixels == (31, 119, 180)).all(axis=-1)[:300].any(axis=0)  # the colour of the validations
+    assert np.ptp(np.flatnonzero(drawn)) > 400

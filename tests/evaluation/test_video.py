@@ -16,7 +16,9 @@ from dsrl.evaluation.video import (
     FPS,
     GREEN,
     HEADER,
+    LINE,
     MARGIN,
+    MOST_LINES,
     PAUSE,
     RED,
     WHITE,
@@ -60,6 +62,17 @@ def test_success_is_marked_from_its_step_on_and_its_absence_at_the_end_of_the_ep
     assert [_border(frame) for frame in first] == [WHITE] * 6 + [RED] * (1 + PAUSE)
     assert [_border(frame, 1) for frame in first] == [WHITE] + [GREEN] * (6 + PAUSE)
     assert [_border(frame) for frame in second] == [WHITE] + [GREEN] * (6 + PAUSE)
+
+
+@pytest.mark.parametrize(("words", "lines"), [(8, 2), (16, 3), (400, MOST_LINES)])
+def test_a_long_instruction_is_wrapped_above_every_picture_of_the_video(words: int, lines: int) -> None:
+    base, steered = _played(1.0), _played(-1.0)
+    base.instructions[1] = steered.instructions[1] = " ".join(["yellow"] * words)
+    frames = list(side_by_side(base, steered, [4, 5]))
+    header = HEADER + LINE * (lines - 1)
+    assert {frame.shape for frame in frames} == {(SIDE + header, 2 * SIDE, 3)}
+    beside = frames[-1][:header, SIDE - MARGIN : SIDE]
+    assert (beside == 255).all()  # no letter is cut at the edge
 
 
 def test_a_task_without_success_has_no_marks() -> None:

@@ -64,6 +64,16 @@ def test_all_that_reaches_the_terminal_and_the_log_is_printable(kind: str, tmp_p
     assert all(line.isprintable() for line in (logged + text.getvalue()).split("\n"))
 
 
+def test_a_continued_curve_has_its_gradient_steps_and_none_of_an_earlier_version(tmp_path: Path) -> None:
+    monitors = [Monitor(toy_parts(), RunFolder(tmp_path), [], _text_screen()[0], 0.0) for _ in range(3)]
+    monitors[0].validate(Counters(env_steps=8, decisions=4, gradient_steps=30))
+    state = monitors[0].state_dict()
+    monitors[1].load_state_dict(state)
+    assert monitors[1].curve == monitors[0].curve
+    monitors[2].load_state_dict({**state, "curve": [point[:3] for point in state["curve"]]})
+    assert [(point.decisions, point.gradient_steps) for point in monitors[2].curve] == [(4, 0)]
+
+
 @pytest.mark.parametrize("seconds", [None, 1234.5])
 def test_the_simulation_is_built_once_and_its_time_is_no_work(seconds: float | None, tmp_path: Path) -> None:
     """With noise=auto it is built before the run."""

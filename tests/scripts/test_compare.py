@@ -66,6 +66,28 @@ def test_validations_during_training_are_read_at_quarters_of_the_longest_run(tmp
     assert time.head[1:] == ("1.0 min", "2.0 min", "3.0 min", "4.0 min")
 
 
+def test_the_validation_at_a_mark_as_its_head_shows_it_counts(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "0", curve=[0.1, 0.3])
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.dumps({**row, "env_steps": steps}) for row, steps in zip(rows, (400, 1598), strict=True)]
+    (run / "metrics.jsonl").write_text("\n".join(lines))
+    table = tables.learning(_compare(tmp_path), "env_steps")
+    assert table is not None
+    assert (table.head[1], table.rows[0][1]) == ("400 env steps", "10.0%")
+
+
+def test_more_methods_than_colours_differ_by_their_lines_and_warnings_name_three(tmp_path: Path) -> None:
+    for number in range(9):
+        write_run(tmp_path / f"{number}", options={"alpha": f"a_long_word_{number}" * 4}, curve=[0.1, 0.5])
+    comparison = _compare(tmp_path)
+    figure = plots.plot_curves(comparison)
+    assert figure is not None
+    assert len({(line.get_color(), line.get_linestyle()) for line in figure.legends[0].get_lines()}) == 9
+    warning = tables.warnings(comparison)[0]
+    assert warning.endswith(" and 6 more are likely too narrow, or missing.")
+    assert warning.count("a_long_word_") == 12
+
+
 def test_the_times_of_short_runs_are_in_seconds(tmp_path: Path) -> None:
     run = write_run(tmp_path / "0", curve=[0.1])
     row = json.loads((run / "metrics.jsonl").read_text())

@@ -9,14 +9,15 @@ import pytest
 from toys.run_folders import write_run
 
 from scripts.compare import __main__ as compare
-from scripts.compare.by_task import by_task
-from scripts.compare.methods import named
+from scripts.compare import tables
+from scripts.compare.by_task import by_task, results
+from scripts.compare.methods import group, named
 from scripts.compare.runs import gather
 
 
 def _rows(folder: Path) -> dict[str, dict[str, str]]:
     names, runs = named(gather([str(folder)]))
-    table = by_task(runs, names)
+    table = by_task(results(runs, names))
     return {row[0]: dict(zip(table.head, row, strict=True)) for row in table.rows}
 
 
@@ -54,6 +55,18 @@ def test_a_task_without_success_has_returns_and_no_gap(tmp_path: Path) -> None:
     assert (rows["simple_pick"]["steered"], rows["simple_pick"]["gap closed"]) == ("50.0%", "-")
 
 
+def test_small_returns_keep_their_digits(tmp_path: Path) -> None:
+    for seed, value in enumerate((0.00116, 0.00262)):
+        run = write_run(tmp_path / str(seed), task="reach", seed=seed, success=None, base=None)
+        summary = json.loads((run / "summary.json").read_text())
+        summary["steered"]["mean_return"] = value
+        (run / "summary.json").write_text(json.dumps(summary))
+    (row,) = _rows(tmp_path).values()
+    assert (row["steered"], row["95 % interval"]) == ("0.00189", "0.0011 … 0.0027")
+    scores = tables.scores(group(gather([str(tmp_path)])))
+    assert scores.rows[0][4:6] == ("0.00189", "0.0011 … 0.0027")
+
+
 def test_the_suite_names_its_tasks_and_what_differs_between_them_is_no_method(tmp_path: Path) -> None:
     for noise in ("repeat", "full"):
         write_run(tmp_path / noise, suite=f"state_{noise}", noise=noise)
@@ -81,9 +94,14 @@ def test_the_command_writes_the_table_and_names_what_is_missing(
     write_run(tmp_path / "2", task="pick_place", finished=False)
     compare.main(["--by-task", str(tmp_path), "--out", str(tmp_path / "out")])
     assert "by_task.md" in capsys.readouterr().out
-    tables = json.loads((tmp_path / "out" / "by_task.json").read_text())["tables"]
-    assert [row[0] for row in tables[0]["rows"]] == ["hopper", "simple_pick"]
-    assert [row[2] for row in tables[1]["rows"]] == ["pick_place"]
+    written = json.loads((tmp_path / "out" / "by_task.json").read_text())
+    found, numbers = written["tables"], written["numbers"]
+    assert [row[0] for row in found[0]["rows"]] == ["hopper", "simple_pick"]
+    assert [(row["task"], row["steered"], row["gap_closed"]) for row in numbers] == [
+        ("hopper", -100.0, None),
+        ("simple_pick", 0.5, pytest.approx(1 / 3)),
+    ]
+    assert [row[2] for row in found[1]["rows"]] == ["pick_place"]
     assert "| simple_pick | 1 | 25.0% | - | 50.0% | - | 33% |" in (tmp_path / "out" / "by_task.md").read_text()
 
 
