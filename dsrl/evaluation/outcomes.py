@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsrl.evaluation.digits import fixed
 from dsrl.evaluation.episodes import Evaluation
-from dsrl.evaluation.report import fixed
 from dsrl.evaluation.statistics import mean_interval, sign_flip_test
 
 
