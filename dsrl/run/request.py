@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -76,6 +76,8 @@ def _check_keys(options: Mapping[str, Any]) -> None:
 def files_of(options: Mapping[str, Any]) -> list[str]:
     """Return the files that `files` names, of one or of a list. Raises ValueError for anything but text."""
     named = options.get("files") or []
+    if not isinstance(named, str) and isinstance(named, Sequence):  # also a list of OmegaConf
+        named = list(named)
     ranges.check("files", named, str | list[str])
     return [named] if isinstance(named, str) else list(named)
 

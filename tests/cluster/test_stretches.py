@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from dsrl.run.errors import UserError
-from hydra_plugins.dsrl_launcher import SlurmLauncher
+
+if TYPE_CHECKING:
+    from hydra_plugins.dsrl_launcher import SlurmLauncher
 
 NOTHING: dict[str, Any] = {"partition": None, "account": None, "qos": None, "gpus": None, "memory": None}
 OPTIONS: dict[str, Any] = {**NOTHING, "cpus": 1, "timeouts": 100, "parallel": 1, "setup": [], "more": {}}
@@ -19,6 +21,12 @@ ENDLESS = r"^2 stretches in a row wrote no checkpoint.*cluster\.hours=0\.02 with
 
 def _config(sweep: Path) -> DictConfig:
     return OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep), "subdir": "0"}, "overrides": {"task": []}}})
+
+
+def _launcher(hours: float, signal_delay: int) -> SlurmLauncher:
+    from hydra_plugins.dsrl_launcher import SlurmLauncher  # here: Hydra imports its plugins anew, which pickle notices
+
+    return SlurmLauncher(hours=hours, signal_delay=signal_delay, **OPTIONS)
 
 
 def _queued_again(launcher: SlurmLauncher, config: DictConfig) -> SlurmLauncher:
@@ -30,7 +38,7 @@ def _queued_again(launcher: SlurmLauncher, config: DictConfig) -> SlurmLauncher:
 
 @pytest.mark.parametrize("name", ["resume/000000040/manifest.json", "base.json"])
 def test_the_second_stretch_in_a_row_without_progress_is_the_last(name: str, tmp_path: Path) -> None:
-    launcher, config = SlurmLauncher(hours=0.02, signal_delay=30, **OPTIONS), _config(tmp_path)
+    launcher, config = _launcher(0.02, 30), _config(tmp_path)
     launcher = _queued_again(launcher, config)
     progress = tmp_path / "0" / name
     progress.parent.mkdir(parents=True)
@@ -42,6 +50,6 @@ def test_the_second_stretch_in_a_row_without_progress_is_the_last(name: str, tmp
 
 
 def test_a_job_that_is_preempted_long_before_its_limit_is_queued_again_each_time(tmp_path: Path) -> None:
-    launcher, config = SlurmLauncher(hours=4.0, signal_delay=300, **OPTIONS), _config(tmp_path)
+    launcher, config = _launcher(4.0, 300), _config(tmp_path)
     for _ in range(4):
         launcher = _queued_again(launcher, config)

@@ -177,7 +177,7 @@ def test_a_camera_that_a_fine_tune_never_saw_is_named_and_may_be_deleted(kind: s
     }
     edit(folder / "policy_preprocessor.json", lambda saved: saved["steps"][0]["config"].update(rename_map=renamed))
     two = task(("a", "b"), (3, 32, 32), dim=4)
-    with pytest.raises(ValueError, match=r"without 'observation\.images\.camera3', delete that in its config"):
+    with pytest.raises(ValueError, match=r"without 'observation\.images\.camera3', delete that from its config\.json"):
         load(folder).check_fits(two)
     edit(folder / "config.json", lambda saved: saved["input_features"].pop("observation.images.camera3") and None)
     load(folder).check_fits(two)

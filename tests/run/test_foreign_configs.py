@@ -28,7 +28,7 @@ KEYS: dict[str, Any] = {
 TOLD: dict[str, tuple[str, dict[str, Any], str]] = {  # group, changed values, words of the sentence
     "critics": ("sac", {"num_critics": 10**9}, "sac.num_critics=1000000000 must be between 1 and 1000"),
     "layers": ("sac", {"hidden": 65536, "depth": 100}, "GiB are free; type smaller ones"),
-    "a long number": ("", {"utd": 10**400}, "utd=1000"),
+    "a long number": ("", {"utd": 10**400}, "config.yaml is damaged (it has a number of more than 300 digits)"),
     "success": ("", {"success_share": 0.5}, "type success_share=null"),
     "terminal": ("", {"gamma": "0.9\x1b]52;c;cGxhbnRlZA==\x07"}, "gamma=0.9 ]52;c;cGxhbnRlZA== must be a number"),
     "plugin": ("", {"plugins": "planted\x1b"}, "was made with plugins=[planted ], whose code would run"),
