@@ -51,7 +51,7 @@ def _check_validation_worlds(settings: Settings, curve: Sequence[Any], folder_ke
     that `settings` names alone.
     """
     now = {"validation_seed": settings.validation_seed, "validation_episodes": settings.validation_episodes}
-    for _, _, evaluation in curve:
+    for _, _, evaluation, *_ in curve:  # of numbers there are two or three
         seeds = evaluation["seeds"]
         before = {"validation_seed": seeds[0], "validation_episodes": len(seeds)}
         differing = [key for key in now if now[key] != before[key]]
