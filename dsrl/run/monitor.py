@@ -65,7 +65,8 @@ class Monitor:
         settings = self.parts.settings
         self._training_begin = time.monotonic() - self._trained
         offline = f"{settings.offline_updates} updates without play, then " if settings.offline_updates else ""
-        when = f"validation after warm-up and then every {settings.eval_every}"
+        whole = len(self.parts.env) * self.parts.env.longest_episode if settings.decisions else 0
+        when = f"validation after warm-up and then every {max(settings.eval_every, whole)}"
         if isinstance(self.parts.algorithm, Searcher):
             when = "validation after each round"
         self.screen.phase(

@@ -164,7 +164,7 @@ def _words(
     """Return a run's differences from the others, whole: runs are of one method where these are equal."""
     method = run.choices.get("method")
     alike = [other for other in runs if _alike(run, other, tasks)]
-    groups = [name for name in run.choices if name not in ("task", "suite", "method") and not _ignored(name)]
+    groups = sorted(name for name in run.choices if name not in ("task", "suite", "method") and not _ignored(name))
     chosen = [name for name in groups if len({other.choices.get(name) for other in alike}) > 1]
     words = [] if method is None else [Word("", repr(method), method)]
     words += [Word(name, repr(run.choices[name]), run.choices[name]) for name in chosen]
