@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from dsrl.run.settings import Settings
+from dsrl.training.validation_schedule import decisions_apart
 
 
 def cut_episodes(settings: Settings, longest_episode: int) -> str | None:
@@ -18,9 +19,10 @@ def cut_episodes(settings: Settings, longest_episode: int) -> str | None:
     """
     warmup, every, worlds = settings.warmup_decisions, settings.eval_every, settings.num_envs
     needed = longest_episode * worlds
-    waits = every < needed
+    apart = decisions_apart(every, worlds, longest_episode)
+    waits = apart > every
     first = warmup + needed if waits else every * (warmup // every + 1)  # validation after the one that ends warm-up
-    resets = [min(number, settings.decisions) for number in (warmup, first, first + max(every, needed))]
+    resets = [min(number, settings.decisions) for number in (warmup, first, first + apart)]
     played = max(end - begin for begin, end in pairwise(resets)) // worlds
     if settings.decisions <= warmup:
         return None
@@ -34,7 +36,7 @@ def cut_episodes(settings: Settings, longest_episode: int) -> str | None:
     if waits:
         return (
             f"an episode takes up to {longest_episode} decisions in each of {worlds} worlds, and a validation begins "
-            f"new ones: validations come every {needed} decisions instead of eval_every={every}; a smaller num_envs "
+            f"new ones: validations come every {apart} decisions instead of eval_every={every}; a smaller num_envs "
             f"makes them more frequent"
         )
     return None

@@ -20,6 +20,7 @@ from dsrl.run.final_evaluation import record_video
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
 from dsrl.training.metrics import Counters, Metrics
+from dsrl.training.validation_schedule import decisions_apart
 
 
 class Monitor:
@@ -65,8 +66,9 @@ class Monitor:
         settings = self.parts.settings
         self._training_begin = time.monotonic() - self._trained
         offline = f"{settings.offline_updates} updates without play, then " if settings.offline_updates else ""
-        whole = len(self.parts.env) * self.parts.env.longest_episode if settings.decisions else 0
-        when = f"validation after warm-up and then every {max(settings.eval_every, whole)}"
+        env, every = self.parts.env, settings.eval_every  # gradient steps where nothing is played
+        apart = decisions_apart(every, len(env), env.longest_episode) if settings.decisions else every
+        when = f"validation after warm-up and then every {apart}"
         if isinstance(self.parts.algorithm, Searcher):
             when = "validation after each round"
         self.screen.phase(

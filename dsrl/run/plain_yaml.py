@@ -50,13 +50,13 @@ def _read(path: Path, kind: type) -> tuple[str, Any]:
     """Return text and content of a file."""
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path} is larger than the {LARGEST // 1024} KiB that a config can have")
-    with naming(path):
+    with reading(path):
         text = path.read_text(encoding="utf-8")
         return text, parsed(text, kind)
 
 
 @contextmanager
-def naming(path: Path, *others: type[Exception]) -> Iterator[None]:
+def reading(path: Path, *others: type[Exception]) -> Iterator[None]:
     """Raise ValueError that names the file where loading its text raises one of `UNREADABLE`, or of `others`."""
     try:
         yield

@@ -23,7 +23,7 @@ from dsrl.run.env_files import check_files
 from dsrl.run.folder_checks import check_entries
 from dsrl.run.installed import CONF, typed_option
 from dsrl.run.judging_worlds import Episodes, Seed, check_below_training
-from dsrl.run.plain_yaml import check_references, naming, read_checked
+from dsrl.run.plain_yaml import check_references, read_checked, reading
 from dsrl.run.plugins import check_again, plugins_of
 from dsrl.run.request import Request, config_of, requests
 
@@ -152,7 +152,7 @@ def saved_config(folder: Path, key: str, plugins: Sequence[str], files: Collecti
         raise FileNotFoundError(f"{key}={folder} {_instead_of_a_run(folder, key)}")
     check_entries(folder)
     text = read_checked(path)
-    with naming(path, OmegaConfBaseException):
+    with reading(path, OmegaConfBaseException):
         saved = OmegaConf.create(text)
         plain: Any = OmegaConf.to_container(saved, resolve=False)
     if not isinstance(saved, DictConfig) or any(group not in saved for group in GROUPS):

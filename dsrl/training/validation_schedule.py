@@ -7,13 +7,19 @@ their late decisions, nor earn a reward that comes at the end.
 from __future__ import annotations
 
 
+def decisions_apart(every: int, num_envs: int, longest_episode: int) -> int:
+    """Return after how many decisions validations come: `every`, or more where the longest episode needs more."""
+    return max(every, num_envs * longest_episode)
+
+
 class ValidationSchedule:
     """Says when a validation is due; counts are decisions, summed over worlds."""
 
     def __init__(self, every: int, num_envs: int, longest_episode: int) -> None:
         """`every` is kept where the longest episode, in decisions of one world, fits into it."""
         self.every = every
-        self.least = num_envs * longest_episode if every < num_envs * longest_episode else 0
+        apart = decisions_apart(every, num_envs, longest_episode)
+        self.least = apart if apart > every else 0
         self.last = 0  # when all worlds last began new episodes
 
     def due(self, decisions: int) -> bool:
