@@ -2,6 +2,7 @@
 
     n-step return  R = Σ_{k<m} γ^k r_k,  m = n or fewer where the episode or the play ends; then γ^m V(s_m) follows
 
+centre         r' = r - its mean, where no episode terminates: see `dsrl.sac._reward_centre`; r' is r elsewhere
 reward scale   c = 5 / max |G|,  G = Σ_k γ^k r_k over the warm-up's episodes     learning does not depend on units
 bounds         r > 0 only where it terminates: Q <= c max r       else: Q <= c max r / (1 - γ)     below alike
 discount       success alone is paid: γ^T <= its share at the time limit, T the longest warm-up episode that met it,
@@ -13,7 +14,6 @@ Where warm-up has no reward, scale and discount are fitted to the first rewards 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from tianshou.data import ReplayBuffer
 from torch import Tensor, nn
 
 from dsrl.sac._options import Auto
+from dsrl.sac._reward_centre import KnowsEpisodes, RewardCentre
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,6 @@ class Transitions:
     returns: Tensor  # [B], the critics' targets
 
 
-@runtime_checkable
-class KnowsEpisodes(Protocol):
-    """Replay that knows how episodes end."""
-
-    longest_episode: int | None  # decisions until the task's time limit; None for an unknown one
-    cut: NDArray[np.bool_]  # [size], rows by which an episode shows no limit: recorded, reset, torn by newer rows
-
-
 LARGEST = 5.0
 """Size of the largest return in the critics' units: that of the layers' outputs, and of a success under c = 5."""
 
@@ -66,7 +59,9 @@ One of more is a fault: all others would count for nothing beside it.
 
 
 class RewardScale(nn.Module):
-    """The factor c of rewards in the critics' targets: a number, or fitted to the warm-up's returns."""
+    """The factor c of centred rewards in the critics' targets, fitted to the warm-up's returns; or a given number of
+    rewards as they are.
+    """
 
     value: Tensor
     seen: Tensor  # [], whether there was a reward that is not zero
@@ -77,19 +72,26 @@ class RewardScale(nn.Module):
         self.fitted = scale == "auto"
         self.register_buffer("value", torch.tensor(LARGEST if scale == "auto" else scale))
         self.register_buffer("seen", torch.tensor(False))
+        self.centre = RewardCentre()
 
     def fit(self, buffer: ReplayBuffer, gamma: float) -> None:
-        """Fit a scale that was not given to the returns in `buffer`."""
-        largest = float(np.abs(returns_to_go(buffer, gamma)).max(initial=0.0))
+        """Fit centre and scale, where no scale was given, to the returns in `buffer`."""
+        if self.fitted:
+            self.centre.fit(buffer)
+        largest = float(np.abs(returns_to_go(buffer, gamma, self.centre)).max(initial=0.0))
         if largest > 0:
             self.seen.fill_(True)
             if self.fitted:
                 self.value.fill_(LARGEST / largest)
 
     def refit(self, buffer: ReplayBuffer, gamma: float) -> None:
-        """Fit it again where a reward in `buffer` is far above all that it knew, such as a success after shaping."""
-        times = float(self.value) * np.abs(buffer.rew).max(initial=0.0) / LARGEST
-        if self.fitted and OUTGROWN[0] < times <= OUTGROWN[1]:
+        """Fit both again where an episode terminates for the first time, or a reward is far above all that they knew.
+
+        Such as a success after shaping.
+        """
+        rewards = self.centre.rewards(buffer, buffer.sample_indices(0))
+        times = float(self.value) * np.abs(rewards).max(initial=0.0) / LARGEST
+        if self.fitted and (self.centre.outdated(buffer) or OUTGROWN[0] < times <= OUTGROWN[1]):
             self.fit(buffer, gamma)
 
 
@@ -102,9 +104,9 @@ class Bounds(nn.Module):
         super().__init__()
         self.register_buffer("limits", torch.zeros(2, dtype=torch.float64))
 
-    def widen(self, buffer: ReplayBuffer, gamma: float) -> None:
-        """Take in the rewards in `buffer`, which forgets its oldest."""
-        low, high = bounds(buffer, gamma)
+    def widen(self, buffer: ReplayBuffer, gamma: float, centre: RewardCentre) -> None:
+        """Take in the centred rewards in `buffer`, which forgets its oldest."""
+        low, high = bounds(buffer, gamma, centre)
         widest = [min(low, float(self.limits[0])), max(high, float(self.limits[1]))]
         self.limits.copy_(torch.tensor(widest, dtype=torch.float64))
 
@@ -114,15 +116,17 @@ class Bounds(nn.Module):
         return low, high
 
 
-def following(buffer: ReplayBuffer, indices: NDArray[np.int64], steps: int, gamma: float) -> Following:
-    """Sum the rewards of `indices` [B] and of the decisions after them, `steps` in all within the episode."""
+def following(
+    buffer: ReplayBuffer, indices: NDArray[np.int64], steps: int, gamma: float, centre: RewardCentre
+) -> Following:
+    """Sum centred rewards of `indices` [B] and of the decisions after them, `steps` in all within the episode."""
     at: NDArray[np.int64] = np.array(indices)
     going = np.ones(len(at), dtype=bool)
     rewards: NDArray[np.float64] = np.zeros(len(at))
     discounts: NDArray[np.float64] = np.ones(len(at))
     last = at
     for step in range(steps):
-        rewards = rewards + np.where(going, discounts * buffer.rew[at], 0.0)
+        rewards = rewards + np.where(going, discounts * centre.rewards(buffer, at), 0.0)
         discounts, last = np.where(going, gamma * discounts, discounts), np.where(going, at, last)
         if step + 1 < steps:
             after = buffer.next(at)  # the decision itself where its episode or the play ends
@@ -130,10 +134,10 @@ def following(buffer: ReplayBuffer, indices: NDArray[np.int64], steps: int, gamm
     return Following(rewards, discounts, last)
 
 
-def returns_to_go(buffer: ReplayBuffer, gamma: float) -> NDArray[np.float64]:
-    """Return the discounted return [N] from each transition to the end of its episode, or of the play in `buffer`."""
+def returns_to_go(buffer: ReplayBuffer, gamma: float, centre: RewardCentre) -> NDArray[np.float64]:
+    """Return the discounted centred return [N] from each transition to the end of its episode, or of the play."""
     indices = buffer.sample_indices(0)
-    returns = np.array(buffer.rew[indices], dtype=np.float64)
+    returns = centre.rewards(buffer, indices).copy()
     ends = _last_of_episodes(buffer, indices)
     for row in range(len(indices) - 2, -1, -1):
         if not ends[row]:
@@ -141,9 +145,10 @@ def returns_to_go(buffer: ReplayBuffer, gamma: float) -> NDArray[np.float64]:
     return returns
 
 
-def bounds(buffer: ReplayBuffer, gamma: float) -> tuple[float, float]:
+def bounds(buffer: ReplayBuffer, gamma: float, centre: RewardCentre) -> tuple[float, float]:
     """Return the smallest and largest discounted return that rewards like those in `buffer` can add up to."""
-    rewards, terminated = np.asarray(buffer.rew), np.asarray(buffer.terminated, dtype=bool)
+    rows = buffer.sample_indices(0)
+    rewards, terminated = centre.rewards(buffer, rows), np.asarray(buffer.terminated[rows], dtype=bool)
     return -_largest(-rewards, terminated, gamma), _largest(rewards, terminated, gamma)
 
 
@@ -167,10 +172,10 @@ def _longest_time_out(buffer: ReplayBuffer) -> int:
     """Return the number of decisions of the longest episode in `buffer` that ran out of time; 0 without any."""
     indices = buffer.sample_indices(0)
     ends = np.flatnonzero(_last_of_episodes(buffer, indices))
-    timed_out = np.asarray(buffer.truncated[indices[ends]], dtype=bool)
+    by_time = np.asarray(buffer.truncated[indices[ends]], dtype=bool)
     if isinstance(buffer, KnowsEpisodes) and len(ends):
-        timed_out &= ~np.logical_or.reduceat(buffer.cut[indices], np.append(0, ends[:-1] + 1))
-    return int(np.diff(ends, prepend=-1)[timed_out].max(initial=0))
+        by_time &= ~np.logical_or.reduceat(buffer.cut[indices], np.append(0, ends[:-1] + 1))
+    return int(np.diff(ends, prepend=-1)[by_time].max(initial=0))
 
 
 def _last_of_episodes(buffer: ReplayBuffer, indices: NDArray[np.int64]) -> NDArray[np.bool_]:

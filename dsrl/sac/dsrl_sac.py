@@ -107,6 +107,7 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
         # States of earlier versions lack these.
         own = {"reward_scale.value": self.reward_scale.value.clone(), "discount": self.discount.clone()}
         own |= {"reward_scale.seen": torch.tensor(True), "bounds.limits": self.bounds.limits.clone()}
+        own |= {"reward_scale.centre.means": torch.zeros(2, dtype=torch.float64)}
         loaded = super().load_state_dict(own | deepcopy(dict(state_dict)), strict=strict, assign=assign)
         self.recordings.forget()
         self.gamma = float(self.discount)
@@ -151,12 +152,12 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
             self.reward_scale.fit(buffer, self.gamma)
         self.reward_scale.refit(buffer, self.gamma)
         if not self.regulariser.in_backup:
-            self.bounds.widen(buffer, self.gamma)
+            self.bounds.widen(buffer, self.gamma, self.reward_scale.centre)
             self.value_bounds = self.bounds.scaled(self.reward_scale.value)
 
     def _transitions(self, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> Transitions:
         """Read `rows` [B] of replay, and compute the critics' targets there."""
-        ahead = following(buffer, rows, self.n_step, self.gamma)
+        ahead = following(buffer, rows, self.n_step, self.gamma, self.reward_scale.centre)
         weight = self._tensor(ahead.discounts) * (1.0 - self._tensor(buffer.terminated[ahead.last]))
         returns = self.reward_scale.value * self._tensor(ahead.rewards) + weight * self._next_value(buffer, ahead.last)
         features = self.policy.standardise(buffer.obs[rows])

@@ -16,10 +16,12 @@ from toys.replay import DIM, FEATURES, filled_buffer
 
 from dsrl.noise.space import NoiseSpace
 from dsrl.sac._returns import LARGEST, UNBOUNDED, RewardScale, bounds, limited_discount, returns_to_go
+from dsrl.sac._reward_centre import RewardCentre
 from dsrl.sac.dsrl_sac import DSRLSAC, build_dsrl_sac
 from dsrl.training.replay_buffer import Replay
 
 GAMMA, SCALE = AUTO["gamma"], 3.0
+AS_THEY_ARE = RewardCentre()
 
 
 def build(**changes) -> DSRLSAC:
@@ -46,7 +48,7 @@ def add_episode(buffer: Replay, part: int, rewards: list[float], terminated: boo
 
 def test_returns_are_discounted_within_an_episode_and_within_a_world() -> None:
     buffer = episodes([[1.0, 0.0, 2.0], [0.0, 4.0]])
-    np.testing.assert_allclose(returns_to_go(buffer, 0.5), [1.5, 1.0, 2.0, 2.0, 4.0])
+    np.testing.assert_allclose(returns_to_go(buffer, 0.5, AS_THEY_ARE), [1.5, 1.0, 2.0, 2.0, 4.0])
 
 
 def test_returns_of_an_unfinished_episode_end_with_the_play() -> None:
@@ -56,7 +58,7 @@ def test_returns_of_an_unfinished_episode_end_with_the_play() -> None:
         flags = {"terminated": False, "truncated": False, "done": False}
         row = Batch(obs=still, obs_next=still, act=np.zeros(DIM, np.float32), rew=reward, info={}, **flags)
         buffer.add(Batch.stack([row]), buffer_ids=np.array([0]))
-    np.testing.assert_allclose(returns_to_go(buffer, 0.5), [2.0, 2.0])
+    np.testing.assert_allclose(returns_to_go(buffer, 0.5, AS_THEY_ARE), [2.0, 2.0])
 
 
 @given(st.floats(1e-3, 1e3), st.booleans())
@@ -161,17 +163,17 @@ def test_without_a_discount_values_have_no_bound_and_a_checkpoint_is_finite_all_
 
 
 def test_values_are_bounded_by_one_reward_where_rewards_end_episodes_and_by_a_series_of_them_elsewhere() -> None:
-    assert bounds(episodes([[0.0, 1.0], [0.0, 0.0]]), 0.9) == (0.0, 1.0)
-    assert bounds(episodes([[0.0, 1.0]], terminated=False), 0.9) == pytest.approx((0.0, 10.0))
-    assert bounds(episodes([[-1.0, -1.0]]), 0.9) == pytest.approx((-10.0, 0.0))
-    assert bounds(episodes([[-2.0, 3.0]]), 1.0) == (-UNBOUNDED, 3.0)
-    assert bounds(filled_buffer(lambda _: 0.0), 0.9) == (0.0, 0.0)
+    assert bounds(episodes([[0.0, 1.0], [0.0, 0.0]]), 0.9, AS_THEY_ARE) == (0.0, 1.0)
+    assert bounds(episodes([[0.0, 1.0]], terminated=False), 0.9, AS_THEY_ARE) == pytest.approx((0.0, 10.0))
+    assert bounds(episodes([[-1.0, -1.0]]), 0.9, AS_THEY_ARE) == pytest.approx((-10.0, 0.0))
+    assert bounds(episodes([[-2.0, 3.0]]), 1.0, AS_THEY_ARE) == (-UNBOUNDED, 3.0)
+    assert bounds(filled_buffer(lambda _: 0.0), 0.9, AS_THEY_ARE) == (0.0, 0.0)
 
 
 @given(st.lists(st.lists(st.floats(-5, 5), min_size=1, max_size=6), min_size=1, max_size=2), st.booleans())
 def test_no_return_leaves_the_bounds(rewards: list[list[float]], terminated: bool) -> None:
     buffer = episodes(rewards, terminated)
-    low, high = bounds(buffer, 0.9)
-    returns = returns_to_go(buffer, 0.9)
+    low, high = bounds(buffer, 0.9, AS_THEY_ARE)
+    returns = returns_to_go(buffer, 0.9, AS_THEY_ARE)
     assert low - 1e-6 <= returns.min()
     assert returns.max() <= high + 1e-6
