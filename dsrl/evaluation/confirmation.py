@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dsrl.evaluation.episodes import Evaluation, concatenated
-from dsrl.evaluation.statistics import sign_flip_test, sign_test, skewed_mean_test
+from dsrl.evaluation.statistics import FLIPS, sign_flip_test, sign_test, skewed_mean_test
 
 SIGNIFICANCE = 0.05  # of the whole confirmation: each of its looks gets an equal share (Bonferroni)
 FEWEST = math.ceil(-math.log2(SIGNIFICANCE))  # worlds in which a policy that wins in all of them is confirmed
@@ -88,15 +88,16 @@ def p_confirmed(base: Evaluation, steered: Evaluation) -> float:
     return max(p_value, skewed_mean_test(_differences(base, steered)))
 
 
-def p_better(one: Evaluation, other: Evaluation) -> float:
+def p_better(one: Evaluation, other: Evaluation, flips: int = FLIPS) -> float:
     """Return the one-sided p-value of `other` being better than `one` in the same worlds.
 
-    Successes are compared by the exact sign test (one-sided McNemar), mean returns by a sign-flip test.
+    Successes are compared by the exact sign test (one-sided McNemar), mean returns by a sign-flip test
+    with `flips` flips.
     """
     if one.successes is not None and other.successes is not None:
         pairs = list(zip(one.successes, other.successes, strict=True))
         return sign_test(pairs.count((False, True)), pairs.count((True, False)))
-    return sign_flip_test(_differences(one, other))
+    return sign_flip_test(_differences(one, other), flips=flips)
 
 
 def _differences(one: Evaluation, other: Evaluation) -> list[float]:

@@ -34,7 +34,7 @@ def prior_noise(noise: Noise, bound: float = float("inf"), draw: int = 0) -> Act
 
     def act(encoding: Encoding, seeds: Sequence[int], decision: int) -> Tensor:
         vectors = _prior(noise, seeds, decision, draw=draw).clamp(-bound, bound)
-        return _expanded(noise, vectors, seeds, decision, draw)
+        return expanded(noise, vectors, seeds, decision, draw)
 
     return act
 
@@ -60,7 +60,7 @@ def steered_noise(algorithm: Algorithm, noise: Noise, *, stochastic: bool) -> Ac
 
     def act(encoding: Encoding, seeds: Sequence[int], decision: int) -> Tensor:
         normal = _prior(noise, seeds, decision) if stochastic else None
-        return _expanded(noise, algorithm.act(encoding.features.float(), normal), seeds, decision)
+        return expanded(noise, algorithm.act(encoding.features.float(), normal), seeds, decision)
 
     return EditedNoise(act, algorithm) if isinstance(algorithm, EditsChunks) else act
 
@@ -103,6 +103,14 @@ def check_best_of(algorithm: Any, best_of: int | None, noise: Noise | None = Non
         )
 
 
+def expanded(noise: Noise, vectors: Tensor, seeds: Sequence[int], decision: int, draw: int = 0) -> Tensor:
+    """Return the sampler's noise [n, T', D] of vectors [n, dim], with draws from the worlds' own streams."""
+    if not (isinstance(noise, DrawsUnsteered) and noise.draws):
+        return noise.expand(vectors)
+    streams = [generator(seed, decision, draw, unsteered=True) for seed in seeds]
+    return torch.cat([noise.expand_drawn(vectors[i : i + 1], stream) for i, stream in enumerate(streams)])
+
+
 def generator(seed: int, decision: int, draw: int = 0, *, unsteered: bool = False) -> torch.Generator:
     """Return the random stream of one (world, decision, draw); another one for the numbers that are not steered."""
     key = (seed, decision, draw, 1) if unsteered else (seed, decision, draw) if draw else (seed, decision)
@@ -113,14 +121,6 @@ def generator(seed: int, decision: int, draw: int = 0, *, unsteered: bool = Fals
 def _prior(noise: Noise, seeds: Sequence[int], decision: int, num: int = 1, draw: int = 0) -> Tensor:
     """N(0, I) vectors [len(seeds)·num, dim], the `num` of a world in a row."""
     return torch.cat([noise.sample_prior(num, generator(seed, decision, draw)) for seed in seeds])
-
-
-def _expanded(noise: Noise, vectors: Tensor, seeds: Sequence[int], decision: int, draw: int = 0) -> Tensor:
-    """Return the sampler's noise [n, T', D] of vectors [n, dim], with draws from the worlds' own streams."""
-    if not (isinstance(noise, DrawsUnsteered) and noise.draws):
-        return noise.expand(vectors)
-    streams = [generator(seed, decision, draw, unsteered=True) for seed in seeds]
-    return torch.cat([noise.expand_drawn(vectors[i : i + 1], stream) for i, stream in enumerate(streams)])
 
 
 def _draws(noise: Noise | None) -> bool:

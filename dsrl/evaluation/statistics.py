@@ -46,18 +46,19 @@ def sign_test(gained: int, lost: int) -> float:
     return float(binomtest(gained, gained + lost, alternative="greater").pvalue) if gained + lost else 1.0
 
 
-def sign_flip_test(differences: Sequence[float], *, two_sided: bool = False) -> float:
+def sign_flip_test(differences: Sequence[float], *, two_sided: bool = False, flips: int = FLIPS) -> float:
     """Return the p-value of a mean above 0, or of one as far from it: how often random signs lead as far; 1 for zeros.
 
     A test of the mean, which the scores of policies are: a test of ranks lets many small gains outvote one great loss.
+    The signs are drawn `flips` times: no p-value is below 1 / (1 + flips).
     """
     moved = np.array([value for value in differences if value != 0], dtype=np.float64)
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], (FLIPS, len(moved)))
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (flips, len(moved)))
     flipped, total = signs @ moved, moved.sum()
     if two_sided:
         flipped, total = np.abs(flipped), abs(total)
     rounding = 1e-9 * float(np.abs(moved).sum())
-    return float((1 + (flipped >= total - rounding).sum()) / (1 + FLIPS))
+    return float((1 + (flipped >= total - rounding).sum()) / (1 + flips))
 
 
 def skewed_mean_test(differences: Sequence[float]) -> float:

@@ -22,6 +22,7 @@ from dsrl.run.console import Screen
 from dsrl.run.description import described_evaluation, flat_results, saved_choices
 from dsrl.run.errors import UserError, one_sentence, user_errors
 from dsrl.run.eval_failure import noting_failure
+from dsrl.run.eval_remarks import held_values, reused_worlds
 from dsrl.run.few_worlds import at_most_once
 from dsrl.run.files import write_json
 from dsrl.run.final_evaluation import build_simulation, play, record_video
@@ -33,7 +34,7 @@ from dsrl.run.plugins import plugins_of
 from dsrl.run.policy_path import find_policy
 from dsrl.run.ranges import fits
 from dsrl.run.request import Request, files_of
-from dsrl.run.settings import Settings, checked, requests_of, saved_config, shared_worlds
+from dsrl.run.settings import checked, requests_of, saved_config
 from dsrl.run.weights import load_weights
 
 Content = Mapping[str, Any]
@@ -154,7 +155,7 @@ def evaluate_run(
     of each, and passes that folder and the content, or the paths of the videos, to `log`. Raises ValueError for a
     video of a task without cameras, and for weights that do not fit the algorithm; UserError for what fails later.
     """
-    act = _requested_noise(parts, request, state)
+    act = _requested_noise(parts, request, state, screen)
     if request.video_seeds and not video.can_record(parts.task):
         raise ValueError("video_seeds needs a task with a camera and this one has none; leave video_seeds out")
     out = out or folder.new_evaluation()
@@ -180,9 +181,9 @@ def _play(
     episodes = at_most_once(request.eval_episodes or parts.settings.eval_episodes, parts.task)
     first_seed = parts.settings.test_seed if request.test_seed is None else request.test_seed
     worlds: dict[str, Any] = {"episodes": episodes, "first_seed": first_seed}
-    reused = _reused(parts.settings, range(first_seed, first_seed + episodes))
-    if reused is not None and request.checkpoint != "none" and parts.num_worlds is None:
-        screen.phase(reused)
+    if request.checkpoint != "none" and parts.num_worlds is None:
+        for sentence in reused_worlds(parts.settings, range(first_seed, first_seed + episodes)):
+            screen.phase(sentence)
     base = None
     if request.base and has_base:
         screen.phase(f"base policy on {episodes} worlds from seed {first_seed} …")
@@ -196,25 +197,15 @@ def _play(
     return result.score, {"request": played, **_content(parts, folder, request, base, result)}
 
 
-def _reused(settings: Settings, worlds: range) -> str | None:
-    """Return a sentence where an evaluation plays worlds of the run's validations; None where it plays others."""
-    validation = range(settings.validation_seed, settings.validation_seed + settings.validation_episodes)
-    shared = shared_worlds(worlds, validation)
-    if not shared:
-        return None
-    return (
-        f"{shared} of these {len(worlds)} worlds are validation worlds, which chose the checkpoint: it may do worse "
-        f"in others; those from test_seed={settings.test_seed} chose nothing"
-    )
-
-
-def _requested_noise(parts: Parts, request: Request, state: StateDict | None) -> Act:
+def _requested_noise(parts: Parts, request: Request, state: StateDict | None, screen: Screen) -> Act:
     """Return the noise of the requested checkpoint."""
     if state is None:
         return base_noise(parts.policy.noise_shape)
     load_weights(parts.algorithm, state, f"checkpoint={request.checkpoint} of {request.run}")
     best_of = request.best_of or (None if request.stochastic else parts.settings.best_of)
     check_best_of(parts.algorithm, best_of)
+    if (remark := held_values(parts.identity, best_of)) is not None:
+        screen.phase(remark)
     stochastic = request.stochastic or None
     return evaluation_noise(parts.algorithm, parts.noise, best_of=best_of, stochastic=stochastic)
 

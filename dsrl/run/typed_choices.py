@@ -1,7 +1,8 @@
-"""Refuses choices of groups that contradict each other.
+"""Refuses choices that contradict each other.
 
 method=sac_full suite=state_repeat          ->  which noise is meant?
 experiment=simple_pick_state suite=hopper   ->  which task is meant?
+best_of=8 draws=held                        ->  is noise drawn once an episode, or at each decision?
 """
 
 from __future__ import annotations
@@ -30,3 +31,16 @@ def check_choices(typed: Mapping[str, str], chosen: Mapping[str, Any]) -> None:
             other = "suite" if group == "experiment" else "experiment"
             leave = f"task={task}" if "task" in typed or other not in typed else f"{other}={chosen[other]}"
             raise ValueError(f"{group}={chosen[group]} is of task={named}; leave out {leave}, or the {group}")
+
+
+def check_best_of_draws(best_of: int | None, sac: Mapping[str, Any], shared: Mapping[str, str]) -> None:
+    """Raise ValueError where `best_of` would choose by values of noise that is held for an episode.
+
+    `sac` are the algorithm's options; `shared` maps those that take the value of a key without a group to that key.
+    """
+    for key in ("exploration", "target_draws"):
+        if best_of is not None and sac.get(key) == "held":
+            name = shared.get(f"sac.{key}", f"sac.{key}")
+            raise ValueError(
+                f"{name}=held: best_of={best_of} plays the best of fresh draws at each decision; type {name}=fresh"
+            )

@@ -36,12 +36,13 @@ from dsrl.run.settings import (
     TYPES,
     check_scalars,
     checked,
+    references,
     requests_of,
     resume_options,
     saved_config,
     settings_of,
 )
-from dsrl.run.typed_choices import check_choices
+from dsrl.run.typed_choices import check_best_of_draws, check_choices
 
 LEARNERS = {  # keys of conf/train.yaml that not all algorithms use -> the option that those have which do
     "batch_size": "gamma",
@@ -133,6 +134,7 @@ def check_config(cfg: DictConfig, typed: Mapping[str, str], hydra: Any) -> None:
     for group in GROUPS:
         checked(cfg, group)
     check_typed(cfg, typed, chosen)
+    check_best_of_draws(cfg.best_of, cfg.sac, dict(references(cfg, "sac")))
     resume_options(cfg)
     settings_of(cfg)
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dsrl.evaluation.noise_sources import expanded
 from dsrl.interfaces import StateDict
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.loop import Checkpointer, Monitor, NoCheckpoints, Validator, restoring
@@ -164,8 +165,11 @@ class _Tally:
         chosen = torch.tensor([job.candidate for job in jobs])
         self.env.reset_worlds(rows, [job.seed for job in jobs])
         points = torch.zeros(len(jobs), dtype=torch.float64)  # of each job so far
+        decision = 0
         while len(rows):
-            noise = self.env.noise.expand(self.candidates[chosen[rows]])
+            seeds = [jobs[row].seed for row in rows.tolist()]
+            vectors = self.candidates[chosen[rows]]
+            noise = expanded(self.env.noise, vectors, seeds, decision)  # unsteered numbers are paired like worlds
             outcome = self.env.decide(noise, rows)
             ended = outcome.terminated | outcome.truncated
             if self.env.has_success:  # once is enough, however long it lasts
@@ -180,4 +184,4 @@ class _Tally:
                 decisions=self.counters.decisions + len(rows),
                 episodes=self.counters.episodes + int(ended.sum()),
             )
-            rows = rows[~ended]
+            rows, decision = rows[~ended], decision + 1

@@ -20,7 +20,7 @@ METHODS = {  # method -> the same, typed
     "na": ("sac=dsrl_na", "noise=auto", "batch_size=128"),
     "lp_ds": ("sac=lp_ds", "noise=auto"),
     "golden_ticket": ("sac=golden_ticket", "noise=full"),
-    "best_of_n": ("sac=dsrl_na", "noise=full", "batch_size=64", "best_of=16"),
+    "best_of_n": ("sac=dsrl_na", "noise=full", "batch_size=64", "best_of=16", "draws=fresh"),
 }
 
 

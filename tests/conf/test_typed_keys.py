@@ -42,6 +42,16 @@ OWN = "is not used by sac=dsrl_pi0, which has its own"
         ("sac=golden_ticket stop_on_collapse=true", "stop_on_collapse=true is not used by sac=golden_ticket"),
         ("method=golden_ticket utd=9", "utd=9 is not used by sac=golden_ticket"),
         ("best_of=8", "best_of=8 is not used by sac=dsrl_sac, which does not learn from executed chunks; leave it out"),
+        (
+            "sac=dsrl_na best_of=8",
+            "draws=held: best_of=8 plays the best of fresh draws at each decision; type draws=fresh",
+        ),
+        ("method=best_of_n draws=held", "draws=held: best_of=16 plays the best of fresh draws at each decision; type"),
+        (
+            "method=best_of_n sac.target_draws=held",
+            "sac.target_draws=held: best_of=16 plays the best of fresh draws at each decision; type sac.target_",
+        ),
+        ("sac=dsrl_edit best_of=8 sac.exploration=held", "sac.exploration=held: best_of=8 plays the best of fresh"),
         ("sac=lp_ds offline_data=x", "offline_data=x is not used by sac=lp_ds"),
         ("sac=lp_ds offline_share=.5", "offline_share=.5 is not used by sac=lp_ds"),
         ("sac=dsrl_na offline_share=.5", "offline_share=0.5 needs data; type offline_data=<folder"),
@@ -118,7 +128,10 @@ def test_a_typed_key_without_effect_is_one_sentence(overrides: str, sentence: st
         "sac.actor_lr=1e-3 learning_rate=1e-2",  # of the critics
         "sac=golden_ticket validation_episodes=9 validation_seed=7 decisions=900",
         "sac=golden_ticket best_of=null",
-        "sac=dsrl_na best_of=4",
+        "sac=dsrl_na best_of=4 draws=fresh",
+        "sac=dsrl_na best_of=4 sac.exploration=fresh sac.target_draws=fresh",
+        "sac=dsrl_edit best_of=4",
+        "sac=dsrl_na best_of=null draws=held",
         "task=metaworld task.observation=images task.cameras=[topview]",
         "sac=dsrl_edit sac.edit_noise=1 sac.edit_draws=0",  # σ is in the loss of the edits
         "sac=dsrl_edit sac.alpha=0.05 sac.initial_alpha=0.3 sac.alpha_lr=1e-3",  # of the edits' temperature

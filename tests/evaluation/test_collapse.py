@@ -54,6 +54,19 @@ def test_less_than_that_is_no_collapse(before: Evaluation, latest: Evaluation) -
     assert collapse([before, latest], BASE) is None
 
 
+@pytest.mark.parametrize(("earlier", "lost"), [(1, 7), (3, 10), (5, 11), (39, 17)])
+def test_all_validations_share_one_significance(earlier: int, lost: int) -> None:
+    """2 / 2^lost is below 2 % divided by the pairs of validations, as 4 / 2^lost is not."""
+    best = _worlds(*range(20))
+    assert collapse([best] * earlier + [_worlds(*range(20 - lost))], best) is not None
+    assert collapse([best] * earlier + [_worlds(*range(21 - lost))], best) is None
+
+
+def test_a_fall_of_returns_is_a_collapse_after_many_validations_too() -> None:
+    best, worst = (replace(one, successes=None) for one in (_worlds(*range(20)), _worlds()))
+    assert collapse([best] * 39 + [worst], best) is not None  # no p-value of 9,999 flips is below 2 % / 780
+
+
 def test_a_collapse_needs_an_earlier_validation_and_a_base_and_may_be_one_of_returns() -> None:
     best, worst = _worlds(*range(20)), _worlds()
     assert collapse([worst], BASE) is None

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from toys.algorithms import build_algorithm
 from toys.requests import request_of
 from toys.runs import toy_parts
@@ -17,7 +18,9 @@ from dsrl.run.folder import RunFolder
 from dsrl.run.train import steer
 
 
-def test_dsrl_na_is_trained_diagnosed_and_its_chunk_critics_choose_among_base_noises(tmp_path: Path) -> None:
+def test_dsrl_na_is_trained_diagnosed_and_its_chunk_critics_choose_among_base_noises(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     parts = toy_parts()
     algorithm = build_algorithm("dsrl_na", parts.env, alpha=0.01, noise_critic_grad_steps=4)
     settings = replace(parts.settings, decisions=240, eval_every=160, video_episodes=0)
@@ -31,3 +34,7 @@ def test_dsrl_na_is_trained_diagnosed_and_its_chunk_critics_choose_among_base_no
     score = evaluate_run(parts, folder, request, folder.load("best"), Screen())
     one_draw = json.loads(folder.summary.read_text())["base_under_actor_noise"]["success_rate"]
     assert score > one_draw + 0.3
+    assert "sac.target_draws=held" not in capsys.readouterr().out
+    parts = replace(parts, identity={"sac.target_draws": "held"}, settings=replace(settings, eval_episodes=4))
+    evaluate_run(parts, folder, request, folder.load("best"), Screen())
+    assert "best_of=8 draws at each decision, but sac.target_draws=held" in capsys.readouterr().out

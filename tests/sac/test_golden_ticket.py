@@ -74,6 +74,21 @@ def test_all_candidates_of_a_round_play_the_same_worlds():
     assert min(played) >= FIRST_DRAWN_SEED
 
 
+def test_candidates_of_a_world_have_the_same_unsteered_noise():
+    noise = FullNoise((4, 2), 1.5, 1, "fresh")
+    env = NoiseActionEnv(CountdownTask(3), EchoPolicy(), noise, 4)
+    env.has_success = False
+    env.task.step = lambda action: dataclasses.replace(CountdownTask.step(env.task, action), reward=action[:, 1])
+    scores = []
+    for _ in range(2):
+        search = SuccessiveHalving(env, GoldenTicket(torch.zeros(4, 4)), Recording(()), decisions=64, seed=0)
+        search.train()
+        scores.append(search._tally.score)
+    assert len(set(scores[0][:2].tolist())) == 1  # both played all rounds
+    assert scores[0][0] != 0
+    assert torch.equal(scores[0], scores[1])
+
+
 def test_success_decides_where_it_is_defined_and_a_seed_decides_everything():
     def run(seed):
         env = NoiseActionEnv(Guess(4, max_steps=2), Echo(), RepeatNoise((2, 1), 1.0, None), 2)
