@@ -2,7 +2,7 @@
 
     n-step return  R = Σ_{k<m} γ^k r_k,  m = n or fewer where the episode or the play ends; then γ^m V(s_m) follows
 
-centre         r' = r - its mean, where no episode terminates: see `dsrl.sac._reward_centre`; r' is r elsewhere
+centre         r stands for r - q where no episode terminates and no scale is given, see `dsrl.sac._reward_centre`
 reward scale   c = 5 / max |G|,  G = Σ_k γ^k r_k over the warm-up's episodes     learning does not depend on units
 bounds         r > 0 only where it terminates: Q <= c max r       else: Q <= c max r / (1 - γ)     below alike
 discount       success alone is paid: γ^T <= its share at the time limit, T the longest warm-up episode that met it,

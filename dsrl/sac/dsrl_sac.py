@@ -107,7 +107,7 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
         # States of earlier versions lack these.
         own = {"reward_scale.value": self.reward_scale.value.clone(), "discount": self.discount.clone()}
         own |= {"reward_scale.seen": torch.tensor(True), "bounds.limits": self.bounds.limits.clone()}
-        own |= {"reward_scale.centre.means": torch.zeros(2, dtype=torch.float64)}
+        own |= {"reward_scale.centre.values": torch.zeros(2, dtype=torch.float64)}
         loaded = super().load_state_dict(own | deepcopy(dict(state_dict)), strict=strict, assign=assign)
         self.recordings.forget()
         self.gamma = float(self.discount)
