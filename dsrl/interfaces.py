@@ -172,14 +172,6 @@ class HasWeights(Protocol):
 
 
 @runtime_checkable
-class HasConfiguration(Protocol):
-    """A policy whose chunks depend on more of its checkpoint than `policy_sha256` covers (optional)."""
-
-    def configuration_sha256(self) -> str:
-        """Return the digest of the rest, such as statistics, to check that it stays the same."""
-
-
-@runtime_checkable
 class ChecksTask(Protocol):
     """A policy that was trained for one robot and compares it with the task's (optional)."""
 

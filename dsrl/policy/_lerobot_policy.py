@@ -60,8 +60,7 @@ class LerobotPolicy(ABC):
     ) -> None:
         if dtype not in get_args(Dtype):
             raise ValueError(f"policy.dtype={dtype} is not supported; type one of {', '.join(get_args(Dtype))}")
-        self.path = path
-        self.device = choose_device(device)
+        self.path, self.device = path, choose_device(device)
         self._half = False
         checkpoint = find_checkpoint(path)
         self._config = _lerobot.read_config(checkpoint, self.policy_type, self.device)  # first: a wrong type is named

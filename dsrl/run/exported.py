@@ -21,7 +21,7 @@ from torch import Tensor
 from dsrl.edits import EditsChunks
 from dsrl.evaluation.noise_sources import evaluation_noise
 from dsrl.foreign_json import check_depth
-from dsrl.interfaces import HasConfiguration, HasWeights, Observation, Step
+from dsrl.interfaces import HasWeights, Observation, Step
 from dsrl.noise_action_env import check_worlds_finite
 from dsrl.run import ranges
 from dsrl.run.build import build_player
@@ -29,6 +29,7 @@ from dsrl.run.checkpoint import unflatten
 from dsrl.run.errors import UserError
 from dsrl.run.files import LARGEST_SUMMARY, parse_json
 from dsrl.run.judging_worlds import Seed
+from dsrl.run.parts import HasConfiguration
 from dsrl.run.plain_yaml import check_references
 from dsrl.run.settings import TYPES
 from dsrl.run.weights import check_size, load_weights

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from dsrl.interfaces import HasConfiguration, HasWeights, Noise, Policy, Task
+from dsrl.interfaces import HasWeights, Noise, Policy, Task
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.digests import CONFIGURATION_SHA256
 from dsrl.run.few_worlds import num_worlds
@@ -78,6 +78,14 @@ class MeasuresNoise(Protocol):
     """A noise that stands for the one that a measurement will choose (optional)."""
 
     draws_per_world: int  # of the measurement, at most
+
+
+@runtime_checkable
+class HasConfiguration(Protocol):
+    """A policy whose chunks depend on more of its checkpoint than `policy_sha256` covers (optional)."""
+
+    def configuration_sha256(self) -> str:
+        """Return the digest of the rest, such as statistics, to check that it stays the same."""
 
 
 @runtime_checkable
