@@ -25,6 +25,8 @@ def check_config(checkpoint: Path, policy_type: str) -> Path:
             f"loads {policy_type!r} only; {advice}"
         )
     if found.get("use_peft"):
-        raise ValueError(f"{checkpoint} {ADAPTER}")
+        adapter = file_inside(checkpoint, "adapter_config.json").is_file()
+        merged = "has use_peft in config.json but no adapter_config.json; set use_peft to false there"
+        raise ValueError(f"{checkpoint} {ADAPTER if adapter else merged}")
     POLICY_TYPES[policy_type].config(str(file), found)
     return file

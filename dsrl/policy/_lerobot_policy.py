@@ -21,6 +21,7 @@ from torch import Tensor
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy import _lerobot
 from dsrl.policy._config_file import check_config
+from dsrl.policy._configuration_digest import configuration_sha256
 from dsrl.policy._embodiment import check_features, read_embodiment
 from dsrl.policy._find import find_checkpoint
 from dsrl.policy._options import NumSteps
@@ -59,8 +60,7 @@ class LerobotPolicy(ABC):
     ) -> None:
         if dtype not in get_args(Dtype):
             raise ValueError(f"policy.dtype={dtype} is not supported; type one of {', '.join(get_args(Dtype))}")
-        self.path = path
-        self.device = choose_device(device)
+        self.path, self.device = path, choose_device(device)
         self._half = False
         checkpoint = find_checkpoint(path)
         self._config = _lerobot.read_config(checkpoint, self.policy_type, self.device)  # first: a wrong type is named
@@ -71,6 +71,7 @@ class LerobotPolicy(ABC):
         self._set_dtype(dtype)
         self._preprocess, self._postprocess = self._processors(checkpoint, steps)
         check_processors(self._config, self._preprocess, self._postprocess, str(checkpoint))
+        self._configuration_sha256 = configuration_sha256(self._config, self._preprocess, self._postprocess)
         self.embodiment = read_embodiment(
             path, self._config, self._preprocess, camera_map or {}, history=self.history, resizes=self._resizes()
         )
@@ -164,6 +165,10 @@ class LerobotPolicy(ABC):
     def policy_sha256(self) -> str:
         """Return the SHA-256 of all weights and buffers, to check that they stay frozen."""
         return weights_sha256(self._policy)
+
+    def configuration_sha256(self) -> str:
+        """Return the SHA-256 of configuration, processors and statistics, to check that they stay the same."""
+        return self._configuration_sha256
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half)

@@ -20,6 +20,7 @@ from dsrl.run import provenance
 from dsrl.run.build import build, build_loggers
 from dsrl.run.console import Screen
 from dsrl.run.description import described_evaluation, flat_results, saved_choices
+from dsrl.run.digests import CONFIGURATION_SHA256
 from dsrl.run.errors import UserError, one_sentence, user_errors
 from dsrl.run.eval_failure import noting_failure
 from dsrl.run.eval_remarks import held_values, reused_worlds
@@ -131,12 +132,20 @@ def _same_worlds(one: DictConfig, other: DictConfig) -> bool:
 
 
 def check_same_policy(parts: Parts, folder: RunFolder) -> None:
-    """Raise UserError where the policy has other weights than the run steered; an unfinished run has no digest yet."""
-    noted = folder.read_summary().get("policy_sha256")
+    """Raise UserError for another policy than the run steered; an unfinished run has no digests yet."""
+    summary = folder.read_summary()
+    noted, requested = summary.get("policy_sha256"), summary.get("requested")
     expected, found = noted.get("after") if isinstance(noted, dict) else None, parts.policy_sha256()
     if expected is not None and expected != found:
         raise UserError(
             f"the policy's weights have sha256 {found} but the run steered {expected}; restore its checkpoint"
+        )
+    expected = requested.get(CONFIGURATION_SHA256) if isinstance(requested, dict) else None
+    found = parts.configuration_sha256()
+    if expected is not None and expected != found:
+        raise UserError(
+            f"the policy's configuration, processors and statistics have sha256 {found} but the run steered one of "
+            f"{str(expected)[:64]}; restore its checkpoint"
         )
 
 

@@ -29,12 +29,14 @@ from dsrl.run.checkpoint import unflatten
 from dsrl.run.errors import UserError
 from dsrl.run.files import LARGEST_SUMMARY, parse_json
 from dsrl.run.judging_worlds import Seed
+from dsrl.run.parts import HasConfiguration
 from dsrl.run.plain_yaml import check_references
 from dsrl.run.settings import TYPES
 from dsrl.run.weights import check_size, load_weights
 
 STEERING, WEIGHTS, BASE = "steering.json", "model.safetensors", "base"
 VERSION = 1
+CONFIGURATION = "base_configuration_sha256"
 ON_CPU = {"device": "cpu", "float_dtype": None}  # lerobot replaces it by its own device
 PROCESSORS: dict[str, dict[str, dict[str, Any]]] = {  # file -> registered steps of lerobot, with their options
     "policy_preprocessor.json": {
@@ -55,6 +57,7 @@ _CONTENT: dict[str, Any] = {
     "first_seed": Seed,
     "copied": bool,
     "base_sha256": str,
+    CONFIGURATION: str | None,
     "action_low": Sequence[float] | None,
     "action_high": Sequence[float] | None,
     "state": Any,
@@ -102,7 +105,7 @@ class ExportedPolicy:
     def __init__(self, folder: Path, device: str | None = None, base: str | None = None) -> None:
         """Load an exported folder; `device` and `base` (the base policy's path) replace those that it names.
 
-        Raises UserError where the folder is damaged, or the base policy has other weights than were steered.
+        Raises UserError where the folder is damaged, or the base policy is another than was steered.
         """
         content = _read(folder)
         nodes: dict[str, Any] = {key: content[key] for key in ("policy", "noise", "sac", "horizon")}
@@ -118,6 +121,12 @@ class ExportedPolicy:
             raise UserError(
                 f"the base policy {nodes['policy']['path']} has weights with sha256 {found} but "
                 f"{content['base_sha256'][:64]} were steered; restore it, or export again with --copy-base"
+            )
+        rest = policy.configuration_sha256() if isinstance(policy, HasConfiguration) else None
+        if content[CONFIGURATION] is not None and rest != content[CONFIGURATION]:
+            raise UserError(
+                f"the base policy {nodes['policy']['path']} has configuration, processors and statistics with sha256 "
+                f"{rest} but {content[CONFIGURATION][:64]} was steered; restore it, or export again with --copy-base"
             )
         if content["state"] is not None:
             load_weights(algorithm, _weights(folder, content["state"], algorithm), str(folder / WEIGHTS))
@@ -151,6 +160,7 @@ def _read(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} is no exported policy ({error}); export one: python -m scripts.export") from error
     if not isinstance(content, dict) or content.get("version") != VERSION:
         raise UserError(f"{file} is not of version {VERSION}; export the run again")
+    content.setdefault(CONFIGURATION, None)  # exports of earlier versions lack it
     try:
         check_depth(content, _DEEPEST)
         _check_values(f"{file}: ", content, _CONTENT)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import json
 import os
 import shlex
 import traceback
@@ -23,6 +22,7 @@ from typing import Any
 from dsrl.interfaces import StateDict
 from dsrl.run.checkpoint import add_notes, read_checkpoint, read_manifest, write_checkpoint
 from dsrl.run.checkpoint_names import MANIFEST
+from dsrl.run.digests import same_values
 from dsrl.run.errors import UserError, is_of_system, system_error, type_and_text
 from dsrl.run.files import LARGEST_SUMMARY, MIB, atomic_write, parse_json, read_json, sha256_of
 from dsrl.run.folder_checks import check_entries, check_hard_links, foreign_entry
@@ -171,7 +171,7 @@ class RunFolder:
             and all(name in scores and fits(scores[name], kind) for name, kind in numbers.items())
             and isinstance(summary.get("best_validation"), float)
         )
-        if not complete or summary.get("requested") != json.loads(json.dumps(requested)):
+        if not complete or not same_values(summary.get("requested"), requested):
             return None
         sentence = self.outdated()
         if sentence is not None:

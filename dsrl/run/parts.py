@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from dsrl.interfaces import HasWeights, Noise, Policy, Task
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.run.digests import CONFIGURATION_SHA256
 from dsrl.run.few_worlds import num_worlds
 from dsrl.run.settings import OFFLINE_SHA256, Settings
 from dsrl.training.offline_data import OfflineData
@@ -36,10 +37,16 @@ class Parts:
         """Return the digest of the policy's weights; None for a policy without any, so that there is no base."""
         return self.policy.policy_sha256() if isinstance(self.policy, HasWeights) else None
 
+    def configuration_sha256(self) -> str | None:
+        """Return the digest of what else the policy's chunks depend on; None for a policy without one."""
+        return self.policy.configuration_sha256() if isinstance(self.policy, HasConfiguration) else None
+
     def whole_identity(self) -> dict[str, Any]:
-        """Return `identity` with the digests of the policy's weights and of the recorded data's numbers."""
+        """Return `identity` with the digests of the policy and of the recorded data's numbers."""
         data = {} if self.offline is None else {OFFLINE_SHA256: self.offline.sha256}
-        return {**self.identity, "policy_sha256": self.policy_sha256(), **data}
+        configuration = self.configuration_sha256()
+        rest = {} if configuration is None else {CONFIGURATION_SHA256: configuration}
+        return {**self.identity, "policy_sha256": self.policy_sha256(), **rest, **data}
 
 
 @runtime_checkable
@@ -71,6 +78,14 @@ class MeasuresNoise(Protocol):
     """A noise that stands for the one that a measurement will choose (optional)."""
 
     draws_per_world: int  # of the measurement, at most
+
+
+@runtime_checkable
+class HasConfiguration(Protocol):
+    """A policy whose chunks depend on more of its checkpoint than `policy_sha256` covers (optional)."""
+
+    def configuration_sha256(self) -> str:
+        """Return the digest of the rest, such as statistics, to check that it stays the same."""
 
 
 @runtime_checkable

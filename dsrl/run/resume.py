@@ -15,6 +15,7 @@ from dsrl.evaluation.episodes import Evaluation
 from dsrl.interfaces import StateDict
 from dsrl.run import provenance
 from dsrl.run.checkpoint import Checkpoints, DamagedError
+from dsrl.run.digests import known_then, same_values
 from dsrl.run.errors import UserError
 from dsrl.run.files import LARGEST_WORLDS, read_json, write_json
 from dsrl.run.folder import RunFolder
@@ -172,7 +173,7 @@ class Checkpointer:
         key = {**self.identity, **key}
         for folder in filter(None, (self.folder, self._other)):
             stored = read_json(folder.base, LARGEST_WORLDS)
-            if stored.get("key") == key:
+            if same_values(stored.get("key"), key):
                 return {name: Evaluation.from_dict(plain) for name, plain in stored["results"].items()}
         results = dict(play())
         write_json(self.folder.base, {"key": key, "results": {name: one.to_dict() for name, one in results.items()}})
@@ -241,7 +242,7 @@ def _is_commit(code: Mapping[str, Any] | None) -> bool:
 
 
 def _check_identity(previous: Mapping[str, Any], now: Mapping[str, Any], where: Path, folder_key: str) -> None:
-    previous, now = same_data(previous, now)
+    previous, now = same_data(previous, known_then(previous, now))
     typed = where / ".hydra" / "overrides.yaml"
     hint = f" ({typed} has all that was typed then)" if typed.is_file() else ""
     for key in sorted({*previous, *now}):

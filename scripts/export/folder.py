@@ -18,7 +18,7 @@ from dsrl.run.build import build
 from dsrl.run.checkpoint import flatten
 from dsrl.run.errors import UserError
 from dsrl.run.evaluate import check_same_policy
-from dsrl.run.exported import BASE, PROCESSORS, STEERING, VERSION, WEIGHTS
+from dsrl.run.exported import BASE, CONFIGURATION, PROCESSORS, STEERING, VERSION, WEIGHTS
 from dsrl.run.files import write_json
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
@@ -144,6 +144,7 @@ def _steering(saved: DictConfig, parts: Parts, *, copied: bool) -> dict[str, Any
         "first_seed": parts.settings.test_seed,
         "copied": copied,
         "base_sha256": parts.policy_sha256(),
+        CONFIGURATION: parts.configuration_sha256(),
         "action_low": bounds[0],
         "action_high": bounds[1],
         "task": {

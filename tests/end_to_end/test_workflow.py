@@ -103,3 +103,7 @@ def test_a_run_is_not_evaluated_with_other_weights(tmp_path: Path) -> None:
     folder.summary.write_text(json.dumps({"policy_sha256": {"after": "1" * 64}}))
     with pytest.raises(UserError, match=r"have sha256 0000.* but the run steered 1111.*; restore its checkpoint"):
         check_same_policy(parts, folder)
+    requested = {"policy_configuration_sha256": "1" * 64}  # which runs of earlier versions lack
+    folder.summary.write_text(json.dumps({"policy_sha256": {"after": "0" * 64}, "requested": requested}))
+    with pytest.raises(UserError, match=r"configuration, processors and statistics have sha256 .* steered one of 1111"):
+        check_same_policy(parts, folder)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lerobot.configs import PreTrainedConfig
 from lerobot.policies.diffusion.modeling_diffusion import DiffusionPolicy
+from lerobot.policies.factory import make_pre_post_processors
 from lerobot.utils.constants import OBS_ENV_STATE, OBS_STATE
 from policy.checkpoints import edit_json
 from safetensors.torch import load_file, save_file
@@ -232,3 +235,28 @@ def test_a_type_that_cannot_be_steered_and_a_missing_package_are_one_sentence(
         edit_json(folder / "config.json", type=found)
         with pytest.raises(ValueError, match=rf"of type '{found}', which {words}.*choose a checkpoint of type smolvla"):
             load(folder)
+
+
+def test_the_digest_is_that_of_the_configuration_that_chunks_depend_on(tmp_path: Path) -> None:
+    folder = make_tiny_diffusion(tmp_path / "x", cameras=(), surroundings_dim=6)
+    expected, whole = load(folder).configuration_sha256(), (folder / "config.json").read_text()
+    config, again = PreTrainedConfig.from_pretrained(folder), tmp_path / "again"
+    shutil.copytree(folder, again)
+    for saved in (config, *make_pre_post_processors(config, str(folder))):
+        saved.save_pretrained(again)
+    assert load(again).configuration_sha256() == expected
+
+    machine = {"device": "cuda", "repo_id": "a/b", "tags": ["x"], "pretrained_path": "/x", "compile_model": True}
+    edit_json(folder / "config.json", **machine, optimizer_lr=3.0, drop_n_last_frames=1, noise_scheduler_type="DDPM")
+    assert load(folder).configuration_sha256() == expected
+    for change in ({"num_inference_steps": 4}, {"clip_sample": False}, {"n_action_steps": 3}):
+        (folder / "config.json").write_text(whole)
+        edit_json(folder / "config.json", **change)
+        assert load(folder).configuration_sha256() != expected, change
+        assert load(folder).policy_sha256() == load(again).policy_sha256()
+    for file in again.glob("policy_*normalizer*.safetensors"):
+        stats = load_file(file)
+        save_file({name: 0.8 * one for name, one in stats.items()}, file)
+        assert load(again).configuration_sha256() != expected, file
+        save_file(stats, file)
+    assert load(again).configuration_sha256() == expected

@@ -19,6 +19,7 @@ from toys.typed import digests
 from dsrl.run import resume
 from dsrl.run import train as workflow
 from dsrl.run.checkpoint import DamagedError, read_checkpoint, write_checkpoint
+from dsrl.run.digests import same_values
 from dsrl.run.errors import UserError
 from dsrl.run.folder import RunFolder
 from dsrl.run.monitor import Monitor
@@ -231,6 +232,22 @@ def test_a_checkpoint_with_parts_of_another_kind_is_refused(part: dict[str, Any]
     write_checkpoint(tmp_path / "resume" / "000000001", {**state, **part})
     with pytest.raises(ValueError, match=r"resume is not one that a run of train\.py writes; remove it"):
         Checkpointer(RunFolder(tmp_path), {"seed": 0}, Signals(), print, keep=1, minutes=None, other=None)
+
+
+def test_a_digest_that_an_earlier_checkpoint_lacks_is_not_compared(tmp_path: Path) -> None:
+    def found(previous: dict[str, Any], now: dict[str, Any]) -> Any:
+        state = {"identity": previous, "decisions": 1, "updates": 0, "loop": {}, "run": {}}
+        write_checkpoint(tmp_path / "resume" / "000000001", state)
+        folder = RunFolder(tmp_path)
+        return Checkpointer(folder, now, Signals(), print, keep=1, minutes=None, other=None).taken
+
+    digest = {"policy_configuration_sha256": "1" * 64}
+    assert found({"seed": 0}, {"seed": 0, **digest}) == 1
+    assert same_values({"seed": 0}, {"seed": 0, **digest})
+    for other in ({}, {"policy_configuration_sha256": "2" * 64}):
+        with pytest.raises(ValueError, match=r"policy_configuration_sha256=.* but the checkpoint in"):
+            found({"seed": 0, **digest}, {"seed": 0, **other})
+        assert not same_values({"seed": 0, **digest}, {"seed": 0, **other})
 
 
 def test_a_signal_is_handed_to_the_handler_that_was_there_before() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from toys.commands import CONF, ROOT, SHORT_PENDULUM
 from toys.mlp_checkpoints import make_config
+from toys.tiny_diffusion import make_tiny_diffusion
 
 from dsrl.interfaces import Observation
 from dsrl.policy._mlp_checkpoint import save_checkpoint
@@ -136,3 +139,50 @@ def test_features_that_are_not_finite_are_refused_as_in_eval(exported: Path) -> 
     state = torch.tensor([[0.0, 0.0, 0.0], [0.0, torch.nan, 0.0]])
     with pytest.raises(FloatingPointError, match=r"features of world \[1\] is not finite; check the task's state"):
         _policy(exported).player.chunk(Observation(state, {}, ("", "")), [0, 1], 0)
+
+
+@pytest.fixture(scope="module")
+def with_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained actor for a random policy that looks at two observations of pendulum, in chunks of 4 actions."""
+    folder = tmp_path_factory.mktemp("history")
+    base = make_tiny_diffusion(folder / "base", cameras=(), surroundings_dim=1, action_dim=1, bounds=(-2.0, 2.0))
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [*SHORT_PENDULUM, "policy=lerobot", f"policy.path={base}"])
+    run = RunFolder(folder / "run")
+    run.path.mkdir()
+    run.write_configs({"config.yaml": OmegaConf.to_yaml(cfg)})
+    run.save("best", build(cfg, print).algorithm.state_dict())
+    export([f"run={run.path}", f"out={folder / 'out'}", "--copy-base"])
+    return folder
+
+
+def test_a_chunk_of_a_policy_with_a_history_is_of_the_latest_control_steps(with_history: Path) -> None:
+    whole, policy = _policy(with_history / "out"), _policy(with_history / "out")
+    surroundings = "observation.environment_state"
+    seen = {STATE: torch.rand(2, 9, 2), surroundings: torch.rand(2, 9, 1)}
+    single = [{key: value[:, t] for key, value in seen.items()} for t in range(9)]
+    actions = torch.stack([whole.select_action(one) for one in single], 1)
+
+    assert torch.equal(policy.predict_action_chunk(single[0]), actions[:, :4])
+    with pytest.raises(UserError, match=r"looks at 2; give it .*\[B, 2, \.\.\.\], or call select_action in every"):
+        policy.predict_action_chunk(single[4])
+    assert torch.equal(policy.predict_action_chunk({key: one[:, 3:5] for key, one in seen.items()}), actions[:, 4:8])
+    with pytest.raises(UserError, match=r"environment_state has the shape \[2, 1\] but this policy looks at 2 observ"):
+        policy.predict_action_chunk({STATE: seen[STATE][:, 3:5], surroundings: seen[surroundings][:, 4]})
+    with pytest.raises(UserError, match="predict_action_chunk got one observation of an episode that goes on"):
+        whole.predict_action_chunk(single[8])
+
+
+def test_an_exported_policy_is_played_on_the_base_policy_of_its_configuration_alone(
+    with_history: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(with_history, tmp_path, dirs_exist_ok=True)
+    base = tmp_path / "out" / "base"
+    change = {"num_inference_steps": 4}
+    (base / "config.json").write_text(json.dumps({**json.loads((base / "config.json").read_text()), **change}))
+    with pytest.raises(UserError, match=r"has configuration, processors and statistics with .* was steered; restore"):
+        _policy(tmp_path / "out")
+    steering = json.loads((tmp_path / "out" / "steering.json").read_text())
+    del steering["base_configuration_sha256"]  # as exports of earlier versions
+    (tmp_path / "out" / "steering.json").write_text(json.dumps(steering))
+    _policy(tmp_path / "out")

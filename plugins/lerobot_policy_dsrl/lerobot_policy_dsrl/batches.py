@@ -22,6 +22,25 @@ STATES = ("observation.state", "observation.environment_state")  # in the order 
 IMAGE, SENTENCES = "observation.image", "task"
 
 
+def over_time(batch: dict[str, Any], num: int, cameras: Collection[str]) -> list[dict[str, Any]]:
+    """Split a batch of `num` consecutive control steps, [B, num, ...], oldest first, into one for each of them.
+
+    A batch without that axis is one of a single control step. Raises UserError where not every state and image of
+    `cameras` has as many.
+    """
+    ranks = dict.fromkeys(STATES, 2) | {key: 4 for key in _images(batch) if _camera(key) in cameras}
+    read = {key: batch[key] for key in ranks if key in batch}
+    if num == 1 or all(one.ndim <= ranks[key] for key, one in read.items()):
+        return [batch]
+    for key, one in read.items():
+        if one.ndim != ranks[key] + 1 or one.shape[1] != num:
+            raise UserError(
+                f"{key} has the shape {list(one.shape)} but this policy looks at {num} observations; give every state "
+                f"and image those of the latest {num} control steps, [B, {num}, ...], oldest first"
+            )
+    return [batch | {key: one[:, i] for key, one in read.items()} for i in range(num)]
+
+
 def taken(batch: dict[str, Any], task: Described, cameras: Collection[str]) -> dict[str, Any]:
     """Return the entries of a batch that a policy reads: states, images of `cameras`, and sentences.
 

@@ -18,7 +18,7 @@ from dsrl import history
 from dsrl.interfaces import Observation
 from dsrl.run.errors import UserError
 from dsrl.run.exported import ExportedPolicy
-from lerobot_policy_dsrl.batches import num_worlds, taken, to_observation
+from lerobot_policy_dsrl.batches import num_worlds, over_time, taken, to_observation
 from lerobot_policy_dsrl.configuration_dsrl import DsrlConfig
 
 FILES = ["*.json", "*.safetensors", "*.md", "*.txt", "*.jinja"]
@@ -61,9 +61,20 @@ class DsrlPolicy(PreTrainedPolicy):
 
     @torch.no_grad()
     def predict_action_chunk(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
-        """Return the actions [B, T, A] of the next decision of every world, T = horizon."""
-        self._seen.append(to_observation(self._taken(batch)))
-        return self._decide()
+        """Return the actions [B, T, A] of the next decision of every world, T = horizon.
+
+        A policy that looks at n > 1 observations takes those of the latest n control steps, [B, n, ...], oldest first;
+        where an episode begins, also its first one alone. Raises UserError for one alone later on.
+        """
+        n = self._num_observations
+        steps = over_time(batch, n, self._cameras)
+        if len(steps) < n and (self._decision or self._seen):  # those of the control steps in between are unknown
+            raise UserError(
+                f"predict_action_chunk got one observation of an episode that goes on but this policy looks at {n}; "
+                f"give it those of the latest {n} control steps, [B, {n}, ...], or call select_action in every control "
+                "step, or reset() before an episode begins"
+            )
+        return self._decide([to_observation(self._taken(step)) for step in steps])
 
     @torch.no_grad()
     def select_action(self, batch: dict[str, Any], **kwargs: Any) -> Tensor:
@@ -72,7 +83,7 @@ class DsrlPolicy(PreTrainedPolicy):
         if self._num_observations > 1 or not self._queue:
             self._seen.append(to_observation(parts))
         if not self._queue:
-            self._queue.extend(self._decide().unbind(1))
+            self._queue.extend(self._decide(list(self._seen)).unbind(1))
         return self._queue.popleft()
 
     def _taken(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -85,9 +96,9 @@ class DsrlPolicy(PreTrainedPolicy):
             )
         return parts
 
-    def _decide(self) -> Tensor:
-        """Decide by the latest observations; an episode begins with copies of its first."""
-        seen = [self._seen[0]] * (self._num_observations - len(self._seen)) + list(self._seen)
+    def _decide(self, seen: list[Observation]) -> Tensor:
+        """Decide by the latest observations, oldest first; an episode begins with copies of its first."""
+        seen = [seen[0]] * (self._num_observations - len(seen)) + seen
         self._batch = len(seen[-1].state)
         first = self.config.first_seed + self._begun
         chunk = self.player.chunk(history.join(seen), range(first, first + self._batch), self._decision)

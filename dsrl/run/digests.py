@@ -1,0 +1,23 @@
+"""Compares the values that a run's results depend on with those of an earlier checkpoint, summary or file.
+
+Some of them are digests that earlier versions did not have: those are compared where both sides have them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+CONFIGURATION_SHA256 = "policy_configuration_sha256"  # in the identity of checkpoints
+
+
+def known_then(previous: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values `now` without a digest of the policy's configuration that `previous` lacks."""
+    return {key: value for key, value in now.items() if key in previous or key != CONFIGURATION_SHA256}
+
+
+def same_values(previous: Any, now: Mapping[str, Any]) -> bool:
+    """Return whether the values `now` are those that a JSON file, which may be anybody's, has as `previous`."""
+    plain = json.loads(json.dumps(now))
+    return isinstance(previous, dict) and previous == known_then(previous, plain)
