@@ -139,10 +139,20 @@ class RecordingTask:
         return self._task.hold()
 
     def step(self, action: Tensor) -> Step:
-        """Observe, step the wrapped task and record both."""
-        observation = self._task.observe()
-        step = self._task.step(action)
-        self.frames.append((observation, action.clone(), step))
+        """Observe, step the wrapped task and record copies of both: a task may change in place what it has returned.
+
+        Where the task has bounds it gets the action within them, which is then what it executes.
+        """
+        import torch
+
+        from dsrl.interfaces import BoundedActions, Step
+
+        if isinstance(self._task, BoundedActions):
+            action = action.clamp(self._task.action_low.to(action), self._task.action_high.to(action))
+        observation = self._task.observe()[torch.arange(self.num_envs)]
+        step = self._task.step(action.clone())
+        found = (step.reward, step.terminated, step.truncated, step.success)
+        self.frames.append((observation, action, Step(*(None if one is None else one.clone() for one in found))))
         return step
 
 

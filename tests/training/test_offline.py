@@ -289,7 +289,9 @@ def test_actions_in_other_units_than_the_task_are_said_so(high: float, found: li
     task, said = Numbers(4, max_steps=4), []
     task.action_low, task.action_high = torch.tensor([-high]), torch.tensor([high])
     with_offline_data(parts_of(task, offline_data=str(rollouts)), said.append)
-    assert [line.partition(": ")[2].partition(",")[0] for line in said if "range" in line] == found
+    lines = [line.partition(": ")[2] for line in said if "range" in line]
+    assert [line.partition(",")[0] for line in lines] == found
+    assert all("convert them to the task's units, or clip them where they were clipped" in line for line in lines)
 
 
 def test_data_that_are_never_drawn_are_refused(rollouts: Path) -> None:
