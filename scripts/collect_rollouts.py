@@ -147,12 +147,14 @@ class RecordingTask:
 
         from dsrl.interfaces import BoundedActions, Step
 
+        executed = action.clone()
         if isinstance(self._task, BoundedActions):
-            action = action.clamp(self._task.action_low.to(action), self._task.action_high.to(action))
+            executed = action.clamp(self._task.action_low.to(action), self._task.action_high.to(action))
         observation = self._task.observe()[torch.arange(self.num_envs)]
-        step = self._task.step(action.clone())
-        found = (step.reward, step.terminated, step.truncated, step.success)
-        self.frames.append((observation, action, Step(*(None if one is None else one.clone() for one in found))))
+        step = self._task.step(executed.clone())
+        success = None if step.success is None else step.success.clone()
+        copied = Step(step.reward.clone(), step.terminated.clone(), step.truncated.clone(), success)
+        self.frames.append((observation, executed, copied))
         return step
 
 
