@@ -84,8 +84,9 @@ def collect(parts: Any, out: Path, episodes: int, seed: int, fps: int | None = N
     from dsrl.evaluation.episodes import play_worlds
     from dsrl.evaluation.noise_sources import base_noise
     from dsrl.noise_action_env import NoiseActionEnv
+    from dsrl.run.parts import HasFps
     from dsrl.training.lerobot_columns import DONE, SUCCESS, TRUNCATED
-    from scripts.lerobot_dataset import HasFps, create_dataset
+    from scripts.lerobot_dataset import create_dataset
 
     task = RecordingTask(parts.task)
     env = NoiseActionEnv(task, parts.policy, parts.noise, parts.env.horizon)

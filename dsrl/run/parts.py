@@ -43,6 +43,13 @@ class Parts:
 
 
 @runtime_checkable
+class HasFps(Protocol):
+    """A task with a control frequency (optional)."""
+
+    fps: int | None  # control steps per second; None where the environment declares none
+
+
+@runtime_checkable
 class ChecksTyped(Protocol):
     """A task's class with a check of what was typed (optional)."""
 
