@@ -60,8 +60,8 @@ def record_video(path: Path, parts: Parts, acts: Sequence[Act], seeds: Sequence[
         results.append(play_worlds(env, act, seeds))
         recorders.append(recorder)
     side_by_side = len(recorders) == 2
-    fps = _fps(parts.task)
-    drawn = video.side_by_side(*recorders, seeds, fps) if side_by_side else video.alone(recorders[0], seeds, fps)
+    fps, first = _fps(parts.task), recorders[0]
+    drawn = video.side_by_side(first, recorders[1], seeds, fps) if side_by_side else video.alone(first, seeds, fps)
     atomic_write(path, video.mp4(drawn, fps))
     return results
 

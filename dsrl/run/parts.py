@@ -94,6 +94,18 @@ class DenoisesPast(Protocol):
     first_slot: int  # of the noise that the first action of a chunk is denoised from
 
 
+@runtime_checkable
+class HasLanguage(Protocol):
+    """A policy that may read the instruction (optional)."""
+
+    reads_instruction: bool
+
+
+def reads_instruction(policy: Policy) -> bool:
+    """Return whether a policy reads the instruction of each world."""
+    return isinstance(policy, HasLanguage) and policy.reads_instruction
+
+
 def executed_slots(policy: Policy, typed: int | None) -> range:
     """Return the slots of the noise that the executed actions of a chunk are denoised from, see `horizon_of`."""
     first = policy.first_slot if isinstance(policy, DenoisesPast) else 0
