@@ -15,6 +15,7 @@ from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.console import Screen, clock
 from dsrl.run.files import atomic_write
 from dsrl.run.parts import HasFps, Parts
+from dsrl.run.recorded_data import other_sentences
 from dsrl.run.signals import Signals
 
 
@@ -28,6 +29,9 @@ def build_simulation(parts: Parts, screen: Screen) -> float:
     parts.env.reset(seeds=seeds)
     seconds = time.monotonic() - begin
     screen.phase(f"simulation ready after {clock(seconds)}")
+    remark = other_sentences(parts)
+    if remark is not None:
+        screen.phase(remark)
     return seconds
 
 
