@@ -84,8 +84,9 @@ def collect(parts: Any, out: Path, episodes: int, seed: int, fps: int | None = N
     from dsrl.evaluation.episodes import play_worlds
     from dsrl.evaluation.noise_sources import base_noise
     from dsrl.noise_action_env import NoiseActionEnv
+    from dsrl.run.parts import HasFps
     from dsrl.training.lerobot_columns import DONE, SUCCESS, TRUNCATED
-    from scripts.lerobot_dataset import HasFps, create_dataset
+    from scripts.lerobot_dataset import create_dataset
 
     task = RecordingTask(parts.task)
     env = NoiseActionEnv(task, parts.policy, parts.noise, parts.env.horizon)
@@ -139,10 +140,22 @@ class RecordingTask:
         return self._task.hold()
 
     def step(self, action: Tensor) -> Step:
-        """Observe, step the wrapped task and record both."""
-        observation = self._task.observe()
-        step = self._task.step(action)
-        self.frames.append((observation, action.clone(), step))
+        """Observe, step the wrapped task and record copies of both: a task may change in place what it has returned.
+
+        Where the task has bounds it gets the action within them, which is then what it executes.
+        """
+        import torch
+
+        from dsrl.interfaces import BoundedActions, Step
+
+        executed = action.clone()
+        if isinstance(self._task, BoundedActions):
+            executed = action.clamp(self._task.action_low.to(action), self._task.action_high.to(action))
+        observation = self._task.observe()[torch.arange(self.num_envs)]
+        step = self._task.step(executed.clone())
+        success = None if step.success is None else step.success.clone()
+        copied = Step(step.reward.clone(), step.terminated.clone(), step.truncated.clone(), success)
+        self.frames.append((observation, executed, copied))
         return step
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from dsrl.interfaces import Task
 from dsrl.training.available_memory import available_memory
@@ -12,13 +12,6 @@ from dsrl.training.dataset_process import check_apart
 from dsrl.training.lerobot_columns import DECODER, NO_HUB_ID, columns_of, dataset_named, downloaded
 
 KEY = "--dataset "
-
-
-@runtime_checkable
-class HasFps(Protocol):
-    """A task with a control frequency (optional)."""
-
-    fps: int | None  # control steps per second; None where the environment declares none
 
 
 def create_dataset(

@@ -46,7 +46,7 @@ def write_gif(path: Path, videos: Sequence[Path], width: int) -> None:
     # An octree finds the colours of small objects such as cubes; the default, median cut, omits them.
     palette = _sheet(pictures).quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     first, *rest = (picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures)
-    file, duration = io.BytesIO(), round(1000 / fps)
+    file, duration = io.BytesIO(), 10 * max(2, round(100 / fps))  # a GIF counts hundredths of a second
     first.save(file, "GIF", save_all=True, append_images=rest, duration=duration, loop=0, optimize=True)
     if (size := file.tell()) > LIMIT:
         raise ValueError(f"{path} would have {size:,} bytes, more than {LIMIT:,}; type fewer videos or less --width")

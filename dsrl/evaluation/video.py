@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, repeat
+from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,14 @@ from dsrl.interfaces import Filmable, Observation, Step, Task
 
 Frame = NDArray[np.uint8]  # [H, W, 3]
 
-FPS = 10  # pictures per second: one per control step of 0.1 s, so a video plays in real time
+FPS = 10  # control steps per second of a task that names none; a video plays in real time
+MOST_FPS = 50  # pictures per second; of a faster task every second, third, … control step is shown
 MIN_SIDE = 400  # pixels: smaller pictures are enlarged
 MARGIN = 4  # pixels of white around a panel
 BORDER = 8  # pixels around a picture, coloured by success and at the end of the episode
 HEADER = 60  # pixels above a picture, with one line of a subtitle
 LINE, MOST_LINES = 22, 4  # pixels of a further line of it (even, as the height of a video), and lines of the longest
-PAUSE = 15  # frames that show the end of both episodes
+PAUSE = 15  # pictures at FPS that show the end of both episodes
 
 WHITE, BLACK, GREEN, RED = (255, 255, 255), (0, 0, 0), (30, 150, 50), (190, 50, 40)
 
@@ -89,23 +91,34 @@ class VideoRecorder:
         return next(iter(self._task.observe().images.values()))[:num_worlds]
 
 
-def side_by_side(base: VideoRecorder, steered: VideoRecorder, seeds: Sequence[int]) -> Iterator[Frame]:
-    """The frames [H, W, 3] of all worlds, one world after the other; the shorter side stays at its last picture."""
-    return _in_turn({"base policy": base, "steered policy": steered}, seeds)
+def side_by_side(base: VideoRecorder, steered: VideoRecorder, seeds: Sequence[int], fps: int = FPS) -> Iterator[Frame]:
+    """The frames [H, W, 3] of all worlds, one world after the other; the shorter side stays at its last picture.
+
+    They are those of every `stride(fps)`-th control step; `fps` is the task's control steps per second.
+    """
+    return _in_turn({"base policy": base, "steered policy": steered}, seeds, fps)
 
 
-def alone(recorder: VideoRecorder, seeds: Sequence[int]) -> Iterator[Frame]:
-    """The frames [H, W, 3] of all worlds, one world after the other, under a single policy."""
-    return _in_turn({"policy": recorder}, seeds)
+def alone(recorder: VideoRecorder, seeds: Sequence[int], fps: int = FPS) -> Iterator[Frame]:
+    """The frames [H, W, 3] of all worlds, one world after the other, under a single policy, as `side_by_side`."""
+    return _in_turn({"policy": recorder}, seeds, fps)
 
 
-def _in_turn(recorders: Mapping[str, VideoRecorder], seeds: Sequence[int]) -> Iterator[Frame]:
+def stride(fps: int) -> int:
+    """Return the control steps from one picture of a video to the next, of a task with `fps` of them per second."""
+    return -(-fps // MOST_FPS)
+
+
+def _in_turn(recorders: Mapping[str, VideoRecorder], seeds: Sequence[int], fps: int) -> Iterator[Frame]:
     subtitles = {name: [_subtitle(one, *pair) for pair in enumerate(seeds)] for name, one in recorders.items()}
     most = max(len(lines) for own in subtitles.values() for lines in own)
     padded = {name: [lines + [""] * (most - len(lines)) for lines in own] for name, own in subtitles.items()}
     for world in range(len(seeds)):
-        length = max(len(recorder.frames[world]) for recorder in recorders.values()) + PAUSE
-        sides = [_side(name, recorder, world, padded[name][world], length) for name, recorder in recorders.items()]
+        length = max(len(recorder.frames[world]) for recorder in recorders.values()) + PAUSE * fps // FPS
+        sides = [
+            _side(name, recorder, world, padded[name][world], range(0, length, stride(fps)))
+            for name, recorder in recorders.items()
+        ]
         for panels in zip(*sides, strict=True):
             yield np.concatenate(panels, axis=1)
 
@@ -124,11 +137,11 @@ def _subtitle(recorder: VideoRecorder, world: int, seed: int) -> list[str]:
     return lines
 
 
-def _side(name: str, recorder: VideoRecorder, world: int, subtitle: Sequence[str], length: int) -> Iterator[Frame]:
-    """The `length` panels of one policy in one world."""
+def _side(name: str, recorder: VideoRecorder, world: int, subtitle: Sequence[str], times: range) -> Iterator[Frame]:
+    """The panels of one policy in one world after `times` control steps."""
     frames, success_at = recorder.frames[world], recorder.success_at[world]
-    waiting = repeat(frames[-1], length - len(frames))
-    for time, frame in enumerate(chain(frames, waiting)):
+    for time in times:
+        frame = frames[min(time, len(frames) - 1)]
         outcome, colour = "", WHITE
         if success_at is not None and time >= success_at:
             outcome, colour = "success", GREEN
@@ -163,13 +176,16 @@ def _panel(frame: Frame, title: str, subtitle: Sequence[str], outcome: str, colo
 
 
 def mp4(frames: Iterable[Frame], fps: int = FPS) -> bytes:
-    """Encode frames [H, W, 3] (H and W even) as H.264, which every browser plays."""
+    """Encode frames [H, W, 3] (H and W even) as H.264, which every browser plays.
+
+    They are of every `stride(fps)`-th of `fps` control steps per second.
+    """
     import av
 
     frames, content = iter(frames), io.BytesIO()
     first = next(frames)
     with av.open(content, mode="w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264", rate=fps)
+        stream: Any = container.add_stream("libx264", rate=Fraction(fps, stride(fps)))
         stream.height, stream.width, stream.pix_fmt = *first.shape[:2], "yuv420p"
         for frame in chain([first], frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

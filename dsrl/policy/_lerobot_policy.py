@@ -48,6 +48,7 @@ class LerobotPolicy(ABC):
     policy_type: ClassVar[str]
     measured: ClassVar[bool] = True  # its steering, when it is loaded: see `dsrl.policy_rules`
     remarks: tuple[str, ...] = ()  # sentences to announce about the checkpoint
+    reads_instruction: ClassVar[bool] = True  # of each world
     history: ClassVar[bool] = False  # whether it encodes its last `n_obs_steps` observations and denoises actions since
 
     def __init__(

@@ -34,6 +34,7 @@ class Diffusion(LerobotPolicy):
 
     policy_type = "diffusion"
     history = True
+    reads_instruction = False
 
     def _prepare(self, config: DiffusionConfig, checkpoint: Path, num_steps: int | None) -> None:
         config.noise_scheduler_type = "DDIM"

@@ -81,6 +81,9 @@ def _check_call(
     extra = [key for key in content if key.startswith("_") and key not in ("_target_", "_partial_", "_convert_")]
     if unknown or extra:
         takes = f"{target} takes {', '.join(known)}" if known else f"{target} takes none"
+        passing = signatures.passing_on(target) if unknown else None
+        if passing is not None:
+            takes += f", and *args and **kwargs are not read: write the arguments of its base out in {passing}"
         raise ValueError(f"{where}.{(unknown + extra)[0]} is no option; {takes}")
     missing = [name for name, one in known.items() if one.required and name not in content]
     if missing:

@@ -68,6 +68,7 @@ _TASK: dict[str, Any] = {
     "cameras": Mapping[str, Sequence[Annotated[int, Ge(1), Le(4096)]]],
     "max_steps": _Size,
     "has_success": bool,
+    "has_sentences": bool,
 }
 
 
@@ -81,6 +82,7 @@ class Described:
     max_steps: int
     num_envs: int = 1
     has_success: bool = True
+    has_sentences: bool = False  # which the policy reads, one in every world; exports of before do not record it
 
     def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
         """Raise: there are no worlds."""
@@ -164,7 +166,7 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         check_depth(content, _DEEPEST)
         _check_values(f"{file}: ", content, _CONTENT)
-        _check_values(f"{file}: task.", content["task"], _TASK)
+        _check_values(f"{file}: task.", {"has_sentences": False, **content["task"]}, _TASK)
         _check_sizes(file, content)
         check_references(file, {group: content[group] for group in ("policy", "noise", "sac")})
         for name, steps in PROCESSORS.items():

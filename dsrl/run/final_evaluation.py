@@ -10,10 +10,12 @@ from dsrl.evaluation import video
 from dsrl.evaluation.episodes import Evaluation, evaluate, play_worlds
 from dsrl.evaluation.noise_sources import Act, base_noise
 from dsrl.evaluation.report import shown
+from dsrl.interfaces import Task
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.console import Screen, clock
 from dsrl.run.files import atomic_write
-from dsrl.run.parts import Parts
+from dsrl.run.parts import HasFps, Parts
+from dsrl.run.recorded_data import other_sentences
 from dsrl.run.signals import Signals
 
 
@@ -27,6 +29,9 @@ def build_simulation(parts: Parts, screen: Screen) -> float:
     parts.env.reset(seeds=seeds)
     seconds = time.monotonic() - begin
     screen.phase(f"simulation ready after {clock(seconds)}")
+    remark = other_sentences(parts)
+    if remark is not None:
+        screen.phase(remark)
     return seconds
 
 
@@ -59,9 +64,15 @@ def record_video(path: Path, parts: Parts, acts: Sequence[Act], seeds: Sequence[
         results.append(play_worlds(env, act, seeds))
         recorders.append(recorder)
     side_by_side = len(recorders) == 2
-    frames = video.side_by_side(recorders[0], recorders[1], seeds) if side_by_side else video.alone(recorders[0], seeds)
-    atomic_write(path, video.mp4(frames))
+    fps, first = _fps(parts.task), recorders[0]
+    drawn = video.side_by_side(first, recorders[1], seeds, fps) if side_by_side else video.alone(first, seeds, fps)
+    atomic_write(path, video.mp4(drawn, fps))
     return results
+
+
+def _fps(task: Task) -> int:
+    named = task.fps if isinstance(task, HasFps) else None
+    return max(1, round(named)) if named else video.FPS
 
 
 def record_comparison(path: Path, parts: Parts, steered: Act, screen: Screen) -> bool:

@@ -50,6 +50,13 @@ class Parts:
 
 
 @runtime_checkable
+class HasFps(Protocol):
+    """A task with a control frequency (optional)."""
+
+    fps: int | None  # control steps per second; None where the environment declares none
+
+
+@runtime_checkable
 class ChecksTyped(Protocol):
     """A task's class with a check of what was typed (optional)."""
 
@@ -100,6 +107,18 @@ class DenoisesPast(Protocol):
     """A policy whose noise begins with slots of actions before now, which its chunks leave out (optional)."""
 
     first_slot: int  # of the noise that the first action of a chunk is denoised from
+
+
+@runtime_checkable
+class HasLanguage(Protocol):
+    """A policy that may read the instruction (optional)."""
+
+    reads_instruction: bool
+
+
+def reads_instruction(policy: Policy) -> bool:
+    """Return whether a policy reads the instruction of each world."""
+    return isinstance(policy, HasLanguage) and policy.reads_instruction
 
 
 def executed_slots(policy: Policy, typed: int | None) -> range:

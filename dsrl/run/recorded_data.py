@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dsrl.run.errors import user_errors
-from dsrl.run.parts import MeasuresNoise, Parts
+from dsrl.run.parts import MeasuresNoise, Parts, reads_instruction
 from dsrl.run.settings import Settings
 from dsrl.training.noise_inversion import ClonesNoise
 from dsrl.training.offline_data import OfflineData
@@ -44,6 +44,20 @@ def with_offline_data(parts: Parts, announce: Callable[[str], None]) -> Parts:
     parts = replace(parts, offline=offline)
     find_offline_noise(parts, announce)
     return parts
+
+
+def other_sentences(parts: Parts) -> str | None:
+    """Return a sentence where the policy reads instructions and the worlds, once observed, have none of the data's."""
+    data, seen = parts.offline, parts.env.observed
+    if data is None or seen is None or not reads_instruction(parts.policy):
+        return None
+    recorded, live = data.sentences, sorted(set(seen.instruction))
+    if not any(recorded) or set(recorded) & set(live):
+        return None
+    return (
+        f"{parts.settings.offline_data} has the instruction {recorded[0]!r} but the worlds {live[0]!r}; "
+        "with other words the policy plays otherwise (task.instruction is that of task=gym)"
+    )
 
 
 def find_offline_noise(parts: Parts, announce: Callable[[str], None]) -> None:

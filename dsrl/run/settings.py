@@ -61,12 +61,13 @@ _EARLIER_VARIANTS_OF_NA = {
     "target_draws": "fresh",
 }
 EARLIER: Mapping[str, Mapping[str, Any]] = {
+    "dsrl.task.gym.GymTask": {"instruction": ""},
     "dsrl.sac.dsrl_sac.build_dsrl_sac": _EARLIER_SAC,
     "dsrl.sac.dsrl_na.build_dsrl_na": {**_EARLIER_SAC, "base_draws": 0, "targets": "decoded"},
     "dsrl.sac.dsrl_edit.build_dsrl_edit": _EARLIER_VARIANTS_OF_NA,
     "dsrl.sac.dsrl_select.build_dsrl_select": _EARLIER_VARIANTS_OF_NA,
 }
-"""What algorithms of earlier runs lack, and did."""
+"""What tasks and algorithms of earlier runs lack, and did."""
 
 Positive = Annotated[int, Ge(1)]
 Budget = Annotated[int, Ge(0)]
@@ -198,9 +199,10 @@ def same_data(previous: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[dict
 
 
 def completed(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `identity` of a checkpoint with what an algorithm of an earlier run lacks, and did."""
-    lacking = EARLIER.get(str(identity.get("sac._target_")), {})
-    return {**{f"sac.{key}": value for key, value in lacking.items()}, **identity}
+    """Return the `identity` of a checkpoint with what task and algorithm of an earlier run lack, and did."""
+    found = {group: EARLIER.get(str(identity.get(f"{group}._target_")), {}) for group in ("task", "sac")}
+    lacking = {f"{group}.{key}": value for group, values in found.items() for key, value in values.items()}
+    return {**lacking, **identity}
 
 
 def checked(cfg: DictConfig, group: str) -> DictConfig:

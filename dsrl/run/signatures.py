@@ -52,13 +52,18 @@ def options(target: str) -> dict[str, Option]:
         LookupError: where that module, or that class or function in it, does not exist.
         ValueError: where an argument has no annotation.
     """
-    module, _, name = target.rpartition(".")
-    definition = _definitions(module).get(name)
-    if isinstance(definition, ast.FunctionDef):
-        return _arguments(definition, module)
-    if not isinstance(definition, ast.ClassDef):
-        raise LookupError(f"{module} defines no {name}")
-    return _of_class(definition, module) or {}
+    declaring, module = _declaring(target)
+    if isinstance(declaring, ast.FunctionDef):
+        return _arguments(declaring, module)
+    return {} if declaring is None else _fields(declaring, module)
+
+
+def passing_on(target: str) -> str | None:
+    """Return the function with *args or **kwargs that `options` reads no further, such as __init__; None without."""
+    declaring, module = _declaring(target)
+    function = declaring if isinstance(declaring, ast.FunctionDef) else None
+    unread = function and (function.args.vararg or (function.args.kwarg and not _unpacked(function.args, module)))
+    return function.name if function and unread else None
 
 
 def constant(module: str, name: str) -> Any:
@@ -79,21 +84,36 @@ def _arguments(function: ast.FunctionDef, module: str) -> dict[str, Option]:
             if argument.annotation is None:
                 raise ValueError(f"{module} gives the option {argument.arg} no type; annotate it, such as n: int")
             found[argument.arg] = Option(module, argument.annotation, required)
-    match given.kwarg and given.kwarg.annotation:
-        case ast.Subscript(value=word, slice=keys) if _full_name(word, module).rpartition(".")[2] == "Unpack":
-            found |= _keys(keys, module)
-    return found
+    keys = _unpacked(given, module)
+    return found if keys is None else found | _keys(keys, module)
 
 
-def _of_class(definition: ast.ClassDef, module: str) -> dict[str, Option] | None:
-    """Read the arguments of a class or of the first base that has some; None where no __init__ is found."""
+def _unpacked(given: ast.arguments, module: str) -> ast.expr | None:
+    """Return what names the keys of **options: Unpack[keys]."""
+    word, keys = _unsubscripted((given.kwarg and given.kwarg.annotation) or ast.Name(""))
+    return keys if _full_name(word, module).rpartition(".")[2] == "Unpack" else None
+
+
+def _declaring(target: str) -> tuple[ast.FunctionDef | ast.ClassDef | None, str]:
+    """Return what declares the arguments of a target, a function or a dataclass, and its module; None without any."""
+    module, _, name = target.rpartition(".")
+    definition = _definitions(module).get(name)
+    if isinstance(definition, ast.FunctionDef):
+        return definition, module
+    if not isinstance(definition, ast.ClassDef):
+        raise LookupError(f"{module} defines no {name}")
+    return _of_class(definition, module) or (None, module)
+
+
+def _of_class(definition: ast.ClassDef, module: str) -> tuple[ast.FunctionDef | ast.ClassDef, str] | None:
+    """Return __init__ of a class, the class itself if it is a dataclass, or that of the first base that has one."""
     for part in definition.body:
         if isinstance(part, ast.FunctionDef) and part.name == "__init__":
-            return _arguments(part, module)
+            return part, module
     if _is_dataclass(definition, module):
-        return _fields(definition, module)
+        return definition, module
     found = (_of_class(base, home) for base, home in _bases(definition, module))
-    return next((arguments for arguments in found if arguments is not None), None)
+    return next(filter(None, found), None)
 
 
 def _is_dataclass(definition: ast.ClassDef, module: str) -> bool:

@@ -46,10 +46,12 @@ class GymTask(GymWorlds):
         max_steps: Steps | None,
         env_kwargs: Mapping[str, Any] | None = None,
         announce: Callable[[str], None] | None = None,
+        instruction: str = "",
     ) -> None:
         """`max_steps` None keeps the time limit that `id` was registered with; `env_kwargs` go to gymnasium.make.
 
         announce: prints where there is no success, where a seed is no world and where random actions are refused.
+        instruction: of every world, for policies that read one.
 
         Raises ValueError for an unknown id, for spaces other than boxes, where there is no time limit, and for an
         environment whose reset or step fails or returns what no run can use, such as a success that is no bool;
@@ -68,6 +70,7 @@ class GymTask(GymWorlds):
             max_steps=limit,
             has_success=trial.has_success,
         )
+        self._instruction = instruction
         if announce:
             for line in _lines(trial):
                 announce(f"task.id={id}: {line}")
@@ -80,6 +83,10 @@ class GymTask(GymWorlds):
     def kept(self, observation: Any) -> Any:
         """Return an observation with its images copied."""
         return self._parts.kept(observation)
+
+    def instructions(self) -> tuple[str, ...]:
+        """Return the same instruction for every world."""
+        return (self._instruction,) * self.num_envs
 
     def read_images(self) -> dict[str, Tensor]:
         """Return the images of the latest observations."""

@@ -95,6 +95,11 @@ class OfflineData:
         return len(self.transitions)
 
     @property
+    def sentences(self) -> list[str]:
+        """The instructions that it names."""
+        return list(self._data.meta.tasks.index)
+
+    @property
     def successes(self) -> int:
         """The number of episodes that succeed."""
         return sum(one.success for one in self.transitions)

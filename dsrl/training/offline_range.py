@@ -1,4 +1,4 @@
-"""Compares recorded actions with the range of a task's: other units, such as degrees for radians, are found so."""
+"""Finds recorded actions outside the range of a task's: in other units, such as degrees, or recorded unclipped."""
 
 from __future__ import annotations
 
@@ -31,5 +31,6 @@ def outside_range(chunks: Sequence[NDArray[Any]], task: Task) -> str | None:
     row, number = np.unravel_index(beyond.argmax(), beyond.shape)
     return (
         f"{share:.0%} of its actions lie outside the task's range, such as {rows[row, number]:g} of action {number}, "
-        f"which is between {low[number]:g} and {high[number]:g}; convert them to the task's units"
+        f"which is between {low[number]:g} and {high[number]:g}; convert them to the task's units, or clip them where "
+        "they were clipped when they were executed"
     )

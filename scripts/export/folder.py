@@ -21,7 +21,7 @@ from dsrl.run.evaluate import check_same_policy
 from dsrl.run.exported import BASE, CONFIGURATION, PROCESSORS, STEERING, VERSION, WEIGHTS
 from dsrl.run.files import write_json
 from dsrl.run.folder import RunFolder
-from dsrl.run.parts import Parts
+from dsrl.run.parts import Parts, reads_instruction
 from dsrl.run.policy_path import find_policy
 from dsrl.run.settings import checked, saved_config
 from dsrl.run.weights import load_weights
@@ -30,6 +30,7 @@ from scripts.complete_folder import complete_folder
 from scripts.export import in_python
 from scripts.export.card import card
 from scripts.export.lerobot_eval import command
+from scripts.export.sentences import gave_sentences
 
 EXPORTED = ("policy", "noise", "sac")  # groups
 POLICY_FILES = ("*.json", "*.txt", "*.safetensors", "*.jinja")  # no code, no pickles
@@ -69,6 +70,7 @@ def export(
         raise UserError(f"run={run} has a policy without weights: there is no base policy to export")
     base = str(saved.policy.path)
     content = _steering(saved, parts, copied=copy_base)
+    content["task"]["has_sentences"] = reads_instruction(parts.policy) and gave_sentences(folder)
     tensors: dict[str, Any] = {}
     content["state"] = flatten(state, "", tensors)
     contents = {"config.json": _config(parts, content), STEERING: content, **_processors()}

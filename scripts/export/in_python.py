@@ -18,6 +18,8 @@ def lines(policy: str, task: Mapping[str, Any]) -> str:
     }
     batch = ", ".join(f"{json.dumps(key)}: {name}" for key, (name, _) in columns.items())
     shapes = ", ".join(f"{name} {shape}" for name, shape in columns.values())
+    if task["has_sentences"]:
+        batch, shapes = f'{batch}, "task": sentences', f"{shapes}, sentences: B texts, the run's instructions"
     found = [
         "from lerobot_policy_dsrl.modeling_dsrl import DsrlPolicy",
         f"policy = DsrlPolicy.from_pretrained({json.dumps(policy, ensure_ascii=False)})",

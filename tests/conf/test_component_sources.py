@@ -11,6 +11,7 @@ import pytest
 from annotated_types import Gt
 
 from dsrl.run import signatures
+from dsrl.run.allow_list import check_targets
 
 Reads = Callable[[str], dict[str, signatures.Option]]
 TYPES = """
@@ -65,6 +66,27 @@ def test_the_options_of_a_base_are_read_however_it_is_imported(source: str, read
 def test_a_base_of_dsrl_is_read_by_another_name_too(source: str, read: Reads) -> None:
     base = "g.GymTask" if "as g" in source else "Base"
     assert read(f"{source}\nclass X({base}): ...").keys() == signatures.options("dsrl.task.gym.GymTask").keys()
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ("class X(Base):\n    def __init__(self, m: int, *args, **kw): ...", "__init__"),
+        ("class Between(Base):\n    def __init__(self, m: int, **kw): ...\nclass X(Between): ...", "__init__"),
+        ("def X(m: int, **kw: int): ...", "X"),
+        ("class X(Base):\n    def __init__(self, m: int): ...", None),
+        ("from typing import TypedDict, Unpack\nclass K(TypedDict):\n    m: int\ndef X(**kw: Unpack[K]): ...", None),
+    ],
+)
+def test_what_passes_arguments_on_is_named_where_an_option_is_missing(
+    source: str, named: str | None, read: Reads
+) -> None:
+    target = f"{read(f'from PLUG.task.types import Base{chr(10)}{source}')['m'].module}.X"
+    with pytest.raises(ValueError, match=r"task\.num is no option; .*X takes m") as refused:
+        check_targets({"_target_": target, "num": 3}, "task", "task", plugins=[target.partition(".")[0]])
+    _, more, advice = str(refused.value).partition(", and *args and **kwargs are not read: ")
+    assert advice == (f"write the arguments of its base out in {named}" if more else "")
+    assert bool(more) == (named is not None)
 
 
 ANNOTATIONS = [

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
 from toys.guess import Echo, Guess
+from toys.runs import toy_parts
 
 from dsrl.evaluation.episodes import evaluate
+from dsrl.evaluation.noise_sources import base_noise
 from dsrl.evaluation.video import (
     BORDER,
     FPS,
@@ -18,6 +22,7 @@ from dsrl.evaluation.video import (
     HEADER,
     LINE,
     MARGIN,
+    MOST_FPS,
     MOST_LINES,
     PAUSE,
     RED,
@@ -31,6 +36,7 @@ from dsrl.evaluation.video import (
 )
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.run.final_evaluation import record_video
 
 SIDE = 400 + 2 * (BORDER + MARGIN)  # 8 pixels enlarged 50 times, and what surrounds them
 
@@ -128,3 +134,27 @@ def test_a_video_can_be_read_back_at_ten_pictures_a_second() -> None:
         pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(pictures) == 5
     assert np.abs(pictures[3].astype(int) - frames[3]).max() < 8
+
+
+@pytest.mark.parametrize("fps", [5, 125])
+def test_a_video_plays_in_real_time_at_any_control_frequency(fps: int) -> None:
+    steps = 2 * fps
+    recorder = VideoRecorder(Guess(1), 1)
+    recorder.frames, recorder.success_at = [[np.zeros((8, 8, 3), np.uint8)] * (1 + steps)], [steps - 1]
+    frames = list(alone(recorder, [4], fps))
+    with av.open(io.BytesIO(mp4(iter(frames), fps))) as container:
+        rate = container.streams.video[0].average_rate
+    assert rate <= MOST_FPS
+    assert len(frames) / rate == pytest.approx(2 + PAUSE / FPS, abs=float(2 / rate))
+    assert _border(frames[-1]) == GREEN
+
+
+@pytest.mark.parametrize(("named", "fps"), [(25, 25), (None, FPS)])
+def test_a_video_has_the_control_frequency_that_its_task_names(named: int | None, fps: int, tmp_path: Path) -> None:
+    task = Guess(2)
+    task.fps = named  # type: ignore[attr-defined]
+    parts = replace(toy_parts(), task=task)
+    act = base_noise(parts.policy.noise_shape)
+    record_video(tmp_path / "video.mp4", parts, [act], [4])
+    with av.open(str(tmp_path / "video.mp4")) as container:
+        assert container.streams.video[0].average_rate == fps

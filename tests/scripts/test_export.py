@@ -24,6 +24,7 @@ from dsrl.interfaces import Observation
 from dsrl.policy._mlp_checkpoint import save_checkpoint
 from dsrl.run.build import build
 from dsrl.run.errors import UserError
+from dsrl.run.files import write_json
 from dsrl.run.folder import RunFolder
 from dsrl.run.installed import typed_option
 from scripts.export.__main__ import _keys
@@ -106,7 +107,9 @@ def test_a_chunk_is_what_the_run_decodes_and_a_vla_exports_too(tmp_path: Path) -
     folder.write_configs({"config.yaml": OmegaConf.to_yaml(cfg)})
     parts = build(cfg, print)
     folder.save("best", parts.algorithm.state_dict())
+    write_json(folder.base, {"results": {"base": {"instructions": ["pick up the red cube"] * 3}}})
     export([f"run={folder.path}", f"out={tmp_path / 'out'}", "--copy-base"])
+    assert '"task": sentences}' in (tmp_path / "out" / "README.md").read_text()
     policy = _lerobot_policy(tmp_path / "out")
     shapes = {
         camera: torch.randint(256, (3, *shape), dtype=torch.uint8) for camera, shape in parts.task.cameras.items()
@@ -117,6 +120,8 @@ def test_a_chunk_is_what_the_run_decodes_and_a_vla_exports_too(tmp_path: Path) -
     expected = parts.policy.decode(encoding, noise)[:, : parts.env.horizon]
     batch: dict[str, Any] = {f"observation.images.{camera}": image / 255 for camera, image in shapes.items()}
     batch |= {"observation.state": seen.state, "task": list(seen.instruction)}
+    with pytest.raises(UserError, match="the batch has no task but this policy reads a sentence for every world"):
+        policy.predict_action_chunk({key: value for key, value in batch.items() if key != "task"})
     torch.testing.assert_close(policy.predict_action_chunk(batch), expected)
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["base_sha256"] == parts.policy_sha256()

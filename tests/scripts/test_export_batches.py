@@ -24,6 +24,7 @@ from dsrl.run.errors import UserError
 from dsrl.run.exported import Described
 from dsrl.run.folder import RunFolder
 from scripts.export.__main__ import main as export
+from scripts.export.in_python import lines
 
 sys.path.append(str(ROOT / "plugins" / "lerobot_policy_dsrl"))
 STATE, PICTURE = "observation.state", "observation.images.front"
@@ -93,6 +94,22 @@ def test_a_batch_of_another_task_is_refused_in_one_sentence(changes: dict[str, A
     with pytest.raises(UserError, match=sentence) as caught:
         _observe(_batch(**changes))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sentences", [None, "", ["", ""], ["lift", ""]])
+def test_a_batch_without_the_sentences_that_a_policy_was_steered_with_is_refused(sentences: Any) -> None:
+    from lerobot_policy_dsrl.batches import taken
+
+    told = replace(TASK, has_sentences=True)
+    taken(_batch(task="lift"), told, ["front"])
+    with pytest.raises(UserError, match=r"has no task but this policy reads a sentence for every world; give it those"):
+        taken(_batch(task=sentences), told, ["front"])
+
+
+def test_the_printed_lines_have_the_sentences_that_the_policy_reads() -> None:
+    task = {"state_dim": 3, "cameras": {}}
+    assert '"observation.state": state, "task": sentences})  # ' in lines("mine", {**task, "has_sentences": True})
+    assert "sentences" not in lines("mine", {**task, "has_sentences": False})
 
 
 def test_a_picture_of_another_name_is_named() -> None:

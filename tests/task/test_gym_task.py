@@ -13,6 +13,7 @@ from toys.odd_worlds import ID, LATER
 from dsrl.interfaces import BoundedActions, Encoding, Filmable, Restorable
 from dsrl.policy.identity import IdentityPolicy
 from dsrl.run.checkpoint import read_checkpoint, write_checkpoint
+from dsrl.run.settings import completed
 from dsrl.task.gym import GymTask
 
 
@@ -112,6 +113,13 @@ def test_the_ends_of_the_action_box_are_those_of_the_environment(low, high, dtyp
     assert task.latest[0].tolist() == high
     task.step(task.action_low[None])
     assert task.latest[0].tolist() == low
+
+
+def test_every_world_has_the_instruction_that_is_typed_and_runs_of_before_had_none():
+    assert GymTask("Pendulum-v1", 2, None).observe().instruction == ("", "")
+    assert GymTask("Pendulum-v1", 2, None, instruction="swing up").observe().instruction == ("swing up",) * 2
+    previous = {"task._target_": "dsrl.task.gym.GymTask", "sac._target_": "mine"}
+    assert completed(previous) == {**previous, "task.instruction": ""}
 
 
 def test_integer_actions_are_rounded():

@@ -24,7 +24,7 @@ from dsrl.run import console
 from dsrl.run.errors import UserError
 from dsrl.run.monitor import Monitor
 from dsrl.run.parts import Parts
-from dsrl.run.recorded_data import with_offline_data
+from dsrl.run.recorded_data import other_sentences, with_offline_data
 from dsrl.run.signals import Signals, Stopped
 from dsrl.training.offline_data import OfflineData
 from dsrl.training.offline_episodes import cut_episode
@@ -289,7 +289,30 @@ def test_actions_in_other_units_than_the_task_are_said_so(high: float, found: li
     task, said = Numbers(4, max_steps=4), []
     task.action_low, task.action_high = torch.tensor([-high]), torch.tensor([high])
     with_offline_data(parts_of(task, offline_data=str(rollouts)), said.append)
-    assert [line.partition(": ")[2].partition(",")[0] for line in said if "range" in line] == found
+    lines = [line.partition(": ")[2] for line in said if "range" in line]
+    assert [line.partition(",")[0] for line in lines] == found
+    assert all("convert them to the task's units, or clip them where they were clipped" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "live", "reads", "said"),
+    [
+        ("reach", "", True, True),
+        ("reach", "reach", True, False),
+        ("reach", "", False, False),
+        ("", "lift", True, False),
+    ],
+)
+def test_other_instructions_than_the_worlds_are_named_where_the_policy_reads_them(
+    recorded: str, live: str, reads: bool, said: bool, rollouts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = with_offline_data(parts_of(offline_data=str(rollouts)), print)
+    monkeypatch.setattr(OfflineData, "sentences", [recorded])
+    monkeypatch.setattr(type(parts.policy), "reads_instruction", reads, raising=False)
+    assert other_sentences(parts) is None  # nothing has been observed
+    parts.env.observed = Observation(torch.zeros(4, 1), {}, (live,) * 4)
+    sentence = other_sentences(parts) or ""
+    assert (f"has the instruction {recorded!r} but the worlds {live!r}; with other words" in sentence) is said
 
 
 def test_data_that_are_never_drawn_are_refused(rollouts: Path) -> None:

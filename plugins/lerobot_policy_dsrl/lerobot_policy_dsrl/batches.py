@@ -2,7 +2,7 @@
 
 observation.state [B, S1], observation.environment_state [B, S2]           ->   state [B, S1 + S2]
 observation.images.<camera> [B, 3, H, W], uint8 or in [0, 1]               ->   images[camera] uint8 [B, 3, H, W]
-task: B sentences                                                          ->   instruction
+task: B sentences, or one for all                                          ->   instruction
 """
 
 from __future__ import annotations
@@ -44,13 +44,19 @@ def over_time(batch: dict[str, Any], num: int, cameras: Collection[str]) -> list
 def taken(batch: dict[str, Any], task: Described, cameras: Collection[str]) -> dict[str, Any]:
     """Return the entries of a batch that a policy reads: states, images of `cameras`, and sentences.
 
-    Raises UserError where one is missing, has another shape than on `task`, or is of another number of worlds.
+    Raises UserError where one is missing (sentences if `task` gave them), has another shape than on `task`, or is of
+    another number of worlds.
     """
     states = {key: batch[key] for key in STATES if key in batch}
     images = {key: batch[key] for key in _images(batch) if _camera(key) in cameras}
     _check_states(states, task.state_dim)
     _check_images(images, task, cameras, _images(batch))
     sentences = batch.get(SENTENCES) or ""
+    if task.has_sentences and not (sentences and all(sentences)):
+        raise UserError(
+            f"the batch has no {SENTENCES} but this policy reads a sentence for every world; give it those of "
+            f"the run's task, such as batch[{SENTENCES!r}] = [sentence] * B"
+        )
     parts = states | images | ({} if isinstance(sentences, str) else {SENTENCES: list(sentences)})
     if len({len(part) for part in parts.values()}) > 1:
         found = ", ".join(f"{len(part)} in {key}" for key, part in parts.items())
