@@ -16,6 +16,8 @@ from dsrl.edits import EditsChunks
 from dsrl.evaluation.noise_sources import Act
 from dsrl.noise_action_env import NoiseActionEnv
 
+COLUMNS = {"seeds": (int,), "successes": (bool,), "returns": (float, int), "lengths": (int,), "instructions": (str,)}
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -29,13 +31,25 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Evaluation:
-        """Restore `to_dict`."""
+        """Restore `to_dict`. Raises ValueError or TypeError for columns that no evaluation has."""
         fields: dict[str, Any] = {name: None if values is None else tuple(values) for name, values in plain.items()}
-        return cls(**fields)
+        restored = cls(**fields)
+        restored._check()
+        return restored
 
     def to_dict(self) -> dict[str, Any]:
         """Return all results as lists by name."""
         return {name: None if values is None else list(values) for name, values in vars(self).items()}
+
+    def _check(self) -> None:
+        for name, kinds in COLUMNS.items():
+            column = getattr(self, name)
+            if (column is None and name == "successes") or (column == () and name == "instructions"):
+                continue
+            if len(column) != len(self.seeds) or not all(type(value) in kinds for value in column):
+                raise ValueError(f"{name} are not {len(self.seeds)} of {' or '.join(kind.__name__ for kind in kinds)}")
+        if not np.isfinite(self.returns).all():
+            raise ValueError("returns are not all finite")
 
     @property
     def score(self) -> float:

@@ -26,6 +26,7 @@ from torch import Tensor
 from dsrl.foreign_json import check_depth
 from dsrl.interfaces import StateDict
 from dsrl.run.checkpoint_names import FILE, MANIFEST, PARTIAL, is_own
+from dsrl.run.checkpoint_size import MemoryShortError, check_size
 from dsrl.run.files import LARGEST_JSON, LARGEST_SUMMARY, atomic_write, parse_json, sha256_of, sync_folder, write_json
 
 VERSION = 3
@@ -74,11 +75,13 @@ def add_notes(folder: Path, notes: Mapping[str, Any]) -> None:
 def read_checkpoint(folder: Path, largest: int = LARGEST_JSON) -> StateDict:
     """Return the state that `write_checkpoint` wrote; `largest` bounds its structure, in bytes.
 
-    Raises ValueError where a file is missing, damaged, or not of a checkpoint.
+    Raises ValueError where a file is missing, damaged, or not of a checkpoint, MemoryShortError without room for it.
     """
     parts = {}
     for name, digest in read_manifest(folder)["files"].items():
         path = folder / name
+        if path.is_file():
+            check_size(path, largest)
         if not path.is_file() or sha256_of(path) != digest:
             raise ValueError(f"{path} is damaged: its sha256 differs from the manifest's; use another checkpoint")
         parts[path.suffix] = path
@@ -160,7 +163,7 @@ class Checkpoints:
     def newest(self, warn: Callable[[str], None]) -> StateDict | None:
         """Return the newest complete checkpoint, None without any; `warn` receives a sentence per damaged one.
 
-        Raises WrongVersionError for one of another format, DamagedError where all are damaged.
+        Raises WrongVersionError for one of another format, MemoryShortError, DamagedError where all are damaged.
         """
         numbered = self._numbered()
         for folder in numbered:
@@ -169,7 +172,7 @@ class Checkpoints:
                 if version != VERSION:
                     raise WrongVersionError(f"{folder} has format {version}, from which training cannot continue here")
                 return read_checkpoint(folder)
-            except WrongVersionError:
+            except (WrongVersionError, MemoryShortError):  # no damage: an earlier one would replace it
                 raise
             except ValueError as error:
                 warn(str(error) if folder == numbered[-1] else f"{error}; trying the checkpoint before it")

@@ -87,14 +87,19 @@ def parse_json(path: Path, limit: int) -> Any:
     """
     if not path.is_file():  # a pipe would be waited for
         raise FileNotFoundError(2, "no such file", str(path))
-    if path.stat().st_size > limit:
-        raise ValueError(f"{path} is larger than the {limit // MIB} MiB that a file of a run can have")
+    check_length(path, limit)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError as error:
         raise ValueError(f"{path} is damaged: it is nested too deeply") from error
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def check_length(path: Path, limit: int) -> None:
+    """Raise ValueError for a file of more than `limit` bytes."""
+    if path.stat().st_size > limit:
+        raise ValueError(f"{path} is larger than the {limit // MIB} MiB that a file of a run can have")
 
 
 def sha256_of(path: Path) -> str:

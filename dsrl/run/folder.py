@@ -24,7 +24,7 @@ from dsrl.run.checkpoint import add_notes, read_checkpoint, read_manifest, write
 from dsrl.run.checkpoint_names import MANIFEST
 from dsrl.run.digests import same_values
 from dsrl.run.errors import UserError, is_of_system, system_error, type_and_text
-from dsrl.run.files import LARGEST_SUMMARY, MIB, atomic_write, parse_json, read_json, sha256_of
+from dsrl.run.files import LARGEST_SUMMARY, atomic_write, parse_json, read_json, sha256_of
 from dsrl.run.folder_checks import check_entries, check_hard_links, foreign_entry
 from dsrl.run.installed import typed_option
 from dsrl.run.lock import locked
@@ -32,7 +32,6 @@ from dsrl.run.own_summary import outdated
 from dsrl.run.ranges import fits
 from dsrl.run.request import config_of
 from dsrl.run.signals import Stopped
-from dsrl.training.available_memory import available_memory
 
 
 class RunFolder:
@@ -283,18 +282,7 @@ class RunFolder:
         expected = self._config_of_weights(name)
         if expected is not None and expected != self.config_sha256():
             raise ValueError(f"{self.any_config} was changed after checkpoint={name} was trained with it; restore it")
-        _check_memory(folder)
         state = read_checkpoint(folder, LARGEST_SUMMARY)
         if not isinstance(state, dict):
             raise ValueError(f"{folder} is damaged: it has no weights by name; use another checkpoint")
         return state
-
-
-def _check_memory(folder: Path) -> None:
-    """Raise ValueError, before any is read, for weights that take more memory than is free."""
-    for weights in folder.glob("*.safetensors"):
-        size, free = weights.stat().st_size, available_memory()
-        if size > free:
-            raise ValueError(
-                f"{weights} has {size / MIB:.0f} MiB but {free / MIB:.0f} MiB are free; use another checkpoint"
-            )

@@ -19,7 +19,10 @@ from dsrl.run.console import LiveLine, Screen
 from dsrl.run.final_evaluation import record_video
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
+from dsrl.run.weights import check_bytes
+from dsrl.training.loop import restoring
 from dsrl.training.metrics import Counters, Metrics
+from dsrl.training.restored_numbers import check_finite_numbers
 from dsrl.training.validation_schedule import decisions_apart
 
 
@@ -198,6 +201,8 @@ class Monitor:
     def load_state_dict(self, state: StateDict | None) -> None:
         """Continue from a `state_dict`, or begin (None): logs and weights from beyond it are removed.
 
+        Raises UnfitStateError for a state that no run has written.
+
         The states of loggers that this process lacks stay, so that a later one with them continues their curves.
         """
         self._unused = {} if state is None else dict(state["loggers"])
@@ -205,11 +210,18 @@ class Monitor:
             logger.load_state_dict(self._unused.pop(type(logger).__name__, None))
         if state is None:
             return
+        with restoring():
+            self._load_results(state)
+        if self._best is not None:
+            self.folder.save("best", self._best)
+
+    def _load_results(self, state: StateDict) -> None:
         curve = state["curve"]  # of an earlier version without gradient steps
         self.curve = [report.CurvePoint(steps, n, Evaluation.from_dict(one), *more) for steps, n, one, *more in curve]
         self._best, self.collapse = state["best"], state["collapse"]
+        if self._best is not None:
+            check_bytes("the best weights of the checkpoint", self._best, self.parts.algorithm)
         self.best = tuple(state["best_name_and_score"]) if state.get("best_name_and_score") else self._best_of_curve()
+        check_finite_numbers("seconds of the run", state["seconds"])
         total, self._trained = state["seconds"]
         self._begin -= total
-        if self._best is not None:
-            self.folder.save("best", self._best)

@@ -19,7 +19,7 @@ DEEPEST = 30  # levels; a config has 3
 LONGEST_NUMBER = 1023  # bits, about 300 digits
 UNREADABLE = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
 """What yaml raises for texts that are no YAML, and for values that are not of the type that they look like."""
-_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+_REFERENCE = re.compile(r"\$\{(\w+(?:\.\w+)*)\}")  # absolute: OmegaConf reads ${.key} from beside the value
 MOST, LONGEST = 4, 4096  # references in one text, and characters of a value that is referred to
 _OUTPUT = "${hydra:runtime.output_dir}"  # the folder of loggers, which no evaluation builds
 

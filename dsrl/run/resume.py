@@ -6,23 +6,28 @@ checkpoint = identity (values that must not change) + loop (the trainer's state)
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Lt
 
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.interfaces import StateDict
 from dsrl.run import provenance
+from dsrl.run.base_results import stored_results
 from dsrl.run.checkpoint import Checkpoints, DamagedError
 from dsrl.run.digests import known_then, same_values
 from dsrl.run.errors import UserError
 from dsrl.run.files import LARGEST_WORLDS, read_json, write_json
 from dsrl.run.folder import RunFolder
+from dsrl.run.ranges import fits
 from dsrl.run.settings import completed, same_data
 from dsrl.run.signals import Signals
 from dsrl.training.loop import UnfitStateError
 
+COUNT = Annotated[int, Ge(0), Lt(10**9)]  # the names of checkpoints have nine digits
 LARGEST_SHARE = 0.02  # of a run's time that checkpoints between validations may take
 
 
@@ -56,10 +61,10 @@ class Checkpointer:
         self._due: float | None = None  # monotonic time; unknown until a round has been played
         self._run_state: Callable[[], StateDict] = dict
         self._newest: int | None = None  # number of a checkpoint: decisions, and updates without play
-        self._reached = "the beginning"  # by the newest checkpoint
+        self._reached = "the beginning"  # by the checkpoint that the same command continues from
         self._other = None if other is None else RunFolder(other)
         self._code = provenance.git_state()
-        self._where, self._is_copied = folder.resume, False  # the previous state; whether this folder has it from there
+        self._where = folder.resume  # of the previous state
         self._previous = self._find()
 
     @property
@@ -83,27 +88,38 @@ class Checkpointer:
         return None if self._previous is None else self._previous["run"]
 
     def begin(self) -> None:
-        """Remove checkpoints beyond the previous state: they are damaged, or of a continuation that was abandoned.
-
-        A previous state of another folder is written to this one, from which the run then goes on by itself.
-        """
+        """Remove checkpoints beyond the previous state: they are damaged, or of a continuation that was abandoned."""
         self._store.drop_after(-1 if self._newest is None else self._newest)
-        if self._newest is None and self._previous is not None:
+
+    def restored(self, decisions: int) -> None:
+        """Write a previous state of another folder to this one, from which the run then goes on by itself.
+
+        Not before it was restored: what cannot be would fill the disk, and stay. Raises ValueError where it has taken
+        other `decisions` than it says.
+        """
+        assert self._previous is not None
+        if decisions != self.taken:
+            raise ValueError(f"its counters have {decisions} decisions, but the whole of it {self.taken}")
+        if self._newest is None:
             self._write_state({**self._previous, "identity": self.identity})
-            self._is_copied = True
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Promise a checkpoint to whoever presses Ctrl-C, and name the previous one where it cannot be restored.
+        """Promise a checkpoint to whoever presses Ctrl-C, and name the previous one where it cannot be restored."""
+        with self._naming_previous(), self.signals.writing_checkpoints():
+            yield
 
-        One of another folder is then removed from this one, so that the same command refuses it again.
-        """
+    def restore_run(self, load: Callable[[StateDict | None], None]) -> None:
+        """Call `load` with the state of the rest of the run. Raises UserError where it cannot be restored."""
+        with self._naming_previous():
+            load(self.previous_run)
+
+    @contextmanager
+    def _naming_previous(self) -> Iterator[None]:
+        """Raise UserError that names the previous checkpoint where the block cannot restore it."""
         try:
-            with self.signals.writing_checkpoints():
-                yield
+            yield
         except UnfitStateError as error:
-            if self._is_copied:
-                self._store.drop_after(-1)
             raise UserError(
                 f"the newest checkpoint in {self._where} cannot be restored ({error}); replace it by one that the run "
                 "itself has written, or start a new run in another folder"
@@ -167,14 +183,27 @@ class Checkpointer:
         return f"stopped by {self.signals.requested.name}; {self.continuation()}"
 
     def base_results(
-        self, key: Mapping[str, Any], play: Callable[[], Mapping[str, Evaluation]]
+        self,
+        key: Mapping[str, Any],
+        names: Sequence[str],
+        play: Callable[[], Mapping[str, Evaluation]],
+        *,
+        has_success: bool,
     ) -> dict[str, Evaluation]:
-        """Return the results of `play`, from the folder where they were stored under the same `key`."""
+        """Return the results of `play`, from the folder where they were stored under the same `key`.
+
+        They have `names`, the worlds of the key, and successes where the task `has_success`. Others are damage, and are
+        played again.
+        """
+        seeds = range(key["test_seed"], key["test_seed"] + key["eval_episodes"])
         key = {**self.identity, **key}
         for folder in filter(None, (self.folder, self._other)):
             stored = read_json(folder.base, LARGEST_WORLDS)
             if same_values(stored.get("key"), key):
-                return {name: Evaluation.from_dict(plain) for name, plain in stored["results"].items()}
+                try:
+                    return stored_results(stored.get("results"), names, seeds, has_success=has_success)
+                except ValueError as error:
+                    self._announce(f"{folder.base} is damaged ({error}): the base policy is played again")
         results = dict(play())
         write_json(self.folder.base, {"key": key, "results": {name: one.to_dict() for name, one in results.items()}})
         return results
@@ -190,8 +219,9 @@ class Checkpointer:
         self._where = where.resume
         _check_kind(found, where.resume)
         _check_identity(completed(found["identity"]), self.identity, where.path, self.folder.key)
+        self._reached = _reached(found)
         if where is self.folder:
-            self._newest, self._reached = _number(found), _reached(found)
+            self._newest = _number(found)
         self._announce(f"continuing after {_reached(found)} from {where.resume}")
         self._announce_other_code(found.get("code"))
         return found
@@ -230,9 +260,9 @@ def _reached(state: Mapping[str, Any]) -> str:
 
 
 def _check_kind(found: Any, where: Path) -> None:
-    kinds = {"identity": dict, "decisions": int, "updates": int, "loop": dict, "run": dict, "code": dict | None}
+    kinds = {"identity": dict, "decisions": COUNT, "updates": COUNT, "loop": dict, "run": dict, "code": dict | None}
     named = {"updates": 0, "code": None, **found} if isinstance(found, dict) else {}
-    whole = all(key in named and isinstance(named[key], kind) for key, kind in kinds.items())
+    whole = all(key in named and fits(named[key], kind) for key, kind in kinds.items())
     if not whole or not all(isinstance(key, str) for key in named["identity"]) or not _is_commit(named["code"]):
         raise ValueError(f"the newest checkpoint in {where} is not one that a run of train.py writes; remove it")
 

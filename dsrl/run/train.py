@@ -130,7 +130,7 @@ def _steer(
     write_json(folder.environment, provenance.environment())
     setup_seconds = build_simulation(parts, screen)
     monitor = Monitor(parts, folder, loggers, screen, setup_seconds)
-    monitor.load_state_dict(checkpointer.previous_run)
+    checkpointer.restore_run(monitor.load_state_dict)
     checkpointer.include(monitor.state_dict)
     signals.stop_if_requested()
 
@@ -166,25 +166,25 @@ def _steer(
 def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> dict[str, Evaluation]:
     """Evaluate the unsteered policy under its own noise, and under the noise that the actor will be able to choose."""
     settings = parts.settings
-    worlds: dict[str, int] = {"episodes": settings.eval_episodes, "first_seed": settings.test_seed}
+    num, seed = settings.eval_episodes, settings.test_seed
+    worlds: dict[str, Any] = {"episodes": num, "first_seed": seed, "signals": checkpointer.signals}
     bound = parts.noise.magnitude if parts.algorithm.bounded else float("inf")
     within = f"within ±{bound:g}" if parts.algorithm.bounded else "unbounded"
 
     def played() -> dict[str, Evaluation]:
-        signals = checkpointer.signals
-        screen.phase(f"base policy on {settings.eval_episodes} test worlds, independent N(0, I) noise …")
-        base = play(parts, base_noise(parts.policy.noise_shape), screen, **worlds, signals=signals)
+        screen.phase(f"base policy on {num} test worlds, independent N(0, I) noise …")
+        base = play(parts, base_noise(parts.policy.noise_shape), screen, **worlds)
         screen.phase(f"base policy in the same worlds, N(0, I) in the noise that the actor can choose ({within}) …")
-        prior = play(parts, prior_noise(parts.noise, bound), screen, **worlds, signals=signals)
+        prior = play(parts, prior_noise(parts.noise, bound), screen, **worlds)
         if not settings.zero_noise:
             return {"base": base, "base_actor_noise": prior}
         screen.phase("base policy in the same worlds, w = 0 …")
-        zero = play(parts, prior_noise(parts.noise, 0.0), screen, **worlds, signals=signals)
+        zero = play(parts, prior_noise(parts.noise, 0.0), screen, **worlds)
         return {"base": base, "base_actor_noise": prior, "zero_noise": zero}
 
-    key = {"test_seed": settings.test_seed, "eval_episodes": settings.eval_episodes}
-    key |= {"zero_noise": True} if settings.zero_noise else {}
-    results = checkpointer.base_results(key, played)
+    key = {"test_seed": seed, "eval_episodes": num, **({"zero_noise": True} if settings.zero_noise else {})}
+    names = ["base", "base_actor_noise", *["zero_noise"] * settings.zero_noise]
+    results = checkpointer.base_results(key, names, played, has_success=parts.env.has_success)
     base, prior = results["base"], results["base_actor_noise"]
     change = prior.score - base.score
     difference = f"{change:+.1%}" if base.successes else digits.fixed(change, 2, "+")

@@ -27,7 +27,7 @@ def load_weights(algorithm: Any, state: Any, named: str) -> None:
     from dsrl.training.loop import check_finite
 
     with user_errors():
-        _check_bytes(named, sum(tensor.nbytes for _, tensor in _tensors(state)), algorithm)
+        check_bytes(named, state, algorithm)
         check_finite(state, f"{named}:")
         try:
             algorithm.load_state_dict(state)
@@ -43,6 +43,11 @@ def check_size(file: Path, algorithm: Any) -> None:
     """Check a file of weights before it is read. Raises UserError where it is too large for a built algorithm."""
     with user_errors():
         _check_bytes(str(file), file.stat().st_size, algorithm)
+
+
+def check_bytes(named: str, state: Any, algorithm: Any) -> None:
+    """Check a state that is `named`. Raises ValueError where it is too large for a built algorithm."""
+    _check_bytes(named, sum(tensor.nbytes for _, tensor in _tensors(state)), algorithm)
 
 
 def _check_bytes(named: str, size: int, algorithm: Any) -> None:

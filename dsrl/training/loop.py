@@ -71,6 +71,9 @@ class Checkpointer(Protocol):
     def previous(self) -> StateDict | None:
         """The loop's state to continue from; None at the start of a run."""
 
+    def restored(self, decisions: int) -> None:
+        """Note that the previous state, of so many decisions, was restored; raises ValueError where it has others."""
+
     def save_at_reset(self, state: Callable[[], StateDict], decisions: int, updates: int = 0) -> None:
         """Save where all worlds have just been reset: every task can continue exactly from here.
 
@@ -88,6 +91,9 @@ class NoCheckpoints:
     """A checkpointer that saves nothing."""
 
     previous: StateDict | None = None
+
+    def restored(self, decisions: int) -> None:
+        """Note nothing."""
 
     def save_at_reset(self, state: Callable[[], StateDict], decisions: int, updates: int = 0) -> None:
         """Save nothing."""
@@ -153,6 +159,8 @@ class Validator:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a `state_dict`."""
         self.best, self.by_draws = state["best"], state.get("by_draws", False)
+        if not self.best < float("inf"):  # no later one would be better
+            raise ValueError(f"the best score is {self.best}")
 
 
 class UnfitStateError(ValueError):
@@ -164,7 +172,7 @@ def restoring() -> Iterator[None]:
     """Raise UnfitStateError for whatever a state that somebody wrote raises while it is restored."""
     try:
         yield
-    except (AttributeError, LookupError, TypeError, ValueError, AssertionError) as error:
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError, AssertionError) as error:
         kind = "" if type(error) is ValueError else f"{type(error).__name__} "
         raise UnfitStateError(f"{kind}{first_line(error)}") from error
 

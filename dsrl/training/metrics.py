@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from dsrl.interfaces import StateDict
+from dsrl.training.restored_numbers import check_counts, check_finite_numbers
 
 EPISODE_WINDOW = 64  # latest episodes behind train/success_rate and train/return
 
@@ -25,6 +26,12 @@ class Counters:
     decisions: int = 0  # chunks begun, summed over worlds
     gradient_steps: int = 0  # updates of critics, with the actor or without; warm-up and distillation included
     episodes: int = 0  # episodes ended
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Counters:
+        """Restore the counts of a state. Raises ValueError for one that is no whole number of at least 0."""
+        check_counts(plain)
+        return cls(**plain)
 
 
 class EpisodeStats:
@@ -76,8 +83,9 @@ class EpisodeStats:
         return {"counters": asdict(self.counters), **episodes}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a `state_dict`."""
-        self.counters = Counters(**state["counters"])
+        """Restore a `state_dict`. Raises ValueError for counts below 0 and for returns that are not finite."""
+        self.counters = Counters.from_dict(state["counters"])
+        check_finite_numbers("returns of episodes", [*state["returns"], *(value for value, _ in state["latest"])])
         self._returns[:], self._won[:] = state["returns"], state.get("won", False)  # which earlier states lack
         self._latest.extend(state["latest"])
 

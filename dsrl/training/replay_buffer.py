@@ -178,11 +178,11 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
             }
             for part in self.buffers[: self.num_envs]
         ]
-        rows = _tensors(self._meta[self._played].to_dict()) if len(self) else {}
+        rows = _tensors(self._meta[: self.played_size].to_dict()) if len(self) else {}
         random = [_tensors(part._random_state.get_state(legacy=False)) for part in self._with_random_state()]
         ends = {
-            "apart": self._next.state_dict(self._played.stop),
-            "cut": torch.from_numpy(np.flatnonzero(self.cut[self._played])),
+            "apart": self._next.state_dict(self.played_size),
+            "cut": torch.from_numpy(np.flatnonzero(self.cut[: self.played_size])),
         }
         return {"rows": rows, **ends, "part_size": self.buffers[0].maxsize, "parts": parts, "random": random}
 
@@ -228,13 +228,13 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         batches = []
         for i, part in enumerate(parts):
             batches += [rows[i * previous_size + _order(part, previous_size)], *blank]
-        end = self._played.stop
+        end = self.played_size
         return Batch.cat([*batches, self._meta[end:]] if self.maxsize > end else batches)
 
     @property
-    def _played(self) -> slice:
-        """The rows of the worlds' parts."""
-        return slice(0, int(self._extend_offset[self.num_envs]))
+    def played_size(self) -> int:
+        """The number of rows of the worlds' parts, which come first."""
+        return int(self._extend_offset[self.num_envs])
 
     def _with_random_state(self) -> list[Any]:
         return [self, *self.buffers]

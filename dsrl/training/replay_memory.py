@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dsrl import policy_rules
 from dsrl.interfaces import Encoding, Replay, ReplaysDraws
@@ -13,6 +15,7 @@ from dsrl.training.available_memory import available_memory
 from dsrl.training.replay_format import blank_observation, stored_arrays
 
 GIB = 2**30
+MIB = 2**20
 CONTEXTS = ("context", "exact_context")
 
 
@@ -58,6 +61,36 @@ def checked_replay_bytes(
             f"choose a buffer_size (or decisions) below {fitting}, {_smaller(env, replay, needed, transitions, draws)}"
         )
     return needed
+
+
+def check_stored(
+    state: Mapping[str, Any], env: NoiseActionEnv, replay: Replay, transitions: int, draws: int = 0
+) -> None:
+    """Check the state of a buffer of `transitions` transitions before any is copied: a sparse file is gigabytes.
+
+    Raises ValueError for observations or noise of another size, and for more than all transitions can take.
+    """
+    widths = {"obs": env.policy.feature_dim, "act": env.noise.dim}
+    for name, width in widths.items() if state["rows"] else ():
+        shape = list(state["rows"][name].shape)
+        if shape[1:] != [width]:
+            raise ValueError(f"{name} of the checkpoint's replay has shape {shape}, but rows of {width} here")
+    most = 2 * replay_bytes(env, replay, transitions, draws) + 64 * MIB  # earlier versions stored observations twice
+    found = _bytes(state)
+    if found > most:
+        raise ValueError(
+            f"the checkpoint's replay takes {found / MIB:.0f} MiB, but that of this run {most / MIB:.0f} MiB at most; "
+            "give num_envs as it was and no smaller buffer_size"
+        )
+
+
+def _bytes(node: Any) -> int:
+    """Return the bytes of all tensors in a state."""
+    if isinstance(node, Tensor):
+        return node.nbytes
+    if isinstance(node, Mapping | list | tuple):
+        return sum(map(_bytes, node.values() if isinstance(node, Mapping) else node))
+    return 0
 
 
 def _smaller(env: NoiseActionEnv, replay: Replay, needed: int, transitions: int, draws: int) -> str:

@@ -22,6 +22,7 @@ from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.loop import Checkpointer, Monitor, NoCheckpoints, Validator, restoring
 from dsrl.training.metrics import Counters, Metrics
 from dsrl.training.random_state import load_random_state_dict, random_state_dict, seed_everything
+from dsrl.training.restored_numbers import check_count
 
 
 class SuccessiveHalving:
@@ -60,6 +61,7 @@ class SuccessiveHalving:
         if self._checkpoints.previous is not None:
             with restoring():
                 self.load_state_dict(self._checkpoints.previous)
+                self._checkpoints.restored(self._tally.counters.decisions)
         for num, worlds in self.rounds[self._ended :]:
             self._alive = self._tally.ranked(self._alive)[:num]
             self._tally.play(self._alive, worlds)
@@ -94,6 +96,7 @@ class SuccessiveHalving:
         """Continue from a `state_dict`."""
         self.searcher.load_state_dict(state["searcher"])
         self._alive, self._ended = state["alive"], state["ended"]
+        check_count("ended", self._ended, len(self.rounds))
         self._tally.load_state_dict(state["tally"])
         self._validator.load_state_dict(state["validator"])
         self.env.load_random_state(state["env"])
@@ -139,7 +142,7 @@ class _Tally:
         return {"counters": asdict(self.counters), "worlds": self.worlds.clone(), "points": self._points.clone()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.counters = Counters(**state["counters"])
+        self.counters = Counters.from_dict(state["counters"])
         self.worlds, self._points = state["worlds"].clone(), state["points"].clone()
 
     @property

@@ -27,7 +27,8 @@ from dsrl.training.metrics import Counters, EpisodeStats, UpdateStats
 from dsrl.training.random_state import load_random_state_dict, random_state_dict, seed_everything
 from dsrl.training.replay_buffer import Replay
 from dsrl.training.replay_format import Recorder
-from dsrl.training.replay_memory import buffer_length, draws_of
+from dsrl.training.replay_memory import buffer_length, check_stored, draws_of
+from dsrl.training.restored_numbers import check_count, check_counts
 from dsrl.training.validation_schedule import ValidationSchedule
 
 CLONED_AT_ONCE = 100  # gradient steps of cloning between checks for a signal
@@ -125,6 +126,7 @@ class Trainer:
         else:
             with restoring():
                 self.load_state_dict(self._checkpoints.previous)
+                self._checkpoints.restored(self.stats.counters.decisions)
         self.warm_up()
         self.clone()
         stopped = self.learn_offline()
@@ -275,12 +277,17 @@ class Trainer:
         """Continue from a `state_dict`; where it has no worlds, in new episodes. Raises FloatingPointError."""
         check_finite(state["algorithm"], "the checkpoint's")
         self.algorithm.load_state_dict(state["algorithm"])
+        check_stored(state["buffer"], self.env, self.algorithm.replay, self.buffer.played_size, self._draws)
         self.buffer.load_state_dict(state["buffer"])
         self.stats.load_state_dict(state["episodes"])
         self._updates.load_state_dict(state["updates"])
         self._validator.load_state_dict(state["validator"])
         self._warmed_up_at, self._offline_done, self._learned, self._cloned = (*state["counts"], 0)[:4]
-        self._schedule.last = state.get("last_validation", self.stats.counters.decisions)
+        decisions = self.stats.counters.decisions
+        self._schedule.last = state.get("last_validation", decisions)
+        for name, one in (("warmed_up_at", self._warmed_up_at or 0), ("last_validation", self._schedule.last)):
+            check_count(name, one, decisions)
+        check_counts({"offline_done": self._offline_done, "learned": self._learned, "cloned": self._cloned})
         if not self.env.load_state_dict(state["env"]):
             self.buffer.cut_episodes()
             self.stats.drop_unfinished()

@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def _by_task(names: dict[Any, tuple[str, str]], runs: Sequence[Run], out: Path, 
     found = [table for table in (by_task(numbers), tables.missing(runs, names)) if table is not None]
     _print(found)
     out.mkdir(parents=True, exist_ok=True)
-    text = f"# {title}\n\n" + "\n".join(table.markdown() for table in found)
+    text = f"# {escape(title, quote=False)}\n\n" + "\n".join(table.markdown() for table in found)
     atomic_write(out / "by_task.md", text.encode())
     content = {"title": title, "tables": [asdict(table) for table in found], "numbers": list(map(asdict, numbers))}
     write_json(out / "by_task.json", content)
@@ -123,8 +124,8 @@ def _write(comparison: Comparison, out: Path, title: str) -> None:
     plots.png(comparison, out / "comparison.png")
     more = (tables.config_differences(comparison), tables.all_runs(comparison), tables.environments(comparison))
     every = [*_main_tables(comparison), *(table for table in more if table is not None)]
-    notes = "".join(f"- {warning}\n" for warning in tables.warnings(comparison))
-    text = f"# {title}\n\n{notes}\n" + "\n".join(table.markdown() for table in every)
+    notes = "".join(f"- {escape(warning, quote=False)}\n" for warning in tables.warnings(comparison))
+    text = f"# {escape(title, quote=False)}\n\n{notes}\n" + "\n".join(table.markdown() for table in every)
     atomic_write(out / "comparison.md", text.encode())
     write_json(out / "comparison.json", {"title": title, "tables": [asdict(table) for table in every]})
 

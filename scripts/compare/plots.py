@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
 from dsrl.run.files import atomic_write
+from scripts.compare.labels import shortened
 from scripts.compare.methods import Comparison, Method
 from scripts.compare.runs import Run, point_at, score
 from scripts.compare.statistics import curve, iqm, middle
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#666666")  # Okabe & Ito
 LINES = ("-", "--", ":", "-.")  # of the methods that share a colour
+LONGEST = 48  # characters of a name in a figure, about half of its width
 LABELS = {"success_rate": "success rate", "mean_return": "mean return"}
 STYLE = {
     "font.size": 10,
@@ -57,7 +59,8 @@ def plot_scores(comparison: Comparison) -> Any:
         base = method.base(comparison.measure)
         if base is not None:
             axes.plot([base], [height], "|", color="black", markersize=18, markeredgewidth=1.5)
-    axes.set_yticks(range(len(methods)), [_literal(method.name) for method in methods])
+    names = _names(method.name for method in comparison.methods)
+    axes.set_yticks(range(len(methods)), [names[method.name] for method in methods])
     axes.set_ylim(-0.6, len(methods) - 0.4)
     axes.grid(visible=False, axis="y")
     if comparison.measure == "success_rate":
@@ -72,12 +75,13 @@ def plot_curves(comparison: Comparison) -> Any | None:
     if not tasks:
         return None
     figure = _figure(10.0, 0.6 + 3.4 * len(tasks))
+    names = _names(comparison.tasks)
     grid = figure.subplots(len(tasks), 2, squeeze=False, sharey="row")
     for row, task in zip(grid, tasks, strict=True):
         _curves(row[0], comparison, task, "env_steps")
         _curves(row[1], comparison, task, "wall_time_s")
-        row[0].set(title=_literal(task), xlabel="environment steps", ylabel=LABELS[comparison.measure])
-        row[1].set(title=f"{_literal(task)}, over time", xlabel="minutes of training")
+        row[0].set(title=names[task], xlabel="environment steps", ylabel=LABELS[comparison.measure])
+        row[1].set(title=f"{names[task]}, over time", xlabel="minutes of training")
         if comparison.measure == "success_rate":
             row[0].set_ylim(-0.02, 1.02)
     _legend(figure, comparison)
@@ -88,7 +92,8 @@ def _legend(figure: Any, comparison: Comparison) -> None:
     """Name the methods of all panels below them: not every method was played on every task."""
     drawn = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in figure.axes]
     handles = {label: handle for pairs in drawn for handle, label in pairs}
-    labels = [label for method in comparison.methods if (label := _literal(method.name)) in handles]
+    names = _names(method.name for method in comparison.methods)
+    labels = [label for label in names.values() if label in handles]
     columns = max(1, min(3, len(labels)))
     style = {"ncols": columns, "frameon": False, "handlelength": 4}  # long enough for dashes beside a marker
     figure.legend([handles[one] for one in labels], labels, loc="outside lower center", **style)
@@ -123,9 +128,9 @@ def png(comparison: Comparison, path: Path) -> None:
     atomic_write(path, whole.getvalue())
 
 
-def _literal(text: str) -> str:
-    """Return the text for matplotlib, which would read $…$ as a formula."""
-    return text.replace("$", r"\$")
+def _names(names: Iterable[str]) -> dict[str, str]:
+    """Return a label of each name, short enough for axes beside it; matplotlib would read $…$ as a formula."""
+    return {name: label.replace("$", r"\$") for name, label in shortened({one: one for one in names}, LONGEST).items()}
 
 
 def _figure(width: float, height: float) -> Any:
@@ -157,7 +162,7 @@ def _curves(axes: Any, comparison: Comparison, task: str, over: Literal["env_ste
             linestyle=line,
             linewidth=2,
             marker=marker,
-            label=_literal(method.name),
+            label=_names(one.name for one in comparison.methods)[method.name],
         )
 
 

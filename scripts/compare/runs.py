@@ -212,6 +212,8 @@ def _check_numbers(path: Path, numbers: Mapping[str, Any]) -> None:
     for name, value in numbers.items():
         if not is_number(value):
             raise DamagedError(f"{path} is damaged: {name} is no finite number of at most {HIGHEST:g}")
+        if name.endswith(("success_rate", "p_value")) and not 0 <= value <= 1:
+            raise DamagedError(f"{path} is damaged: {name} is {value:g}, and not between 0 and 1")
 
 
 def _choices(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any, Literal
 
 from dsrl.evaluation.digits import fixed, with_interval
@@ -249,7 +250,8 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _cell(word: str) -> str:
-    return word.replace("|", "\\|").replace("\n", " ")
+    """Return a word for Markdown, which would read HTML in it: names come from run folders."""
+    return escape(word, quote=False).replace("|", "\\|").replace("\n", " ")
 
 
 def rich_table(table: Table, room: int | None = None) -> Any:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from dsrl.run.checkpoint import Checkpoints, DamagedError, WrongVersionError, flatten, read_checkpoint, write_checkpoint
+from dsrl.run.checkpoint_size import MemoryShortError
 from dsrl.run.files import LARGEST_SUMMARY
 
 STATE = {"weights": torch.arange(6.0), "half": torch.ones(2, dtype=torch.bfloat16), 3: [None, (1.5, "x")], "big": 2**99}
@@ -187,6 +188,18 @@ def test_json_is_no_longer_than_its_kind_needs(tmp_path: Path) -> None:
         file.write(" " * LARGEST_SUMMARY)
     with pytest.raises(ValueError, match=r"larger than the 4 MiB .*; use another checkpoint"):
         read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(("file", "words"), [("*.safetensors", "MiB but"), ("[0-9a-f]*.json", "than the 256 MiB")])
+def test_a_sparse_file_of_terabytes_is_refused_before_its_digest(file: str, words: str, tmp_path: Path) -> None:
+    checkpoints = store(tmp_path, 100, 200)
+    (path,) = (tmp_path / "000000200").glob(file)
+    os.truncate(path, 2**42)
+    with pytest.raises(ValueError, match=words):
+        read_checkpoint(tmp_path / "000000200")
+    if path.suffix == ".safetensors":  # they may be whole: the checkpoint before does not replace them
+        with pytest.raises(MemoryShortError):
+            checkpoints.newest(pytest.fail)
 
 
 def test_entries_of_others_are_never_removed(tmp_path: Path) -> None:

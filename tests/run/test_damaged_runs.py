@@ -243,3 +243,6 @@ def test_out_names_another_folder_and_the_run_stays_as_it_was(run: Path, tmp_pat
 
 def test_a_config_refers_to_plain_values_of_its_own_groups() -> None:
     check_references(Path("config.yaml"), {"task": {"name": "push-v3"}, "policy": {"path": "${task.name}/flow_mlp"}})
+    nested = {"": {"b": "x"}, "task": {"a": "${.b}${.b}", "b": "x"}}  # "${.b}" is task.b, whatever the key "" has
+    with pytest.raises(ValueError, match="a config refers to values of its own only"):
+        check_references(Path("config.yaml"), nested)

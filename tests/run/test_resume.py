@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -192,6 +194,23 @@ def test_another_run_is_continued_in_a_folder_of_its_own(
         run(tmp_path / "four", short_parts("dsrl_sac"), other=tmp_path / "three")
 
 
+CHANGES: list[tuple[str, Any, str]] = [  # keys of what is replaced in a state, by what, and words of the refusal
+    ("loop algorithm _optimizers 0 state 0 exp_avg", torch.zeros(1), r"exp_avg of an optimiser has shape \[1\]"),
+    ("loop buffer rows obs", torch.zeros(120, 99), r"obs of the checkpoint's replay has shape \[120, 99\]"),
+    ("loop episodes counters decisions", -(10**6), "decisions is -1000000, not a whole number from 0"),
+    ("loop episodes counters decisions", 40.5, "decisions is 40.5, not a whole number"),
+    ("loop episodes counters decisions", 41, "its counters have 41 decisions, but the whole of it 40"),
+    ("loop episodes counters episodes", "x", "episodes is 'x', not a whole number"),
+    ("loop episodes counters env_steps", 10**300, "env_steps is a number of more than 60 digits, not a whole"),
+    ("loop episodes returns", [float("nan")] * 4, "returns of episodes has nan"),
+    ("loop validator best", float("nan"), "the best score is nan"),
+    ("loop counts", [20, 0, -(10**12), 0], "learned is -1000000000000, not a whole"),
+    ("run curve", 3, "TypeError"),
+    ("run seconds", [float("nan"), 1.0], "seconds of the run has nan"),
+    ("run best", {"weight": torch.zeros(10**7)}, "the best weights of the checkpoint does not fit the run's algorithm"),
+]
+
+
 def test_a_changed_checkpoint_of_another_run_is_refused_as_often_as_it_is_typed(
     tmp_path: Path, killed: Callable[[int, str], None]
 ) -> None:
@@ -200,13 +219,18 @@ def test_a_changed_checkpoint_of_another_run_is_refused_as_often_as_it_is_typed(
         run(tmp_path / "one", short_parts("dsrl_sac"))
     killed(-1, "after")
     newest = max((tmp_path / "one" / "resume").iterdir())
-    state = read_checkpoint(newest)
-    state["loop"]["algorithm"]["_optimizers"][0]["state"][0]["exp_avg"] = torch.zeros(1)
-    write_checkpoint(newest, state)
-    for _ in range(2):
-        with pytest.raises(UserError, match=r"one/resume cannot be restored \(exp_avg of an optimiser has shape \[1\]"):
-            run(tmp_path / "two", short_parts("dsrl_sac"), other=tmp_path / "one")
-        assert not list((tmp_path / "two" / "resume").iterdir())
+    whole = read_checkpoint(newest)
+    for keys, value, words in CHANGES:
+        node = state = deepcopy(whole)
+        *path, last = (int(key) if key.isdigit() else key for key in keys.split())
+        for key in path:
+            node = node[key]
+        node[last] = value
+        write_checkpoint(newest, state)
+        for _ in range(2 if "exp_avg" in keys else 1):
+            with pytest.raises(UserError, match=rf"one/resume cannot be restored \(.*{words}"):
+                run(tmp_path / "two", short_parts("dsrl_sac"), other=tmp_path / "one")
+            assert not list((tmp_path / "two" / "resume").glob("*"))
 
 
 def test_the_base_policy_is_played_once(
@@ -220,13 +244,57 @@ def test_the_base_policy_is_played_once(
     run(tmp_path, short_parts("dsrl_sac"))
 
 
+BASES: list[tuple[str, Any]] = [  # what is replaced in base.json, "." for all results, and by what
+    (".", None),
+    (".", [1, 2]),
+    ("base", 5),
+    ("base.zz", [1]),
+    ("base.returns", ["a"] * 20),
+    ("base.returns", [float("nan")] * 20),
+    ("base.returns", [1.0]),
+    ("base.successes", None),
+    ("base.seeds", [7] * 20),
+]
+
+
+def test_a_damaged_file_of_the_base_policy_is_played_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop(*_: Any) -> None:  # after the base policy
+        raise Killed
+
+    run(tmp_path, short_parts("dsrl_sac"))
+    whole = (tmp_path / "base.json").read_text()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workflow, "build_loop", stop)
+        for keys, value in BASES:
+            content = json.loads(whole)
+            node: Any = content
+            *path, last = [key for key in f"results.{keys}".split(".") if key]
+            for key in path:
+                node = node[key]
+            node[last] = value
+            (tmp_path / "base.json").write_text(json.dumps(content))
+            with pytest.raises(Killed):
+                run(tmp_path, short_parts("dsrl_sac"))
+            assert "base.json is damaged (" in capsys.readouterr().out
+            assert (tmp_path / "base.json").read_text() == whole
+
+
 def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
     run(tmp_path, short_parts("dsrl_sac"))
     with pytest.raises(ValueError, match=r"seed=1 but the checkpoint in .* is of a run with seed=0; give it the same"):
         run(tmp_path, replace(short_parts("dsrl_sac"), identity={"seed": 1}))
 
 
-@pytest.mark.parametrize("part", [{"code": [1]}, {"code": {"git_commit": 3}}, {"identity": {"seed": 0, 1: 2}}])
+PARTS: list[dict[str, Any]] = [
+    {"code": [1]},
+    {"code": {"git_commit": 3}},
+    {"identity": {"seed": 0, 1: 2}},
+    {"decisions": -5},
+    {"updates": -(10**9)},
+]
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_a_checkpoint_with_parts_of_another_kind_is_refused(part: dict[str, Any], tmp_path: Path) -> None:
     state = {"identity": {"seed": 0}, "decisions": 1, "loop": {}, "run": {}}
     write_checkpoint(tmp_path / "resume" / "000000001", {**state, **part})

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
+import warnings
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from toys.run_folders import write_run
 
 from scripts.compare import __main__ as compare
 from scripts.compare.methods import group
+from scripts.compare.plots import plot_curves, plot_scores
 from scripts.compare.runs import gather, read
 
 BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
@@ -56,6 +58,9 @@ DAMAGE = [
     ("summary.json", '{"steered": {"success_rate": 0.5}}'),
     ("summary.json", '{"steered": {"mean_return": 0.5}}'),
     ("summary.json", '{"steered": {"success_rate": 0.5, "mean_return": 1' + "0" * 400 + "}}"),
+    ("summary.json", '{"steered": {"success_rate": 1.5, "mean_return": 0.5}}'),
+    ("summary.json", STEERED + ', "base": {"success_rate": -0.1, "mean_return": 0.5}}'),
+    ("summary.json", STEERED + ', "paired": {"p_value": 2.0}}'),
     ("summary.json", STEERED + ', "base": 3}'),
     ("summary.json", STEERED + ', "base": {"mean_return": 1.0, "success_rate": null}}'),
     ("summary.json", STEERED + ', "zero_noise": {"mean_return": 1.0}}'),
@@ -71,6 +76,7 @@ DAMAGE = [
     ("metrics.jsonl", "[1]\n{}\n"),
     ("metrics.jsonl", '{"eval/mean_return": 1}\n'),
     ("metrics.jsonl", '{"eval/mean_return": NaN, "env_steps": 1}\n'),
+    ("metrics.jsonl", '{"eval/mean_return": 1, "eval/success_rate": 1.1, "env_steps": 1}\n'),
     ("metrics.jsonl", '{"eval/mean_return": 1, "env_steps": 1.7e308}\n'),
     ("metrics.jsonl", '{"eval/mean_return": 1, "env_steps": 1, "wall_time_s": 1.7e308}\n'),
     ("metrics.jsonl", '{"eval/mean_return": 1, "env_steps": 1, "wall_time_s": "x"}\n'),
@@ -130,7 +136,7 @@ def test_markup_and_control_characters_reach_every_output_as_plain_words(
     printed, page = capsys.readouterr().out, (tmp_path / "compare" / "report.html").read_text()
     assert "\x1b" not in printed + page
     assert "[/red]" in printed
-    assert "<script" not in page
+    assert "<script" not in page + (tmp_path / "compare" / "comparison.md").read_text()
     assert "<i>" not in page
     assert "&lt;script&gt;" in page
     assert page.count("</svg>") == 2
@@ -243,3 +249,14 @@ def test_a_config_with_interpolations_is_read_as_text(tmp_path: Path) -> None:
     run = write_run(tmp_path / "0")
     (run / ".hydra" / "config.yaml").write_text(yaml.safe_dump({"seed": 0, "task": {"path": "${oc.env:HOME}"}}))
     assert read(run).config["task.path"] == "${oc.env:HOME}"
+
+
+def test_long_names_leave_room_for_the_axes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_run(tmp_path / name, options={"alpha": name + "W" * 200}, curve=[0.1, 0.2])
+    comparison = group(gather([str(tmp_path)]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of axes without any width
+        for figure in (plot_scores(comparison), plot_curves(comparison)):
+            assert figure is not None
+            figure.draw_without_rendering()

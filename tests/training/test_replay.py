@@ -19,7 +19,7 @@ from dsrl.run.build import build, check_budget
 from dsrl.run.errors import UserError
 from dsrl.training.available_memory import available_memory
 from dsrl.training.replay_format import ReplayDecoder, observation_from, observation_tensors, stored_arrays
-from dsrl.training.replay_memory import buffer_length, checked_replay_bytes, replay_bytes
+from dsrl.training.replay_memory import buffer_length, check_stored, checked_replay_bytes, replay_bytes
 from dsrl.training.trainer import Trainer
 
 
@@ -202,6 +202,15 @@ def test_dsrl_na_is_built_from_its_yaml_and_its_replay_announced_or_refused(monk
     monkeypatch.setattr("dsrl.training.replay_memory.available_memory", lambda: 1000)
     with pytest.raises(UserError, match=rf"replay of 1000 transitions takes .*below \d+, {less}or sac=dsrl_sac"):
         check_budget(parts, print)
+
+
+def test_a_stored_replay_of_more_bytes_than_a_run_can_have_is_refused():
+    env = make_env()
+    rows = {"obs": torch.zeros(12, env.policy.feature_dim), "act": torch.zeros(12, env.noise.dim)}
+    check_stored({"rows": rows}, env, "noise", 12)
+    sparse = torch.zeros(1).expand(12, 10**9)
+    with pytest.raises(ValueError, match="replay takes 45776 MiB, but that of this run 64 MiB at most"):
+        check_stored({"rows": {**rows, "info": {"seed": sparse}}}, env, "noise", 12)
 
 
 def test_a_short_run_gets_a_short_buffer():

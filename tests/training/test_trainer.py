@@ -169,6 +169,9 @@ class OneCheckpoint:
     def __init__(self, previous=None, after=None):
         self.previous, self.after, self.state = previous, after, None
 
+    def restored(self, decisions):
+        pass
+
     def save_at_reset(self, state, decisions, updates=0):
         pass
 
