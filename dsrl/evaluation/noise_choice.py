@@ -85,6 +85,8 @@ class NoiseChoice:
             if self.lost is not None:
                 reason += f", {self.lost} within noise.magnitude {base.text(self.measured[self.lost].score)}"
             return f"{text}: {reason}"
+        if len(self.measured) == 1:
+            return f"{text}: there is no other; base policy {before}"
         if chosen is None:
             measure = "success" if base.is_success else "return"
             return f"{text}: other noise loses too much of the base policy's {measure}, {before}"

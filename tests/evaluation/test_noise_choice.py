@@ -170,6 +170,13 @@ def test_a_policy_that_noise_can_hardly_help_is_doubted(formula: Decode, has_suc
     assert choice.content()["doubt"] == choice.doubt
 
 
+def test_of_a_single_noise_the_base_policy_alone_is_played_for_the_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "CANDIDATES", {"full": CANDIDATES["full"]})
+    choice = _chosen(_solved)
+    assert choice.sentence == "full (8 numbers): there is no other; base policy 100%"
+    assert choice.doubt == "the base policy already succeeds in 100%: steering has little to add"
+
+
 def test_a_choice_without_a_measurement_has_no_doubt() -> None:
     assert NoiseChoice("noise=full", SLOTS, {}).doubt is None
 
