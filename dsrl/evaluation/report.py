@@ -37,6 +37,7 @@ LABELS = {
 _SHORTEST = 8  # columns that names keep in a table
 _UNLIMITED = 10_000  # columns
 _LEGEND = 80  # letters of a line below the learning curve
+_SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -163,12 +164,24 @@ def shown(evaluation: Evaluation) -> str:
 
 
 def no_success(base: Evaluation, prior: Evaluation) -> str | None:
-    """Return a warning where the base policy solved no world, under its own noise or the actor's; None otherwise."""
-    if base.successes is None or prior.successes is None or any(base.successes + prior.successes):
+    """Return a warning where the actor's noise solved no world; None where that may be chance, or it solved some.
+
+    The worlds that the base policy's own noise solved decide: k of them, and none the other way round, have probability
+    2^-k if both noises are equally good (exact one-sided McNemar test).
+    """
+    if base.successes is None or prior.successes is None or any(prior.successes):
+        return None
+    solved, worlds = sum(base.successes), len(base.seeds)
+    if not solved:
+        return (
+            f"the base policy solved none of {worlds} worlds: steering cannot help where no noise succeeds; "
+            "python -m scripts.preflight measures whether any does"
+        )
+    if 0.5**solved >= _SIGNIFICANCE:
         return None
     return (
-        f"the base policy solved none of {len(base.seeds)} worlds: steering cannot help where no noise succeeds; "
-        "python -m scripts.preflight measures whether any does"
+        f"the base policy solved {solved} of {worlds} worlds, and none under random noise that the actor can choose: "
+        "raise noise.magnitude, or type another noise; python -m scripts.preflight measures them"
     )
 
 

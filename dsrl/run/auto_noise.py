@@ -121,7 +121,7 @@ def _measured(
     """Return `parts` with the simulation built, and the best of the candidates with its choice."""
     nodes, horizon = candidates(cfg, parts), parts.env.horizon
     noises: dict[str, Noise] = {name: build_noise(node, parts.policy, horizon) for name, node in nodes.items()}
-    if len(noises) == 1 or parts.policy_sha256() is None:  # nothing to choose, or no base policy to measure
+    if parts.policy_sha256() is None:  # no base policy to measure
         name, noise = list(noises.items())[-1]
         choice, duration = NoiseChoice(name, noise.dim, {}), ""
     else:
@@ -140,7 +140,8 @@ def _played(noises: Mapping[str, Noise], parts: Parts, screen: Screen, signals: 
     """Play the base policy under its own noise and under the candidates, and return the best of them."""
     settings = parts.settings
     worlds: dict[str, int] = {"episodes": settings.validation_episodes, "first_seed": settings.validation_seed}
-    screen.phase(f"noise=auto: the base policy on {settings.validation_episodes} worlds, under several noises …")
+    under = "several noises" if len(noises) > 1 else "its own noise"
+    screen.phase(f"noise=auto: the base policy on {settings.validation_episodes} worlds, under {under} …")
 
     def played(act: Act) -> Evaluation:
         return play(parts, act, screen, **worlds, signals=signals)

@@ -103,6 +103,14 @@ def test_where_no_noise_shows_headroom_the_actor_gets_more_to_choose_from(right:
     assert "no smaller noise has head-room by the best of 2 draws; base policy" in choice.sentence
 
 
+def test_without_headroom_a_largest_noise_that_clipping_breaks_is_not_chosen() -> None:
+    """No number of full noise exceeds 1.5; a slot of smooth noise, which is a sum of two, does."""
+    choice = _chosen(lambda state, noise: _half(state, noise) * (noise[:, :1].abs() > 1.55), largest_loss=0.5)
+    assert choice.name == "smooth"
+    assert choice.sentence.endswith(", full within noise.magnitude 0%")
+    assert [choice.measured[name].score for name in ("repeat", "full")] == [0, 0]
+
+
 def test_without_headroom_no_more_numbers_are_chosen_than_were_ever_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(noise_choice, "LEARNT", 2)
     assert _chosen(_hopeless).name == "smooth"
@@ -150,9 +158,9 @@ def _half(state: Tensor, noise: Tensor) -> Tensor:
     ("formula", "has_success", "doubt"),
     [
         (_first_slots, True, None),
-        (_half, True, "no draw of noise changed the outcome of any of {} (6 draws each): steering cannot help"),
-        (_half, False, "no draw of noise changed the outcome of any of {} (6 draws each): steering cannot help"),
-        (_hopeless, True, "no draw of noise solved any of {} (6 draws each): there is no success to learn from"),
+        (_half, True, "no draw of noise changed the outcome of any of {} (8 draws each): steering cannot help"),
+        (_half, False, "no draw of noise changed the outcome of any of {} (8 draws each): steering cannot help"),
+        (_hopeless, True, "no draw of noise solved any of {} (8 draws each): there is no success to learn from"),
         (_solved, True, "the base policy already succeeds in 100%: steering has little to add"),
     ],
 )
@@ -160,6 +168,13 @@ def test_a_policy_that_noise_can_hardly_help_is_doubted(formula: Decode, has_suc
     choice = _chosen(formula, has_success=has_success)
     assert choice.doubt == (doubt and doubt.format(f"{WORLDS} worlds"))
     assert choice.content()["doubt"] == choice.doubt
+
+
+def test_of_a_single_noise_the_base_policy_alone_is_played_for_the_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "CANDIDATES", {"full": CANDIDATES["full"]})
+    choice = _chosen(_solved)
+    assert choice.sentence == "full (8 numbers): there is no other; base policy 100%"
+    assert choice.doubt == "the base policy already succeeds in 100%: steering has little to add"
 
 
 def test_a_choice_without_a_measurement_has_no_doubt() -> None:

@@ -165,6 +165,15 @@ def test_a_base_policy_that_solves_nothing_is_warned_of() -> None:
     assert report.no_success(scored, scored) is None
 
 
+def test_an_actors_noise_that_solves_nothing_is_warned_of_where_the_base_policy_solves_too_many_by_chance() -> None:
+    failed = _evaluation(0, num=64)
+    assert report.no_success(_evaluation(4, num=64), failed) is None
+    assert str(report.no_success(_evaluation(5, num=64), failed)).startswith(
+        "the base policy solved 5 of 64 worlds, and none under random noise that the actor can choose: raise "
+        "noise.magnitude, "
+    )
+
+
 @pytest.mark.parametrize("successes", [300, None])
 def test_the_learning_curve_is_drawn_with_and_without_success_and_base(successes: int | None) -> None:
     steered = _evaluation(successes)

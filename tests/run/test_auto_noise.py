@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from rich.console import Console
 from toys.complaints import composed
 from toys.requests import newest_evaluation
 from toys.typed import type_eval, type_train
 
 from dsrl.run import auto_noise
-from dsrl.run.auto_noise import read_choice
+from dsrl.run.auto_noise import candidates, read_choice
 from dsrl.run.build import build
+from dsrl.run.console import Screen
 from dsrl.run.files import LARGEST_SUMMARY
 from dsrl.run.folder import RunFolder
+from dsrl.run.signals import Signals
 from scripts.collect_rollouts import collect
 
 SHORT_HOPPER = (
@@ -132,6 +135,18 @@ def test_noise_of_recorded_actions_is_found_in_the_chosen_parametrisation(
     summary = _summary(tmp_path / "run")
     assert summary["noise_choice"]["chosen"] == "noise=repeat"  # a few numbers of those of noise=full
     assert summary["gradient_steps"] > 0
+
+
+def test_a_base_policy_with_a_single_noise_is_measured_for_its_doubt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = composed(*SHORT_HOPPER)
+    parts = build(cfg, print)
+    monkeypatch.setattr(auto_noise, "candidates", lambda *_: dict(list(candidates(cfg, parts).items())[:1]))
+    choice = auto_noise.with_chosen_noise(cfg, parts, [], Screen(Console()), Signals())[2]
+    assert choice is not None
+    assert list(choice["measured"]) == ["base policy"]
+    assert "the base policy on 8 worlds, under its own noise" in capsys.readouterr().out
 
 
 def test_a_policy_of_one_slot_has_nothing_to_choose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
