@@ -61,7 +61,7 @@ _EARLIER_VARIANTS_OF_NA = {
     "target_draws": "fresh",
 }
 EARLIER: Mapping[str, Mapping[str, Any]] = {
-    "dsrl.task.gym.GymTask": {"instruction": ""},
+    "dsrl.task.gym.GymTask": {"instruction": None},
     "dsrl.sac.dsrl_sac.build_dsrl_sac": _EARLIER_SAC,
     "dsrl.sac.dsrl_na.build_dsrl_na": {**_EARLIER_SAC, "base_draws": 0, "targets": "decoded"},
     "dsrl.sac.dsrl_edit.build_dsrl_edit": _EARLIER_VARIANTS_OF_NA,

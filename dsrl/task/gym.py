@@ -46,7 +46,7 @@ class GymTask(GymWorlds):
         max_steps: Steps | None,
         env_kwargs: Mapping[str, Any] | None = None,
         announce: Callable[[str], None] | None = None,
-        instruction: str = "",
+        instruction: str | None = None,
     ) -> None:
         """`max_steps` None keeps the time limit that `id` was registered with; `env_kwargs` go to gymnasium.make.
 
@@ -70,7 +70,7 @@ class GymTask(GymWorlds):
             max_steps=limit,
             has_success=trial.has_success,
         )
-        self._instruction = instruction
+        self._instruction = instruction or ""
         if announce:
             for line in _lines(trial):
                 announce(f"task.id={id}: {line}")

@@ -119,7 +119,7 @@ def test_every_world_has_the_instruction_that_is_typed_and_runs_of_before_had_no
     assert GymTask("Pendulum-v1", 2, None).observe().instruction == ("", "")
     assert GymTask("Pendulum-v1", 2, None, instruction="swing up").observe().instruction == ("swing up",) * 2
     previous = {"task._target_": "dsrl.task.gym.GymTask", "sac._target_": "mine"}
-    assert completed(previous) == {**previous, "task.instruction": ""}
+    assert completed(previous) == {**previous, "task.instruction": None}
 
 
 def test_integer_actions_are_rounded():
