@@ -18,6 +18,7 @@ from dsrl.training.dataset_formats import DamageError, Parquet
 GIB = 1 << 30
 FORMATS = ("PNG", "JPEG")  # of pictures; others can start programs (EPS) or unpack without limit
 MAX_PIXELS = 1 << 24  # of a picture
+MAX_SECONDS = 1 << 40  # of a timestamp; FFmpeg's own are whole numbers of 64 bits
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,12 @@ def _fits(found: Any, feature: Mapping[str, Any]) -> bool:
         return True
     if feature["dtype"] == "image":
         inner = {field.name: field.type for field in found} if types.is_struct(found) else {}
-        return set(inner) == {"bytes", "path"} and inner["bytes"] in (pa.binary(), pa.large_binary())
+        paths = (pa.null(), pa.string(), pa.large_string())
+        return (
+            set(inner) == {"bytes", "path"}
+            and inner["bytes"] in (pa.binary(), pa.large_binary())
+            and inner["path"] in paths
+        )
     if isinstance(found, pa.BaseExtensionType):
         found = found.storage_type
     for _ in range(0 if feature["shape"] == [1] else len(feature["shape"])):
@@ -183,5 +189,6 @@ def _check_indices(part: Any, start: int, bounds: Bounds, num_tasks: int, shown:
     tasks = part.column("task_index").to_numpy(zero_copy_only=False)
     if (tasks < 0).any() or (tasks >= num_tasks).any():
         raise DamageError(f"has a {shown} with task_index beyond the {num_tasks} of meta/tasks.parquet")
-    if not np.isfinite(part.column("timestamp").to_numpy(zero_copy_only=False)).all():
-        raise DamageError(f"has a {shown} with timestamp that is not finite")
+    seconds = part.column("timestamp").to_numpy(zero_copy_only=False)
+    if not ((seconds >= 0) & (seconds <= MAX_SECONDS)).all():
+        raise DamageError(f"has a {shown} with timestamp that is not finite, negative or above {MAX_SECONDS}")

@@ -40,6 +40,7 @@ INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
 DATA, EPISODES = "data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet"
 VIDEO = f"videos/{CAMERA}/chunk-000/file-000.mp4"
 HUGE = 1 << 62
+NUMBERED = pa.struct({"bytes": pa.binary(), "path": pa.int64()})  # pictures with numbers as their paths
 OPENED: list[str] = []  # files that Python opened
 sys.addaudithook(lambda event, arguments: OPENED.append(str(arguments[0])) if event == "open" else None)
 
@@ -250,6 +251,17 @@ def repeated(folder: Path) -> None:
     info(lambda content: content.update(total_tasks=2000))(folder)
 
 
+def shared_paths(folder: Path) -> None:
+    """Give all pictures the same long path, which is stored once."""
+    table = pq.read_table(folder / DATA)
+    rows = pa.array(np.zeros(len(table), np.int32))
+    paths = pa.DictionaryArray.from_arrays(rows, pa.array(["x" * 100_000]))
+    content = table.column(CAMERA).combine_chunks().field("bytes")
+    place = table.schema.get_field_index(CAMERA)
+    pictures = pa.StructArray.from_arrays([content, paths], ["bytes", "path"])
+    pq.write_table(table.set_column(place, CAMERA, pictures), folder / DATA)
+
+
 def endless(folder: Path) -> None:
     """Store 2^34 frames in a few kilobytes, as far as the description goes."""
     info(lambda content: content.update(total_frames=1 << 34))(folder)
@@ -270,6 +282,11 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a picture by path": (shown_as(None, "../../secret/picture.png"), "by path or URL"),
     "a picture by URL": (shown_as(None, "http://localhost:1/picture.png"), "by path or URL"),
     "all pictures by path": (column(DATA, CAMERA, each({"bytes": None, "path": "/etc/passwd"})), "by path or URL"),
+    "paths that are stored once": (shared_paths, "whose rows share values"),
+    "paths that are numbers": (
+        column(DATA, CAMERA, lambda values: [{**one, "path": 7} for one in values], NUMBERED),
+        "of the type 'struct",
+    ),
     "no picture": (column(DATA, CAMERA, last(None)), "lacks values of 'observation.images.front'"),
     "pictures as texts": (column(DATA, CAMERA, each("../../secret/picture.png"), pa.string()), "of the type 'string'"),
     "a larger picture": (shown_as(picture((9, 8))), r"pictures of shape \[8, 9, 3\]"),
@@ -403,6 +420,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a negative task": (column(DATA, "task_index", last(-1)), "task_index beyond the 1"),
     "another task": (column(DATA, "task_index", last(7)), "task_index beyond the 1"),
     "a time that is not finite": (column(DATA, "timestamp", last(np.nan)), "timestamp that is not finite"),
+    "a time beyond all clocks": (column(DATA, "timestamp", last(1e30)), "timestamp that is not finite, negative or"),
     # links and devices
     "data by link": (linked(DATA, "../../secret/chunk-000-file-000.parquet"), "which leaves its folder"),
     "bounds by link": (linked(EPISODES, "../../secret/chunk-000-file-000.parquet"), "which leaves its folder"),
