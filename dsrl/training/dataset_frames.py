@@ -1,4 +1,4 @@
-"""Checks the frames of a LeRobotDataset: the types and sizes of its columns, its pictures and its videos."""
+"""Checks the frames of a LeRobotDataset: the types and sizes of its columns, and its pictures."""
 
 from __future__ import annotations
 
@@ -53,20 +53,6 @@ def check_frames(
                 _check_values(part.column(name), feature, f"{short(name)} in {table.shown}")
             _check_indices(part, start, bounds, num_tasks, table.shown)
             start += part.num_rows
-
-
-def check_videos(root: Path, info: Mapping[str, Any], bounds: Bounds) -> None:
-    """Check that each episode's videos are there and are MP4: FFmpeg would open the files that a playlist names."""
-    for name in (name for name, feature in info["features"].items() if feature["dtype"] == "video"):
-        chunks, files = (bounds.videos[f"videos/{name}/{key}"] for key in ("chunk_index", "file_index"))
-        for chunk, file in sorted(set(zip(chunks.tolist(), files.tolist(), strict=True))):
-            default = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
-            template = info.get("video_path", default)
-            shown = template.format(video_key=name, chunk_index=chunk, file_index=file)
-            video = (root / shown).resolve()
-            if not shown.startswith("videos/") or not video.is_file():  # videos/ is where links were checked
-                raise DamageError(f"lacks the video {short(shown)}")
-            _check_video(video, info["features"][name]["shape"], shown)
 
 
 def _check_columns(table: Parquet, features: Mapping[str, Any]) -> None:
@@ -159,25 +145,6 @@ def _size(content: bytes, where: str) -> tuple[int, int, int]:
         reason = first_line(error).partition(" <")[0]
         raise DamageError(f"has pictures of {where} that are neither {' nor '.join(FORMATS)} ({reason})") from error
     return picture.height, picture.width, len(picture.getbands())
-
-
-def _check_video(video: Path, shape: Sequence[int], shown: str) -> None:
-    import av
-
-    with video.open("rb") as stream:
-        if stream.read(8)[4:] != b"ftyp":
-            raise DamageError(f"has the video {short(shown)}, which is no MP4 file")
-    try:
-        with av.open(str(video), format="mp4", options={"protocol_whitelist": "file"}) as container:
-            streams = [(one.height, one.width) for one in container.streams.video]
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise DamageError(f"has the video {short(shown)}, which cannot be read ({first_line(error)})") from error
-    if not streams:
-        raise DamageError(f"has the video {short(shown)}, which has no pictures")
-    if streams[0] not in ((shape[0], shape[1]), (shape[1], shape[2])):
-        raise DamageError(
-            f"has the video {short(shown)} of size {list(streams[0])} but meta/info.json has {list(shape)}"
-        )
 
 
 def _check_indices(part: Any, start: int, bounds: Bounds, num_tasks: int, shown: str) -> None:

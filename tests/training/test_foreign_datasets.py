@@ -18,6 +18,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ from toys.runs import toy_parts
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training import offline_data
 from dsrl.training.dataset_files import check_dataset
+from dsrl.training.dataset_formats import DamageError
+from dsrl.training.dataset_videos import most_frames
 from dsrl.training.lerobot_columns import columns_of
 from dsrl.training.offline_data import OfflineData
 
@@ -178,6 +181,17 @@ def last(value: Any) -> Callable[[list[Any]], list[Any]]:
 
 def file(name: str, change: Callable[[Path], Any]) -> Damage:
     return lambda folder: change(folder / name)
+
+
+def headed(content: bytes, size: int) -> Callable[[Path], Any]:
+    """Replace the first box of a video by one of `size` bytes, that FFmpeg may take for another format."""
+
+    def change(path: Path) -> None:
+        video = path.read_bytes()
+        first = struct.unpack(">I", video[:4])[0]
+        path.write_bytes((struct.pack(">I", size) + content).ljust(size) + video[first:])
+
+    return change
 
 
 def linked(name: str, target: str) -> Damage:
@@ -460,6 +474,9 @@ def test_damaged_json_ends_in_one_sentence(part: str, name: str, copy: Path) -> 
         (file("videos", shutil.rmtree), "lacks the video"),
         (file(VIDEO, lambda path: path.write_bytes(b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n")), "which is no MP4"),
         (file(VIDEO, lambda path: path.write_bytes(b"ffconcat version 1.0\nfile ../x.mp4\n")), "which is no MP4"),
+        (file(VIDEO, headed(b"ftypjp2 \nv=0\nc=IN IP4 127.0.0.1\n", 0x01010101)), "which is no MP4"),
+        (file(VIDEO, headed(b"ftypisom\nv=0\nc=IN IP4 127.0.0.1\n", 2000)), "which is no MP4"),
+        (file(VIDEO, headed(b"ftypjp2 \nv=0\nc=IN IP4 127.0.0.1\n", 100)), "which is no MP4"),
         (file(VIDEO, lambda path: path.write_bytes(path.read_bytes()[:64])), "has no pictures"),
         (file(VIDEO, lambda path: os.truncate(path, path.stat().st_size * 2 // 3)), "cannot be read"),
         (linked(VIDEO, "/etc/passwd"), "which leaves its folder"),
@@ -486,6 +503,29 @@ def test_a_damaged_video_ends_in_one_sentence(
 def test_frames_that_take_more_than_the_free_memory_are_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offline_data, "available_memory", lambda: 1000)
     assert "GiB without its pictures but 0.0 GiB are free" in refusal(copy)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_videos_of_which_a_frame_takes_more_than_the_free_memory_are_refused(
+    videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline_data, "available_memory", lambda: 64 * 64 * 3 * 4)  # 2 from keyframe to keyframe, and 2
+    assert "reading one frame takes 0.0 GiB, but 0.0 GiB are free" in refusal(videos, 64)
+
+
+@pytest.mark.parametrize(
+    ("keyframes", "times", "message"),
+    [
+        ([True] + [False] * 1000, range(1001), "more than 1000 frames from a keyframe to the next"),
+        ([True, False, True], [1, 9, 5], "keyframes are not in order"),
+    ],
+)
+def test_a_video_that_is_read_from_far_before_a_frame_is_refused(
+    keyframes: list[bool], times: list[int], message: str
+) -> None:
+    packets = [SimpleNamespace(size=1, is_keyframe=key, pts=pts) for key, pts in zip(keyframes, times, strict=True)]
+    with pytest.raises(DamageError, match=message):
+        most_frames(packets, "videos/toy.mp4")
 
 
 def test_damage_that_ends_pyarrow_by_a_signal_ends_in_one_sentence(copy: Path) -> None:
