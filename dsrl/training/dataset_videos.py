@@ -41,8 +41,8 @@ def check_videos(root: Path, info: Mapping[str, Any], bounds: Bounds, free: int)
         needed += most
     if needed > free // 2:
         raise DamageError(
-            f"has videos of which reading one frame takes {needed / GIB:.1f} GiB, but {free / GIB:.1f} GiB are free; "
-            "encode them with more keyframes"
+            f"has videos of which reading one frame takes {needed / GIB:.1f} GiB, above half of the "
+            f"{free / GIB:.1f} GiB that are free; encode them with more keyframes"
         )
 
 

@@ -36,6 +36,7 @@ from dsrl.training.dataset_formats import DamageError
 from dsrl.training.dataset_videos import most_frames
 from dsrl.training.lerobot_columns import columns_of
 from dsrl.training.offline_data import OfflineData
+from dsrl.training.replay_buffer import Replay
 
 Damage = Callable[[Path], Any]
 CAMERA, FORCE = "observation.images.front", "observation.force"
@@ -265,6 +266,18 @@ def repeated(folder: Path) -> None:
     info(lambda content: content.update(total_tasks=2000))(folder)
 
 
+def pictures_as(name: str) -> Damage:
+    """Put the pictures into a column of numbers too."""
+
+    def damage(folder: Path) -> None:
+        table = pq.read_table(folder / DATA)
+        pictures, place = table.column(CAMERA), table.schema.get_field_index(name)
+        pq.write_table(table.set_column(place, name, pictures).replace_schema_metadata(None), folder / DATA)
+        feature(name, dtype="image", shape=[8, 8, 3], names=["height", "width", "channels"])(folder)
+
+    return damage
+
+
 def shared_paths(folder: Path) -> None:
     """Give all pictures the same long path, which is stored once."""
     table = pq.read_table(folder / DATA)
@@ -296,6 +309,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a picture by path": (shown_as(None, "../../secret/picture.png"), "by path or URL"),
     "a picture by URL": (shown_as(None, "http://localhost:1/picture.png"), "by path or URL"),
     "all pictures by path": (column(DATA, CAMERA, each({"bytes": None, "path": "/etc/passwd"})), "by path or URL"),
+    "pictures as rewards": (pictures_as("next.reward"), r"next.reward of dtype image and shape \(8, 8, 3\)"),
     "paths that are stored once": (shared_paths, "whose rows share values"),
     "paths that are numbers": (
         column(DATA, CAMERA, lambda values: [{**one, "path": 7} for one in values], NUMBERED),
@@ -510,7 +524,21 @@ def test_videos_of_which_a_frame_takes_more_than_the_free_memory_are_refused(
     videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(offline_data, "available_memory", lambda: 64 * 64 * 3 * 4)  # 2 from keyframe to keyframe, and 2
-    assert "reading one frame takes 0.0 GiB, but 0.0 GiB are free" in refusal(videos, 64)
+    assert "reading one frame takes 0.0 GiB, above half of the 0.0 GiB that are free" in refusal(videos, 64)
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("error", [OverflowError, EOFError, pa.ArrowException])
+def test_an_error_of_any_kind_while_frames_are_read_ends_in_one_sentence(
+    error: type[Exception], videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lerobot.datasets import dataset_reader
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error("planted")
+
+    monkeypatch.setattr(dataset_reader, "decode_video_frames", fail)
+    assert f"cannot be read ({error.__name__}: planted)" in refusal(videos, 64)
 
 
 @pytest.mark.parametrize(
@@ -544,6 +572,35 @@ def test_an_honest_dataset_is_read_without_output_and_network(
     assert (offline.num_episodes, len(offline), offline.successes) == (3, 6, 3)
     assert [one.chunk[:, 0].tolist() for one in offline.transitions[:2]] == [[0, 1], [2, 3]]  # actions of one number
     assert not no_network
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("videos_too", [False, True])
+def test_pictures_of_a_camera_that_the_task_lacks_are_never_unpacked(
+    videos_too: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lerobot.datasets import dataset_reader
+    from PIL import ImageFile
+
+    unpacked: list[str] = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: unpacked.append("picture"))
+    monkeypatch.setattr(dataset_reader, "decode_video_frames", lambda *_, **__: unpacked.append("video"))
+    env = environment()
+    env.task.cameras = {}
+    offline = OfflineData(str(request.getfixturevalue("videos" if videos_too else "pictures")), env)
+    offline.write("noise", Replay(8, 4, seed=0, offline=len(offline)))
+    assert not unpacked
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_large_pictures_are_encoded_in_smaller_parts(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    offline = OfflineData(str(pictures), environment())
+    sizes: list[int] = []
+    monkeypatch.setattr(offline, "_rollout", lambda part, *_: sizes.append(len(part)))
+    for free in (offline_data.PICTURE_BYTES, 4 * 2 * 3 * 8 * 8, 1):  # two pictures a transition
+        monkeypatch.setattr(offline_data, "PICTURE_BYTES", free)
+        offline.write("noise", SimpleNamespace(add_offline=lambda _: None))
+    assert sizes == [6] + [4, 2] + [1] * 6
 
 
 def test_a_snapshot_of_links_to_its_own_blobs_is_read(pictures: Path, tmp_path: Path) -> None:
