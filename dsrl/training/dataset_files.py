@@ -21,7 +21,8 @@ import numpy as np
 from dsrl.foreign_json import first_line, short
 from dsrl.schema import integer, positive
 from dsrl.training.dataset_formats import MIB, DamageError, Parquet, check, read_json
-from dsrl.training.dataset_frames import Bounds, check_frames, check_videos
+from dsrl.training.dataset_frames import Bounds, check_frames
+from dsrl.training.dataset_videos import check_videos
 
 MAX_FILES = 200_000
 MAX_FRAMES = 1 << 40
@@ -42,7 +43,7 @@ NEEDED = {"timestamp": "float", "episode_index": "int", "index": "int", "task_in
 def check_dataset(folder: Path, named: str, free: int) -> None:
     """Check all that lerobot reads of the dataset in `folder`, which `named` names in messages.
 
-    Its numbers may take `free` bytes of memory.
+    Its numbers, and reading a frame of its videos, may take `free` bytes of memory.
 
     Raises ValueError with one sentence for a missing, damaged, huge or leading-out part.
     """
@@ -59,7 +60,7 @@ def check_dataset(folder: Path, named: str, free: int) -> None:
         num_tasks = _checked_tasks(root, info)
         bounds = _checked_episodes(root, info)
         check_frames(parts(root, "data"), info, bounds, num_tasks, free)
-        check_videos(root, info, bounds)
+        check_videos(root, info, bounds, free)
     except DamageError as damage:
         advice = "" if ";" in str(damage) else "; get the dataset anew"
         raise ValueError(f"{named} {damage}{advice}") from damage

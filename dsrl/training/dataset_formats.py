@@ -73,6 +73,7 @@ class Parquet:
             raise DamageError(f"has a {shown} in more than {MAX_CHUNKS} pieces")
         for field in self.schema:
             _check_extension(field, shown)
+            _check_storage(field, shown)
         with _open_errors(shown):
             self.numbers, self._rows = self._checked_chunks(metadata)
 
@@ -137,6 +138,25 @@ def _check_extension(field: Any, shown: str) -> None:
         raise DamageError(
             f"has a {shown} with the column {short(field.name)} of the type {short(name)}, which is not plain"
         )
+
+
+def _check_storage(field: Any, shown: str) -> None:
+    """Raise DamageError for a column whose rows share their values: few bytes here are many where it is unpacked."""
+    import pyarrow as pa
+
+    types, waiting = pa.types, [field.type]
+    while waiting:
+        kind = waiting.pop()
+        if isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+        shares = types.is_dictionary(kind) or types.is_run_end_encoded(kind)
+        shares = shares or types.is_string_view(kind) or types.is_binary_view(kind)
+        if shares or types.is_list_view(kind) or types.is_large_list_view(kind):
+            raise DamageError(
+                f"has a {shown} with the column {short(field.name)} of the type {short(str(field.type))}, whose rows "
+                "share values; store each row's own"
+            )
+        waiting += [kind.field(i).type for i in range(kind.num_fields)]
 
 
 def _types(node: Any) -> Iterator[str]:

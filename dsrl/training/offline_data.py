@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -44,7 +45,10 @@ from dsrl.training.replay_buffer import Replay as ReplayBuffer
 from dsrl.training.replay_format import write_decision
 
 KEY = "offline_data="
-AT_ONCE = 64  # transitions whose states are encoded together
+RECORDED = (ACTION, REWARD, SUCCESS, DONE, TRUNCATED)
+FINDING = ("timestamp", "episode_index", "index", "task_index")  # with which lerobot finds a frame's video and text
+AT_ONCE = 64  # transitions whose states are encoded together, fewer where their pictures take more than
+PICTURE_BYTES = 1 << 30
 LEAST_SPREAD = 1e-3  # of recorded actions, in the task's units, for those that never change
 
 
@@ -62,7 +66,8 @@ class OfflineData:
         _check_fit(dataset, self._data.meta.features, env)
         if not all(isinstance(instruction, str) for instruction in self._data.meta.tasks.index):
             raise ValueError(f"{KEY}{dataset} has no texts as index of meta/tasks.parquet; get the dataset anew")
-        present = [name for name in (ACTION, REWARD, SUCCESS, DONE, TRUNCATED) if name in self._data.meta.features]
+        _keep(self._data, _read_columns(self._data.meta.features, env))
+        present = [name for name in RECORDED if name in self._data.meta.features]
         columns = self._columns(present)
         _check_finite(dataset, columns)
         self.sha256 = _digest({**columns, **self._columns(state_columns(self._data.meta.features))})
@@ -106,9 +111,9 @@ class OfflineData:
 
     def write(self, replay: Replay, buffer: ReplayBuffer, draws: int = 0) -> None:
         """Add all transitions to `buffer`, with what `replay` stores of states, and chunks of `draws` base noises."""
-        for start in range(0, len(self), AT_ONCE):
-            noise = None if self._noise is None else self._noise[start : start + AT_ONCE]
-            buffer.add_offline(self._rollout(self.transitions[start : start + AT_ONCE], noise, replay, draws))
+        for at_once in self._slices():
+            noise = None if self._noise is None else self._noise[at_once]
+            buffer.add_offline(self._rollout(self.transitions[at_once], noise, replay, draws))
 
     @torch.no_grad()
     def invert(self) -> Fidelity:
@@ -116,10 +121,10 @@ class OfflineData:
         actions = torch.from_numpy(np.stack([one.chunk for one in self.transitions]))
         spread = actions.flatten(0, 1).std(0).clamp(min=LEAST_SPREAD)
         noise, fidelities = [], []
-        for start in range(0, len(self), AT_ONCE):
-            part = self.transitions[start : start + AT_ONCE]
+        for at_once in self._slices():
+            part = self.transitions[at_once]
             encoding = policy_rules.encode(self.env.policy, self._observation([one.before for one in part]))
-            found, fidelity = noise_of(self.env, encoding, actions[start : start + AT_ONCE], spread)
+            found, fidelity = noise_of(self.env, encoding, actions[at_once], spread)
             noise.append(found)
             fidelities.append((len(part), fidelity))
         self._noise = torch.cat(noise)
@@ -161,6 +166,12 @@ class OfflineData:
             policy=Batch(),
         )
 
+    def _slices(self) -> list[slice]:
+        """Return the transitions that are encoded together."""
+        pixels = sum(math.prod(shape) for shape in self.env.task.cameras.values())
+        num = max(1, min(AT_ONCE, PICTURE_BYTES // max(1, 2 * history.length(self.env.policy) * pixels)))
+        return [slice(start, start + num) for start in range(0, len(self), num)]
+
     def _check_pictures(self) -> None:
         """Decode the pictures that transitions need, so that a damaged one ends the program before it plays."""
         if self.env.task.cameras:
@@ -180,35 +191,26 @@ class OfflineData:
         return history.join([self._read(np.maximum(np.asarray(frames) - age, first).tolist()) for age in ages])
 
     def _read(self, frames: Sequence[int]) -> Observation:
-        items = [self._frame(frame) for frame in frames]
-        images = {
-            camera: torch.stack([(item[column] * 255).round().to(torch.uint8) for item in items])
-            for camera in self.env.task.cameras
-            if (column := image_column(self._data.meta.features, camera)) is not None
-        }
-        names = state_columns(self._data.meta.features)
-        parts = [torch.cat([item[name].reshape(-1) for name in names]) for item in items]  # one number is a scalar
-        state = torch.stack(parts)
-        return Observation(state, images, tuple(item["task"] for item in items))
+        features, cameras = self._data.meta.features, self.env.task.cameras
+        columns = {camera: column for camera in cameras if (column := image_column(features, camera)) is not None}
+        pictures: dict[str, list[Tensor]] = {camera: [] for camera in columns}
+        states, texts = [], []
+        for frame in frames:
+            item = self._frame(frame)  # pictures of 4 bytes a number, of which one frame's are in memory at once
+            for camera, column in columns.items():
+                pictures[camera].append((item[column] * 255).round().to(torch.uint8))
+            states.append(torch.cat([item[name].reshape(-1) for name in state_columns(features)]))  # a number is scalar
+            texts.append(item["task"])
+        images = {camera: torch.stack(found) for camera, found in pictures.items()}
+        return Observation(torch.stack(states), images, tuple(texts))
 
 
 @contextmanager
 def _foreign(dataset: str) -> Iterator[None]:
     """Turn errors of lerobot and the libraries below it into one sentence; nothing of ours runs in the block."""
-    from datasets.exceptions import DatasetsError
-
     try:
         yield
-    except (
-        DatasetsError,
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        SyntaxError,
-    ) as error:
+    except Exception as error:  # of any of those libraries' own types, and of Python's
         raise ValueError(
             f"{KEY}{dataset} cannot be read ({type(error).__name__}: {first_line(error)}); get the dataset anew"
         ) from error
@@ -225,9 +227,29 @@ def _opened(dataset: str) -> Any:
         return LeRobotDataset(NO_HUB_ID, folder.resolve(), video_backend=DECODER)
 
 
+def _read_columns(features: Mapping[str, Any], env: NoiseActionEnv) -> set[str]:
+    """Return the columns that are read: those of the task, and with which lerobot finds them."""
+    cameras = {column for camera in env.task.cameras if (column := image_column(features, camera)) is not None}
+    return cameras | {*state_columns(features), *RECORDED, *FINDING}
+
+
+def _keep(data: Any, columns: set[str]) -> None:
+    """Make lerobot leave out all columns of a dataset but `columns`: it would unpack the pictures of each camera."""
+    data.meta.info.features = {name: spec for name, spec in data.meta.features.items() if name in columns}
+    kept = [name for name in data.hf_dataset.column_names if name in columns]
+    data.reader.hf_dataset = data.hf_dataset.select_columns(kept)
+
+
 def _check_fit(dataset: str, features: Mapping[str, Any], env: NoiseActionEnv) -> None:
     """Raise ValueError where the dataset's cameras, state or actions are not those of the task."""
     task = env.task
+    for name in [*state_columns(features), *(name for name in RECORDED if name in features)]:
+        dtype, shape = features[name]["dtype"], tuple(features[name]["shape"])
+        if dtype in ("image", "video", "string") or (name in RECORDED[1:] and shape != (1,)):
+            raise ValueError(
+                f"offline_data={dataset} has {name} of dtype {dtype} and shape {shape} but it must be "
+                f"{'one number a frame' if name in RECORDED[1:] else 'numbers'}; record it anew"
+            )
     cameras = [name.removeprefix(IMAGES) for name, spec in features.items() if spec["dtype"] in ("image", "video")]
     missing = sorted(camera for camera in task.cameras if image_column(features, camera) is None)
     if missing:

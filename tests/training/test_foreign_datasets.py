@@ -18,6 +18,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,11 @@ from toys.runs import toy_parts
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training import offline_data
 from dsrl.training.dataset_files import check_dataset
+from dsrl.training.dataset_formats import DamageError
+from dsrl.training.dataset_videos import most_frames
 from dsrl.training.lerobot_columns import columns_of
 from dsrl.training.offline_data import OfflineData
+from dsrl.training.replay_buffer import Replay
 
 Damage = Callable[[Path], Any]
 CAMERA, FORCE = "observation.images.front", "observation.force"
@@ -40,6 +44,7 @@ INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
 DATA, EPISODES = "data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet"
 VIDEO = f"videos/{CAMERA}/chunk-000/file-000.mp4"
 HUGE = 1 << 62
+NUMBERED = pa.struct({"bytes": pa.binary(), "path": pa.int64()})  # pictures with numbers as their paths
 OPENED: list[str] = []  # files that Python opened
 sys.addaudithook(lambda event, arguments: OPENED.append(str(arguments[0])) if event == "open" else None)
 
@@ -179,6 +184,17 @@ def file(name: str, change: Callable[[Path], Any]) -> Damage:
     return lambda folder: change(folder / name)
 
 
+def headed(content: bytes, size: int) -> Callable[[Path], Any]:
+    """Replace the first box of a video by one of `size` bytes, that FFmpeg may take for another format."""
+
+    def change(path: Path) -> None:
+        video = path.read_bytes()
+        first = struct.unpack(">I", video[:4])[0]
+        path.write_bytes((struct.pack(">I", size) + content).ljust(size) + video[first:])
+
+    return change
+
+
 def linked(name: str, target: str) -> Damage:
     """Replace a file or folder by a link."""
 
@@ -250,6 +266,29 @@ def repeated(folder: Path) -> None:
     info(lambda content: content.update(total_tasks=2000))(folder)
 
 
+def pictures_as(name: str) -> Damage:
+    """Put the pictures into a column of numbers too."""
+
+    def damage(folder: Path) -> None:
+        table = pq.read_table(folder / DATA)
+        pictures, place = table.column(CAMERA), table.schema.get_field_index(name)
+        pq.write_table(table.set_column(place, name, pictures).replace_schema_metadata(None), folder / DATA)
+        feature(name, dtype="image", shape=[8, 8, 3], names=["height", "width", "channels"])(folder)
+
+    return damage
+
+
+def shared_paths(folder: Path) -> None:
+    """Give all pictures the same long path, which is stored once."""
+    table = pq.read_table(folder / DATA)
+    rows = pa.array(np.zeros(len(table), np.int32))
+    paths = pa.DictionaryArray.from_arrays(rows, pa.array(["x" * 100_000]))
+    content = table.column(CAMERA).combine_chunks().field("bytes")
+    place = table.schema.get_field_index(CAMERA)
+    pictures = pa.StructArray.from_arrays([content, paths], ["bytes", "path"])
+    pq.write_table(table.set_column(place, CAMERA, pictures), folder / DATA)
+
+
 def endless(folder: Path) -> None:
     """Store 2^34 frames in a few kilobytes, as far as the description goes."""
     info(lambda content: content.update(total_frames=1 << 34))(folder)
@@ -270,6 +309,12 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a picture by path": (shown_as(None, "../../secret/picture.png"), "by path or URL"),
     "a picture by URL": (shown_as(None, "http://localhost:1/picture.png"), "by path or URL"),
     "all pictures by path": (column(DATA, CAMERA, each({"bytes": None, "path": "/etc/passwd"})), "by path or URL"),
+    "pictures as rewards": (pictures_as("next.reward"), r"next.reward of dtype image and shape \(8, 8, 3\)"),
+    "paths that are stored once": (shared_paths, "whose rows share values"),
+    "paths that are numbers": (
+        column(DATA, CAMERA, lambda values: [{**one, "path": 7} for one in values], NUMBERED),
+        "of the type 'struct",
+    ),
     "no picture": (column(DATA, CAMERA, last(None)), "lacks values of 'observation.images.front'"),
     "pictures as texts": (column(DATA, CAMERA, each("../../secret/picture.png"), pa.string()), "of the type 'string'"),
     "a larger picture": (shown_as(picture((9, 8))), r"pictures of shape \[8, 9, 3\]"),
@@ -403,6 +448,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a negative task": (column(DATA, "task_index", last(-1)), "task_index beyond the 1"),
     "another task": (column(DATA, "task_index", last(7)), "task_index beyond the 1"),
     "a time that is not finite": (column(DATA, "timestamp", last(np.nan)), "timestamp that is not finite"),
+    "a time beyond all clocks": (column(DATA, "timestamp", last(1e30)), "timestamp that is not finite, negative or"),
     # links and devices
     "data by link": (linked(DATA, "../../secret/chunk-000-file-000.parquet"), "which leaves its folder"),
     "bounds by link": (linked(EPISODES, "../../secret/chunk-000-file-000.parquet"), "which leaves its folder"),
@@ -442,6 +488,9 @@ def test_damaged_json_ends_in_one_sentence(part: str, name: str, copy: Path) -> 
         (file("videos", shutil.rmtree), "lacks the video"),
         (file(VIDEO, lambda path: path.write_bytes(b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n")), "which is no MP4"),
         (file(VIDEO, lambda path: path.write_bytes(b"ffconcat version 1.0\nfile ../x.mp4\n")), "which is no MP4"),
+        (file(VIDEO, headed(b"ftypjp2 \nv=0\nc=IN IP4 127.0.0.1\n", 0x01010101)), "which is no MP4"),
+        (file(VIDEO, headed(b"ftypisom\nv=0\nc=IN IP4 127.0.0.1\n", 2000)), "which is no MP4"),
+        (file(VIDEO, headed(b"ftypjp2 \nv=0\nc=IN IP4 127.0.0.1\n", 100)), "which is no MP4"),
         (file(VIDEO, lambda path: path.write_bytes(path.read_bytes()[:64])), "has no pictures"),
         (file(VIDEO, lambda path: os.truncate(path, path.stat().st_size * 2 // 3)), "cannot be read"),
         (linked(VIDEO, "/etc/passwd"), "which leaves its folder"),
@@ -470,6 +519,43 @@ def test_frames_that_take_more_than_the_free_memory_are_refused(copy: Path, monk
     assert "GiB without its pictures but 0.0 GiB are free" in refusal(copy)
 
 
+@pytest.mark.usefixtures("in_this_process")
+def test_videos_of_which_a_frame_takes_more_than_the_free_memory_are_refused(
+    videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline_data, "available_memory", lambda: 64 * 64 * 3 * 4)  # 2 from keyframe to keyframe, and 2
+    assert "reading one frame takes 0.0 GiB, above half of the 0.0 GiB that are free" in refusal(videos, 64)
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("error", [OverflowError, EOFError, pa.ArrowException])
+def test_an_error_of_any_kind_while_frames_are_read_ends_in_one_sentence(
+    error: type[Exception], videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lerobot.datasets import dataset_reader
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error("planted")
+
+    monkeypatch.setattr(dataset_reader, "decode_video_frames", fail)
+    assert f"cannot be read ({error.__name__}: planted)" in refusal(videos, 64)
+
+
+@pytest.mark.parametrize(
+    ("keyframes", "times", "message"),
+    [
+        ([True] + [False] * 1000, range(1001), "more than 1000 frames from a keyframe to the next"),
+        ([True, False, True], [1, 9, 5], "keyframes are not in order"),
+    ],
+)
+def test_a_video_that_is_read_from_far_before_a_frame_is_refused(
+    keyframes: list[bool], times: list[int], message: str
+) -> None:
+    packets = [SimpleNamespace(size=1, is_keyframe=key, pts=pts) for key, pts in zip(keyframes, times, strict=True)]
+    with pytest.raises(DamageError, match=message):
+        most_frames(packets, "videos/toy.mp4")
+
+
 def test_damage_that_ends_pyarrow_by_a_signal_ends_in_one_sentence(copy: Path) -> None:
     other_codec(copy)
     assert "ends the library that reads it by signal 6" in refusal(copy)
@@ -486,6 +572,35 @@ def test_an_honest_dataset_is_read_without_output_and_network(
     assert (offline.num_episodes, len(offline), offline.successes) == (3, 6, 3)
     assert [one.chunk[:, 0].tolist() for one in offline.transitions[:2]] == [[0, 1], [2, 3]]  # actions of one number
     assert not no_network
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("videos_too", [False, True])
+def test_pictures_of_a_camera_that_the_task_lacks_are_never_unpacked(
+    videos_too: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lerobot.datasets import dataset_reader
+    from PIL import ImageFile
+
+    unpacked: list[str] = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: unpacked.append("picture"))
+    monkeypatch.setattr(dataset_reader, "decode_video_frames", lambda *_, **__: unpacked.append("video"))
+    env = environment()
+    env.task.cameras = {}
+    offline = OfflineData(str(request.getfixturevalue("videos" if videos_too else "pictures")), env)
+    offline.write("noise", Replay(8, 4, seed=0, offline=len(offline)))
+    assert not unpacked
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_large_pictures_are_encoded_in_smaller_parts(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    offline = OfflineData(str(pictures), environment())
+    sizes: list[int] = []
+    monkeypatch.setattr(offline, "_rollout", lambda part, *_: sizes.append(len(part)))
+    for free in (offline_data.PICTURE_BYTES, 4 * 2 * 3 * 8 * 8, 1):  # two pictures a transition
+        monkeypatch.setattr(offline_data, "PICTURE_BYTES", free)
+        offline.write("noise", SimpleNamespace(add_offline=lambda _: None))
+    assert sizes == [6] + [4, 2] + [1] * 6
 
 
 def test_a_snapshot_of_links_to_its_own_blobs_is_read(pictures: Path, tmp_path: Path) -> None:
