@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.training.play_statistics import PlayStatistics
 from dsrl.training.replay_buffer import Replay
 
 ROUND = 128  # steps in every world between two updates
@@ -93,7 +94,7 @@ def train_agent(
     agent = Agent(env.observation_space.shape[0], env.action_space.shape[0])
     algorithm = _ppo(env, agent)
     buffer = Replay(ROUND * len(env), len(env), seed)
-    collector = Collector(algorithm.policy, env, buffer)
+    collector = Collector(algorithm.policy, env, buffer, collect_stats_class=PlayStatistics)
     collector.reset_env()
     moments, returns, steps, started = RunningMeanStd(), deque[float](maxlen=LATEST), 0, time.perf_counter()
     while steps < max_steps:
