@@ -37,7 +37,9 @@ MAY = {
     "dsrl.evaluation": PAGES,
     "dsrl.training": {*PAGES, *FOREIGN, "dsrl.history", "dsrl.evaluation"},
     "dsrl.run": {*PAGES, *FOREIGN, "dsrl.evaluation", "dsrl.training"},  # and MAY_EXACTLY
-    "hydra_plugins": {"dsrl.run.installed", "dsrl.run.files", "dsrl.run.provenance", "dsrl.run.errors"},
+    "hydra_plugins": {
+        *("dsrl.run.installed", "dsrl.run.files", "dsrl.run.provenance", "dsrl.run.errors", "dsrl.run.lock")
+    },
 }
 # room -> modules of ours that it may import, but not those inside them
 MAY_EXACTLY = {"dsrl.run": {"dsrl.logging", "dsrl"}}  # dsrl: its version

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import socket
 import stat
 from contextlib import suppress
@@ -28,6 +29,23 @@ def locked(path: Path, key: str) -> TextIO:
         file.close()
         raise
     return file
+
+
+def owner_here(path: Path) -> int | None:
+    """Return the process of this machine that has locked the file `path`; None where none has, or it is not known."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:  # no run has begun there; what else is wrong, the run itself reports
+        return None
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found = re.fullmatch(rf"process (\d+) on {re.escape(socket.gethostname())}\n", os.fsdecode(file.read(200)))
+            return None if found is None else int(found[1])
+        except OSError:
+            return None
+    return None
 
 
 def _lock(file: TextIO, folder: Path, key: str) -> None:

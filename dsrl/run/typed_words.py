@@ -66,6 +66,10 @@ def unreadable(word: str) -> str:
         return f"{key} is no key, all of which are plain letters, digits and _ . / @; --help lists them"
     if not _KEY.fullmatch(key):
         return f"{word} is no key=value; type key and value without spaces around =, --help lists the keys"
+    if re.search("[\udc80-\udcff]", value):  # bytes that the locale cannot decode: printed, they are blanks
+        return (
+            f"{word} has characters that this locale cannot show; type PYTHONUTF8=1 before the command, or plain ones"
+        )
     if value.endswith(","):
         return f"{word} ends with a comma; type {key}={value.rstrip(',')}"
     if value.startswith(("[", "{")):

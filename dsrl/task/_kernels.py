@@ -78,9 +78,10 @@ def watched(scene: str, announce: Callable[[str], None]) -> Iterator[None]:
 
 def report(begin: float, ended: Callable[[float], bool], announce: Callable[[str], None]) -> None:
     """Print the share of compiled kernels since `begin` every `EVERY` seconds until `ended(seconds)` returns True."""
+    started = time.monotonic()  # `begin` is compared with the times of files
     while not ended(EVERY):
         done = min(1.0, len(_touched(begin)) / FILES)
-        announce(f"compiled {done:.0%} of the kernels after {time.time() - begin:.0f} s")
+        announce(f"compiled {done:.0%} of the kernels after {time.monotonic() - started:.0f} s")
 
 
 def _touched(begin: float) -> list[Path]:

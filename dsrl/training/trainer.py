@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tianshou.data import Collector
 from tianshou.utils.torch_utils import policy_within_training_step
 
 from dsrl.edits import EditsChunks
 from dsrl.interfaces import StateDict
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.training.collector import make_collector
 from dsrl.training.loop import Checkpointer, LowersDiscount, Monitor, NoCheckpoints, Validator, check_finite, restoring
 from dsrl.training.metrics import Counters, EpisodeStats, UpdateStats
 from dsrl.training.random_state import load_random_state_dict, random_state_dict, seed_everything
@@ -101,7 +101,7 @@ class Trainer:
         self.stats, self._updates = EpisodeStats(len(env), env.has_success), UpdateStats()
         self._validator = Validator(env, algorithm, monitor)
         self._recorder = Recorder(env, algorithm.replay, self._draws)
-        self._collector = Collector(algorithm.policy, env, self.buffer, on_step_hook=self._on_decision)
+        self._collector = make_collector(algorithm.policy, env, self.buffer, self._on_decision)
         self._warmed_up_at: int | None = None  # decisions
         self._offline_done = 0  # gradient steps between warm-up and play
         self._cloned, self._learned = 0, 0  # gradient steps of cloning, and after it

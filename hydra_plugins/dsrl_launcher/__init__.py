@@ -251,6 +251,7 @@ class LocalLauncher(JobLauncher):
         from hydra_plugins.dsrl_launcher._code_snapshot import python_on
         from hydra_plugins.dsrl_launcher._watch import Job
 
+        _processes.check_none_left([_run(*call[:2]) for call in calls])
         _processes.restore_interrupts()
         queue, submit = _processes.Queue(), partial(_processes.submit, python_on(snapshot), self._gpus)
         starts = [partial(queue.start, partial(submit, folder / str(call[0]), self, *call)) for call in calls]

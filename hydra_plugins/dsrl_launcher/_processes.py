@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from dsrl.run.errors import UserError
+from dsrl.run.lock import owner_here
+from hydra_plugins.dsrl_launcher._outcome import Run
 from hydra_plugins.dsrl_launcher._report import say
 
 _AGAIN = 2.0  # seconds after which a job that still runs gets the signal again: it may have been starting
@@ -60,6 +63,21 @@ class Queue:
             say("the jobs stop at once")
         effect = "goes on with other values and counts these trials as failed" if search else "continues them"
         say(f"the same command with {sweep_dir} {effect}")
+
+
+def check_none_left(runs: Sequence[Run]) -> None:
+    """Raise UserError where a process of an earlier command, whose launcher was killed, still works in a run's folder.
+
+    Its run goes on as it should, and a job that is started now would only be refused by the lock of the folder.
+    """
+    owners = [(run.number, owner_here(run.folder / ".lock")) for run in runs]
+    left = {number: owner for number, owner in owners if owner is not None}
+    if left:
+        found = ", ".join(f"run {number} as process {owner}" for number, owner in left.items())
+        raise UserError(
+            f"an earlier command has left {found}; wait until that has ended, or end it with a checkpoint "
+            f"(kill {' '.join(map(str, left.values()))}), and type the same command again"
+        )
 
 
 def submit(python: str, gpus: int, folder: Path, function: Callable[..., Any], *arguments: Any) -> Any:

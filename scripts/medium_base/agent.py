@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from tianshou.algorithm import PPO
 from tianshou.algorithm.modelfree.reinforce import ProbabilisticActorPolicy
 from tianshou.algorithm.optim import AdamOptimizerFactory
-from tianshou.data import Collector
 from tianshou.utils.statistics import RunningMeanStd
 from tianshou.utils.torch_utils import policy_within_training_step
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.training.collector import make_collector
 from dsrl.training.replay_buffer import Replay
 
 ROUND = 128  # steps in every world between two updates
@@ -93,7 +93,7 @@ def train_agent(
     agent = Agent(env.observation_space.shape[0], env.action_space.shape[0])
     algorithm = _ppo(env, agent)
     buffer = Replay(ROUND * len(env), len(env), seed)
-    collector = Collector(algorithm.policy, env, buffer)
+    collector = make_collector(algorithm.policy, env, buffer)
     collector.reset_env()
     moments, returns, steps, started = RunningMeanStd(), deque[float](maxlen=LATEST), 0, time.perf_counter()
     while steps < max_steps:

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import DictConfig, OmegaConf
 from submitit.core.utils import JobPaths
 from toys.commands import ROOT, SHORT_PENDULUM
 
+from dsrl.run.errors import UserError
+from dsrl.run.lock import locked
 from hydra_plugins.dsrl_launcher._private_files import make_private_folder, read_pickle
 from hydra_plugins.dsrl_launcher._processes import submit
 
@@ -52,6 +55,26 @@ def test_a_job_that_is_faster_than_its_launcher_has_a_log_and_a_result(
     until(job.done)
     assert job.paths.stderr.is_file()
     assert read_pickle(job.paths.result_pickle) == ("success", 3)
+
+
+def _config(sweep: Path, number: int) -> DictConfig:
+    return OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep), "subdir": number}, "overrides": {"task": []}}})
+
+
+def test_runs_that_a_killed_launcher_has_left_are_named_before_anything_starts(tmp_path: Path) -> None:
+    from hydra_plugins.dsrl_launcher import LocalLauncher  # here: Hydra imports its plugins anew
+
+    calls = [(number, _config(tmp_path, number)) for number in range(4)]
+    for number in (1, 2, 3):
+        (tmp_path / str(number)).mkdir()
+    words = rf"^an earlier command has left run 1 as process {os.getpid()}; wait .+ \(kill {os.getpid()}\), and type "
+    with locked(tmp_path / "1" / ".lock", "hydra.sweep.dir"), locked(tmp_path / "2" / ".lock", "hydra.sweep.dir"):
+        (tmp_path / "2" / ".lock").write_text("process 1 on another-machine\n")
+        with pytest.raises(UserError, match=words):
+            LocalLauncher(parallel=2, gpus=0)._submit(calls, tmp_path / "private", tmp_path / "snapshot")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", ".lock", "1", "2", "3"]
+    jobs, _ = LocalLauncher(parallel=2, gpus=0)._submit(calls, tmp_path / "private", tmp_path / "snapshot")
+    assert len(jobs) == 4
 
 
 def test_ctrl_c_ends_all_jobs_with_a_checkpoint_from_which_the_same_command_continues(tmp_path: Path) -> None:

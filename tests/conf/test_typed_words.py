@@ -43,6 +43,10 @@ def test_the_advice_for_a_value_that_needs_quotes_is_read_as_that_value(value: s
         ("seed=0,", "seed=0, ends with a comma; type seed=0"),
         ("plugins=[a", "plugins=[a is no complete list or dictionary; type 'plugins=[…]'"),
         ("décisions=3", "décisions is no key, all of which are plain letters, digits and _ . / @; --help lists them"),
+        (
+            "run=\udcc3,",
+            "run=\udcc3, has characters that this locale cannot show; type PYTHONUTF8=1 before the command",
+        ),
         ("task.kwargs={a", "task.kwargs={a is no complete list or dictionary; type 'task.kwargs={…}'"),
     ],
 )

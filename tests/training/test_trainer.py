@@ -136,6 +136,13 @@ def test_the_same_seed_trains_the_same_networks_to_the_last_bit():
     assert first.counters == second.counters
 
 
+def test_a_clock_that_is_set_back_in_the_midst_of_play_changes_nothing(monkeypatch):
+    readings = iter(range(0, -(10**9), -3600))  # s
+    undisturbed = Run()
+    monkeypatch.setattr("time.time", lambda: next(readings))
+    assert Run().monitor.logged == undisturbed.monitor.logged
+
+
 class Exploding:
     """An algorithm whose critics return NaN after warm-up."""
 
