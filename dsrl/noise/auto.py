@@ -19,7 +19,7 @@ class AutoNoise(FullNoise):
     def __init__(
         self,
         noise_shape: tuple[int, int],
-        magnitude: Annotated[float, Gt(0)],
+        magnitude: Annotated[float, Gt(0), Le(1_000_000)],
         action_dims: Annotated[int, Ge(1)] | None,
         draws_per_world: Annotated[int, Ge(2), Le(1000)],
         largest_loss: Annotated[float, Ge(0), Le(1)],

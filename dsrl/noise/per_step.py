@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from dsrl.noise._steered import SteeredNoise, Unsteered
@@ -23,7 +23,7 @@ class PerStepNoise(SteeredNoise):
     def __init__(
         self,
         noise_shape: tuple[int, int],
-        magnitude: Annotated[float, Gt(0)],
+        magnitude: Annotated[float, Gt(0), Le(1_000_000)],
         action_dims: Annotated[int, Ge(1)] | None,
         horizon: Annotated[int, Ge(1)] | Literal["executed"] | None,
         unsteered: Unsteered,

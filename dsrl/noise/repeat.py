@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from dsrl.noise._steered import SteeredNoise, Unsteered
@@ -22,7 +22,7 @@ class RepeatNoise(SteeredNoise):
     def __init__(
         self,
         noise_shape: tuple[int, int],
-        magnitude: Annotated[float, Gt(0)],
+        magnitude: Annotated[float, Gt(0), Le(1_000_000)],
         action_dims: Annotated[int, Ge(1)] | None,
         unsteered: Unsteered = "zero",  # configs of earlier runs lack it
     ) -> None:

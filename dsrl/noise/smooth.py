@@ -16,7 +16,7 @@ import math
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from dsrl.noise._steered import SteeredNoise, Unsteered
@@ -28,7 +28,7 @@ class SmoothNoise(SteeredNoise):
     def __init__(
         self,
         noise_shape: tuple[int, int],
-        magnitude: Annotated[float, Gt(0)],
+        magnitude: Annotated[float, Gt(0), Le(1_000_000)],
         action_dims: Annotated[int, Ge(1)] | None,
         rank: Annotated[int, Ge(1)],
         unsteered: Unsteered,

@@ -76,12 +76,17 @@ def _fps(task: Task) -> int:
 
 
 def record_comparison(path: Path, parts: Parts, steered: Act, screen: Screen) -> bool:
-    """Record the first test worlds under base and steered policy; returns False for a task without pictures."""
+    """Record the first test worlds under base and steered policy; returns False where there is nothing to show."""
     num = min(parts.settings.video_episodes, len(parts.env), parts.settings.eval_episodes)
     if not num:
         return False
     if not video.can_record(parts.task):
         screen.phase("no video: this task has no camera and draws no picture")
+        return False
+    if parts.policy_sha256() is None:
+        screen.phase(
+            "no video: there is no base policy to show beside; eval.py with video_seeds=[…] shows this one alone"
+        )
         return False
     screen.phase(f"recording a video of {num} of these worlds …")
     seeds = range(parts.settings.test_seed, parts.settings.test_seed + num)

@@ -17,10 +17,11 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from dsrl.run import choices, ranges, signatures
+from dsrl.run.description import OF_NO_RESULT
 from dsrl.run.errors import UserError, sentence, user_errors
 from dsrl.run.folder_checks import check_entries, check_hard_links
 from dsrl.run.lock import locked
-from dsrl.run.study import num_trials
+from dsrl.run.study import check_fixed, num_trials
 from dsrl.run.typed_keys import check_config, typed_keys, without_effect
 
 HPARAMS: Mapping[str, Any] = {
@@ -30,6 +31,9 @@ HPARAMS: Mapping[str, Any] = {
     "n_startup_trials": Annotated[int, Ge(0)],
     "seed": Annotated[int, Ge(0)] | None,
 }
+
+OF_NO_VALIDATION = (*OF_NO_RESULT, "eval_episodes", "test_seed")
+"""Groups and keys that change no score by which a search chooses: it never sees the final evaluation."""
 
 LOCK = ".sweep.lock"  # not that of a run, whose folder a sweep of one run may name: hydra.sweep.subdir=.
 
@@ -116,16 +120,21 @@ class SweepLock(Callback):
 
 
 class ContinuedStudy(Callback):
-    """Lets a search that is typed again draw other values than its earlier trials; comes after the lock."""
+    """Lets a search that is typed again draw other values, and those alone, than its trials; comes after the lock."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Add the number of trials to the seed, and end those that a killed search has left."""
+        """Compare what all trials share, add their number to the seed, and end those that a killed search has left."""
         sweeper = config.hydra.sweeper
         storage = sweeper.get("storage")
         if not isinstance(storage, str):  # no search, or one in memory
             return
         own = storage == f"sqlite:///{config.hydra.sweep.dir}/study.db"  # which the lock guards
         with _one_sentence():
+            direction = sweeper.get("direction", "maximize")
+            directions = [direction] if not OmegaConf.is_list(direction) else direction
+            named = [str(getattr(one, "name", one)) for one in directions]
+            works = f"hparams.study={OmegaConf.select(config, 'hparams.study', default='search')}2"
+            check_fixed(storage, sweeper.study_name, named, _fixed_values(config), works)
             trials = num_trials(storage, sweeper.study_name, end_running=own)
         if sweeper.sampler.get("seed") is not None:
             with read_write(config):
@@ -185,7 +194,31 @@ def _check_searched(config: DictConfig, typed: Mapping[str, str]) -> None:
             )
 
 
+def _fixed_values(config: DictConfig) -> dict[str, Any]:
+    """Return the values of all trials by key, of a group its choice and its own keys, as they were typed: ${…} stays.
+
+    Left out are those that a trial draws, and those by which no validation changes.
+    """
+    chosen, searched = (
+        config.hydra.runtime.choices,
+        {*(config.hydra.sweeper.get("params") or ()), *_typed_ranges(config)},
+    )
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    found: dict[str, Any] = {}
+    for key in plain.keys() - {"hydra", *OF_NO_VALIDATION}:
+        own = plain[key] if isinstance(plain[key], dict) else {}
+        found[key] = chosen.get(key) if own else plain[key]
+        found |= {f"{key}.{name}": value for name, value in own.items() if name not in ("_target_", "_partial_")}
+    found.pop("policy.device", None)
+    return {key: found[key] for key in sorted(found) if key not in searched}
+
+
 def _is_value(config: DictConfig, found: str) -> bool:
     """Return whether other=value is the value of all trials, and no range was typed for it."""
+    return found.partition("=")[0] not in _typed_ranges(config)
+
+
+def _typed_ranges(config: DictConfig) -> set[str]:
+    """Return the keys for which several values or a range were typed."""
     parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
-    return not any(one.key_or_group == found.partition("=")[0] and one.is_sweep_override() for one in parsed)
+    return {one.key_or_group for one in parsed if one.is_sweep_override()}

@@ -47,6 +47,8 @@ def requests(options: Mapping[str, Any]) -> list[Request]:
     if options.get("run", "???") == "???":
         raise ValueError("run is missing; type run=<folder of a run>, for example run=outputs/2026-01-31/12-00-00")
     _check_keys(options)
+    if options["run"] is None:
+        raise ValueError("run=null names no run; type run=<folder of a run>")
     if options["out"] == "???":
         raise ValueError("out=??? names no folder; type out=<folder>, or leave it out")
     if not isinstance(options["video_seeds"], list | None):

@@ -1,37 +1,70 @@
-"""Reads the study of a search that is typed again, and ends the trials that a killed search has left."""
+"""Reads the study of a search that is typed again: its values must not change, and a kill may have left trials in it.
+
+fixed values of all trials -> an attribute of the study, until a trial has finished -> compared with every later launch
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
 from dsrl.foreign_json import first_line
+from dsrl.run.ranges import shown
+
+FIXED = "fixed_values"
+"""The attribute with what all trials of a study share; studies of earlier versions lack it."""
 
 
 def num_trials(storage: str, name: str, *, end_running: bool) -> int:
-    """Return how many trials the study `name` in the database has, 0 where there is none.
+    """Return how many trials the study `name` in the database has.
 
     With `end_running`, which needs a lock, trials that a process was running when it was killed become failed ones.
     Raises ValueError where the database is none that Optuna can read.
     """
+    import optuna
+
+    with _readable(storage):
+        study = optuna.load_study(study_name=name, storage=storage)
+        trials = study.get_trials(deepcopy=False)
+        for trial in trials:
+            if end_running and trial.state == optuna.trial.TrialState.RUNNING:
+                study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        return len(trials)
+
+
+def check_fixed(storage: str, name: str, directions: Sequence[str], fixed: Mapping[str, Any], works: str) -> None:
+    """Raise ValueError where trials of the study have finished with other `fixed` values; creates a new study.
+
+    Keys of one launch alone are searched in the other, or of another version. `works` is what to type for a new study.
+    """
+    import optuna
+
+    with _readable(storage):
+        study = optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True)
+        trials = study.get_trials(deepcopy=False)
+        if not any(trial.state == optuna.trial.TrialState.COMPLETE for trial in trials):
+            study.set_user_attr(FIXED, dict(fixed))
+        before = study.user_attrs.get(FIXED, {})
+    for key in [key for key in fixed if key in before]:
+        if fixed[key] != before[key]:
+            raise ValueError(
+                f"{key}={shown(fixed[key])} but the trials of the study {name} had {key}={shown(before[key])}, and "
+                f"their scores do not compare; type the same values again, or begin another study by {works}"
+            )
+
+
+@contextmanager
+def _readable(storage: str) -> Iterator[None]:
+    """Raise ValueError where the database is none that Optuna can read."""
     from optuna.exceptions import OptunaError
     from sqlalchemy.exc import SQLAlchemyError  # type: ignore[import-untyped]
 
     try:
-        return _num_trials(storage, name, end_running=end_running)
-    except KeyError:  # a new one
-        return 0
+        yield
     except (OptunaError, SQLAlchemyError) as error:
         place = storage.rpartition("@")[2]  # without a password
         raise ValueError(
             f"{place} is no database that Optuna can read ({first_line(error)}); restore it, or name another folder by "
             "hydra.sweep.dir"
         ) from error
-
-
-def _num_trials(storage: str, name: str, *, end_running: bool) -> int:
-    import optuna
-
-    study = optuna.load_study(study_name=name, storage=storage)
-    trials = study.get_trials(deepcopy=False)
-    for trial in trials:
-        if end_running and trial.state == optuna.trial.TrialState.RUNNING:
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-    return len(trials)

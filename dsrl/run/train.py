@@ -155,7 +155,7 @@ def _steer(
     if settings.plot:
         curve = report.learning_curve(monitor.curve, monitor.base, results["steered"], monitor.best_name)
         atomic_write(folder.learning_curve, curve)
-    recorded = monitor.base is not None and record_comparison(folder.video, parts, steered, screen)
+    recorded = record_comparison(folder.video, parts, steered, screen)
     content = {**_summary(parts, monitor, checkpointer, results, counters), **returned_content(confirmation, folder)}
     _log_results(folder, loggers, results, content, recorded=recorded)
     write_json(folder.summary, content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,6 +42,22 @@ def check_keys(words: Iterable[str]) -> None:
     for word in words:
         if word and _NO_KEY.match(word):
             raise ValueError(f"{word} has no key; type for example seed=3, --help lists the keys")
+
+
+def check_sweep(words: Iterable[str]) -> None:
+    """Raise ValueError for what Hydra's sweepers take in files alone, and for samplers without the search's options."""
+    words = list(words)
+    for word in words:
+        ranges = re.fullmatch(r"[+~]*hydra\.sweeper\.params(?:\.([^=]*))?(?:=(.*))?", word, re.DOTALL)
+        if ranges:
+            typed = shlex.quote(f"{ranges[1]}={ranges[2]}") if ranges[1] and ranges[2] else "key=value"
+            raise ValueError(f"{word} is for files alone; type {typed}, also for several values or a range")
+        sampler = re.fullmatch(r"[+]*hydra/sweeper/sampler=(.*)", word)
+        if sampler and sampler[1] != "tpe" and "hparams=optuna" in words:
+            raise ValueError(
+                f"{word} is not for hparams=optuna, whose options are those of tpe; leave it out "
+                "(hparams.n_startup_trials as large as hparams.n_trials draws all at random)"
+            )
 
 
 def of_hydra(message: str) -> str | None:

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from dsrl.run.description import OF_NO_RESULT
 from dsrl.run.folder_checks import check_entries
+from dsrl.run.own_summary import outdated
 from scripts.compare.run_files import HIGHEST, DamagedError, is_number, printable, read_json, read_rows, read_yaml
 
 MOST_POINTS = 100_000  # validations of a run; the report stores no other row
@@ -110,6 +112,9 @@ def read(folder: Path) -> Run:
             state, reason = _without_summary(folder, decisions)
             return replace(run, state=state, reason=reason)
         _check_summary(folder / "summary.json", summary)
+        stopped = outdated(folder, summary) or _of_other_values(summary, config)
+        if stopped is not None:
+            return replace(run, state="unfinished", reason=printable(stopped))
         return replace(run, state="finished", summary=summary)
     except DamagedError as error:
         return replace(run, reason=printable(str(error)))
@@ -144,6 +149,19 @@ def _without_summary(folder: Path, decisions: float) -> tuple[State, str]:
         return "unfinished", "no metrics yet"
     minutes = (time.time() - metrics.stat().st_mtime) / 60
     return "unfinished", f"{decisions:.0f} decisions taken, last metrics {_ago(minutes)}"
+
+
+def _of_other_values(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
+    """Return a sentence where a summary's results are of other values than the `config` has, else None.
+
+    A continuation writes its config when it begins and its summary when it ends: it was stopped between them.
+    """
+    requested: Any = summary.get("requested")
+    for key in sorted(config.keys() - OF_NO_RESULT) if isinstance(requested, dict) else ():
+        before, now = requested.get(key), config[key]
+        if is_number(before) and is_number(now) and before != now:
+            return f"summary.json is of {key}={before}, a continuation with {key}={now} has not finished"
+    return None
 
 
 def _failure(folder: Path) -> str | None:

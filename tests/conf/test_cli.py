@@ -123,9 +123,10 @@ def test_what_cannot_work_is_one_sentence_before_any_simulation(overrides: list[
 @pytest.fixture(scope="module")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "run"
-    done = type_command("train.py", *SHORT_PENDULUM, f"hydra.run.dir={folder}", cwd=folder.parent)
+    done = type_command("train.py", *SHORT_PENDULUM, "video_episodes=1", f"hydra.run.dir={folder}", cwd=folder.parent)
     assert done.returncode == 0, done.stderr
     assert f"python eval.py run={folder}" in done.stdout
+    assert "no video: this task has no camera and draws no picture" in done.stdout
     return folder
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from toys.commands import ROOT, SHORT_PENDULUM, type_command
 from toys.complaints import complaint, composed
 
@@ -62,16 +62,28 @@ def test_a_second_launch_continues_a_search_that_maximises_the_best_validation(t
         assert set(trial.params) == {"noise.magnitude", "learning_rate", "sac.tau", "sac.gamma"}
 
 
+def launched(folder: Path, seed: int | None = None, *typed: str) -> DictConfig:
+    """Return the config of a search in `folder`, whose study is `mine`."""
+    config = composed("hparams=optuna", *typed)
+    OmegaConf.set_readonly(config.hydra, False)
+    config.hydra.sweep.dir = str(folder)
+    config.hydra.sweeper.storage, config.hydra.sweeper.study_name = f"sqlite:///{folder}/study.db", "mine"
+    config.hydra.sweeper.sampler.seed = seed
+    return config
+
+
 @pytest.mark.parametrize("seed", [7, None])
 def test_a_search_that_was_killed_continues_with_other_draws_and_a_failed_trial(
     seed: int | None, tmp_path: Path
 ) -> None:
     storage = f"sqlite:///{tmp_path}/study.db"
-    sweeper = {"storage": storage, "study_name": "mine", "sampler": {"seed": seed}}
-    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}, "sweeper": sweeper}})
+    config = launched(tmp_path, seed)
     ContinuedStudy().on_multirun_start(config)
     assert config.hydra.sweeper.sampler.seed == seed
-    studies = {name: optuna.create_study(study_name=name, storage=storage) for name in ("mine", "other")}
+    studies = {
+        name: optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+        for name in ("mine", "other")
+    }
     for study in studies.values():
         study.tell(study.ask(), 1.0)
         study.ask()
@@ -89,6 +101,26 @@ def test_a_search_that_was_killed_continues_with_other_draws_and_a_failed_trial(
     assert states("other") == ["COMPLETE", "RUNNING"]
 
 
+def test_a_study_is_continued_with_the_values_that_its_trials_share(tmp_path: Path) -> None:
+    gym = ("task=gym", "task.id=Pendulum-v1", "policy=identity")
+    ContinuedStudy().on_multirun_start(launched(tmp_path, None, *gym, "validation_seed=99"))
+    ContinuedStudy().on_multirun_start(launched(tmp_path, None, *gym))  # no trial has finished with the others
+    study = optuna.load_study(study_name="mine", storage=f"sqlite:///{tmp_path}/study.db")
+    study.tell(study.ask(), 1.0)
+    without_effect = ("test_seed=7", "video_episodes=0", "logging=csv", "hparams.n_trials=3", "cluster=local")
+    for typed in ((*gym, *without_effect), (*gym, "sac.tau=0.02"), (*gym, "decisions=100000")):
+        ContinuedStudy().on_multirun_start(launched(tmp_path, None, *typed))
+    begin_another = "their scores do not compare; type the same values again, or begin another study by hparams.study="
+    for typed, key, before in (
+        ("task.id=Other-v0", "task.id", "Pendulum-v1"),
+        ("validation_seed=99", "validation_seed", "2000000"),
+        ("noise=smooth", "noise", "full"),
+    ):
+        words = f"{typed} but the trials of the study mine had {key}={before}, and {begin_another}search2"
+        with pytest.raises(SystemExit, match=f"^error: {re.escape(words)}$"):
+            ContinuedStudy().on_multirun_start(launched(tmp_path, None, *gym, typed))
+
+
 @pytest.mark.parametrize("view", [False, True])
 def test_a_database_that_optuna_cannot_read_is_one_sentence(view: bool, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/study.db"
@@ -98,8 +130,7 @@ def test_a_database_that_optuna_cannot_read_is_one_sentence(view: bool, tmp_path
             database.executescript("DROP TABLE studies; CREATE VIEW studies AS SELECT 1 AS study_id")
     else:
         (tmp_path / "study.db").write_bytes(b"garbage" * 1000)
-    sweeper = {"storage": storage, "study_name": "mine", "sampler": {"seed": 7}}
-    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}, "sweeper": sweeper}})
+    config = launched(tmp_path, seed=7)
     words = rf"^error: {re.escape(storage)} is no database that Optuna can read \(.+\); restore it, or name another"
     with pytest.raises(SystemExit, match=words) as refused:
         ContinuedStudy().on_multirun_start(config)

@@ -17,7 +17,7 @@ from toys.complaints import complaint
 
 from dsrl.run import choices
 from dsrl.run.errors import no_choice, run
-from dsrl.run.typed_words import check_flags, check_keys, unreadable, with_home
+from dsrl.run.typed_words import check_flags, check_keys, check_sweep, unreadable, with_home
 
 
 def test_a_tilde_at_the_start_of_a_value_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +54,30 @@ def test_a_word_that_is_no_key_and_value_is_named_with_what_works(word: str, sen
     with pytest.raises(OverrideParseException):
         OverridesParser.create().parse_overrides([word])
     assert unreadable(word).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("-m +hydra.sweeper.params.seed=1,2", "+hydra.sweeper.params.seed=1,2 is for files alone; type seed=1,2, also"),
+        (
+            "hparams=optuna hydra.sweeper.params.sac.tau=interval(0.1,1)",
+            "hydra.sweeper.params.sac.tau=interval(0.1,1) is for files alone; type 'sac.tau=interval(0.1,1)', also",
+        ),
+        ("hydra.sweeper.params={seed:1}", "hydra.sweeper.params={seed:1} is for files alone; type key=value, also"),
+        (
+            "hparams=optuna hydra/sweeper/sampler=cmaes",
+            "hydra/sweeper/sampler=cmaes is not for hparams=optuna, whose options are those of tpe; leave it out",
+        ),
+    ],
+)
+def test_what_sweepers_take_in_files_alone_is_named_with_what_works(
+    words: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", *words.split()])
+    with pytest.raises(SystemExit, match=f"^error: {re.escape(sentence)}"):
+        run(lambda: pytest.fail("must not start"))
+    check_sweep(["hparams=optuna", "hydra/sweeper/sampler=tpe", "hydra.sweeper.n_jobs=2"])
 
 
 def test_flags_of_hydra_pass_and_keys_with_dashes_are_refused() -> None:

@@ -194,6 +194,7 @@ def test_several_runs_are_named_by_a_list_or_a_glob(tmp_path: Path) -> None:
 
 SEED = "which must be a whole number between 0 and 4294967295"
 WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"run": None}, "run=null names no run; type run=<folder of a run>"),
     ({"run": []}, "run=[] names no run; type run=<folder of a run>, or several as run=[a,b]"),
     ({"out": "???"}, "out=??? names no folder; type out=<folder>, or leave it out"),
     ({"foo": 1}, "foo is no option; python eval.py --help lists all"),

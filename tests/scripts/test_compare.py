@@ -13,6 +13,7 @@ from scipy.stats import trim_mean
 from toys.commands import typed_into_a_closed_pipe
 from toys.run_folders import write_run
 
+from dsrl.run.checkpoint_names import MANIFEST
 from scripts.compare import __main__ as compare
 from scripts.compare import plots, statistics, tables
 from scripts.compare.methods import Comparison, group
@@ -144,6 +145,25 @@ def test_failed_unfinished_superseded_and_damaged_runs_are_named_and_not_counted
     missing = tables.missing(comparison.runs, comparison.names)
     assert missing is not None
     assert [row[0] for row in missing.rows] == [str(tmp_path / name) for name in ("1", "2", "3", "10")]
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_run_whose_continuation_was_stopped_is_unfinished(replaced: bool, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "0", top={"decisions": 8000, "utd": 1, "plot": True, "video_episodes": 0})
+    summary = json.loads((run / "summary.json").read_text())
+    summary |= {"requested": {"decisions": 8000, "utd": 1.0, "plot": False, "video_episodes": 4}}
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert read(run).state == "finished"
+    if replaced:
+        summary["checkpoint_sha256"] = {"weights.safetensors": "0"}
+        (run / "checkpoints" / "best").mkdir(parents=True)
+        (run / "checkpoints" / "best" / MANIFEST).write_text('{"files": {"weights.safetensors": "1"}}')
+    else:
+        summary["requested"]["decisions"] = 2000
+    (run / "summary.json").write_text(json.dumps(summary))
+    words = "summary.json is of an earlier best checkpoint" if replaced else "summary.json is of decisions=2000, a"
+    assert read(run).state == "unfinished"
+    assert words in read(run).reason
 
 
 def test_a_job_that_failed_before_it_began_is_named_with_its_sentence(tmp_path: Path) -> None:
