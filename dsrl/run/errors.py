@@ -22,7 +22,7 @@ from dsrl.run import choices
 from dsrl.run.installed import as_typed
 from dsrl.run.printable import printable
 from dsrl.run.standard_output import lasting_output
-from dsrl.run.typed_words import check_flags, check_keys, of_hydra, unreadable, with_home
+from dsrl.run.typed_words import check_flags, check_keys, flags_last, of_hydra, unreadable, with_home
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of the system where a file cannot become longer."""
@@ -82,7 +82,7 @@ def _run(main: Callable[[], Any]) -> None:
         with user_errors():
             check_flags(sys.argv[1:])
             check_keys(sys.argv[1:])
-        sys.argv[1:] = with_home(sys.argv[1:])
+        sys.argv[1:] = flags_last(with_home(sys.argv[1:]))
         main()
     except (HydraException, OmegaConfBaseException, UserError) as error:
         raise SystemExit(f"error: {sentence(explain(error))}") from None
