@@ -12,8 +12,8 @@ from toys.complaints import complaint, composed
 from dsrl.run import choices
 from dsrl.run.renamed import NEEDLESS, RENAMED, new_names
 
-OTHERWISE = {"critic_backup_combine_type", "max_steps"}
-"""Names on the page that are no other name of the key beside them: a choice of it, and a key of our tasks too."""
+OTHERWISE = {"critic_backup_combine_type", "critic_reduction", "max_steps", "log_freq", "type", "repo_id", "root"}
+"""Names on the page that are no other name of the key beside them: its choices, a key of our tasks, parts of names."""
 
 
 def _rows() -> list[tuple[set[str], str]]:
