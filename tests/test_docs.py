@@ -59,6 +59,13 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
     assert not [name for name in names if not any((folder / name).exists() for folder in (ROOT, EXAMPLES, PACKAGE))]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_rows_of_a_table_are_below_its_head(page: Path) -> None:
+    text = re.sub(r"^(```|~~~).*?^\1", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE)
+    assert not [block for block in blocks if not re.match(r".*\n\|[-:| ]+\|\n", block)]
+
+
 def test_the_moving_picture_is_at_most_2_mb() -> None:
     assert PICTURE.stat().st_size <= 2 * 2**20
 

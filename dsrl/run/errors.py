@@ -21,8 +21,17 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 from dsrl.run import choices
 from dsrl.run.installed import as_typed
 from dsrl.run.printable import printable
+from dsrl.run.renamed import NEEDLESS, new_names
 from dsrl.run.standard_output import lasting_output
-from dsrl.run.typed_words import check_flags, check_keys, check_sweep, of_hydra, unreadable, with_home
+from dsrl.run.typed_words import (
+    check_flags,
+    check_keys,
+    check_sweep,
+    flags_last,
+    of_hydra,
+    unreadable,
+    with_home,
+)
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of the system where a file cannot become longer."""
@@ -47,23 +56,6 @@ FLAGS_REFUSED = {  # start of Hydra's message -> ours
 OWN = (ValueError, FileNotFoundError, FloatingPointError)
 """Errors that our own checks raise, with one sentence."""
 
-RENAMED = {  # spellings of earlier versions and of other code -> ours, where the config has that
-    "episodes": "eval_episodes",
-    "num_episodes": "eval_episodes",
-    "seed": "test_seed",
-    "film": "video_seeds",
-    "checkpoint_path": "run",
-    "n_envs": "num_envs",
-    "num_workers": "num_envs",
-    "max_epoch": "decisions",
-    "total_timesteps": "decisions",
-    "step_per_epoch": "eval_every",
-    "learning_starts": "warmup_decisions",
-    "lr": "learning_rate",
-    "discount": "gamma",
-    "env": "task",
-}
-
 
 class UserError(Exception):
     """Something that the user typed cannot work; the message is one sentence that says what would."""
@@ -83,7 +75,7 @@ def _run(main: Callable[[], Any]) -> None:
             check_flags(sys.argv[1:])
             check_keys(sys.argv[1:])
             check_sweep(sys.argv[1:])
-        sys.argv[1:] = with_home(sys.argv[1:])
+        sys.argv[1:] = flags_last(with_home(sys.argv[1:]))
         main()
     except (HydraException, OmegaConfBaseException, UserError) as error:
         raise SystemExit(f"error: {sentence(explain(error))}") from None
@@ -213,8 +205,11 @@ def _unknown_key(full_key: str, parent: Container) -> str:
     where, _, key = full_key.rpartition(".")
     known = [str(name) for name in parent] if hasattr(parent, "keys") else []
     prefix = f"{where}." if where else ""
-    if not where and RENAMED.get(key) in known:
-        return f"{key} is not the name of this option; type {RENAMED[key]}=…"
+    renamed = new_names(full_key, [*choices.groups(), *choices.top_level()] if where else known)
+    if renamed:
+        return f"{full_key} is not the name of this option; type {' or '.join(renamed)}"
+    if not where and key in NEEDLESS:
+        return f"{key} is no option, and nothing here needs it; leave it out"
     if not where and "checkpoint" in known and key in (*choices.groups(), *choices.top_level()):
         return _of_the_run(f"{key}.…" if key in choices.groups() else key)
     if where in choices.top_level():

@@ -13,6 +13,9 @@ HYDRA_FLAGS = ("help", "hydra-help", "version", "cfg", "resolve", "package", "ru
                "config-path", "config-name", "config-dir", "experimental-rerun", "info")  # fmt: skip
 _SHORT = re.compile(r"-(?:[hrm]*(?:[hrm]|c(?:job|hydra|all)?|p[^=]*|i[a-z-]*)|s|sc|cp|cn|cd|(?:c|p|i|cp|cn|cd)=.*)")
 """Hydra's flags with one dash, alone, together or with a value: -m, -mr, -c, -cjob, -cn=train."""
+_TAKES_A_VALUE = re.compile(r"-[hrm]*[cpi]|-c[pnd]|--(?:cf|config-|p|e|i)[a-z-]*")
+"""Hydra's flags, whole or shortened, whose value is the next word: -c job, -mc job, --cfg job."""
+_MAY_TAKE_ONE = re.compile(r"-[hrm]*i|--i[a-z]*")
 _KEY = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@:]*", re.ASCII)
 _NO_KEY = re.compile(r"[+~]{0,2}(?:@[^=]*)?(?:=|\Z)")
 
@@ -23,6 +26,20 @@ def with_home(words: Iterable[str]) -> list[str]:
     Hydra's grammar has no unquoted ~ in a value, so that no word changes its meaning.
     """
     return [re.sub(r"^([^=\s]+=)~(?=/|$)", lambda found: found[1] + str(Path.home()), word) for word in words]
+
+
+def flags_last(words: Iterable[str]) -> list[str]:
+    """Return the same words with Hydra's flags and their values at the end, where they may stand between keys too.
+
+    Hydra's parser refuses keys of which some stand before a flag and some behind it.
+    """
+    keys: list[str] = []
+    flags: list[str] = []
+    words = list(words)
+    for before, word in zip(["", *words], words, strict=False):
+        is_value = _TAKES_A_VALUE.fullmatch(before) and not ("=" in word and _MAY_TAKE_ONE.fullmatch(before))
+        (flags if word.startswith("-") or is_value else keys).append(word)
+    return [*keys, *(flag for flag in flags if flag != "--")]
 
 
 def check_flags(words: Iterable[str]) -> None:

@@ -44,28 +44,37 @@ class RewardCentre(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("values", torch.zeros(2, dtype=torch.float64))
+        self._known = (0.0, 0.0)  # the same for NumPy, wherever the learner is
 
     def fit(self, buffer: ReplayBuffer) -> None:
         """Fit them to the rewards in `buffer`, unless an episode terminates there or nothing would be left."""
-        self.values.zero_()
+        self._set(0.0, 0.0)
         rows = buffer.sample_indices(0)
         if not len(rows) or np.any(buffer.terminated[rows]):
             return
         rewards, at_end = np.asarray(buffer.rew[rows], dtype=np.float64), timed_out(buffer, rows)
         groups = [rewards[~at_end], rewards[at_end]]
-        values = [float(np.quantile(group if len(group) else rewards, QUANTILE)) for group in groups]
-        self.values.copy_(torch.tensor(values, dtype=torch.float64))
+        self._set(*(float(np.quantile(group if len(group) else rewards, QUANTILE)) for group in groups))
         if np.abs(self.rewards(buffer, rows)).max() <= NEGLIGIBLE * np.abs(rewards).max():
-            self.values.zero_()
+            self._set(0.0, 0.0)
+
+    def _set(self, usual: float, at_end: float) -> None:
+        self._known = usual, at_end
+        self.values.copy_(torch.tensor(self._known, dtype=torch.float64))
+
+    def restored(self) -> None:
+        """Take over the values that a checkpoint has filled in."""
+        usual, at_end = self.values.tolist()
+        self._known = usual, at_end
 
     def outdated(self, buffer: ReplayBuffer) -> bool:
         """Return whether they were fitted, and an episode in `buffer` terminates."""
-        return bool(self.values.any()) and bool(np.any(buffer.terminated))
+        return any(self._known) and bool(np.any(buffer.terminated))
 
     def rewards(self, buffer: ReplayBuffer, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the centred rewards [B] of `rows` [B]."""
         rewards: NDArray[np.float64] = np.asarray(buffer.rew[rows], dtype=np.float64)
-        usual, at_end = self.values.tolist()
+        usual, at_end = self._known
         return rewards - np.where(timed_out(buffer, rows), at_end, usual) if usual or at_end else rewards
 
 

@@ -110,6 +110,7 @@ class NoiseActorCritic(ActorCriticOffPolicyAlgorithm):  # type: ignore[misc]  # 
         own |= {"reward_scale.centre.values": torch.zeros(2, dtype=torch.float64)}
         loaded = super().load_state_dict(own | deepcopy(dict(state_dict)), strict=strict, assign=assign)
         self.recordings.forget()
+        self.reward_scale.centre.restored()
         self.gamma = float(self.discount)
         return loaded
 

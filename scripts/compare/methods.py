@@ -7,6 +7,7 @@ because another group was chosen add nothing: between `sac=dsrl_sac` and `sac=ds
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,8 @@ from scripts.compare.labels import Word, labels, shortened
 from scripts.compare.runs import Run
 
 TASK_KEYS = ("task.env", "task.suite", "task.name", "task.id")  # keys that say which task of a benchmark it is
+
+DRAWN = re.compile(r"-?\d+\.\d{12,}(e[+-]?\d+)?")  # a number with so many decimals; what somebody types is shorter
 
 NO_NAMES = ("-", "-")  # method and task of a run without a readable config
 
@@ -182,6 +185,9 @@ def _alike(one: Run, other: Run, tasks: Mapping[Any, str]) -> bool:
 
 
 def _text(value: Any) -> str:
+    """Return a value as it is typed; a number that a search drew has 6 digits, and all of them in the run's folder."""
+    if isinstance(value, float) and DRAWN.fullmatch(str(value)):
+        return f"{value:.6g}"
     return "null" if value is None else str(value)
 
 

@@ -67,7 +67,7 @@ HOW = (
 )
 HOW_CURVES = (
     "Thick: IQM over seeds of the validation score, with its interval where there are several seeds. Thin: single "
-    "runs. Every curve ends where its shortest run ends."
+    "runs. Every thick curve ends where its shortest run ends."
 )
 HOW_PROBABLE = "How often a run of the first method scores higher than a run of the second one; ties count half."
 

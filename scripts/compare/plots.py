@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
 from dsrl.run.files import atomic_write
-from scripts.compare.labels import shortened
 from scripts.compare.methods import Comparison, Method
 from scripts.compare.runs import Run, point_at, score
 from scripts.compare.statistics import curve, iqm, middle
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D", "#666666")  # Okabe & Ito
 LINES = ("-", "--", ":", "-.")  # of the methods that share a colour
-LONGEST = 48  # characters of a name in a figure, about half of its width
 LABELS = {"success_rate": "success rate", "mean_return": "mean return"}
+NAME_WIDTH, TITLE_WIDTH = 36, 26  # characters of a line; so many capital Ws have room
+LINE = 0.17  # inches of a line of a name
 STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -46,7 +47,9 @@ def _styled[**P, R](draw: Callable[P, R]) -> Callable[P, R]:
 def plot_scores(comparison: Comparison) -> Any:
     """Return a figure with one line per method: IQM, its interval, every seed as a dot, the base policy as a tick."""
     methods = sorted(comparison.methods, key=lambda method: middle(method.scores(comparison.measure)))
-    figure = _figure(8.0, 1.1 + 0.55 * len(methods))
+    names = [_wrapped(method.name, NAME_WIDTH) for method in methods]
+    lines = max(name.count("\n") for name in names) + 1
+    figure = _figure(8.0, 1.1 + max(0.55, LINE * (lines + 1)) * len(methods))
     axes = figure.add_subplot(xlabel=f"{LABELS[comparison.measure]} on the test worlds")
     for height, method in enumerate(methods):
         scores = method.scores(comparison.measure)
@@ -59,8 +62,7 @@ def plot_scores(comparison: Comparison) -> Any:
         base = method.base(comparison.measure)
         if base is not None:
             axes.plot([base], [height], "|", color="black", markersize=18, markeredgewidth=1.5)
-    names = _names(method.name for method in comparison.methods)
-    axes.set_yticks(range(len(methods)), [names[method.name] for method in methods])
+    axes.set_yticks(range(len(methods)), names)
     axes.set_ylim(-0.6, len(methods) - 0.4)
     axes.grid(visible=False, axis="y")
     if comparison.measure == "success_rate":
@@ -74,29 +76,37 @@ def plot_curves(comparison: Comparison) -> Any | None:
     tasks = [task for task in comparison.tasks if _drawable(comparison, task)]
     if not tasks:
         return None
-    figure = _figure(10.0, 0.6 + 3.4 * len(tasks))
-    names = _names(comparison.tasks)
+    height = 3.4 * len(tasks)
+    figure = _figure(10.0, height)
     grid = figure.subplots(len(tasks), 2, squeeze=False, sharey="row")
     for row, task in zip(grid, tasks, strict=True):
         _curves(row[0], comparison, task, "env_steps")
         _curves(row[1], comparison, task, "wall_time_s")
-        row[0].set(title=names[task], xlabel="environment steps", ylabel=LABELS[comparison.measure])
-        row[1].set(title=f"{names[task]}, over time", xlabel="minutes of training")
+        row[0].set(title=_wrapped(task, TITLE_WIDTH), xlabel="environment steps", ylabel=LABELS[comparison.measure])
+        row[1].set(title=_wrapped(f"{task}, over time", TITLE_WIDTH), xlabel="minutes of training")
         if comparison.measure == "success_rate":
             row[0].set_ylim(-0.02, 1.02)
-    _legend(figure, comparison)
+    figure.set_figheight(height + _legend(figure, comparison))
     return figure
 
 
-def _legend(figure: Any, comparison: Comparison) -> None:
-    """Name the methods of all panels below them: not every method was played on every task."""
+def _legend(figure: Any, comparison: Comparison) -> float:
+    """Name the methods of all panels below them, in as many columns as fit; returns the height in inches.
+
+    Not every method was played on every task.
+    """
     drawn = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in figure.axes]
     handles = {label: handle for pairs in drawn for handle, label in pairs}
-    names = _names(method.name for method in comparison.methods)
-    labels = [label for label in names.values() if label in handles]
-    columns = max(1, min(3, len(labels)))
-    style = {"ncols": columns, "frameon": False, "handlelength": 4}  # long enough for dashes beside a marker
-    figure.legend([handles[one] for one in labels], labels, loc="outside lower center", **style)
+    names = [method.name for method in comparison.methods if method.name in handles]
+    lines, labels = [handles[name] for name in names], [_wrapped(name, NAME_WIDTH) for name in names]
+    style = {"loc": "outside lower center", "frameon": False, "handlelength": 4}  # dashes beside a marker need length
+    for columns in (3, 2, 1):
+        legend = figure.legend(lines, labels, ncols=columns, **style)
+        box = legend.get_window_extent()
+        if columns == 1 or box.width <= figure.bbox.width:
+            break
+        legend.remove()
+    return float(box.height / figure.dpi)
 
 
 def svg(figure: Any, name: str) -> str:
@@ -128,9 +138,14 @@ def png(comparison: Comparison, path: Path) -> None:
     atomic_write(path, whole.getvalue())
 
 
-def _names(names: Iterable[str]) -> dict[str, str]:
-    """Return a label of each name, short enough for axes beside it; matplotlib would read $…$ as a formula."""
-    return {name: label.replace("$", r"\$") for name, label in shortened({one: one for one in names}, LONGEST).items()}
+def _wrapped(text: str, width: int) -> str:
+    """Return the text for matplotlib in lines of at most `width` characters."""
+    return "\n".join(map(_literal, textwrap.wrap(text, width, break_on_hyphens=False)))
+
+
+def _literal(text: str) -> str:
+    """Return the text for matplotlib, which would read $…$ as a formula."""
+    return text.replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> Any:
@@ -162,7 +177,7 @@ def _curves(axes: Any, comparison: Comparison, task: str, over: Literal["env_ste
             linestyle=line,
             linewidth=2,
             marker=marker,
-            label=_names(one.name for one in comparison.methods)[method.name],
+            label=method.name,
         )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import hydra
 import optuna
 import pytest
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from toys.commands import CONF, type_command
@@ -17,7 +18,7 @@ from toys.complaints import complaint
 
 from dsrl.run import choices
 from dsrl.run.errors import no_choice, run
-from dsrl.run.typed_words import check_flags, check_keys, check_sweep, unreadable, with_home
+from dsrl.run.typed_words import check_flags, check_keys, check_sweep, flags_last, unreadable, with_home
 
 
 def test_a_tilde_at_the_start_of_a_value_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +96,28 @@ def test_flags_of_hydra_pass_and_keys_with_dashes_are_refused() -> None:
         check_flags(["-x"])
 
 
+@pytest.mark.parametrize(
+    ("words", "flags"),
+    [
+        ("a=1 -m b=2", {"multirun": True}),
+        ("-m a=1 -- b=2", {"multirun": True}),
+        ("a=1 --cfg job b=2", {"cfg": "job"}),
+        ("a=1 -c job --resolve b=2 -p sac", {"cfg": "job", "resolve": True, "package": "sac"}),
+        ("a=1 -cjob b=2", {"cfg": "job"}),
+        ("a=1 --pack=sac b=2 --config-dir c=d", {"package": "sac", "config_dir": "c=d"}),
+        ("-i a=1 b=2", {"info": "all"}),
+        ("a=1 --info plugins b=2", {"info": "plugins"}),
+        ("-sc a=1 -cd d -cp p -cn n b=2", {"shell_completion": True, "config_dir": "d", "config_path": "p"}),
+        ("a=1 b=2", {}),
+    ],
+)
+def test_flags_may_stand_between_keys(words: str, flags: dict[str, str]) -> None:
+    check_flags(words.split())
+    found = vars(get_args_parser().parse_args(flags_last(words.split())))
+    assert found.pop("overrides") == ["a=1", "b=2"]
+    assert {name: found[name] for name in flags} == flags
+
+
 @pytest.mark.parametrize("word", ["=3", "+=3", "~", "@sac=3"])
 def test_a_value_without_a_key_is_no_choice_of_a_group(word: str) -> None:
     with pytest.raises(ValueError, match=rf"^{re.escape(word)} has no key; type for example seed=3"):
@@ -130,7 +153,7 @@ def test_a_choice_that_is_no_name_is_refused_with_those_that_are(word: str) -> N
 
 @pytest.mark.parametrize("script", ["train.py", "eval.py"])
 def test_a_null_choice_ends_with_that_sentence_alone(script: str) -> None:
-    done = type_command(script, "logging=null", "--cfg", "job")
+    done = type_command(script, "logging=null", "--cfg", "job", "eval_episodes=9")
     assert (done.returncode, done.stdout) == (1, "")
     offered = ", ".join(choices.names("logging"))
     assert done.stderr == f"error: logging=null is not known; choose one of {offered}, or leave it out\n"

@@ -37,7 +37,7 @@ TOLD: dict[str, tuple[str, dict[str, Any], str]] = {  # group, changed values, w
     "file in the folder": ("task", {"env_kwargs": {"f": "b.xml"}}, "has 'b.xml' in task.env_kwargs"),
     "file by reference": ("task", {"env_kwargs": {"f": "${task.id}"}, "id": "~/b"}, "has '~/b' in task.env_kwargs"),
     "noise": ("noise", {"_target_": "planted.Step"}, "noise._target_ is 'planted.Step'"),
-    "task": ("task", {"_target_": "dsrl.task.lerobot.LerobotTask"}, "task.env is missing and"),
+    "task": ("task", {"_target_": "dsrl.task.lerobot.LerobotTask"}, "task.instruction is no option"),
 }
 
 

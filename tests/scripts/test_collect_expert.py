@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from dsrl.run.parts import HasFps
 from dsrl.training.lerobot_columns import columns_of
 from scripts import collect_expert
 from scripts.collect_expert import collect, make_expert, play
 from scripts.experts.pusht import Planner
-from scripts.lerobot_dataset import HasFps, open_dataset
+from scripts.lerobot_dataset import open_dataset
 from scripts.parts import build_parts
 from scripts.pretrain.__main__ import main as pretrain_main
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys.run_folders import write_run
 
+from scripts.compare import plots
 from scripts.compare.labels import LONGEST, Word, labels, shortened
 from scripts.compare.methods import group, named
 from scripts.compare.runs import Run, gather
@@ -88,3 +89,32 @@ def test_tasks_with_long_names_stay_different(tmp_path: Path) -> None:
         write_run(tmp_path / end, task="gym", keys={"id": f"package_with_a_long_name:{'Group/' * 10}Push-{end}"})
     tasks = group(gather([str(tmp_path)])).tasks
     assert tasks == ("…Push-a", "…Push-b")
+
+
+def test_numbers_that_a_search_drew_have_six_digits(tmp_path: Path) -> None:
+    for number, tau in enumerate((0.029387955698211028, 0.0000749733579070277, 0.005)):
+        write_run(tmp_path / f"{number}", options={"tau": tau}, seed=number)
+    names = [method.name for method in group(gather([str(tmp_path)])).methods]
+    assert names == ["sac.tau=0.005", "sac.tau=0.029388", "sac.tau=7.49734e-05"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_longest_names_of_methods_and_tasks_are_whole_in_the_pictures(tmp_path: Path) -> None:
+    for number in range(4):
+        options = dict.fromkeys("abcdefgh", f"{number}W" * 40)
+        write_run(tmp_path / f"{number}", options=options, task="W" * 60, curve=[0.1, 0.5])
+    comparison = group(gather([str(tmp_path)]))
+    assert max(len(method.name) for method in comparison.methods) >= LONGEST
+    scores, curves = plots.plot_scores(comparison), plots.plot_curves(comparison)
+    for figure in (scores, curves):
+        assert figure is not None
+        figure.draw_without_rendering()
+        names = [text for legend in figure.legends for text in legend.get_texts()]
+        names += [axes.title for axes in figure.axes] if names else figure.axes[0].get_yticklabels()
+        boxes = [text.get_window_extent() for text in names]
+        assert len(boxes) >= 4
+        assert all(figure.bbox.contains(*end) for box in boxes for end in (box.min, box.max))
+        assert not [one for one in boxes if one.count_overlaps(boxes) > 1]
+    assert [text.get_text() for text in curves.legends[0].get_texts()] == [
+        plots._wrapped(method.name, plots.NAME_WIDTH) for method in comparison.methods
+    ]

@@ -127,7 +127,7 @@ def test_a_file_without_numbers_is_one_sentence(content: str, tmp_path: Path) ->
 
 
 def test_a_damaged_base_json_is_one_sentence(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "0", curve=[1.0, 2.0])
+    run = write_run(tmp_path / "0", curve=[0.1, 0.2])
     (run / "base.json").write_text('{"results": []}')
     with pytest.raises(SystemExit, match=r"^error: .*base\.json is damaged"):
         main(["--ours", str(tmp_path), "--out", str(tmp_path / "curve.png")])
