@@ -28,12 +28,14 @@ def write_run(
     top: dict[str, Any] | None = None,
     seed: int = 0,
     success: float | None = 0.5,
+    steered: float | None = None,
     base: float | None = 0.25,
     curve: Sequence[float] = (),
     finished: bool = True,
     film: bool = False,
 ) -> Path:
-    """A run of 1000 environment steps and 60 s per validation; `success=None` for a task without success.
+    """A run of 1000 environment steps and 60 s per validation; `success=None` for a task without success, of mean
+    return `steered`.
 
     `keys` are further ones of the task, `path` is the policy's, `options` the algorithm's, `top` belong to no group.
     """
@@ -63,21 +65,24 @@ def write_run(
     environment = {"git_commit": "0123abc", "git_changed": [], "python": "3.12.1", "gpu": None}
     (folder / "environment.json").write_text(json.dumps(environment))
     if finished:
-        (folder / "summary.json").write_text(json.dumps(_summary(success, base, zero_noise)))
+        (folder / "summary.json").write_text(json.dumps(_summary(success, base, zero_noise, steered)))
     if film:
         frames = [np.full((48, 96, 3), shade, np.uint8) for shade in range(0, 250, 25)]
         (folder / "base_vs_steered.mp4").write_bytes(mp4(frames))
     return folder
 
 
-def _summary(success: float | None, base: float | None, zero_noise: float | None) -> dict[str, Any]:
-    def side(rate: float | None) -> dict[str, Any]:
-        return {"success_rate": rate, "mean_return": -100.0 if rate is None else rate, "episodes": 256, "ci95": None}
+def _summary(
+    success: float | None, base: float | None, zero_noise: float | None, steered: float | None
+) -> dict[str, Any]:
+    def side(rate: float | None, earned: float | None = None) -> dict[str, Any]:
+        earned = -100.0 if earned is None else earned
+        return {"success_rate": rate, "mean_return": earned if rate is None else rate, "episodes": 256, "ci95": None}
 
     return {
         "base": None if base is None else side(base),
         "zero_noise": None if zero_noise is None else side(zero_noise),
-        "steered": side(success),
+        "steered": side(success, steered),
         "returned": "steered",
         "confirmation": {"better": True},
         "paired": None
