@@ -98,8 +98,7 @@ class Task(Protocol):
     def reset(self, rows: Tensor, seeds: Sequence[int] | None = None) -> None:
         """Start new episodes in `rows` (int64 [n]) and leave the other worlds untouched.
 
-        Row rows[i] becomes exactly the world of seeds[i], whatever its history; without seeds it continues its own
-        stream.
+        Row rows[i] becomes exactly the world of seeds[i], whatever its history; without seeds it goes on in its stream.
         """
 
     def observe(self) -> Observation:
