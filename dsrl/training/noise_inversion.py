@@ -123,8 +123,9 @@ def _descend(
         taken = active[better]
         w[taken], residual[taken] = proposed[better], left[better]
         cost[taken] -= gain[better]
+        short = damping[active] > DAMPING  # a step may gain little because it is short
         damping[active] = torch.where(better, damping[active] / 10, damping[active] * 10)
-        active = active[~((better & (gain <= 1e-6 * cost[active])) | (damping[active] > MOST))]
+        active = active[~((better & ~short & (gain <= 1e-6 * cost[active])) | (damping[active] > MOST))]
         if not len(active):
             break
     return w, cost

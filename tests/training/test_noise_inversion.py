@@ -67,10 +67,9 @@ def test_an_affine_policy_gets_the_most_probable_noise_within_the_magnitude(seed
     found = nearest(lambda w, rows: w @ slopes, target, DIM, magnitude, sigma=0.5)
     assert found.abs().max() <= magnitude
     gradient = (found @ slopes - target) @ slopes.T / 0.25 + found  # of the cost, by hand
-    outwards = (found.abs() >= magnitude) & (gradient * found < 0)  # pushes against the bound
-    cost = 0.5 * ((found @ slopes - target).square().sum(1) / 0.25 + found.square().sum(1))
-    above_the_least = 0.5 * gradient.masked_fill(outwards, 0.0).square().sum(1)  # or less: it is 1-strongly convex
-    assert (above_the_least <= 1e-3 * cost).all()
+    inside = found.abs() < magnitude
+    assert gradient[inside].abs().max() < 1e-2 if inside.any() else True
+    assert (gradient * found.sign())[~inside].max() < 1e-2 if (~inside).any() else True  # pushes outwards
 
 
 @pytest.mark.parametrize("kind", KINDS)
