@@ -130,7 +130,8 @@ def choose_noise(
 
     def measured(name: str) -> _Played:
         noise = candidates[name]
-        return played.setdefault(name, _Played(play, partial(prior_noise, noise, noise.magnitude)))
+        played[name] = _Played(play, partial(prior_noise, noise, noise.magnitude))
+        return played[name]
 
     kept: list[str] = []
     lost = raising = None

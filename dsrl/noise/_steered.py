@@ -6,13 +6,15 @@ w [B, K·d]  ->  K vectors [B, K, d]  ->  rows [B, S, d]  ->  S neighbouring slo
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Gt, Le
 from torch import Tensor
 
 from dsrl.noise._padding import checked_magnitude, checked_vectors, steered_dims
 
+Magnitude = Annotated[float, Gt(0), Le(1_000_000)]
 Unsteered = Literal["zero", "fresh"]
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 
+from dsrl.noise._steered import Magnitude
 from dsrl.noise.full import FullNoise
 
 
@@ -19,7 +20,7 @@ class AutoNoise(FullNoise):
     def __init__(
         self,
         noise_shape: tuple[int, int],
-        magnitude: Annotated[float, Gt(0), Le(1_000_000)],
+        magnitude: Magnitude,
         action_dims: Annotated[int, Ge(1)] | None,
         draws_per_world: Annotated[int, Ge(2), Le(1000)],
         largest_loss: Annotated[float, Ge(0), Le(1)],

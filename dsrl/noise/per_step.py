@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 from torch import Tensor
 
-from dsrl.noise._steered import SteeredNoise, Unsteered
+from dsrl.noise._steered import Magnitude, SteeredNoise, Unsteered
 
 
 class PerStepNoise(SteeredNoise):
@@ -23,7 +23,7 @@ class PerStepNoise(SteeredNoise):
     def __init__(
         self,
         noise_shape: tuple[int, int],
-        magnitude: Annotated[float, Gt(0), Le(1_000_000)],
+        magnitude: Magnitude,
         action_dims: Annotated[int, Ge(1)] | None,
         horizon: Annotated[int, Ge(1)] | Literal["executed"] | None,
         unsteered: Unsteered,

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 from torch import Tensor
 
-from dsrl.noise._steered import SteeredNoise, Unsteered
+from dsrl.noise._steered import Magnitude, SteeredNoise, Unsteered
 
 
 class RepeatNoise(SteeredNoise):
@@ -22,7 +22,7 @@ class RepeatNoise(SteeredNoise):
     def __init__(
         self,
         noise_shape: tuple[int, int],
-        magnitude: Annotated[float, Gt(0), Le(1_000_000)],
+        magnitude: Magnitude,
         action_dims: Annotated[int, Ge(1)] | None,
         unsteered: Unsteered = "zero",  # configs of earlier runs lack it
     ) -> None:

@@ -16,10 +16,10 @@ import math
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge
 from torch import Tensor
 
-from dsrl.noise._steered import SteeredNoise, Unsteered
+from dsrl.noise._steered import Magnitude, SteeredNoise, Unsteered
 
 
 class SmoothNoise(SteeredNoise):
@@ -28,7 +28,7 @@ class SmoothNoise(SteeredNoise):
     def __init__(
         self,
         noise_shape: tuple[int, int],
-        magnitude: Annotated[float, Gt(0), Le(1_000_000)],
+        magnitude: Magnitude,
         action_dims: Annotated[int, Ge(1)] | None,
         rank: Annotated[int, Ge(1)],
         unsteered: Unsteered,

@@ -16,10 +16,7 @@ _LEFT_OUT = {
     *("push_to_hub", "repo_id", "private", "tags", "license", "pretrained_path", "pretrained_revision"),
     *("vlm_model_name", "vlm_base", "vision_encoder_name", "text_encoder_name"),  # places, which differ by machine
     *("tokenizer_name", "processor_name"),
-    *(
-        "normalization_mapping",
-        "pretrained_backbone_weights",
-    ),  # lerobot reads the steps' and the checkpoint's
+    *("normalization_mapping", "pretrained_backbone_weights"),  # the steps' and the checkpoint's count
     *("do_mask_loss_for_padding", "drop_n_last_frames", "vision_encoder_lr_multiplier", "dropout"),  # of training
     *("crop_is_random", "image_crop_is_random", "gradient_checkpointing"),
 }

@@ -89,9 +89,11 @@ class RewardScale(nn.Module):
 
         Such as a success after shaping.
         """
+        if not self.fitted:
+            return
         rewards = self.centre.rewards(buffer, buffer.sample_indices(0))
         times = float(self.value) * np.abs(rewards).max(initial=0.0) / LARGEST
-        if self.fitted and (self.centre.outdated(buffer) or OUTGROWN[0] < times <= OUTGROWN[1]):
+        if self.centre.outdated(buffer) or OUTGROWN[0] < times <= OUTGROWN[1]:
             self.fit(buffer, gamma)
 
 

@@ -25,7 +25,7 @@ KEYS: dict[str, Any] = {
     "hydra": {"run": {"dir": "/etc"}},
     "path": "../secret",
 }
-TOLD: dict[str, tuple[str, dict[str, Any], str]] = {  # group, changed values, words of the sentence
+TOLD: dict[str, tuple[str, dict[str, Any], str]] = {  # group, changed values (... for none), words of the sentence
     "critics": ("sac", {"num_critics": 10**9}, "sac.num_critics=1000000000 must be between 1 and 1000"),
     "layers": ("sac", {"hidden": 65536, "depth": 100}, "GiB are free; type smaller ones"),
     "a long number": ("", {"utd": 10**400}, "config.yaml is damaged (it has a number of more than 300 digits)"),
@@ -37,7 +37,8 @@ TOLD: dict[str, tuple[str, dict[str, Any], str]] = {  # group, changed values, w
     "file in the folder": ("task", {"env_kwargs": {"f": "b.xml"}}, "has 'b.xml' in task.env_kwargs"),
     "file by reference": ("task", {"env_kwargs": {"f": "${task.id}"}, "id": "~/b"}, "has '~/b' in task.env_kwargs"),
     "noise": ("noise", {"_target_": "planted.Step"}, "noise._target_ is 'planted.Step'"),
-    "task": ("task", {"_target_": "dsrl.task.lerobot.LerobotTask"}, "task.instruction is no option"),
+    "task": ("task", {"_target_": "dsrl.task.lerobot.LerobotTask", "instruction": ...}, "task.env is missing and"),
+    "option": ("task", {"_target_": "dsrl.task.lerobot.LerobotTask"}, "task.instruction is no option"),
 }
 
 
@@ -98,7 +99,10 @@ def test_a_changed_value_anywhere_is_played_or_refused_in_one_sentence(sent: Pat
 def test_what_a_changed_config_would_do_is_told(change: str, run: Path) -> None:
     content = yaml.safe_load((run / "checkpoints/config.yaml").read_text())
     group, values, words = TOLD[change]
-    (content[group] if group else content).update(values)
+    part = content[group] if group else content
+    part.update(values)
+    for key in [key for key, value in part.items() if value is ...]:
+        del part[key]
     _send(run, content)
     ending = _evaluate(run)
     assert ending is not None
