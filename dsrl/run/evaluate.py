@@ -25,7 +25,7 @@ from dsrl.run.errors import UserError, one_sentence, user_errors
 from dsrl.run.eval_failure import noting_failure
 from dsrl.run.eval_remarks import held_values, reused_worlds
 from dsrl.run.few_worlds import at_most_once
-from dsrl.run.files import write_json
+from dsrl.run.files import atomic_write, write_json
 from dsrl.run.final_evaluation import build_simulation, play, record_video
 from dsrl.run.folder import RunFolder
 from dsrl.run.installed import typed
@@ -281,7 +281,9 @@ def _record_videos(parts: Parts, out: Path, act: Act, seeds: list[int], screen: 
     scores = []
     for seed in seeds:
         path = _video(out, seed)
-        result = record_video(path, parts, acts, [seed])[-1]
+        content, results = record_video(parts, acts, [seed])
+        atomic_write(path, content)
+        result = results[-1]
         screen.phase(f"world {seed}: {report.shown(result)}, video in {path}")
         scores.append(result.score)
     return sum(scores) / len(scores)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from dsrl.evaluation import video
 from dsrl.evaluation.episodes import Evaluation, evaluate, play_worlds
@@ -13,7 +12,6 @@ from dsrl.evaluation.report import shown
 from dsrl.interfaces import Task
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.console import Screen, clock
-from dsrl.run.files import atomic_write
 from dsrl.run.parts import HasFps, Parts
 from dsrl.run.recorded_data import other_sentences
 from dsrl.run.signals import Signals
@@ -55,8 +53,8 @@ def play(
         return evaluate(parts.env, act, episodes=episodes, first_seed=first_seed, on_progress=on_progress)
 
 
-def record_video(path: Path, parts: Parts, acts: Sequence[Act], seeds: Sequence[int]) -> list[Evaluation]:
-    """Play the worlds `seeds` under each of `acts` and write one video, side by side; returns their evaluations."""
+def record_video(parts: Parts, acts: Sequence[Act], seeds: Sequence[int]) -> tuple[bytes, list[Evaluation]]:
+    """Play the worlds `seeds` under each of `acts`; returns one mp4, side by side, and their evaluations."""
     recorders, results = [], []
     for act in acts:
         recorder = video.VideoRecorder(parts.task, len(seeds))
@@ -66,8 +64,7 @@ def record_video(path: Path, parts: Parts, acts: Sequence[Act], seeds: Sequence[
     side_by_side = len(recorders) == 2
     fps, first = _fps(parts.task), recorders[0]
     drawn = video.side_by_side(first, recorders[1], seeds, fps) if side_by_side else video.alone(first, seeds, fps)
-    atomic_write(path, video.mp4(drawn, fps))
-    return results
+    return video.mp4(drawn, fps), results
 
 
 def _fps(task: Task) -> int:
@@ -75,20 +72,20 @@ def _fps(task: Task) -> int:
     return max(1, round(named)) if named else video.FPS
 
 
-def record_comparison(path: Path, parts: Parts, steered: Act, screen: Screen) -> bool:
-    """Record the first test worlds under base and steered policy; returns False where there is nothing to show."""
+def record_comparison(parts: Parts, steered: Act, screen: Screen) -> bytes | None:
+    """Record the first test worlds under base and steered policy, as an mp4; None where there is nothing to show."""
     num = min(parts.settings.video_episodes, len(parts.env), parts.settings.eval_episodes)
     if not num:
-        return False
+        return None
     if not video.can_record(parts.task):
         screen.phase("no video: this task has no camera and draws no picture")
-        return False
+        return None
     if parts.policy_sha256() is None:
         screen.phase(
             "no video: there is no base policy to show beside; eval.py with video_seeds=[…] shows this one alone"
         )
-        return False
+        return None
     screen.phase(f"recording a video of {num} of these worlds …")
     seeds = range(parts.settings.test_seed, parts.settings.test_seed + num)
-    record_video(path, parts, [base_noise(parts.policy.noise_shape), steered], seeds)
-    return True
+    content, _ = record_video(parts, [base_noise(parts.policy.noise_shape), steered], seeds)
+    return content

@@ -24,7 +24,7 @@ from dsrl.run.checkpoint import add_notes, read_checkpoint, read_manifest, write
 from dsrl.run.checkpoint_names import MANIFEST
 from dsrl.run.digests import same_values
 from dsrl.run.errors import UserError, is_of_system, system_error, type_and_text
-from dsrl.run.files import LARGEST_SUMMARY, atomic_write, parse_json, read_json, sha256_of
+from dsrl.run.files import LARGEST_SUMMARY, atomic_write, parse_json, read_json, sha256_of, write_json
 from dsrl.run.folder_checks import check_entries, check_hard_links, foreign_entry
 from dsrl.run.installed import typed_option
 from dsrl.run.lock import locked
@@ -102,6 +102,16 @@ class RunFolder:
         if now is None or not os.path.samestat(now, self._claimed):
             raise FileNotFoundError(errno.ENOENT, "it was moved or removed", str(self.path))
 
+    def write(self, path: Path, content: bytes) -> None:
+        """Replace a file of the run, none in a folder that now has its name: see `check_in_place`. Raises OSError."""
+        self.check_in_place()
+        atomic_write(path, content)
+
+    def write_json(self, path: Path, content: Any) -> None:
+        """Replace a JSON file of the run, as `write`."""
+        self.check_in_place()
+        write_json(path, content)
+
     def check(self) -> None:
         """Raise UserError where a link leads out of the folder, or a pipe or the like is in it: see `check_entries`."""
         try:
@@ -141,13 +151,14 @@ class RunFolder:
 
     def write_configs(self, files: Mapping[str, str]) -> None:
         """Write the configs of a run that has passed its checks: name -> YAML; `config.yaml` beside checkpoints too."""
+        self.check_in_place()
         previous = self.config_sha256()
         self.failure.unlink(missing_ok=True)
         self.hydra.mkdir(exist_ok=True)
         for name, text in files.items():
-            atomic_write(self.hydra / name, text.encode())
+            self.write(self.hydra / name, text.encode())
         self.config.parent.mkdir(exist_ok=True)  # last: a folder with a config is that of a run
-        atomic_write(self.config, files["config.yaml"].encode())
+        self.write(self.config, files["config.yaml"].encode())
         for name in ("best", "last"):  # of a run that is continued, perhaps with a larger budget
             with suppress(ValueError):  # a damaged one is written again when the run continues
                 if previous is not None and self._config_of_weights(name) == previous:
@@ -232,8 +243,8 @@ class RunFolder:
     def _note(self, text: str) -> bool:
         if self.continuing is None and self.any_config.is_file():
             return False
-        with suppress(OSError):  # a full disk must not hide the error
-            atomic_write(self.failure, text.encode())
+        with suppress(OSError):  # neither a full disk nor a folder that was moved must hide the error
+            self.write(self.failure, text.encode())
             return True
         return False
 
@@ -272,6 +283,7 @@ class RunFolder:
 
         Raises FileNotFoundError without one, ValueError for damaged files or another config than that of the weights.
         """
+        self.check_in_place()
         folder = self.checkpoint(name)
         if not self.has(name):
             there = " and ".join(sorted(path.parent.name for path in self.path.glob(f"checkpoints/*/{MANIFEST}")))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, Literal
 
 from dsrl.evaluation import report, video
@@ -14,8 +15,9 @@ from dsrl.evaluation.digits import fixed
 from dsrl.evaluation.episodes import Evaluation, evaluate
 from dsrl.evaluation.noise_sources import evaluation_noise
 from dsrl.interfaces import Searcher, StateDict
-from dsrl.logging import Logger, ShowsVideos
+from dsrl.logging import Logger, ShowsResults, ShowsVideos
 from dsrl.run.console import LiveLine, Screen
+from dsrl.run.description import flat_results
 from dsrl.run.final_evaluation import record_video
 from dsrl.run.folder import RunFolder
 from dsrl.run.parts import Parts
@@ -118,10 +120,24 @@ class Monitor:
 
     def log(self, metrics: Mapping[str, float], counters: Counters) -> None:
         """Log metrics with the counters and the time."""
+        self.folder.check_in_place()  # as before everything that loggers write by the name of the folder
         counts: dict[str, float] = {"decisions": counters.decisions, "gradient_steps": counters.gradient_steps}
         counts["wall_time_s"] = time.monotonic() - self._training_begin
         for logger in self.loggers:
             logger.log({**counts, **metrics}, counters.env_steps)
+
+    def log_results(self, results: Mapping[str, Evaluation], content: Mapping[str, Any], film: Path | None) -> None:
+        """Log the final scores, the video that compares the policies, if any, and the numbers of summary.json."""
+        self.folder.check_in_place()
+        env_steps = content["env_steps"]
+        names = ("base", "base_under_actor_noise", "zero_noise", "steered", "paired")
+        shown = flat_results({name: content[name] for name in names})
+        for logger in self.loggers:
+            logger.log({f"final/{name}": result.score for name, result in results.items()}, env_steps)
+            if film is not None and isinstance(logger, ShowsVideos):
+                logger.video("base_vs_steered", film, env_steps)
+            if isinstance(logger, ShowsResults):
+                logger.results({**shown, "returned": content["returned"]})
 
     def save(self, name: Literal["best", "last"]) -> None:
         """Save the algorithm's weights; of the best ones a video, where a logger shows videos."""
@@ -144,7 +160,8 @@ class Monitor:
         path.parent.mkdir(exist_ok=True)
         act = evaluation_noise(self.parts.algorithm, self.parts.noise, best_of=settings.best_of)
         seeds = range(settings.validation_seed, settings.validation_seed + num)
-        record_video(path, self.parts, [act], seeds)
+        content, _ = record_video(self.parts, [act], seeds)
+        self.folder.write(path, content)
         for viewer in viewers:
             viewer.video("best", path, point.env_steps)
 
@@ -205,6 +222,7 @@ class Monitor:
 
         The states of loggers that this process lacks stay, so that a later one with them continues their curves.
         """
+        self.folder.check_in_place()
         self._unused = {} if state is None else dict(state["loggers"])
         for logger in self.loggers:
             logger.load_state_dict(self._unused.pop(type(logger).__name__, None))

@@ -20,7 +20,7 @@ from dsrl.run.base_results import stored_results
 from dsrl.run.checkpoint import Checkpoints, DamagedError
 from dsrl.run.digests import known_then, same_values
 from dsrl.run.errors import UserError
-from dsrl.run.files import LARGEST_WORLDS, read_json, write_json
+from dsrl.run.files import LARGEST_WORLDS, read_json
 from dsrl.run.folder import RunFolder
 from dsrl.run.ranges import fits
 from dsrl.run.settings import completed, same_data
@@ -205,7 +205,8 @@ class Checkpointer:
                 except ValueError as error:
                     self._announce(f"{folder.base} is damaged ({error}): the base policy is played again")
         results = dict(play())
-        write_json(self.folder.base, {"key": key, "results": {name: one.to_dict() for name, one in results.items()}})
+        content = {"key": key, "results": {name: one.to_dict() for name, one in results.items()}}
+        self.folder.write_json(self.folder.base, content)
         return results
 
     def _find(self) -> StateDict | None:

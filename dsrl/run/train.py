@@ -19,15 +19,14 @@ from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.noise_sources import base_noise, evaluation_noise, prior_noise
 from dsrl.evaluation.opposed_reward import opposed_reward
 from dsrl.interfaces import Searcher
-from dsrl.logging import Description, Logger, ShowsResults, ShowsVideos
+from dsrl.logging import Description, Logger
 from dsrl.run import provenance
 from dsrl.run.auto_noise import read_choice, with_chosen_noise
 from dsrl.run.build import build, build_loggers, build_loop, check_budget
 from dsrl.run.console import Screen, clock
-from dsrl.run.description import described_run, flat_results
+from dsrl.run.description import described_run
 from dsrl.run.errors import one_sentence, user_errors
 from dsrl.run.extension import check_extension
-from dsrl.run.files import atomic_write, write_json
 from dsrl.run.final_evaluation import build_simulation, play, record_comparison
 from dsrl.run.folder import RunFolder
 from dsrl.run.installed import as_typed, typed
@@ -127,9 +126,8 @@ def _steer(
 ) -> float:
     settings, signals = parts.settings, checkpointer.signals
     checkpointer.begin()
-    write_json(folder.environment, provenance.environment())
-    setup_seconds = build_simulation(parts, screen)
-    monitor = Monitor(parts, folder, loggers, screen, setup_seconds)
+    folder.write_json(folder.environment, provenance.environment())
+    monitor = Monitor(parts, folder, loggers, screen, setup_seconds=build_simulation(parts, screen))
     checkpointer.restore_run(monitor.load_state_dict)
     checkpointer.include(monitor.state_dict)
     signals.stop_if_requested()
@@ -154,11 +152,13 @@ def _steer(
 
     if settings.plot:
         curve = report.learning_curve(monitor.curve, monitor.base, results["steered"], monitor.best_name)
-        atomic_write(folder.learning_curve, curve)
-    recorded = record_comparison(folder.video, parts, steered, screen)
+        folder.write(folder.learning_curve, curve)
+    recorded = record_comparison(parts, steered, screen)
+    if recorded is not None:
+        folder.write(folder.video, recorded)
     content = {**_summary(parts, monitor, checkpointer, results, counters), **returned_content(confirmation, folder)}
-    _log_results(folder, loggers, results, content, recorded=recorded)
-    write_json(folder.summary, content)
+    monitor.log_results(results, content, folder.video if recorded is not None else None)
+    folder.write_json(folder.summary, content)
     _conclude(folder, results, monitor.seconds, screen, confirmation)
     return monitor.best_score
 
@@ -192,26 +192,6 @@ def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> 
     for warning in filter(None, (report.no_success(base, prior), opposed_reward(base))):
         screen.phase(as_typed(warning))
     return results
-
-
-def _log_results(
-    folder: RunFolder,
-    loggers: Sequence[Logger],
-    results: Mapping[str, Evaluation],
-    content: Mapping[str, Any],
-    *,
-    recorded: bool,
-) -> None:
-    """Log the final scores, the video, and the numbers of summary.json."""
-    env_steps = content["env_steps"]
-    names = ("base", "base_under_actor_noise", "zero_noise", "steered", "paired")
-    shown = flat_results({name: content[name] for name in names})
-    for logger in loggers:
-        logger.log({f"final/{name}": result.score for name, result in results.items()}, env_steps)
-        if recorded and isinstance(logger, ShowsVideos):
-            logger.video("base_vs_steered", folder.video, env_steps)
-        if isinstance(logger, ShowsResults):
-            logger.results({**shown, "returned": content["returned"]})
 
 
 def _summary(
