@@ -9,6 +9,7 @@ outputs/<date>/<time>/   .hydra/config.yaml   summary.json   metrics.csv   metri
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import os
 import shlex
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dsrl.interfaces import StateDict
-from dsrl.run.checkpoint import add_notes, read_checkpoint, read_manifest, write_checkpoint
+from dsrl.run.checkpoint import read_checkpoint, read_manifest, write_checkpoint
 from dsrl.run.checkpoint_names import MANIFEST
 from dsrl.run.digests import same_values
 from dsrl.run.errors import UserError, is_of_system, system_error, type_and_text
@@ -32,6 +33,7 @@ from dsrl.run.own_summary import outdated
 from dsrl.run.ranges import fits
 from dsrl.run.request import config_of
 from dsrl.run.signals import Stopped
+from dsrl.run.trained_config import NOTE, replacing_config, trained_with
 
 
 class RunFolder:
@@ -152,21 +154,15 @@ class RunFolder:
     def write_configs(self, files: Mapping[str, str]) -> None:
         """Write the configs of a run that has passed its checks: name -> YAML; `config.yaml` beside checkpoints too."""
         self.check_in_place()
-        previous = self.config_sha256()
         self.failure.unlink(missing_ok=True)
-        self.hydra.mkdir(exist_ok=True)
-        for name, text in files.items():
-            self.write(self.hydra / name, text.encode())
-        self.config.parent.mkdir(exist_ok=True)  # last: a folder with a config is that of a run
-        self.write(self.config, files["config.yaml"].encode())
-        for name in ("best", "last"):  # of a run that is continued, perhaps with a larger budget
-            with suppress(ValueError):  # a damaged one is written again when the run continues
-                if previous is not None and self._config_of_weights(name) == previous:
-                    add_notes(self.checkpoint(name), {"config_sha256": self.config_sha256()})
-
-    def _config_of_weights(self, name: str) -> Any:
-        """Return the digest of the config that a checkpoint was trained with; None where it is not noted."""
-        return read_manifest(self.checkpoint(name))["notes"].get("config_sha256") if self.has(name) else None
+        config = files["config.yaml"].encode()
+        weights = [self.checkpoint(name) for name in ("best", "last")]  # of a run that is continued
+        with replacing_config(weights, self.config_sha256(), hashlib.sha256(config).hexdigest()):
+            self.hydra.mkdir(exist_ok=True)
+            for name, text in files.items():
+                self.write(self.hydra / name, text.encode())
+            self.config.parent.mkdir(exist_ok=True)  # last: a folder with a config is that of a run
+            self.write(self.config, config)
 
     def finished(self, requested: Mapping[str, Any], announce: Callable[[str], None]) -> dict[str, Any] | None:
         """Return the summary of a finished run of the same `requested` values; None otherwise.
@@ -275,7 +271,7 @@ class RunFolder:
         """Replace a checkpoint by `state`; whenever this is cut short, the previous one is still complete."""
         self.check_in_place()
         resumable = any(self.resume.glob(f"[0-9]*/{MANIFEST}"))  # otherwise the same command begins again
-        notes = {"config_sha256": self.config_sha256(), "resumable": resumable}
+        notes = {NOTE: self.config_sha256(), "resumable": resumable}
         write_checkpoint(self.checkpoint(name), state, notes)
 
     def load(self, name: str) -> StateDict:
@@ -291,8 +287,8 @@ class RunFolder:
                 f"checkpoint={name} is not in {self.path}; it has {there or 'none at all'}"
                 f" (none, for the base policy, always works)"
             )
-        expected = self._config_of_weights(name)
-        if expected is not None and expected != self.config_sha256():
+        noted = trained_with(folder)
+        if noted and self.config_sha256() not in noted:
             raise ValueError(f"{self.any_config} was changed after checkpoint={name} was trained with it; restore it")
         state = read_checkpoint(folder, LARGEST_SUMMARY)
         if not isinstance(state, dict):

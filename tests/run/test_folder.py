@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from toys.runs import Killed
 
 from dsrl.logging.csv import CsvLogger
 from dsrl.run import checkpoint
@@ -92,6 +93,36 @@ def test_a_config_that_was_changed_after_training_is_refused(tmp_path: Path) -> 
     (folder.hydra / "config.yaml").write_text("seed: 1\n")
     with pytest.raises(ValueError, match=r"\.hydra/config\.yaml was changed after checkpoint=best was trained with it"):
         folder.load("best")
+
+
+@pytest.mark.parametrize("done", range(6))
+def test_a_kill_while_the_config_is_replaced_leaves_weights_that_load(
+    done: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are replaced in six steps: the notes of both weights, both configs, and the notes again."""
+    folder, steps = RunFolder(tmp_path), iter(range(done))
+    folder.write_configs({"config.yaml": "decisions: 1\n"})
+    for name in ("best", "last"):
+        folder.save(name, STATE)
+
+    def fatal(source: Path, target: Path) -> None:
+        if next(steps, None) is None:
+            raise Killed
+        source.rename(target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", fatal)
+        with pytest.raises(Killed):
+            folder.write_configs({"config.yaml": "decisions: 2\n"})
+    for name in ("best", "last"):
+        folder.load(name)
+    folder.write_configs({"config.yaml": "decisions: 3\n"})  # extended again, by another budget
+    for name in ("best", "last"):
+        folder.load(name)
+    for text in ("decisions: 1\n", "decisions: 2\n", "decisions: 4\n"):
+        folder.config.write_text(text)
+        with pytest.raises(ValueError, match="was changed after checkpoint=best was trained with it"):
+            folder.load("best")
 
 
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
