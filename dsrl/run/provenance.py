@@ -51,7 +51,8 @@ def git(*arguments: str) -> str | None:
     if not IN_CLONE:  # an installed package may lie in somebody else's work tree
         return None
     try:
-        command = ["git", "-C", str(ROOT), *arguments]
+        # git refuses the clone of another user, whose settings may name programs; this process runs its code anyway
+        command = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), *arguments]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None

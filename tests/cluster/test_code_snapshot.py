@@ -34,12 +34,15 @@ def test_a_snapshot_without_an_answer_of_git_does_not_say_that_nothing_was_chang
         assert (make_snapshot(tmp_path) / "changes.diff").exists() == (answer is not None)
 
 
-def test_changes_that_are_no_utf_8_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_that_are_no_utf_8_are_read_in_a_clone_of_another_user_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
     monkeypatch.setattr(provenance, "IN_CLONE", True)
     (tmp_path / "a.txt").write_text("name: \n")
     for command in ("init -q", "add a.txt", "-c user.name=a -c user.email=a@b commit -qm a"):
         subprocess.run(["git", "-C", str(tmp_path), *command.split()], check=True)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     (tmp_path / "a.txt").write_bytes("name: Jürgen\n".encode("latin-1"))
     assert "+name: J\ufffdrgen" in str(git("diff", "HEAD"))
 
