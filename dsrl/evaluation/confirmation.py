@@ -85,7 +85,7 @@ def p_confirmed(base: Evaluation, steered: Evaluation) -> float:
     p_value = p_better(base, steered)
     if base.successes is not None and steered.successes is not None:
         return p_value
-    return max(p_value, skewed_mean_test(_differences(base, steered)))
+    return max(p_value, skewed_mean_test(differences(base, steered)))
 
 
 def p_better(one: Evaluation, other: Evaluation, flips: int = FLIPS) -> float:
@@ -97,9 +97,9 @@ def p_better(one: Evaluation, other: Evaluation, flips: int = FLIPS) -> float:
     if one.successes is not None and other.successes is not None:
         pairs = list(zip(one.successes, other.successes, strict=True))
         return sign_test(pairs.count((False, True)), pairs.count((True, False)))
-    return sign_flip_test(_differences(one, other), flips=flips)
+    return sign_flip_test(differences(one, other), flips=flips)
 
 
-def _differences(one: Evaluation, other: Evaluation) -> list[float]:
+def differences(one: Evaluation, other: Evaluation) -> list[float]:
     """Return how much more `other` returned, world by world."""
     return [after - before for before, after in zip(one.returns, other.returns, strict=True)]

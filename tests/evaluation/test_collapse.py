@@ -62,9 +62,13 @@ def test_all_validations_share_one_significance(earlier: int, lost: int) -> None
     assert collapse([best] * earlier + [_worlds(*range(21 - lost))], best) is None
 
 
-def test_a_fall_of_returns_is_a_collapse_after_many_validations_too() -> None:
-    best, worst = (replace(one, successes=None) for one in (_worlds(*range(20)), _worlds()))
-    assert collapse([best] * 39 + [worst], best) is not None  # no p-value of 9,999 flips is below 2 % / 780
+@pytest.mark.parametrize("earlier", [39, 45, 999])
+def test_a_fall_of_returns_is_a_collapse_after_many_validations_too(earlier: int) -> None:
+    """No p-value of 9,999 flips is below 2 % / 780, none of 99,999 below 2 % / 1,035."""
+    best, worst = (replace(one, successes=None) for one in (_worlds(*range(40), num=40), _worlds(num=40)))
+    assert collapse([best] * earlier + [worst], best) is not None
+    partly = replace(best, returns=(0.0,) * 24 + (2.0,) * 15 + (1.0,))  # 24 worlds of 39 lost: p = 0.1
+    assert collapse([best] * earlier + [partly], replace(best, returns=(2.0,) * 40)) is None
 
 
 def test_a_collapse_needs_an_earlier_validation_and_a_base_and_may_be_one_of_returns() -> None:
