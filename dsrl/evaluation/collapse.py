@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from math import comb
 from pathlib import Path
 
@@ -43,6 +44,34 @@ def collapse(validations: Sequence[Evaluation], base: Evaluation | None) -> str 
         f"training has collapsed: validation {measure} is {now}, below the base policy's {before}, "
         f"after {highest} at validation {number} (p = {p_value:.1g}); the best checkpoint is unchanged"
     )
+
+
+def check_stop(worlds: int, first: int, planned: int, num_worlds: int | None = None) -> str | None:
+    """Return a sentence where too few validation worlds let `stop_on_collapse` act in early validations alone, or None.
+
+    `first` is the number of the first validation that may stop training, `planned` about how many there will be, and
+    `num_worlds` how many worlds the task has, None for endless ones. Raises ValueError where none can stop it.
+    """
+    if _can_collapse(worlds, planned):
+        return None
+    if not _can_collapse(worlds, first):
+        enough = next(more for more in count(worlds + 1) if _can_collapse(more, first))
+        possible = num_worlds is None or num_worlds >= enough
+        advice = f"type validation_episodes={enough} or more, or" if possible else f"the task has {num_worlds}; type"
+        raise ValueError(
+            f"stop_on_collapse=true can never act with validation_episodes={worlds}: losing all of so few worlds may "
+            f"still be chance; {advice} stop_on_collapse=false"
+        )
+    last = next(number for number in range(first, planned) if not _can_collapse(worlds, number + 1))
+    return (
+        f"stop_on_collapse=true can act until validation {last} of about {planned}: later ones share one significance "
+        f"among more pairs than validation_episodes={worlds} can serve; more validation_episodes see more"
+    )
+
+
+def _can_collapse(worlds: int, number: int) -> bool:
+    """Return whether losing all of so many worlds would be a collapse in a validation of this number."""
+    return 2.0 * 2.0**-worlds < SIGNIFICANCE / comb(number, 2)
 
 
 def _p_fallen(latest: Evaluation, best: Evaluation) -> float:

@@ -14,7 +14,7 @@ from toys.algorithms import build_algorithm
 from toys.guess import Echo
 from toys.runs import toy_parts
 
-from dsrl.evaluation.collapse import collapse
+from dsrl.evaluation.collapse import check_stop, collapse
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.noise_sources import Act
 from dsrl.interfaces import Encoding, Observation
@@ -60,6 +60,23 @@ def test_all_validations_share_one_significance(earlier: int, lost: int) -> None
     best = _worlds(*range(20))
     assert collapse([best] * earlier + [_worlds(*range(20 - lost))], best) is not None
     assert collapse([best] * earlier + [_worlds(*range(21 - lost))], best) is None
+
+
+@pytest.mark.parametrize(("worlds", "last"), [(8, 2), (10, 5), (12, 9), (16, 36)])
+def test_the_last_validation_is_named_that_so_few_worlds_let_stop_training(worlds: int, last: int) -> None:
+    best, worst = _worlds(*range(worlds), num=worlds), _worlds(num=worlds)
+    assert collapse([best] * (last - 1) + [worst], best) is not None
+    assert collapse([best] * last + [worst], best) is None
+    assert f"can act until validation {last} of about {last + 1}: " in str(check_stop(worlds, 2, last + 1))
+    assert check_stop(worlds, 2, last) is None
+
+
+def test_a_stop_that_never_acts_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"with validation_episodes=6: .* type validation_episodes=7 or more, or stop"):
+        check_stop(6, 2, 7)
+    with pytest.raises(ValueError, match="; the task has 8; type stop_on_collapse=false"):
+        check_stop(8, 3, 7, num_worlds=8)
+    assert check_stop(7, 2, 2) is None
 
 
 @pytest.mark.parametrize("earlier", [39, 45, 999])
