@@ -16,6 +16,7 @@ from dsrl.evaluation.statistics import FLIPS, sign_flip_test, sign_test, skewed_
 
 SIGNIFICANCE = 0.05  # of the whole confirmation: each of its looks gets an equal share (Bonferroni)
 FEWEST = math.ceil(-math.log2(SIGNIFICANCE))  # worlds in which a policy that wins in all of them is confirmed
+FEW_RETURNS = 64  # worlds, below which rare great losses pass too often: docs/running.md has the rates
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,16 @@ def check_confirmation(episodes: int, num_worlds: int | None = None) -> None:
             f"confirm_episodes={episodes} can confirm nothing: winning in all of so few worlds may still be chance; "
             f"{advice} to return the steered policy without a confirmation"
         )
+
+
+def few_returns(episodes: int) -> str | None:
+    """Return a sentence where `episodes` worlds are too few for mean returns to hold the promise of 5 %, or None."""
+    if not 0 < episodes < FEW_RETURNS:
+        return None
+    return (
+        f"confirm_episodes={episodes} are few for mean returns: where rare worlds lose much, a policy no better "
+        f"may be confirmed in more than 5 % of runs; {FEW_RETURNS} or more come nearer to it, 256 nearest"
+    )
 
 
 def confirm(
@@ -85,7 +96,7 @@ def p_confirmed(base: Evaluation, steered: Evaluation) -> float:
     p_value = p_better(base, steered)
     if base.successes is not None and steered.successes is not None:
         return p_value
-    return max(p_value, skewed_mean_test(_differences(base, steered)))
+    return max(p_value, skewed_mean_test(differences(base, steered)))
 
 
 def p_better(one: Evaluation, other: Evaluation, flips: int = FLIPS) -> float:
@@ -97,9 +108,9 @@ def p_better(one: Evaluation, other: Evaluation, flips: int = FLIPS) -> float:
     if one.successes is not None and other.successes is not None:
         pairs = list(zip(one.successes, other.successes, strict=True))
         return sign_test(pairs.count((False, True)), pairs.count((True, False)))
-    return sign_flip_test(_differences(one, other), flips=flips)
+    return sign_flip_test(differences(one, other), flips=flips)
 
 
-def _differences(one: Evaluation, other: Evaluation) -> list[float]:
+def differences(one: Evaluation, other: Evaluation) -> list[float]:
     """Return how much more `other` returned, world by world."""
     return [after - before for before, after in zip(one.returns, other.returns, strict=True)]

@@ -15,7 +15,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from dsrl.edits import action_bounds
-from dsrl.evaluation.confirmation import check_confirmation
+from dsrl.evaluation.collapse import check_stop
+from dsrl.evaluation.confirmation import check_confirmation, few_returns
 from dsrl.evaluation.noise_sources import check_best_of
 from dsrl.interfaces import ChecksTask, HasDevice, Noise, Policy, Searcher, Task
 from dsrl.logging import Description, Logger
@@ -30,6 +31,7 @@ from dsrl.run.parts import Parts, executed_slots, horizon_of
 from dsrl.run.settings import Settings, checked, identity, settings_of
 from dsrl.training.available_memory import available_memory
 from dsrl.training.replay_memory import GIB, buffer_length, checked_replay_bytes, draws_of
+from dsrl.training.validation_schedule import decisions_apart
 
 if TYPE_CHECKING:
     import torch
@@ -202,28 +204,45 @@ def build_loggers(cfg: DictConfig, described: Description, folder: Path | None =
 
 
 def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
-    """Announce episodes that validations cut short, and the memory of replay where it stores chunks or states.
+    """Announce episodes that validations cut short, too few worlds, and the memory of chunks or states in replay.
 
     Raises UserError where replay does not fit into memory, or the decisions do not suffice for a search, or the
-    worlds for a confirmation.
+    worlds for a confirmation or to stop at a collapse.
     """
     from dsrl.training.successive_halving import plan
 
     settings, algorithm = parts.settings, parts.algorithm
     with user_errors():
         check_confirmation(settings.confirm_episodes, parts.num_worlds)
+        compared = not parts.env.has_success and parts.policy_sha256() is not None
+        few = few_returns(settings.confirm_episodes) if compared else None
+        if few is not None:
+            announce(few)
         if isinstance(algorithm, Searcher):
             plan(len(algorithm.candidates), settings.decisions, parts.env.longest_episode)
             return
         played = buffer_length(settings.buffer_size, settings.decisions, len(parts.env))
         transitions = played + len(parts.offline or ())
         taken = checked_replay_bytes(parts.env, algorithm.replay, transitions, draws=draws_of(algorithm))
+        seldom = _stopped_seldom(parts)
     if algorithm.replay != "noise":
         stored = "chunks" if algorithm.replay == "chunks" else "states"
         announce(f"replay stores {stored}: up to {taken / GIB:.2f} GiB for {transitions} transitions")
     cut = cut_episodes(settings, parts.env.longest_episode)
-    if cut is not None:
-        announce(cut)
+    for sentence in filter(None, (cut, seldom)):
+        announce(sentence)
+
+
+def _stopped_seldom(parts: Parts) -> str | None:
+    """Return a sentence where `stop_on_collapse` cannot act in all validations; raises ValueError where in none."""
+    settings = parts.settings
+    if not settings.stop_on_collapse:
+        return None
+    apart = decisions_apart(settings.eval_every, len(parts.env), parts.env.longest_episode)
+    first = 2 + (settings.offline_cloning_updates > 0)  # after warm-up and cloning, which end with one each
+    offline = -(-settings.offline_updates // settings.eval_every)
+    planned = first - 1 + offline + -(-(settings.decisions - settings.warmup_decisions) // apart)
+    return check_stop(settings.validation_episodes, first, planned, parts.num_worlds)
 
 
 def build_loop(parts: Parts, monitor: Monitor, checkpointer: Checkpointer) -> Trainer | SuccessiveHalving:

@@ -14,7 +14,7 @@ from toys.algorithms import build_algorithm
 from toys.guess import Echo
 from toys.runs import toy_parts
 
-from dsrl.evaluation.collapse import collapse
+from dsrl.evaluation.collapse import check_stop, collapse
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.noise_sources import Act
 from dsrl.interfaces import Encoding, Observation
@@ -62,9 +62,30 @@ def test_all_validations_share_one_significance(earlier: int, lost: int) -> None
     assert collapse([best] * earlier + [_worlds(*range(21 - lost))], best) is None
 
 
-def test_a_fall_of_returns_is_a_collapse_after_many_validations_too() -> None:
-    best, worst = (replace(one, successes=None) for one in (_worlds(*range(20)), _worlds()))
-    assert collapse([best] * 39 + [worst], best) is not None  # no p-value of 9,999 flips is below 2 % / 780
+@pytest.mark.parametrize(("worlds", "last"), [(8, 2), (10, 5), (12, 9), (16, 36)])
+def test_the_last_validation_is_named_that_so_few_worlds_let_stop_training(worlds: int, last: int) -> None:
+    best, worst = _worlds(*range(worlds), num=worlds), _worlds(num=worlds)
+    assert collapse([best] * (last - 1) + [worst], best) is not None
+    assert collapse([best] * last + [worst], best) is None
+    assert f"can act until validation {last} of about {last + 1}: " in str(check_stop(worlds, 2, last + 1))
+    assert check_stop(worlds, 2, last) is None
+
+
+def test_a_stop_that_never_acts_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"with validation_episodes=6: .* type validation_episodes=7 or more, or stop"):
+        check_stop(6, 2, 7)
+    with pytest.raises(ValueError, match="; the task has 8; type stop_on_collapse=false"):
+        check_stop(8, 3, 7, num_worlds=8)
+    assert check_stop(7, 2, 2) is None
+
+
+@pytest.mark.parametrize("earlier", [39, 45, 999])
+def test_a_fall_of_returns_is_a_collapse_after_many_validations_too(earlier: int) -> None:
+    """No p-value of 9,999 flips is below 2 % / 780, none of 99,999 below 2 % / 1,035."""
+    best, worst = (replace(one, successes=None) for one in (_worlds(*range(40), num=40), _worlds(num=40)))
+    assert collapse([best] * earlier + [worst], best) is not None
+    partly = replace(best, returns=(0.0,) * 24 + (2.0,) * 15 + (1.0,))  # 24 worlds of 39 lost: p = 0.1
+    assert collapse([best] * earlier + [partly], replace(best, returns=(2.0,) * 40)) is None
 
 
 def test_a_collapse_needs_an_earlier_validation_and_a_base_and_may_be_one_of_returns() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scipy.stats import norm
 
-from dsrl.evaluation.statistics import mcnemar, mean_interval, skewed_mean_test, summarise, wilson
+from dsrl.evaluation.statistics import mcnemar, mean_interval, sign_flip_bound, skewed_mean_test, summarise, wilson
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,10 @@ def test_the_test_of_a_skewed_mean_is_halls_transformation() -> None:
     """Of 2, 2, 2, -1: mean 1.25, deviation 1.5, skewness -2 / √3; of 5 / 6: 0.8333 - 0.2673 + 0.0286 - 0.0481."""
     assert skewed_mean_test([2.0, 2.0, 2.0, -1.0]) == pytest.approx(norm.sf(2 * 0.5465), abs=1e-4)
     assert [skewed_mean_test([value] * 3) for value in (0.1, 0.0, -0.1)] == [0.0, 1.0, 1.0]
+
+
+def test_the_bound_of_sign_flips_is_exact_where_all_gain_and_chernoffs_otherwise() -> None:
+    """Of 1, 1, 1, -1 with q = exp(-2 t): (1 + q)^3 (1 + 1 / q) / 16 is least at q = 1 / 3, 0.5926; exactly 5 / 16."""
+    assert sign_flip_bound([0.5, 1e-3, 2.0, 0.0]) == pytest.approx(1 / 2**3)
+    assert sign_flip_bound([1.0, 1.0, 1.0, -1.0]) == pytest.approx(0.5926, abs=1e-3)
+    assert [sign_flip_bound(values) for values in ([-1.0, 0.5], [0.0], [])] == [1.0, 1.0, 1.0]

@@ -59,6 +59,21 @@ def test_a_task_with_endless_worlds_plays_what_was_typed_and_nothing_is_said() -
         assert not announced
 
 
+def test_few_worlds_are_announced_where_returns_are_compared_and_refused_where_no_stop_can_act() -> None:
+    parts = _parts([])
+    announced: list[str] = []
+    check_budget(parts, announced.append)
+    assert not any("mean returns" in sentence for sentence in announced)
+    parts.env.has_success = False
+    check_budget(parts, announced.append)
+    assert any(sentence.startswith("confirm_episodes=10 are few for mean returns: ") for sentence in announced)
+    stopping = replace(parts.settings, stop_on_collapse=True, eval_every=40)
+    check_budget(replace(parts, settings=stopping), announced.append)
+    assert "stop_on_collapse=true can act until validation 2 of about 9" in announced[-1]
+    with pytest.raises(UserError, match="stop_on_collapse=true can never act with validation_episodes=6"):
+        check_budget(replace(parts, settings=replace(stopping, validation_episodes=6)), announced.append)
+
+
 def test_intervals_tests_and_confirmation_of_a_run_have_one_episode_per_world(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
