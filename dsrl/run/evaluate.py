@@ -186,7 +186,7 @@ def evaluate_run(
 
 def _play(
     parts: Parts, folder: RunFolder, request: Request, act: Act, screen: Screen, *, has_base: bool
-) -> tuple[Evaluation | None, Evaluation, Content]:
+) -> tuple[Evaluation | None, Evaluation, dict[str, Any]]:
     """Play base policy and the requested one in the same worlds; returns both results and the content of eval.json."""
     build_simulation(parts, screen)
     episodes = at_most_once(request.eval_episodes or parts.settings.eval_episodes, parts.task)
