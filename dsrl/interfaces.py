@@ -1,4 +1,4 @@
-"""The vocabulary of dsrl on one page: the values that pass between task, frozen policy and learner, and all contracts.
+"""The vocabulary of dsrl on one page: the values that pass between task, policy and learner, and their contracts.
 
     Task.observe() -> Observation -> Policy.encode -> Encoding -> Algorithm.act -> Noise.expand -> noise [B, T', D]
                                                          |                                            |
@@ -102,7 +102,7 @@ class Task(Protocol):
         """
 
     def observe(self) -> Observation:
-        """Render and read all worlds. Called once per decision."""
+        """Render and read all worlds. Called once per decision, and after those earlier steps that a history needs."""
 
     def step(self, action: Tensor) -> Step:
         """Advance all worlds by one control step of action [B, A]. Never renders."""

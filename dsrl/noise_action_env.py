@@ -43,8 +43,8 @@ class Decision:
     before: Encoding
     chunk: Tensor  # [n, horizon, A] that was executed, or would have been had the world not ended
     after: Encoding  # of a terminated world, the same as before
-    observed_before: Observation  # the observations of `before` and `after`, histories where the policy has one
-    observed_after: Observation
+    observed_before: Observation  # of `before`, a history where the policy has one
+    observed_after: Observation  # of `after`; a terminated world's history may contain steps of this chunk already
 
 
 @dataclass(frozen=True)

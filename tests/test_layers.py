@@ -6,6 +6,7 @@ Imports inside functions and under TYPE_CHECKING count like any other.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,6 +125,18 @@ def test_a_room_imports_only_its_own_libraries(module: str) -> None:
         never -= {"wandb"}
     broken = [name for name in _imports(MODULES[module]) if _reaches(name, never)]
     assert not broken, f"{module} imports {broken}"
+
+
+def test_the_page_on_the_architecture_has_every_room_and_what_it_may_import() -> None:
+    lines = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.split("|")[1:3] for line in lines if line.startswith("| `")]
+    names = [[re.findall("`([a-z_.]+)`", cell) for cell in row] for row in rows]
+    documented = {room: set(imported) for rooms, imported in names for room in rooms}
+    for room, allowed in MAY.items():
+        missing = {name.removeprefix("dsrl.") for name in allowed} - documented[room.removeprefix("dsrl.")]
+        assert not missing, f"the row of {room} lacks {missing}"
+    pages = {name for name in MODULES if name.count(".") == 1 and MODULES[name].name != "__init__.py"}
+    assert not [name for name in pages if f"  {name[5:]}.py " not in "\n".join(lines) and name.startswith("dsrl.")]
 
 
 def test_every_module_of_the_package_has_a_room() -> None:

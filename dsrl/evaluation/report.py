@@ -106,14 +106,15 @@ def runs_table(folders: Sequence[Path], evaluations: Sequence[Path] | None = Non
     `evaluations` are the folders with eval.json (None: those of the runs). Runs are named relative to the folder that
     all of them lie in, which is the title.
     """
-    parent = Path(os.path.commonpath([folder.parent for folder in folders]))
+    paths = [Path(os.path.abspath(folder)) for folder in folders]
+    parent = Path(os.path.commonpath([path.parent for path in paths]))
     table = _table("run", "result", "95% interval", "base", "McNemar p", "episodes", title=Text(f"runs in {parent}"))
-    for folder, evaluation in zip(folders, evaluations or folders, strict=True):
+    for path, evaluation in zip(paths, evaluations or folders, strict=True):
         written = json.loads((evaluation / "eval.json").read_text(encoding="utf-8"))
         numbers, base, pair = written["result"], written["base"], written["paired"]
         p_value = "-" if not pair else f"{pair['p_value']:.2g}"
         row = (_score(numbers), _interval(numbers), "-" if not base else _score(base), p_value)
-        table.add_row(Text(str(folder.relative_to(parent))), *row, str(numbers["episodes"]))
+        table.add_row(Text(str(path.relative_to(parent))), *row, str(numbers["episodes"]))
     return table
 
 

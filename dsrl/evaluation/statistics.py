@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 FLIPS = 9999  # of the signs of differences
+_SIGNS_AT_ONCE = 2**18  # drawn: all flips of many worlds would fill the memory
 
 
 def summarise(successes: Sequence[bool] | None, returns: Sequence[float], lengths: Sequence[int]) -> dict[str, Any]:
@@ -53,12 +55,19 @@ def sign_flip_test(differences: Sequence[float], *, two_sided: bool = False, fli
     The signs are drawn `flips` times: no p-value is below 1 / (1 + flips).
     """
     moved = np.array([value for value in differences if value != 0], dtype=np.float64)
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], (flips, len(moved)))
-    flipped, total = signs @ moved, moved.sum()
+    flipped, total = _flipped_sums(moved, flips), moved.sum()
     if two_sided:
         flipped, total = np.abs(flipped), abs(total)
     rounding = 1e-9 * float(np.abs(moved).sum())
     return float((1 + (flipped >= total - rounding).sum()) / (1 + flips))
+
+
+def _flipped_sums(values: NDArray[np.float64], flips: int) -> NDArray[np.float64]:
+    """Return the sums [flips] of `values` [n], which have other random signs in each."""
+    random = np.random.default_rng(0)
+    rows = max(1, _SIGNS_AT_ONCE // max(1, len(values)))
+    blocks = [min(rows, flips - done) for done in range(0, flips, rows)]
+    return np.concatenate([random.choice([-1.0, 1.0], (block, len(values))) @ values for block in blocks])
 
 
 def sign_flip_bound(differences: Sequence[float]) -> float:
@@ -69,9 +78,9 @@ def sign_flip_bound(differences: Sequence[float]) -> float:
     """
     moved = np.array([value for value in differences if value != 0], dtype=np.float64)
     moved /= np.abs(moved).max(initial=0.0) or 1.0
-    tried = np.geomspace(1e-2, 1e6, 500)[:, None]  # [500, 1]: each is a bound, so that a grid suffices
-    logarithms = (np.logaddexp(0.0, -2.0 * tried * moved) - np.log(2.0)).sum(1)
-    return float(np.exp(min(0.0, logarithms.min())))
+    tried = np.geomspace(1e-2, 1e6, 500)  # each is a bound, so that a grid suffices
+    logarithms = [(np.logaddexp(0.0, -2.0 * one * moved) - np.log(2.0)).sum() for one in tried]
+    return float(np.exp(min(0.0, *logarithms)))
 
 
 def skewed_mean_test(differences: Sequence[float]) -> float:

@@ -27,7 +27,7 @@ from dsrl.run.early_checks import check_typed
 from dsrl.run.errors import user_errors
 from dsrl.run.few_worlds import fitted
 from dsrl.run.files import make_writable
-from dsrl.run.parts import Parts, executed_slots, horizon_of
+from dsrl.run.parts import HasRemarks, Parts, executed_slots, horizon_of
 from dsrl.run.settings import Settings, checked, identity, settings_of
 from dsrl.training.available_memory import available_memory
 from dsrl.training.replay_memory import GIB, buffer_length, checked_replay_bytes, draws_of
@@ -92,7 +92,7 @@ def _task_and_policy(
     check_typed(nodes["task"], nodes["policy"])  # before the task: a simulator may take a minute to start
     task: Task = _instantiate(nodes["task"], **_accepted(nodes["task"], announce=announce))
     policy = _policy(nodes["policy"], task, horizon)
-    for remark in getattr(policy, "remarks", ()):
+    for remark in policy.remarks if isinstance(policy, HasRemarks) else ():
         announce(remark)
     executed, length = horizon_of(policy, horizon), policy.chunk_shape[0]
     if horizon is None and executed < length:

@@ -174,8 +174,10 @@ def evaluate_run(
             score = _record_videos(parts, out, act, request.video_seeds, screen, has_base=has_base)
             content = {"request": asdict(request), "videos": [str(_video(out, seed)) for seed in request.video_seeds]}
         else:
-            score, content = _play(parts, folder, request, act, screen, has_base=has_base)
-            write_json(out / "eval.json", content)
+            base, result, content = _play(parts, folder, request, act, screen, has_base=has_base)
+            write_json(out / "eval.json", content)  # first: what follows may fail
+            _show(request, base, result, screen, options=_video_options(parts, folder, request))
+            score = result.score
         log(out, content)
     if not request.video_seeds:
         screen.phase(f"written to {out / 'eval.json'}")
@@ -184,8 +186,8 @@ def evaluate_run(
 
 def _play(
     parts: Parts, folder: RunFolder, request: Request, act: Act, screen: Screen, *, has_base: bool
-) -> tuple[float, dict[str, Any]]:
-    """Play base policy and the requested one in the same worlds; returns the latter's score and eval.json's content."""
+) -> tuple[Evaluation | None, Evaluation, dict[str, Any]]:
+    """Play base policy and the requested one in the same worlds; returns both results and the content of eval.json."""
     build_simulation(parts, screen)
     episodes = at_most_once(request.eval_episodes or parts.settings.eval_episodes, parts.task)
     first_seed = parts.settings.test_seed if request.test_seed is None else request.test_seed
@@ -200,10 +202,8 @@ def _play(
     name = "base policy" if request.checkpoint == "none" else f"steered policy ({request.checkpoint} checkpoint)"
     screen.phase(f"{name} on {episodes} worlds from seed {first_seed} …")
     result = play(parts, act, screen, **worlds)
-    options = f"{folder.eval_option}{_played_by(request)}" if video.can_record(parts.task) else None
-    _show(request, base, result, screen, options=options)
     played = {**asdict(request), "eval_episodes": episodes, "test_seed": first_seed}
-    return result.score, {"request": played, **_content(parts, folder, request, base, result)}
+    return base, result, {"request": played, **_content(parts, folder, request, base, result)}
 
 
 def _requested_noise(parts: Parts, request: Request, state: StateDict | None, screen: Screen) -> Act:
@@ -263,6 +263,11 @@ def _show(
         screen.print(f"failed worlds ({len(result.failures)}): {first}")
         if options is not None:
             screen.print(f"video of one:  {typed('eval.py')} {options} video_seeds={result.failures[0]}")
+
+
+def _video_options(parts: Parts, folder: RunFolder, request: Request) -> str | None:
+    """Return the options of eval.py that name the run, for a video of it; None where the task cannot be recorded."""
+    return f"{folder.eval_option}{_played_by(request)}" if video.can_record(parts.task) else None
 
 
 def _played_by(request: Request) -> str:

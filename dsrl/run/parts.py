@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -107,6 +107,13 @@ class DenoisesPast(Protocol):
     """A policy whose noise begins with slots of actions before now, which its chunks leave out (optional)."""
 
     first_slot: int  # of the noise that the first action of a chunk is denoised from
+
+
+@runtime_checkable
+class HasRemarks(Protocol):
+    """A policy whose checkpoint has something to announce (optional)."""
+
+    remarks: Sequence[str]  # sentences
 
 
 @runtime_checkable

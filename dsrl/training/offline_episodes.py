@@ -2,10 +2,10 @@
 
 An episode is used up to its termination: the first `next.success`; without that column, or where nothing succeeds and
 `next.truncated` tells failures from the end of the time, the first `next.done`; without either, its last frame, as a
-demonstration that reaches its goal. `next.truncated` turns an end into a truncation. Rewards are `next.reward`, else 1
-at the goal. A `next.done` without `next.success` may be a fall as well: it is a success where the task has a criterion
-of success and pays a reward there. The last chunk of an episode is padded with its last action, and a truncation
-bootstraps from the last frame.
+demonstration that reaches its goal. `next.truncated` turns any end but a success into a truncation. Rewards are
+`next.reward`, else 1 at the goal. A `next.done` without `next.success` may be a fall as well: it is a success where the
+task has a criterion of success and pays a reward there. The last chunk of an episode is padded with its last action,
+and a truncation bootstraps from the last frame.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _end(columns: Columns, length: int) -> tuple[int, bool]:
     if not len(ends):
         return length - 1, False
     truncated = TRUNCATED in columns and bool(columns[TRUNCATED].reshape(-1)[ends[0]])
-    return int(ends[0]), not truncated
+    return int(ends[0]), name == SUCCESS or not truncated
 
 
 def _succeeds(columns: Columns, ended: int, has_success: bool) -> bool:

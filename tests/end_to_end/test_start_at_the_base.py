@@ -109,6 +109,7 @@ def test_an_actor_is_played_by_draws_where_w_0_fails_and_its_mean_competes(tmp_p
     best = folder.load("best")
     assert best["plays"] == PLAYS.index("draws" if drawn >= mean else "actor")
     assert json.loads(folder.summary.read_text())["best_validation"] == max(drawn, mean)
+    assert folder.load("last")["plays"] == PLAYS.index("draws")  # after its mean was played
     parts.algorithm.load_state_dict(best)
     assert parts.algorithm.stochastic == (drawn >= mean)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,9 @@ def test_runs_are_named_relative_to_the_folder_of_all_of_them(tmp_path: Path) ->
         folder.mkdir(parents=True)
         written = {"result": summary(steered), "base": summary(base), "paired": paired(base, steered)}
         (folder / "eval.json").write_text(json.dumps(written))
+    table = report.runs_table(folders)
+    assert str(table.title) == f"runs in {tmp_path / '2026-01-31'}"
+    folders[0] = Path(os.path.relpath(folders[0]))
     table = report.runs_table(folders)
     assert str(table.title) == f"runs in {tmp_path / '2026-01-31'}"
     table.title = None

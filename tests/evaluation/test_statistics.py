@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import numpy as np
 import pytest
 from scipy.stats import norm
 
-from dsrl.evaluation.statistics import mcnemar, mean_interval, sign_flip_bound, skewed_mean_test, summarise, wilson
+from dsrl.evaluation.statistics import (
+    mcnemar,
+    mean_interval,
+    sign_flip_bound,
+    sign_flip_test,
+    skewed_mean_test,
+    summarise,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +78,16 @@ def test_mcnemars_test_counts_the_worlds_that_differ(
 def test_mcnemars_test_refuses_results_of_different_length() -> None:
     with pytest.raises(ValueError, match="zip"):
         mcnemar([True, False], [True])
+
+
+def test_sign_flips_are_those_of_one_draw_in_little_memory() -> None:
+    values = np.random.default_rng(1).normal(0.05, 1.0, 500)
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (9999, 500))
+    expected = (1 + int((signs @ values >= values.sum() - 1e-9).sum())) / 10_000
+    tracemalloc.start()
+    assert sign_flip_test(values.tolist()) == expected
+    assert tracemalloc.get_traced_memory()[1] < 2**24  # all signs take 40 MB
+    tracemalloc.stop()
 
 
 def test_the_test_of_a_skewed_mean_is_halls_transformation() -> None:

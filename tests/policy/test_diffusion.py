@@ -23,7 +23,7 @@ from dsrl.noise.per_step import PerStepNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.policy.diffusion import Diffusion
 from dsrl.policy.lerobot import load_policy
-from dsrl.run.parts import executed_slots
+from dsrl.run.parts import HasRemarks, executed_slots
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "images": {},
@@ -170,6 +170,7 @@ def test_steps_that_would_start_far_below_pure_noise_are_refused_with_those_that
         return
     with pytest.raises(ValueError, match=rf"starts at level {first} of 0 to 99, far .*; type {advice}$"):
         load(folder, num_steps=steps)
+    assert isinstance(own, HasRemarks)  # and so it is announced
     (remark,) = own.remarks
     assert f"with its own {steps} steps, starts at level {first} of" in remark
     assert remark.endswith(advice)

@@ -276,6 +276,14 @@ def test_an_evaluation_goes_where_out_says_and_leaves_the_run_alone(tmp_path: Pa
     assert not folder.evaluations.exists()
 
 
+def test_a_result_is_written_before_it_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = _saved(tmp_path / "run")
+    monkeypatch.delattr(report, "summary_table")
+    with pytest.raises(UserError, match="summary_table"):
+        evaluate_run(_parts(Instructed(4)), folder, request_of(folder.path), folder.load("best"), Screen(), tmp_path)
+    assert (tmp_path / "eval.json").is_file()
+
+
 @pytest.mark.parametrize(("first", "shared"), [(1, 1), (0, 1), (2, 0)])
 def test_worlds_that_chose_the_checkpoint_are_named(
     first: int, shared: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

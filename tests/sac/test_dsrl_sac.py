@@ -282,6 +282,7 @@ def test_impossible_options_are_refused_with_what_would_work():
 def test_the_target_sums_the_next_rewards_of_the_episode_before_the_value_follows_and_stays_in_bounds():
     """Transitions end in fours: terminated after the second, truncated after the fourth."""
     algorithm, buffer = build(n_step=3, regulariser="kl"), filled_buffer()
+    algorithm.critic_old.module.head.weight.data *= 10_000.0  # values beyond both bounds
     algorithm._fit_to_rewards(buffer)
     torch.manual_seed(1)
     batch = algorithm._transitions(buffer, np.arange(BATCH))
@@ -298,8 +299,10 @@ def test_the_target_sums_the_next_rewards_of_the_episode_before_the_value_follow
     torch.manual_seed(1)
     value = algorithm._next_value(buffer, np.array(rows))
     rewards, weights = torch.tensor(expected).T
-    high = SCALE * (BATCH - 1) / (1 - GAMMA)
-    torch.testing.assert_close(batch.returns, (rewards + weights * value).clamp(0.0, high), rtol=1e-5, atol=1e-5)
+    high, unbounded = SCALE * (BATCH - 1) / (1 - GAMMA), rewards + weights * value
+    assert unbounded.min() < 0.0
+    assert unbounded.max() > high
+    torch.testing.assert_close(batch.returns, unbounded.clamp(0.0, high), rtol=1e-5, atol=1e-5)
 
 
 def test_the_divergence_stays_out_of_the_targets_and_its_penalty_enters_the_actors_loss():

@@ -17,7 +17,7 @@ from toys.replay import BATCH, DIM, FEATURES, filled_buffer
 from dsrl.noise.space import NoiseSpace
 from dsrl.sac.lp_ds import LPDS, build_lp_ds
 
-B, DELTA, GAMMA = 1.5, 0.5, LP_DS["gamma"]
+B, DELTA, GAMMA, TAU = 1.5, 0.5, LP_DS["gamma"], BY_HAND["tau"]
 
 
 def build(**changes) -> LPDS:
@@ -74,6 +74,8 @@ def test_the_losses_of_one_update_are_those_of_the_equations():
     torch.testing.assert_close(stats.actor_loss, (0.3 * squared - q).mean(), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(stats.squared_shift, squared.mean())
     torch.testing.assert_close(stats.multiplier_loss, -math.log(0.3) * (squared.mean() - DELTA))
+    for name, value in snapshot(algorithm.critic_old.module).items():
+        torch.testing.assert_close(value, TAU * new_critic[name] + (1 - TAU) * target[name])
 
 
 @pytest.mark.parametrize(("delta", "grows"), [(1e-3, True), (100.0, False)])

@@ -109,6 +109,7 @@ def test_rewards_are_summed_over_a_chunk_and_done_is_a_termination_unless_it_is_
     [
         ({}, False, True, True),  # a demonstration
         ({"success": True, "done": True, "truncated": False}, True, True, True),
+        ({"success": True, "done": True, "truncated": True}, True, True, True),  # with its last step
         ({"success": False, "done": True, "truncated": False}, True, True, False),  # it fell
         ({"success": False, "done": True, "truncated": True}, True, False, False),
         ({"success": False, "done": True}, True, False, False),  # it fell, or its time was over

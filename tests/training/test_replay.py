@@ -183,6 +183,23 @@ def test_files_that_the_kernel_has_cached_count_as_free_memory_of_a_container(tm
 
 
 @pytest.mark.parametrize(
+    ("folder", "own", "limit", "used"),
+    [
+        (".", "0::/job_7/step_0/task_0", "memory.max", "memory.current"),
+        ("memory", "4:memory:/job_7/step_0\n0::/", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ],
+)
+def test_the_smallest_limit_around_a_process_counts(tmp_path, folder, own, limit, used):
+    (tmp_path / "own").write_text(f"1:cpu:/other\n{own}\n")
+    for path, size in ((".", 2**30), ("job_7", 10 * 2**20), ("job_7/step_0", 2**32), ("job_8", 0)):
+        group = tmp_path / folder / path
+        group.mkdir(parents=True, exist_ok=True)
+        (group / limit).write_text(f"{size}\n")
+        (group / used).write_text(f"{2**20}\n")
+    assert available_memory(tmp_path, tmp_path / "own") == 9 * 2**20
+
+
+@pytest.mark.parametrize(
     ("targets", "stored", "less"), [("decoded", "states", ""), ("distilled", "chunks", "fewer sac.base_draws, ")]
 )
 def test_dsrl_na_is_built_from_its_yaml_and_its_replay_announced_or_refused(monkeypatch, targets, stored, less):
