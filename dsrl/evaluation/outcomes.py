@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dsrl.evaluation.digits import fixed
 from dsrl.evaluation.episodes import Evaluation
-from dsrl.evaluation.statistics import mean_interval, sign_flip_test
+from dsrl.evaluation.statistics import mean_interval, sign_flip_test, wilson_of_mean
 
 
 @dataclass(frozen=True)
@@ -136,11 +136,3 @@ def mean_difference(first: Outcomes, second: Outcomes, share: float) -> tuple[fl
     num = len(differences)
     error = float(differences.std(ddof=1) / np.sqrt(num)) if num > 1 else float("inf")
     return float(differences.mean()), error
-
-
-def wilson_of_mean(mean: float, num: float) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of a rate `mean` over `num` trials; both may be fractional."""
-    z2 = 1.959963984540054**2
-    centre = (mean + z2 / (2 * num)) / (1 + z2 / num)
-    half = np.sqrt(z2 * (mean * (1 - mean) / num + z2 / (4 * num**2))) / (1 + z2 / num)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))

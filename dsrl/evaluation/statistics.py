@@ -24,15 +24,22 @@ def summarise(successes: Sequence[bool] | None, returns: Sequence[float], length
 
 def wilson(successes: int, episodes: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of a success rate."""
-    from scipy.stats import binomtest  # seconds to import
+    return wilson_of_mean(successes / episodes, episodes)
 
-    interval = binomtest(successes, episodes).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
+
+def wilson_of_mean(mean: float, num: float) -> tuple[float, float]:
+    """Return the 95 % Wilson interval of a rate `mean` over `num` trials; both may be fractional."""
+    z = 1.959963984540054
+    scale = 2 * (num + z**2)
+    centre = (2 * num * mean + z**2) / scale
+    half = z / scale * float(np.sqrt(4 * num * mean * (1 - mean) + z**2))
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    return low if mean > 0 else 0.0, high if mean < 1 else 1.0
 
 
 def mcnemar(base: Sequence[bool], steered: Sequence[bool]) -> dict[str, Any]:
     """Compare two policies in the same worlds: counts of the four outcomes and the exact (binomial) McNemar p-value."""
-    from scipy.stats import binomtest
+    from scipy.stats import binomtest  # seconds to import
 
     pairs = [(bool(before), bool(after)) for before, after in zip(base, steered, strict=True)]
     gained, lost = pairs.count((False, True)), pairs.count((True, False))

@@ -35,9 +35,11 @@ FIELDS: dict[str, dict[str, Check]] = {
 }
 
 
-def read_clip(folder: Path, checkpoint: Path) -> dict[str, dict[str, Any]]:
-    """Read the sizes of both encoders of a CLIP. Raises ValueError for another model or for other values."""
-    root = checkpoint if folder.is_relative_to(checkpoint) else folder
+def read_clip(folder: Path, root: Path) -> dict[str, dict[str, Any]]:
+    """Read the sizes of both encoders of the CLIP in `folder`, which lies in `root`.
+
+    Raises ValueError for another model or for other values.
+    """
     file = file_inside(root, str(folder / "config.json"))
     found = read_json(file)
     refuse_code(file, found)

@@ -87,9 +87,10 @@ def _migration(folder: Path, path: str, named: str) -> str:
     return f"it is of lerobot 0.3 or earlier: type `{command}`, then {named}{shlex.quote(result)}"
 
 
-def find_backbone(name: str, checkpoint: Path, needs: str = "config.json") -> Path:
-    """Return the folder of the backbone or tokenizer that a checkpoint names: inside it, or from the hub.
+def find_backbone(name: str, checkpoint: Path, needs: str = "config.json") -> tuple[Path, Path]:
+    """Return the folder of the backbone or tokenizer that a checkpoint names, inside it or from the hub, and its root.
 
+    No file of the folder may lead out of the root: the checkpoint, or the folder itself where it lies elsewhere.
     `needs` is the file by which it is recognised.
 
     Raises:
@@ -98,9 +99,10 @@ def find_backbone(name: str, checkpoint: Path, needs: str = "config.json") -> Pa
     """
     folder = file_inside(checkpoint, name)
     if file_inside(checkpoint, f"{name}/{needs}").is_file():
-        return folder
+        return folder, checkpoint if folder.is_relative_to(checkpoint) else folder
     if HUB_ID.fullmatch(name):
-        return _from_hub(name, BACKBONE_PATTERNS, required=[needs]).resolve()
+        folder = _from_hub(name, BACKBONE_PATTERNS, required=[needs]).resolve()
+        return folder, folder
     if needs != "config.json":
         raise FileNotFoundError(
             f"{checkpoint} names the tokenizer {name!r}, which is no folder in it; copy the tokenizer to "

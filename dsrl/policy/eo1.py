@@ -76,8 +76,7 @@ class EO1(VlaPolicy):
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
         name = steps[PREPROCESSOR][QWEN]["config"].get("processor_name", "")
-        folder = find_backbone(name, checkpoint, needs="tokenizer_config.json")
-        with clean_processor(folder, checkpoint if folder.is_relative_to(checkpoint) else folder) as clean:
+        with clean_processor(*find_backbone(name, checkpoint, needs="tokenizer_config.json")) as clean:
             names = {QWEN: {"processor_name": str(clean)}}
             return _lerobot.load_processors(self._config, checkpoint, steps, names, self.device)
 

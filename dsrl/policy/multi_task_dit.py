@@ -54,8 +54,7 @@ class MultiTaskDiT(LerobotPolicy):
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
         name = steps[PREPROCESSOR]["tokenizer_processor"]["config"].get("tokenizer_name", "")
-        folder = find_backbone(name, checkpoint, needs="tokenizer_config.json")
-        with clean_tokenizer(folder, checkpoint if folder.is_relative_to(checkpoint) else folder) as clean:
+        with clean_tokenizer(*find_backbone(name, checkpoint, needs="tokenizer_config.json")) as clean:
             names = {"tokenizer_processor": {"tokenizer_name": str(clean)}}
             return _lerobot.load_processors(self._config, checkpoint, steps, names, self.device)
 
@@ -88,7 +87,7 @@ def _clip_without_weights(checkpoint: Path) -> Iterator[None]:
         class Built:
             @staticmethod
             def from_pretrained(name: str) -> Any:
-                return model(config(**read_clip(find_backbone(name, checkpoint), checkpoint)[part]))
+                return model(config(**read_clip(*find_backbone(name, checkpoint))[part]))
 
         return Built
 

@@ -103,8 +103,8 @@ class Pi0(VlaPolicy):
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
         settings = steps[PREPROCESSOR]["tokenizer_processor"]["config"]
         self._longest_prompt: int = settings["max_length"]
-        folder = find_backbone(settings.get("tokenizer_name", ""), checkpoint, needs="tokenizer_config.json")
-        with clean_tokenizer(folder, checkpoint if folder.is_relative_to(checkpoint) else folder) as clean:
+        name = settings.get("tokenizer_name", "")
+        with clean_tokenizer(*find_backbone(name, checkpoint, needs="tokenizer_config.json")) as clean:
             names = {"tokenizer_processor": {"tokenizer_name": str(clean)}}
             return _lerobot.load_processors(self._config, checkpoint, steps, names, self.device)
 

@@ -54,8 +54,7 @@ class SmolVLA(VlaPolicy):
         config.rtc_config = None  # real-time chunking needs the last chunk, but policies here have no memory
 
     def _load(self, config: SmolVLAConfig, checkpoint: Path) -> Any:
-        backbone = find_backbone(config.vlm_model_name, checkpoint)
-        root = checkpoint if backbone.is_relative_to(checkpoint) else backbone
+        backbone, root = find_backbone(config.vlm_model_name, checkpoint)
         _smolvlm.check_lengths(_smolvlm.read_backbone(backbone, root), config, checkpoint)
         with _smolvlm.clean_backbone(backbone, root) as clean:
             config.vlm_model_name = str(clean)
@@ -78,9 +77,7 @@ class SmolVLA(VlaPolicy):
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
         name = steps[PREPROCESSOR]["tokenizer_processor"]["config"].get("tokenizer_name", self._config.vlm_model_name)
-        folder = find_backbone(name, checkpoint)
-        root = checkpoint if folder.is_relative_to(checkpoint) else folder
-        with _smolvlm.clean_backbone(folder, root) as clean:
+        with _smolvlm.clean_backbone(*find_backbone(name, checkpoint)) as clean:
             names = {"tokenizer_processor": {"tokenizer_name": str(clean)}}
             pipelines = _lerobot.load_processors(self._config, checkpoint, steps, names, self.device)
         tokenizer = _lerobot.processor_step(pipelines[0], "tokenizer_processor")

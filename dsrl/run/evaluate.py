@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dsrl.evaluation import report, summary, video
 from dsrl.evaluation.episodes import Evaluation
-from dsrl.evaluation.noise_sources import Act, base_noise, check_best_of, evaluation_noise
+from dsrl.evaluation.noise_sources import Act, base_noise, evaluation_noise
 from dsrl.interfaces import StateDict
 from dsrl.logging import ShowsResults, ShowsVideos
 from dsrl.run import provenance
@@ -212,11 +212,10 @@ def _requested_noise(parts: Parts, request: Request, state: StateDict | None, sc
         return base_noise(parts.policy.noise_shape)
     load_weights(parts.algorithm, state, f"checkpoint={request.checkpoint} of {request.run}")
     best_of = request.best_of or (None if request.stochastic else parts.settings.best_of)
-    check_best_of(parts.algorithm, best_of)
+    act = evaluation_noise(parts.algorithm, parts.noise, best_of=best_of, stochastic=request.stochastic or None)
     if (remark := held_values(parts.identity, best_of)) is not None:
         screen.phase(remark)
-    stochastic = request.stochastic or None
-    return evaluation_noise(parts.algorithm, parts.noise, best_of=best_of, stochastic=stochastic)
+    return act
 
 
 def _content(

@@ -5,16 +5,14 @@ checkpoint of a run, or an exported policy  ->  algorithm, built by the config b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dsrl.foreign_json import first_line
 from dsrl.run.errors import user_errors
 from dsrl.run.files import MIB
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from dsrl.training.state_tensors import named_tensors, num_bytes
 
 _LONGEST = 100  # characters of a key, which may come from anybody
 
@@ -47,12 +45,12 @@ def check_size(file: Path, algorithm: Any) -> None:
 
 def check_bytes(named: str, state: Any, algorithm: Any) -> None:
     """Check a state that is `named`. Raises ValueError where it is too large for a built algorithm."""
-    _check_bytes(named, sum(tensor.nbytes for _, tensor in _tensors(state)), algorithm)
+    _check_bytes(named, num_bytes(state), algorithm)
 
 
 def _check_bytes(named: str, size: int, algorithm: Any) -> None:
     """Raise ValueError for more bytes than a saved algorithm has: weights, two moments of Adam for each, a header."""
-    own = sum(tensor.nbytes for _, tensor in _tensors(algorithm.state_dict()))
+    own = num_bytes(algorithm.state_dict())
     if size > 4 * own + MIB:
         raise ValueError(
             f"{named} does not fit the run's algorithm: it has {size / MIB:.1f} MiB, but {own / MIB:.1f} MiB by the "
@@ -62,7 +60,7 @@ def _check_bytes(named: str, size: int, algorithm: Any) -> None:
 
 def _difference(stored: Any, own: Any) -> str | None:
     """Return the first weight that is stored in another shape, is missing or is left over; None where all agree."""
-    there, here = ({key: list(tensor.shape) for key, tensor in _tensors(state)} for state in (stored, own))
+    there, here = ({key: list(tensor.shape) for key, tensor in named_tensors(state)} for state in (stored, own))
     for key, shape in here.items():
         if key in there and there[key] != shape:
             return f"{key} has shape {there[key]} in the file, but {shape} by the config"
@@ -71,14 +69,3 @@ def _difference(stored: Any, own: Any) -> str | None:
             return f"{key} is not in the file"
     left = [key for key in stored if key not in own] if isinstance(stored, Mapping) else []
     return f"{str(left[0])[:_LONGEST]!r} is in the file, but not in the algorithm" if left else None
-
-
-def _tensors(node: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield name and value of every tensor in a state."""
-    import torch
-
-    if isinstance(node, torch.Tensor):
-        yield name, node
-    elif isinstance(node, Mapping | list | tuple):
-        for key, part in node.items() if isinstance(node, Mapping) else enumerate(node):
-            yield from _tensors(part, f"{name}.{key}" if name else str(key))

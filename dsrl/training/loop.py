@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from torch import Tensor
-
 from dsrl.evaluation.confirmation import p_better
 from dsrl.evaluation.diagnostics import diagnose
 from dsrl.evaluation.episodes import Evaluation
@@ -16,6 +14,7 @@ from dsrl.foreign_json import first_line
 from dsrl.interfaces import Algorithm, StateDict
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.metrics import Counters, Metrics
+from dsrl.training.state_tensors import named_tensors
 
 MEAN_FAILS = 0.01  # p-value of w = 0 being as good as draws, below which actors are played by draws
 
@@ -177,12 +176,8 @@ def restoring() -> Iterator[None]:
         raise UnfitStateError(f"{kind}{first_line(error)}") from error
 
 
-def check_finite(state: Any, whose: str = "the algorithm's", name: str = "") -> None:
+def check_finite(state: Any, whose: str = "the algorithm's") -> None:
     """Raise FloatingPointError naming the first tensor of a state that has a number that is not finite."""
-    if isinstance(state, Tensor):
-        if state.is_floating_point() and not bool(state.isfinite().all()):
+    for name, tensor in named_tensors(state):
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise FloatingPointError(f"{whose} {name} is not finite; lower the learning rates or scale the reward")
-    elif isinstance(state, Mapping | list | tuple):
-        parts = state.items() if isinstance(state, Mapping) else enumerate(state)
-        for key, part in parts:
-            check_finite(part, whose, f"{name}.{key}" if name else str(key))

@@ -33,6 +33,15 @@ class Counters:
         check_counts(plain)
         return cls(**plain)
 
+    def after(self, *, env_steps: int, decisions: int, episodes: int) -> Counters:
+        """Return the counts after more play."""
+        return replace(
+            self,
+            env_steps=self.env_steps + env_steps,
+            decisions=self.decisions + decisions,
+            episodes=self.episodes + episodes,
+        )
+
 
 class EpisodeStats:
     """Counters, returns and successes, updated with each decision."""
@@ -54,11 +63,8 @@ class EpisodeStats:
         for world in np.flatnonzero(rollout.done):
             self._latest.append((float(self._returns[world]), bool(self._won[world])))
             self._returns[world], self._won[world] = 0.0, False
-        self.counters = replace(
-            self.counters,
-            env_steps=self.counters.env_steps + int(rollout.info.env_steps.sum()),
-            decisions=self.counters.decisions + len(rollout.rew),
-            episodes=self.counters.episodes + int(rollout.done.sum()),
+        self.counters = self.counters.after(
+            env_steps=int(rollout.info.env_steps.sum()), decisions=len(rollout.rew), episodes=int(rollout.done.sum())
         )
 
     def add_gradient_steps(self, num: int) -> None:

@@ -31,7 +31,7 @@ class NextObservations:
     def __getitem__(self, index: Any) -> NDArray[Any]:
         """Return the next observations [B, F] of rows [B], a copy; `index` may also be one row, a mask or a slice."""
         rows = self._buffer._indices[index]
-        found = np.array(self._buffer.obs[self._after(rows)])
+        found = np.array(self._buffer.obs[self._buffer.next(rows)])
         for place, row in np.ndenumerate(rows):
             if row in self._apart:
                 found[place] = self._apart[row]
@@ -59,11 +59,3 @@ class NextObservations:
         """Restore a `state_dict`, whose row i is row `moved[i]` now; other rows remain."""
         for row, obs in zip(state["rows"].tolist(), state["obs"], strict=True):
             self._apart[int(moved[row])] = obs.numpy().copy()
-
-    def _after(self, rows: Rows) -> Rows:
-        """Return the rows that follow in the parts' rings; an end is followed by itself."""
-        offsets = self._buffer._extend_offset
-        part = np.searchsorted(offsets, rows, side="right") - 1
-        start, stop = offsets[part], offsets[part + 1]
-        after: Rows = np.where(self._buffer.done[rows], rows, start + (rows - start + 1) % (stop - start))
-        return after

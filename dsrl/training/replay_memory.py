@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from dsrl import policy_rules
 from dsrl.interfaces import Encoding, Replay, ReplaysDraws
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.available_memory import available_memory
 from dsrl.training.replay_format import blank_observation, stored_arrays
+from dsrl.training.state_tensors import num_bytes
 
 GIB = 2**30
 MIB = 2**20
@@ -76,21 +76,12 @@ def check_stored(
         if shape[1:] != [width]:
             raise ValueError(f"{name} of the checkpoint's replay has shape {shape}, but rows of {width} here")
     most = 2 * replay_bytes(env, replay, transitions, draws) + 64 * MIB  # earlier versions stored observations twice
-    found = _bytes(state)
+    found = num_bytes(state)
     if found > most:
         raise ValueError(
             f"the checkpoint's replay takes {found / MIB:.0f} MiB, but that of this run {most / MIB:.0f} MiB at most; "
             "give num_envs as it was and no smaller buffer_size"
         )
-
-
-def _bytes(node: Any) -> int:
-    """Return the bytes of all tensors in a state."""
-    if isinstance(node, Tensor):
-        return node.nbytes
-    if isinstance(node, Mapping | list | tuple):
-        return sum(map(_bytes, node.values() if isinstance(node, Mapping) else node))
-    return 0
 
 
 def _smaller(env: NoiseActionEnv, replay: Replay, needed: int, transitions: int, draws: int) -> str:

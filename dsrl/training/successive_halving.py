@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -181,10 +181,7 @@ class _Tally:
                 points[rows] += outcome.reward
             self._points.index_add_(0, chosen[rows[ended]], points[rows[ended]])
             self.worlds.index_add_(0, chosen[rows[ended]], torch.ones(int(ended.sum()), dtype=torch.float64))
-            self.counters = replace(
-                self.counters,
-                env_steps=self.counters.env_steps + int(outcome.env_steps.sum()),
-                decisions=self.counters.decisions + len(rows),
-                episodes=self.counters.episodes + int(ended.sum()),
+            self.counters = self.counters.after(
+                env_steps=int(outcome.env_steps.sum()), decisions=len(rows), episodes=int(ended.sum())
             )
             rows, decision = rows[~ended], decision + 1

@@ -87,7 +87,7 @@ class Trainer:
         self._offline_updates, self._cloning_updates = (offline.updates, offline.cloning_updates) if offline else (0, 0)
         if not 0 <= warmup_decisions < decisions + (self._offline_updates > 0):
             raise ValueError(f"warmup_decisions={warmup_decisions} must be below decisions={decisions}")
-        self.env, self.algorithm, self.monitor, self.checkpointer = env, algorithm, monitor, checkpointer
+        self.env, self.algorithm, self.monitor = env, algorithm, monitor
         self.decisions, self.warmup_decisions = decisions, warmup_decisions
         self.utd, self.batch_size = utd, batch_size
         self._schedule, self.log_every = ValidationSchedule(eval_every, len(env), env.longest_episode), log_every

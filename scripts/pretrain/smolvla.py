@@ -171,8 +171,7 @@ def load_policy(init: str, features: dict[str, Any], train: str, out: Path) -> A
     from dsrl.policy._find import find_backbone
 
     checkpoint, config = load_config(init)
-    backbone = find_backbone(config.vlm_model_name, checkpoint)
-    root = checkpoint if backbone.is_relative_to(checkpoint) else backbone
+    backbone, root = find_backbone(config.vlm_model_name, checkpoint)
     for key, most in ((STATE, config.max_state_dim), (ACTION, config.max_action_dim)):
         if features[key].shape[0] > most:
             raise ValueError(

@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 from dsrl.evaluation.statistics import (
     mcnemar,
@@ -30,6 +30,12 @@ from dsrl.evaluation.statistics import (
 )
 def test_the_wilson_interval_is_that_of_the_formula(successes: int, episodes: int, low: float, high: float) -> None:
     assert wilson(successes, episodes) == pytest.approx((low, high), abs=1e-4)
+
+
+@pytest.mark.parametrize("hits", [0, 3, 10])
+def test_the_wilson_interval_is_that_of_scipy_to_the_last_digit(hits: int) -> None:
+    interval = binomtest(hits, 10).proportion_ci(confidence_level=0.95, method="wilson")
+    assert wilson(hits, 10) == (interval.low, interval.high)
 
 
 def test_a_summary_has_counts_rates_and_means() -> None:

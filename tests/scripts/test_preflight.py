@@ -24,8 +24,8 @@ from toys.runs import toy_parts
 from dsrl.evaluation.episodes import evaluate
 from dsrl.evaluation.noise_choice import smooth_ranks
 from dsrl.evaluation.noise_sources import base_noise, prior_noise
-from dsrl.evaluation.outcomes import Outcomes, p_value, wilson_of_mean
-from dsrl.evaluation.statistics import wilson
+from dsrl.evaluation.outcomes import Outcomes, p_value
+from dsrl.evaluation.statistics import wilson_of_mean
 from dsrl.interfaces import Encoding, Noise
 from dsrl.noise.full import FullNoise
 from dsrl.noise.repeat import RepeatNoise
@@ -175,11 +175,6 @@ def test_pass_at_k_is_the_mean_over_all_choices_of_k_draws() -> None:
     assert outcomes.best_of(1) == pytest.approx(outcomes.score)
     with pytest.raises(ValueError, match="pass@7 needs at least 7 draws, not 6; choose k from 1 to 6"):
         outcomes.best_of(7)
-
-
-def test_the_interval_of_a_mean_is_the_wilson_interval() -> None:
-    for hits in (0, 3, 10):
-        assert wilson_of_mean(hits / 10, 10) == pytest.approx(wilson(hits, 10), abs=1e-9)
 
 
 def test_the_paired_test_agrees_with_exact_counts() -> None:
