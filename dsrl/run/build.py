@@ -26,6 +26,7 @@ from dsrl.run.early_checks import check_typed
 from dsrl.run.errors import user_errors
 from dsrl.run.few_worlds import fitted
 from dsrl.run.files import make_writable
+from dsrl.run.members import check_digest, check_members
 from dsrl.run.parts import Parts, executed_slots, horizon_of
 from dsrl.run.settings import Settings, checked, identity, settings_of
 from dsrl.training.available_memory import available_memory
@@ -73,6 +74,7 @@ def build_noise(node: Mapping[str, Any], policy: Policy, horizon: int | None) ->
 def _noise(node: DictConfig, policy: Policy, horizon: int | None) -> Noise:
     live = _accepted(node, executed=executed_slots(policy, horizon))
     noise: Noise = _constructor(node)(noise_shape=policy.noise_shape, **live)
+    check_members(noise, Noise)
     return noise
 
 
@@ -89,7 +91,9 @@ def _task_and_policy(
 ) -> tuple[Task, Policy]:
     check_typed(nodes["task"], nodes["policy"])  # before the task: a simulator may take a minute to start
     task: Task = _instantiate(nodes["task"], **_accepted(nodes["task"], announce=announce))
+    check_members(task, Task)
     policy = _policy(nodes["policy"], task, horizon)
+    check_digest(policy)
     for remark in getattr(policy, "remarks", ()):
         announce(remark)
     executed, length = horizon_of(policy, horizon), policy.chunk_shape[0]
@@ -103,6 +107,7 @@ def _task_and_policy(
 def _policy(node: DictConfig, task: Task, horizon: int | None) -> Policy:
     """Build the policy. Raises ValueError with all that does not fit the task, a chunk's executed steps among it."""
     policy: Policy = _instantiate(node, **_accepted(node, task=task))
+    check_members(policy, Policy)
     try:
         if isinstance(policy, ChecksTask):
             policy.check_fits(task)
@@ -269,7 +274,13 @@ def _constructor(node: DictConfig) -> Callable[..., Any]:
 
 def _instantiate(node: DictConfig, **live: Any) -> Any:
     """Build the component that a node names, with live values."""
-    return _constructor(node)(**live)
+    try:
+        return _constructor(node)(**live)
+    except FileNotFoundError as error:
+        if node._target_.startswith("dsrl."):  # whose message is a sentence
+            raise
+        advice = "put the file there, or type another value of the option that names it"
+        raise FileNotFoundError(f"{node._target_} did not find a file ({error}); {advice}") from error
 
 
 def _accepted(node: DictConfig, **live: Any) -> dict[str, Any]:
