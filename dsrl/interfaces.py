@@ -116,7 +116,7 @@ class Restorable(Protocol):
     """A task whose worlds can be saved and restored in mid-episode (optional)."""
 
     def state_dict(self) -> StateDict | None:
-        """Return the state of all worlds; None where the environment does not expose it."""
+        """Return the state of all worlds, tensors and plain values only; None where it is not exposed."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore all worlds exactly, bit by bit, in this process or another; they have been reset before."""

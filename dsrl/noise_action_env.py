@@ -21,7 +21,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsrl import history, policy_rules, task_rules
+from dsrl import history, noise_rules, policy_rules, task_rules
 from dsrl.edits import Editor
 from dsrl.interfaces import Encoding, Noise, Observation, Policy, Restorable, StateDict, Task
 from dsrl.noise.space import NoiseSpace
@@ -288,9 +288,7 @@ def _check_fit(task: Task, policy: Policy, noise: Noise, horizon: int) -> None:
     if task.action_dim != action_dim:
         sizes = f"policy emits {action_dim}-dim actions but the task takes {task.action_dim}"
         raise ValueError(f"{sizes}; choose a checkpoint for this robot or another task.control")
-    expanded, takes = tuple(noise.expand(torch.zeros(1, noise.dim)).shape[1:]), tuple(policy.noise_shape)
-    if expanded != takes:
-        raise ValueError(f"noise expands to {expanded} but the sampler takes {takes}; build it with that noise_shape")
+    noise_rules.try_rules(noise, policy.noise_shape)
 
 
 def check_worlds_finite(values: Tensor, worlds: Tensor, quantity: str, advice: str = CHECK) -> None:

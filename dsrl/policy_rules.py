@@ -135,8 +135,11 @@ def _try_decode(policy: Policy, encoding: Encoding, others: Observation, device:
     _seed_streams(1)
     first, drawn = chunk(encoding, noise), _streams()
     _seed_streams(2)
-    beside, alone = chunk(encoding[torch.tensor([0, 0])], changed), chunk(encoding[torch.tensor([1])], kept[1:].clone())
+    beside = chunk(encoding[torch.tensor([0, 0])], changed)
+    alone = _decode_alone(policy, encoding[torch.tensor([1])], kept[1:].clone()).clone()
+    _check_unchanged(name, {**before, "noise": kept}, {**_tensors(encoding), "noise": noise})
     encode(policy, others)  # replay decodes encodings of other times
+    _check_own_memory(f"policy {type(policy).__name__}.encode", before, _tensors(encoding))
     again = chunk(encoding, noise)
     _check_unseeded(name, drawn)
     _check_unchanged(name, {**before, "noise": kept}, {**_tensors(encoding), "noise": noise})
@@ -152,6 +155,17 @@ def _try_decode(policy: Policy, encoding: Encoding, others: Observation, device:
     if drift > allowed or apart > BATCHED * max(steer, size):
         moved = f"the rest of the batch moved a row's chunk by {max(drift, apart):.2g}, {other}"
         raise ValueError(f"{name} is not row-wise: {moved}; {ALONE}")
+
+
+def _decode_alone(policy: Policy, encoding: Encoding, noise: Tensor) -> Tensor:
+    """Decode a single row. Raises ValueError for whatever the policy raises, having decoded two rows before."""
+    try:
+        return decode(policy, encoding, noise)
+    except Exception as error:
+        found = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ValueError(
+            f"policy {type(policy).__name__}.decode fails for one row, after two ({found}); {ALONE}"
+        ) from error
 
 
 def _seed_streams(number: int) -> None:
@@ -182,6 +196,17 @@ def _check_unchanged(name: str, before: Mapping[str, Tensor], after: Mapping[str
         drift = _distance(after[key], value)
         if drift > 0:
             raise ValueError(f"{name} changes its inputs: it moved {key} by {drift:.2g}; compute with a clone() of it")
+
+
+def _check_own_memory(name: str, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where another call of `encode` moved an encoding that it had returned."""
+    for key, value in before.items():
+        drift = _distance(after[key], value)
+        if drift > 0:
+            raise ValueError(
+                f"{name} returns the same memory again: encoding other observations moved the {key} that it had "
+                f"returned by {drift:.2g}; return a clone() of it"
+            )
 
 
 def _tensors(encoding: Encoding) -> dict[str, Tensor]:

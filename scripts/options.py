@@ -53,6 +53,8 @@ class Parser(argparse.ArgumentParser):
         unknown = re.fullmatch(r"unrecognized arguments: (\S+).*", message, re.DOTALL)
         if unknown:
             name, equals, value = unknown[1].partition("=")
+            if name == "--config-dir" and any(action.dest == "overrides" for action in self._actions):
+                return "--config-dir is of train.py and eval.py; type 'hydra.searchpath=[file:///path/of/folder]'"
             if equals and f"--{name}" in self._option_string_actions:
                 return f"{unknown[1]} is no option; type --{name} {value}"
             return f"{unknown[1]} is no option; --help lists all of them"

@@ -32,8 +32,10 @@ MAY = {
     "dsrl.edits": {"dsrl.interfaces"},
     "dsrl.policy_rules": {"dsrl.interfaces"},
     "dsrl.task_rules": {"dsrl.interfaces"},
+    "dsrl.noise_rules": {"dsrl.interfaces"},
     "dsrl.noise_action_env": {
-        *("dsrl.interfaces", "dsrl.history", "dsrl.edits", "dsrl.policy_rules", "dsrl.task_rules", "dsrl.noise.space")
+        *("dsrl.interfaces", "dsrl.history", "dsrl.edits", "dsrl.policy_rules", "dsrl.task_rules"),
+        *("dsrl.noise_rules", "dsrl.noise.space"),
     },
     "dsrl.evaluation": PAGES,
     "dsrl.training": {*PAGES, *FOREIGN, "dsrl.history", "dsrl.evaluation"},
@@ -59,6 +61,7 @@ NEVER = {
     "dsrl.edits": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "dsrl.task_rules": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "dsrl.policy_rules": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
+    "dsrl.noise_rules": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "dsrl.noise_action_env": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "dsrl.evaluation": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "dsrl.training": {"genesis", "hydra", "omegaconf", "wandb"},

@@ -90,6 +90,9 @@ DECODINGS: dict[str, Decode] = {
     "is not row-wise: the rest of": lambda encoding, noise, chunk: chunk / len(chunk),
     "seeds the global random stream of torch": lambda *flow: torch.manual_seed(0) and flow[2],
     "seeds the global random stream of Python, .* draw from a random.Random": lambda *flow: random.seed(0) or flow[2],
+    "fails for one row, after two .ValueError: Expected more than 1 value per channel .*; compute each .*eval": (
+        lambda *flow: torch.nn.BatchNorm1d(8)(flow[2].flatten(1)).view_as(flow[2])
+    ),
     "changes its inputs: it moved features by": lambda *flow: flow[2] + 0 * flow[0].features.add_(1).sum(),
     "changes its inputs: it moved noise by .*; compute with a clone": lambda *flow: flow[1].mul_(0.5),
 }
@@ -111,6 +114,15 @@ def test_a_chunk_that_breaks_a_rule_is_refused_before_anything_plays(sentence: s
 def test_a_policy_that_decodes_what_it_stored_is_refused(num_envs: int, latest: bool) -> None:
     with pytest.raises(ValueError, match=r"Storing.decode is not (deterministic|row-wise): .* moved .* chunk by"):
         started(Storing(latest), num_envs)
+
+
+def test_an_encoding_in_memory_that_the_next_one_fills_is_refused_as_a_mistake_of_encode() -> None:
+    filled = torch.zeros(2, 2)
+    fill = features(lambda x: filled.copy_(x) if len(x) == 2 else x)
+    with pytest.raises(
+        ValueError, match=r"^policy Altered.encode returns the same memory again: .* moved the features"
+    ):
+        started(Altered(encode=fill))
 
 
 @pytest.mark.parametrize("factor", [0.0, float("nan")])

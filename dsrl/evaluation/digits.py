@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
 TINY = 1e-4  # numbers below it are written with an exponent
+ALL = Context(prec=800)  # digits: those of any number of 64 bits, from 1e308 to 1e-308, and of its rounding
 EQUAL = 1e-9  # the width of an interval relative to its ends, below which it comes from rounding errors
 
 
@@ -37,4 +38,4 @@ def with_interval(mean: float, interval: tuple[float, float] | None, decimals: i
 
 
 def _rounded(value: float, decimals: int, direction: str) -> float:
-    return float(Decimal(str(value)).quantize(Decimal(1).scaleb(-decimals), direction))
+    return float(Decimal(str(value)).quantize(Decimal(1).scaleb(-decimals), direction, ALL))

@@ -27,9 +27,10 @@ from dsrl.run.early_checks import check_typed
 from dsrl.run.errors import user_errors
 from dsrl.run.few_worlds import fitted
 from dsrl.run.files import make_writable
+from dsrl.run.members import check_digest, check_members
+from dsrl.run.network_memory import check_networks
 from dsrl.run.parts import HasRemarks, Parts, executed_slots, horizon_of
 from dsrl.run.settings import Settings, checked, identity, settings_of
-from dsrl.training.available_memory import available_memory
 from dsrl.training.replay_memory import GIB, buffer_length, checked_replay_bytes, draws_of
 from dsrl.training.validation_schedule import decisions_apart
 
@@ -75,6 +76,7 @@ def build_noise(node: Mapping[str, Any], policy: Policy, horizon: int | None) ->
 def _noise(node: DictConfig, policy: Policy, horizon: int | None) -> Noise:
     live = _accepted(node, executed=executed_slots(policy, horizon))
     noise: Noise = _constructor(node)(noise_shape=policy.noise_shape, **live)
+    check_members(noise, Noise)
     return noise
 
 
@@ -91,7 +93,9 @@ def _task_and_policy(
 ) -> tuple[Task, Policy]:
     check_typed(nodes["task"], nodes["policy"])  # before the task: a simulator may take a minute to start
     task: Task = _instantiate(nodes["task"], **_accepted(nodes["task"], announce=announce))
+    check_members(task, Task)
     policy = _policy(nodes["policy"], task, horizon)
+    check_digest(policy)
     for remark in policy.remarks if isinstance(policy, HasRemarks) else ():
         announce(remark)
     executed, length = horizon_of(policy, horizon), policy.chunk_shape[0]
@@ -105,6 +109,7 @@ def _task_and_policy(
 def _policy(node: DictConfig, task: Task, horizon: int | None) -> Policy:
     """Build the policy. Raises ValueError with all that does not fit the task, a chunk's executed steps among it."""
     policy: Policy = _instantiate(node, **_accepted(node, task=task))
+    check_members(policy, Policy)
     try:
         if isinstance(policy, ChecksTask):
             policy.check_fits(task)
@@ -129,32 +134,10 @@ def _algorithm(node: DictConfig, env: NoiseActionEnv, seed: int, device: str) ->
     chosen = learner_device(device, env.policy)
     decoder = ReplayDecoder(env, node.get("replay", "noise"))
     live = _accepted(node, decoder=decoder, chunk_shape=env.chunk_shape, action_bounds=action_bounds(env.task))
-    _check_networks(node, env.policy.feature_dim, env.noise.dim, math.prod(live.get("chunk_shape", (0,))))
+    check_networks(node, env.policy.feature_dim, env.noise.dim, math.prod(live.get("chunk_shape", (0,))))
     torch.manual_seed(seed)
     algorithm = _constructor(node)(env.observation_space, env.action_space, **live)
     return algorithm.to(chosen) if isinstance(algorithm, torch.nn.Module) else algorithm  # a search has no networks
-
-
-def _check_networks(node: DictConfig, features: int, noise: int, chunk: int) -> None:
-    """Raise ValueError, before any is made, where the networks of an algorithm take more memory than is free.
-
-    `features`, `noise` and `chunk` are the numbers that they take of each; `chunk` is 0 without critics of chunks.
-    """
-    sizes = {f"sac.{name}": node[name] for name in ("hidden", "depth", "num_critics") if name in node}
-    if len(sizes) < 3:
-        return
-    hidden, depth, critics = sizes.values()
-    networks = [(1, features + 2 * noise), (critics, features + noise)]  # number, inputs and outputs: actor, critics
-    if chunk:
-        networks += [(1, features + 2 * chunk), (critics, features + noise + chunk)]  # head of edits, critics of chunks
-    weights = sum(number * hidden * (ends + (depth - 1) * hidden) for number, ends in networks)
-    needed, free = 20 * weights, available_memory()  # bytes: weights, gradients, two of Adam, targets
-    if needed > free:
-        typed = ", ".join(f"{key}={value}" for key, value in sizes.items())
-        raise ValueError(
-            f"{typed} make networks of {needed / GIB:.1f} GiB for {features} features, {noise} numbers of noise and "
-            f"{chunk} of a chunk but {free / GIB:.1f} GiB are free; type smaller ones"
-        )
 
 
 def learner_device(name: str, policy: Policy) -> torch.device:
@@ -288,7 +271,13 @@ def _constructor(node: DictConfig) -> Callable[..., Any]:
 
 def _instantiate(node: DictConfig, **live: Any) -> Any:
     """Build the component that a node names, with live values."""
-    return _constructor(node)(**live)
+    try:
+        return _constructor(node)(**live)
+    except FileNotFoundError as error:
+        if node._target_.startswith("dsrl."):  # whose message is a sentence
+            raise
+        advice = "put the file there, or type another value of the option that names it"
+        raise FileNotFoundError(f"{node._target_} did not find a file ({error}); {advice}") from error
 
 
 def _accepted(node: DictConfig, **live: Any) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from dsrl.evaluation import video
 from dsrl.evaluation.episodes import Evaluation, evaluate, play_worlds
 from dsrl.evaluation.noise_sources import Act, base_noise
 from dsrl.evaluation.report import shown
-from dsrl.interfaces import Task
+from dsrl.interfaces import Restorable, Task
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.run.checkpoint import flatten
 from dsrl.run.console import Screen, clock
 from dsrl.run.parts import HasFps, Parts
 from dsrl.run.recorded_data import other_sentences
@@ -18,19 +19,33 @@ from dsrl.run.signals import Signals
 
 
 def build_simulation(parts: Parts, screen: Screen) -> float:
-    """Start the simulator and return the seconds that took, here or before; kernels are compiled once per machine."""
+    """Start the simulator and return the seconds that took, here or before; kernels are compiled once per machine.
+
+    Raises ValueError for a task, or a policy, that breaks a rule.
+    """
     begin, seeds = time.monotonic(), list(range(len(parts.env)))
     if parts.setup_seconds is not None:
         parts.env.reset(seeds=seeds)
         return parts.setup_seconds
     screen.phase("building the simulation …")
     parts.env.reset(seeds=seeds)
+    check_state(parts.task)
     seconds = time.monotonic() - begin
     screen.phase(f"simulation ready after {clock(seconds)}")
     remark = other_sentences(parts)
     if remark is not None:
         screen.phase(remark)
     return seconds
+
+
+def check_state(task: Task) -> None:
+    """Raise ValueError where no checkpoint takes the state of a task's worlds: training would end at the first one."""
+    state = task.state_dict() if isinstance(task, Restorable) else None
+    try:
+        flatten(state, "state_dict()", {})
+    except TypeError as error:
+        advice = "return torch tensors, numbers, text, and lists and dictionaries of them"
+        raise ValueError(f"task {type(task).__name__} cannot be saved in mid-episode: {error}; {advice}") from error
 
 
 def play(

@@ -140,6 +140,7 @@ def test_returns_have_an_interval_and_a_paired_sentence() -> None:
         (0.00116, (0.00104, 0.00128), ("0.00116", "0.00104 … 0.00128")),
         (-1e-6, (-2e-6, 0.0), ("-1e-06", "-2e-06 … 0")),
         (1e4, (1e4 - 1e-11, 1e4 + 1e-11), ("10000.00", "10000.00")),  # rounding errors of equal returns
+        (0.0, (-3e38, 3e38), ("0.00", f"-{3e38:.0f} … {3e38:.0f}")),  # more digits than a Decimal has by default
         (2.5, None, ("2.50", "-")),
     ],
 )

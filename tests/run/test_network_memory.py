@@ -11,7 +11,7 @@ from toys.options import OPTIONS
 
 from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run import build
+from dsrl.run import build, network_memory
 from dsrl.run.errors import UserError, user_errors
 
 LENGTH = 1000
@@ -25,12 +25,12 @@ class Long(Echo):
 def test_networks_that_do_not_fit_the_free_memory_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     env = NoiseActionEnv(Guess(2, max_steps=LENGTH), Long(), FullNoise((LENGTH, 1), 1.0, None), horizon=LENGTH)
     weights = sum(weight.numel() for weight in build_algorithm(name, env).parameters())  # those of targets among them
-    monkeypatch.setattr(build, "available_memory", lambda: 8 * weights)
+    monkeypatch.setattr(network_memory, "available_memory", lambda: 8 * weights)
     node = DictConfig({"_target_": f"dsrl.sac.{name}.build_{name}", **OPTIONS[name]})
     with (
         pytest.raises(UserError, match=r"make networks of .* GiB for 1 features, 1000 numbers of noise"),
         user_errors(),
     ):
         build._algorithm(node, env, seed=0, device="cpu")
-    monkeypatch.setattr(build, "available_memory", lambda: 40 * weights)
+    monkeypatch.setattr(network_memory, "available_memory", lambda: 40 * weights)
     assert isinstance(build._algorithm(node, env, seed=0, device="cpu"), torch.nn.Module)

@@ -198,6 +198,22 @@ def test_the_old_spelling_of_an_option_names_the_new_one(capsys: pytest.CaptureF
     assert capsys.readouterr().err == "error: kills=40 is no option; type --kills 40\n"
 
 
+@pytest.mark.parametrize("flag", [["--config-dir", "conf"], ["--config-dir=conf"]])
+def test_a_folder_of_configs_has_the_key_that_a_script_takes(
+    flag: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from scripts.collect_rollouts import main
+    from scripts.parts import composed
+
+    with pytest.raises(SystemExit):
+        main([*flag, "task=own", "--out", str(tmp_path / "new")])
+    error = capsys.readouterr().err
+    assert error == "error: --config-dir is of train.py and eval.py; type 'hydra.searchpath=[file:///path/of/folder]'\n"
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "own.yaml").write_text("defaults: [pendulum]\nmax_steps: 11\n", encoding="utf-8")
+    assert composed(["task=own", f"hydra.searchpath=[file://{tmp_path}]"]).task.max_steps == 11
+
+
 @pytest.mark.parametrize("dataset", ["/nowhere", "FOLDER", "a/b/c"])
 def test_a_dataset_that_is_missing_is_one_sentence(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

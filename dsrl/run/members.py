@@ -1,0 +1,65 @@
+"""Checks task, policy and noise when they are built: all members of their protocols are there and of the declared kind.
+
+class Policy(Protocol):  noise_shape: tuple[int, int]   <->   noise_shape = (8,)   ->   one sentence
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from dsrl.interfaces import HasWeights, Policy
+from dsrl.policy_rules import Measured
+
+_KINDS: Mapping[type, tuple[type, ...]] = {int: (Integral,), float: (Real,), bool: (bool, np.bool_)}
+
+
+def check_members(part: object, protocol: type) -> None:
+    """Raise ValueError for the first member of a protocol of `dsrl.interfaces` that `part` lacks, or has otherwise."""
+    name, of = (
+        f"{protocol.__name__.lower()} {type(part).__name__}",
+        f"as {protocol.__name__} in dsrl/interfaces.py declares it",
+    )
+    for member, declared in get_type_hints(protocol).items():
+        shown = f"{member}: {protocol.__annotations__[member]}"
+        if not hasattr(part, member):
+            raise ValueError(f"{name} has no attribute {member}; add {shown}, {of}")
+        found = getattr(part, member)
+        if not _fits(found, declared):
+            raise ValueError(f"{name} has {member}={found!r:.100} but it must be {shown}, {of}")
+    for method in (key for key, value in vars(protocol).items() if callable(value) and not key.startswith("_")):
+        if not callable(getattr(part, method, None)):
+            raise ValueError(f"{name} has no method {method}; add it, {of}")
+
+
+def check_digest(policy: Policy) -> None:
+    """Raise ValueError for a policy with weights whose digest is no SHA-256 in hexadecimal, or another one each time.
+
+    One that was measured when it was loaded is not read twice: its weights may have gigabytes.
+    """
+    if not isinstance(policy, HasWeights):
+        return
+    name, found = f"policy {type(policy).__name__}.policy_sha256 returned", policy.policy_sha256()
+    if not isinstance(found, str) or not re.fullmatch("[0-9a-f]{64}", found):
+        raise ValueError(
+            f"{name} {found!r:.100} but it must be the SHA-256 of the weights as 64 hexadecimal digits; return "
+            "hashlib.sha256(…).hexdigest(), and leave the method out where there are no weights"
+        )
+    if isinstance(policy, Measured) and policy.measured:
+        return
+    if policy.policy_sha256() != found:
+        raise ValueError(f"{name} two digests of the same weights; compute it from the weights alone")
+
+
+def _fits(value: Any, declared: Any) -> bool:
+    origin, arguments = get_origin(declared), get_args(declared)
+    if origin is tuple:
+        listed = isinstance(value, Sequence) and len(value) == len(arguments)
+        return listed and all(_fits(one, kind) for one, kind in zip(value, arguments, strict=True))
+    if origin is not None and issubclass(origin, Mapping):
+        return isinstance(value, Mapping) and all(_fits(one, arguments[1]) for one in value.values())
+    return isinstance(value, _KINDS[declared]) and (declared is bool or not isinstance(value, bool))
