@@ -182,6 +182,15 @@ def test_what_a_link_out_of_a_run_leads_to_reaches_no_output(
     assert read(foreign).reason == f"{foreign / name} is a link that leads out of the run's folder; remove it"
 
 
+def test_a_link_that_a_glob_matches_is_named_and_not_read(tmp_path: Path) -> None:
+    write_run(tmp_path / "sweep" / "0")
+    (tmp_path / "sweep" / "1").symlink_to(write_run(tmp_path / "mine"))
+    first, second = gather([f"{tmp_path}/sweep/*"])
+    assert (first.state, second.state, second.config) == ("finished", "damaged", {})
+    assert second.reason.startswith("it is a link that leads out of the typed folder; type its own path")
+    assert [run.state for run in gather([f"{tmp_path}/sweep/1"])] == ["finished"]
+
+
 @pytest.mark.parametrize("options", [[], ["--by-task"]], ids=["whole", "by task"])
 def test_a_report_replaces_links_that_a_foreign_sweep_has_in_its_place(options: list[str], tmp_path: Path) -> None:
     write_run(tmp_path / "sweep" / "0", curve=[0.1, 0.2])
