@@ -77,12 +77,13 @@ def _check_keys(options: Mapping[str, Any]) -> None:
 
 
 def files_of(options: Mapping[str, Any]) -> list[str]:
-    """Return the files that `files` names, of one or of a list. Raises ValueError for anything but text."""
+    """Return what `files` names, one or a list: files and large numbers, as text. Raises ValueError for the rest."""
     named = options.get("files") or []
     if not isinstance(named, str) and isinstance(named, Sequence):  # also a list of OmegaConf
         named = list(named)
-    ranges.check("files", named, str | list[str])
-    return [named] if isinstance(named, str) else list(named)
+    listed = [str(one) if type(one) is int else one for one in (named if isinstance(named, list) else [named])]
+    ranges.check("files", listed if isinstance(named, list) else listed[0], str | list[str])
+    return listed
 
 
 def config_of(folder: Path) -> Path | None:
