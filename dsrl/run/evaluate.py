@@ -138,7 +138,7 @@ def check_same_policy(parts: Parts, folder: RunFolder) -> None:
     expected, found = noted.get("after") if isinstance(noted, dict) else None, parts.policy_sha256()
     if expected is not None and expected != found:
         raise UserError(
-            f"the policy's weights have sha256 {found} but the run steered {expected}; restore its checkpoint"
+            f"the policy's weights have sha256 {found} but the run steered {str(expected)[:64]}; restore its checkpoint"
         )
     expected = requested.get(CONFIGURATION_SHA256) if isinstance(requested, dict) else None
     found = parts.configuration_sha256()

@@ -26,11 +26,11 @@ from dsrl.noise_action_env import check_worlds_finite
 from dsrl.run import ranges
 from dsrl.run.build import build_player
 from dsrl.run.checkpoint import unflatten
-from dsrl.run.errors import UserError
+from dsrl.run.errors import UserError, user_errors
 from dsrl.run.files import LARGEST_SUMMARY, parse_json
 from dsrl.run.judging_worlds import Seed
 from dsrl.run.parts import HasConfiguration
-from dsrl.run.plain_yaml import check_references
+from dsrl.run.plain_yaml import check_literal, check_references
 from dsrl.run.settings import TYPES
 from dsrl.run.weights import check_size, load_weights
 
@@ -111,7 +111,9 @@ class ExportedPolicy:
         """
         content = _read(folder)
         nodes: dict[str, Any] = {key: content[key] for key in ("policy", "noise", "sac", "horizon")}
-        nodes["policy"]["path"] = base or (str(folder / BASE) if content["copied"] else nodes["policy"]["path"])
+        path = base or (str(folder / BASE) if content["copied"] else nodes["policy"]["path"])
+        with user_errors():
+            nodes["policy"]["path"] = check_literal("policy.path", path)
         if device is not None:
             nodes["policy"]["device"] = device
         cameras = {name: tuple(shape) for name, shape in content["task"]["cameras"].items()}

@@ -11,7 +11,7 @@ from typing import Any
 from dsrl.run import eval_failure
 from dsrl.run.files import make_writable
 from dsrl.run.folder import RunFolder
-from dsrl.run.request import Request, config_of, left_out
+from dsrl.run.request import Request, config_of, leading_out, left_out
 
 EVALUATION = "eval.json"
 LOGGED = ("metrics.jsonl", "tensorboard", "wandb_run_id.txt")  # which loggers begin anew
@@ -32,9 +32,12 @@ def with_checkpoint(requests: Sequence[Request]) -> tuple[list[Request], list[st
 
 
 def without_config(named: Any) -> list[str]:
-    """Return a sentence about the folders that globs among the names match and that hold no run, if there are any."""
-    paths = left_out(named)
-    return [_sentence("folder", "no .hydra/config.yaml", paths)] if paths else []
+    """Return sentences about folders that globs among the names match and that hold no run, or that links lead to."""
+    found = {
+        "no .hydra/config.yaml": left_out(named),
+        "a link that leads out of the typed folder (type its own path to evaluate it)": leading_out(named),
+    }
+    return [_sentence("folder", reason, paths) for reason, paths in found.items() if paths]
 
 
 def resolved(request: Request) -> Request:

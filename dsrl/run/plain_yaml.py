@@ -81,6 +81,13 @@ def check_references(path: Path, content: Mapping[Any, Any]) -> None:
             raise ValueError(f"{path} refers to {value[:80]!r}; a config refers to values of its own only: remove that")
 
 
+def check_literal(key: str, path: str) -> str:
+    """Return a path that goes into a config whose references have been checked. Raises ValueError for a `${` in it."""
+    if "${" in path:
+        raise ValueError(f"{key} would be {path[:200]!r}, and a config refers to a value by '${{'; rename that folder")
+    return path
+
+
 def _plain(content: Mapping[Any, Any], name: str) -> bool:
     """Return whether `name` is a short value of `content` that refers to nothing itself."""
     node: Any = content

@@ -5,13 +5,14 @@ The config keeps the path as it was typed, so that runs of one policy on two mac
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dsrl.run.installed import PACKAGE
-from dsrl.run.plain_yaml import read_plain
+from dsrl.run.plain_yaml import check_literal, read_plain
 
 _BUNDLED = re.compile(r"[\w-]+(/\w+)?")
 
@@ -19,16 +20,16 @@ _BUNDLED = re.compile(r"[\w-]+(/\w+)?")
 def find_policy(node: Any, notes: Path) -> None:
     """Make the `path` in the config `node` of a run's policy absolute where it was a local one and is still there.
 
-    `notes` is the run's hydra.yaml, which says where train.py was typed.
+    `notes` is the run's hydra.yaml, which says where train.py was typed. Raises ValueError for a folder with `${`.
     """
     path = node.get("path")
     if not isinstance(path, str):
         return
-    if _BUNDLED.fullmatch(path) and (PACKAGE / "assets" / path).is_dir():  # it wins over a folder of that name
+    if _BUNDLED.fullmatch(path) and os.path.isdir(PACKAGE / "assets" / path):  # it wins over a folder of that name
         return
     there = _working_directory(notes) / path
-    if there.is_absolute() and there.exists():
-        node.path = str(there)
+    if there.is_absolute() and os.path.exists(there):  # not in a folder that is private to somebody else
+        node.path = check_literal("policy.path", str(there))
 
 
 def _working_directory(notes: Path) -> Path:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from annotated_types import Ge, Le
 
 from dsrl.run import ranges
+from dsrl.run.globs import matches
 from dsrl.run.judging_worlds import Episodes, Seed, check_below_training
 
 CONFIGS = (Path("checkpoints") / "config.yaml", Path(".hydra") / "config.yaml")
@@ -76,12 +77,13 @@ def _check_keys(options: Mapping[str, Any]) -> None:
 
 
 def files_of(options: Mapping[str, Any]) -> list[str]:
-    """Return the files that `files` names, of one or of a list. Raises ValueError for anything but text."""
+    """Return what `files` names, one or a list: files and large numbers, as text. Raises ValueError for the rest."""
     named = options.get("files") or []
     if not isinstance(named, str) and isinstance(named, Sequence):  # also a list of OmegaConf
         named = list(named)
-    ranges.check("files", named, str | list[str])
-    return [named] if isinstance(named, str) else list(named)
+    listed = [str(one) if type(one) is int else one for one in (named if isinstance(named, list) else [named])]
+    ranges.check("files", listed if isinstance(named, list) else listed[0], str | list[str])
+    return listed
 
 
 def config_of(folder: Path) -> Path | None:
@@ -120,13 +122,18 @@ def check_returned(request: Request, typed: Mapping[str, str], returned: Any) ->
 
 def left_out(named: Any) -> list[str]:
     """Return the folders that globs among the names match and that hold no run: jobs that never began, for example."""
-    matches = [match for name in _names(named) if _is_glob(name) for match in sorted(glob.glob(name))]
-    found = [match for match in matches if os.path.isdir(match) and config_of(Path(match)) is None]
+    found = [match for name in _names(named) if _is_glob(name) for match in matches(name)[0]]
+    return list(dict.fromkeys(one for one in found if os.path.isdir(one) and config_of(Path(one)) is None))
+
+
+def leading_out(named: Any) -> list[str]:
+    """Return the folders that globs among the names match by a link that leads out of their fixed part."""
+    found = [match for name in _names(named) if _is_glob(name) for match in matches(name)[1]]
     return list(dict.fromkeys(found))
 
 
 def _folders(named: Any) -> list[str]:
-    """Return the folders of one name, a glob, or a list of either; a glob finds run folders only."""
+    """Return the folders of one name, a glob, or a list of either; a glob finds run folders only, and no links out."""
     if named == []:
         raise ValueError("run=[] names no run; type run=<folder of a run>, or several as run=[a,b]")
     folders: list[str] = []
@@ -134,7 +141,10 @@ def _folders(named: Any) -> list[str]:
         if not _is_glob(name):
             folders.append(name)
             continue
-        runs = [match for match in sorted(glob.glob(name)) if config_of(Path(match)) is not None]
+        inside, outside = matches(name)
+        runs = [match for match in inside if config_of(Path(match)) is not None]
+        if outside and not runs:
+            raise FileNotFoundError(f"run={name} matches no run but links that lead elsewhere; type run={outside[0]}")
         if not runs:
             raise FileNotFoundError(
                 f"run={name} matches no folder with .hydra/config.yaml; quote it: run='multirun/…/*'"

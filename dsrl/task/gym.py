@@ -57,7 +57,7 @@ class GymTask(GymWorlds):
         environment whose reset or step fails or returns what no run can use, such as a success that is no bool;
         ImportError where a package is missing.
         """
-        envs = [make(id, max_steps, env_kwargs or {}) for _ in range(num_envs)]
+        envs = _made(id, num_envs, max_steps, env_kwargs or {})
         self._parts = ObservationParts(id, envs[0].observation_space)
         _check_actions(id, envs[0])
         limit = _time_limit(id, envs[0])
@@ -95,6 +95,20 @@ class GymTask(GymWorlds):
     def state_dict(self) -> dict[str, Any] | None:
         """Read all worlds; None where their state cannot be read, and where observations hold images."""
         return None if self.cameras else super().state_dict()
+
+
+def _made(
+    id: str, num_envs: int, max_steps: int | None, env_kwargs: Mapping[str, Any]
+) -> list[gymnasium.Env[Any, Any]]:
+    envs = [make(id, max_steps, env_kwargs)]
+    try:
+        envs += [make(id, max_steps, env_kwargs) for _ in range(num_envs - 1)]
+    except (ValueError, MemoryError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:300] or type(error).__name__
+        raise ValueError(
+            f"task.id={id} can be made but not num_envs={num_envs} times ({reason}); type a smaller num_envs"
+        ) from error
+    return envs
 
 
 def _tried(id: str, env: gymnasium.Env[Any, Any], parts: ObservationParts, env_kwargs: Mapping[str, Any]) -> Trial:

@@ -13,7 +13,7 @@ from dsrl.training.dataset_files import check_dataset
 
 GIB = 1 << 30
 MEMORY = 12 * GIB  # of addresses, of which the libraries take 2
-SECONDS, BYTES_PER_SECOND = 120, 10_000_000  # of computing at least, and the slowest reading
+SECONDS, BYTES_PER_SECOND = 120, 1_000_000  # of computing at least, and the slowest decoding of videos
 REFUSED = 3  # exit code
 START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from dsrl.training.dataset_process import main; main()"

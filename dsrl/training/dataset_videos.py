@@ -6,7 +6,7 @@ lerobot goes back to the keyframe before a frame and unpacks all frames from the
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from dsrl.training.dataset_frames import GIB, Bounds
 BRANDS = {b"isom", b"mp41", b"mp42", b"avc1", b"dash", b"M4V ", b"qt  ", *(b"iso%d" % i for i in range(2, 10))}
 MAX_HEADER = 1024  # bytes of that box
 MAX_DISTANCE = 1000  # frames from one keyframe to the next; lerobot's videos have 2, x264's at most 250
+MARGIN = 128  # rows and columns that a decoder adds to a picture at most
 MORE_FRAMES = 2  # those that are read after the one that was looked for
 
 
@@ -72,7 +73,25 @@ def _bytes_of_frame(container: Any, shape: Sequence[int], shown: str) -> int:
     height, width = size = int(stream.height), int(stream.width)
     if size not in ((shape[0], shape[1]), (shape[1], shape[2])):
         raise DamageError(f"has the video {short(shown)} of size {list(size)} but meta/info.json has {list(shape)}")
-    return 3 * height * width * (most_frames(container.demux(stream), shown) + MORE_FRAMES)
+    stream.codec_context.options = {
+        "max_pixels": str((height + MARGIN) * (width + MARGIN)),  # above, the decoder ends before it takes the memory
+        "skip_loop_filter": "all",  # the sizes alone are looked at
+    }
+    packets = _of_one_size(container.demux(stream), size, shown)
+    return 3 * height * width * (most_frames(packets, shown) + MORE_FRAMES)
+
+
+def _of_one_size(packets: Any, size: tuple[int, int], shown: str) -> Iterator[Any]:
+    """Yield the packets, each decoded: any of them can change the size that the header of the file has.
+
+    Raises DamageError where a picture has another size [height, width] than `size`.
+    """
+    for packet in packets:
+        for frame in packet.decode():
+            if (frame.height, frame.width) != size:
+                found = [frame.height, frame.width]
+                raise DamageError(f"has the video {short(shown)} of size {list(size)} with a picture of size {found}")
+        yield packet
 
 
 def most_frames(packets: Any, shown: str) -> int:

@@ -15,13 +15,13 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from dsrl.run.files import atomic_write, write_json
 from dsrl.run.standard_output import lasting_output
 from scripts.compare import tables
+from scripts.compare.markdown import literal
 from scripts.compare.methods import Comparison, group, named
 from scripts.compare.run_files import printable
 from scripts.compare.runs import Run, gather
@@ -57,8 +57,10 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _whole(comparison: Comparison, out: Path, title: str) -> tuple[str, ...]:
     """Print a comparison and write its files; returns their names."""
-    _print(_main_tables(comparison), tables.warnings(comparison))
-    _write(comparison, out, title)
+    pairs = tables.improvements(comparison)  # once: of many methods it takes the longest
+    found = _main_tables(comparison, pairs)
+    _print(found, tables.warnings(comparison))
+    _write(comparison, found, pairs, out, title)
     return "report.html", "comparison.png", "comparison.md", "comparison.json"
 
 
@@ -70,7 +72,7 @@ def _by_task(names: dict[Any, tuple[str, str]], runs: Sequence[Run], out: Path, 
     found = [table for table in (by_task(numbers), tables.missing(runs, names)) if table is not None]
     _print(found)
     out.mkdir(parents=True, exist_ok=True)
-    text = f"# {escape(title, quote=False)}\n\n" + "\n".join(table.markdown() for table in found)
+    text = f"# {literal(title)}\n\n" + "\n".join(table.markdown() for table in found)
     atomic_write(out / "by_task.md", text.encode())
     content = {"title": title, "tables": [asdict(table) for table in found], "numbers": list(map(asdict, numbers))}
     write_json(out / "by_task.json", content)
@@ -100,12 +102,12 @@ def _print(found: Sequence[Table], warnings: Sequence[str] = ()) -> None:
         console.print(f"note: {warning}", markup=False, width=room)
 
 
-def _main_tables(comparison: Comparison) -> list[Table]:
+def _main_tables(comparison: Comparison, pairs: Table | None) -> list[Table]:
     found = (
         tables.scores(comparison),
         tables.learning(comparison, "env_steps"),
         tables.learning(comparison, "wall_time_s"),
-        tables.improvements(comparison),
+        pairs,
         tables.missing(comparison.runs, comparison.names),
     )
     return [table for table in found if table is not None]
@@ -116,16 +118,16 @@ def _common_folder(runs: Sequence[Run]) -> Path:
     return Path(paths[0]).parent if len(paths) == 1 else Path(os.path.commonpath(paths))
 
 
-def _write(comparison: Comparison, out: Path, title: str) -> None:
+def _write(comparison: Comparison, found: Sequence[Table], pairs: Table | None, out: Path, title: str) -> None:
     from scripts.compare import page, plots
 
     out.mkdir(parents=True, exist_ok=True)
-    page.write(comparison, out / "report.html", title)
+    page.write(comparison, pairs, out / "report.html", title)
     plots.png(comparison, out / "comparison.png")
     more = (tables.config_differences(comparison), tables.all_runs(comparison), tables.environments(comparison))
-    every = [*_main_tables(comparison), *(table for table in more if table is not None)]
-    notes = "".join(f"- {escape(warning, quote=False)}\n" for warning in tables.warnings(comparison))
-    text = f"# {escape(title, quote=False)}\n\n{notes}\n" + "\n".join(table.markdown() for table in every)
+    every = [*found, *(table for table in more if table is not None)]
+    notes = "".join(f"- {literal(warning)}\n" for warning in tables.warnings(comparison))
+    text = f"# {literal(title)}\n\n{notes}\n" + "\n".join(table.markdown() for table in every)
     atomic_write(out / "comparison.md", text.encode())
     write_json(out / "comparison.json", {"title": title, "tables": [asdict(table) for table in every]})
 

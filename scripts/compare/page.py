@@ -72,8 +72,8 @@ HOW_CURVES = (
 HOW_PROBABLE = "How often a run of the first method scores higher than a run of the second one; ties count half."
 
 
-def write(comparison: Comparison, path: Path, title: str) -> None:
-    """Write the page to `path`; videos too large to embed are linked relative to it."""
+def write(comparison: Comparison, pairs: Table | None, path: Path, title: str) -> None:
+    """Write the page, with the table `pairs` of improvements; too large videos are linked relative to `path`."""
     text = "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -81,14 +81,14 @@ def write(comparison: Comparison, path: Path, title: str) -> None:
             f'<meta http-equiv="Content-Security-Policy" content="{ALONE}">',
             '<link rel="icon" href="data:,">',  # else a browser asks for /favicon.ico
             f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>",
-            *_sections(comparison, path.parent, title),
+            *_sections(comparison, pairs, path.parent, title),
             "</main>\n</body>\n</html>\n",
         ]
     )
     atomic_write(path, text.encode())
 
 
-def _sections(comparison: Comparison, here: Path, title: str) -> Iterable[str]:
+def _sections(comparison: Comparison, pairs: Table | None, here: Path, title: str) -> Iterable[str]:
     yield f"<h1>{html.escape(title)}</h1>\n<p class='lead'>{html.escape(_lead(comparison))}</p>"
     warnings = tables.warnings(comparison)
     if warnings:
@@ -102,7 +102,7 @@ def _sections(comparison: Comparison, here: Path, title: str) -> Iterable[str]:
         yield f"<section><h2>Learning curves</h2>{plots.svg(curves, 'curves')}{_note(HOW_CURVES)}</section>"
     for over in ("env_steps", "wall_time_s"):
         yield _section(tables.learning(comparison, over))
-    yield _section(tables.improvements(comparison), below=_note(HOW_PROBABLE))
+    yield _section(pairs, below=_note(HOW_PROBABLE))
     yield _videos(comparison, here)
     yield _section(tables.config_differences(comparison))
     yield _section(tables.all_runs(comparison), folded=True)

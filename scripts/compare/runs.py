@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +15,12 @@ from typing import Any, Literal
 
 from dsrl.run.description import OF_NO_RESULT
 from dsrl.run.folder_checks import check_entries
+from dsrl.run.globs import matches
 from dsrl.run.own_summary import outdated
 from scripts.compare.run_files import HIGHEST, DamagedError, is_number, printable, read_json, read_rows, read_yaml
 
 MOST_POINTS = 100_000  # validations of a run; the report stores no other row
+LINKED = "it is a link that leads out of the typed folder; type its own path to compare it"
 State = Literal["finished", "failed", "unfinished", "superseded", "damaged"]
 
 
@@ -74,19 +75,24 @@ def score(point: Point, measure: str) -> float | None:
 def gather(patterns: Sequence[str]) -> list[Run]:
     """Return the runs in and below all matching folders, in the order of their paths.
 
+    A folder that a link leads out of a pattern's fixed part is named and not read.
     Raises ValueError for a pattern that matches no run.
     """
     folders: set[Path] = set()
+    linked: set[Path] = set()
     for pattern in patterns:
-        matches = [pattern] if os.path.isdir(pattern) else glob.glob(pattern)  # a folder's name may have brackets
-        below = {found for match in matches for found in _folders(Path(match))}
-        if not below:
+        named = os.path.isdir(pattern)  # a folder's name may have brackets
+        inside, outside = ([pattern], []) if named else matches(pattern)
+        below = {found for match in inside for found in _folders(Path(match))}
+        if not below and not outside:
             raise ValueError(
                 f"{pattern} matches no folder of a run (one with .hydra/config.yaml or failure.txt); "
                 "type for example 'multirun/2026-01-31/12-00-00'"
             )
         folders |= below
-    return [read(folder) for folder in sorted(folders, key=_natural)]
+        linked |= set(map(Path, outside))
+    order = sorted(folders | linked, key=_natural)
+    return [read(folder) if folder in folders else Run(folder, "damaged", LINKED) for folder in order]
 
 
 def read(folder: Path) -> Run:

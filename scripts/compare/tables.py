@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any, Literal
 
 from dsrl.evaluation.digits import fixed, with_interval
+from scripts.compare.markdown import literal
 from scripts.compare.methods import Comparison, Method
 from scripts.compare.run_files import printable
 from scripts.compare.runs import Run, point_at, score
@@ -18,6 +18,7 @@ LONGEST_WORD = 20  # characters up to which a word of a printed table stays whol
 SHORTEST_LINE = 5  # characters below which no column is narrowed: w = 0 stays on one line
 SECONDS_BELOW = 2.0  # minutes of the longest run below which times are in seconds
 MOST_NAMES = 3  # in a warning
+MOST_COMPARED = 30  # methods, the best, of which each is compared with each: of a search they are trials
 FEW = 5  # seeds below which a bootstrap interval is too narrow
 
 
@@ -36,7 +37,7 @@ class Table:
     def markdown(self) -> str:
         """Return a Markdown table with its title as heading."""
         lines = [self.head, tuple("---" for _ in self.head), *self.rows]
-        return f"## {self.title}\n\n" + "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines) + "\n"
+        return f"## {self.title}\n\n" + "\n".join(f"| {' | '.join(map(literal, line))} |" for line in lines) + "\n"
 
 
 def scores(comparison: Comparison) -> Table:
@@ -102,8 +103,8 @@ def _latest(runs: Sequence[Run], mark: float, over: str, measure: str) -> list[f
 
 
 def improvements(comparison: Comparison) -> Table | None:
-    """Return one row per pair of methods, the better-ranked first; None for a single method."""
-    methods = ranked(comparison)
+    """Return one row per pair of methods, the better-ranked first, of the best alone; None for a single method."""
+    methods = ranked(comparison)[:MOST_COMPARED]
     rows = []
     for place, ours in enumerate(methods):
         for theirs in methods[place + 1 :]:
@@ -176,6 +177,9 @@ def warnings(comparison: Comparison) -> list[str]:
     partial = [method.name for method in comparison.methods if len(method.runs) < len(comparison.tasks)]
     if partial:
         found.append(f"Not on every task: {_listed(partial)}; their numbers are of fewer tasks than the others'.")
+    if len(comparison.methods) > MOST_COMPARED:
+        most = f"{MOST_COMPARED} best of {len(comparison.methods)} methods"
+        found.append(f"Probabilities of improvement are of the {most}; name fewer runs to compare others.")
     some = [method.name for method in comparison.methods if len(_with_and_without_base(method)) > 1]
     if some:
         found.append(f"Not every run has a base policy: base and gain of {_listed(some)} are of those that have one.")
@@ -247,11 +251,6 @@ def _listed(names: Sequence[str]) -> str:
     """Name the first of those that a warning is about."""
     shown = ", ".join(map(printable, names[:MOST_NAMES]))
     return shown if len(names) <= MOST_NAMES else f"{shown} and {len(names) - MOST_NAMES} more"
-
-
-def _cell(word: str) -> str:
-    """Return a word for Markdown, which would read HTML in it: names come from run folders."""
-    return escape(word, quote=False).replace("|", "\\|").replace("\n", " ")
 
 
 def rich_table(table: Table, room: int | None = None) -> Any:

@@ -17,6 +17,7 @@ from toys.complaints import complaint, composed
 
 from dsrl.run import choices
 from dsrl.run.hydra_callbacks import ContinuedStudy, SearchOptions
+from dsrl.run.study import num_trials
 
 ASKED = (*SHORT_PENDULUM, "sac.hidden=8", "logging=csv", "sac.target_kl=0.5", "sac.gamma=interval(0.8,0.9)")
 LUCKY = "is not for hparams=optuna, which would search for the lucky one"
@@ -135,6 +136,27 @@ def test_a_database_that_optuna_cannot_read_is_one_sentence(view: bool, tmp_path
     with pytest.raises(SystemExit, match=words) as refused:
         ContinuedStudy().on_multirun_start(config)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        (
+            "ALTER TABLE trials RENAME TO other; CREATE VIEW trials AS WITH RECURSIVE rows(n) AS "
+            "(SELECT 1 UNION ALL SELECT n + 1 FROM rows) SELECT n AS trial_id FROM rows",
+            "the view 'trials'",
+        ),
+        ("CREATE TRIGGER more AFTER INSERT ON trials BEGIN DELETE FROM studies; END", "the trigger 'more'"),
+        ("CREATE TABLE more (a INTEGER, b TEXT GENERATED ALWAYS AS (hex(a)))", "the table 'more'"),
+    ],
+)
+def test_a_database_that_computes_its_rows_is_not_read(sql: str, found: str, tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/study.db"
+    optuna.create_study(study_name="mine", storage=storage)
+    with sqlite3.connect(tmp_path / "study.db") as database:
+        database.executescript(sql)
+    with pytest.raises(ValueError, match=rf"Optuna can read \({found} computes what would be read\); restore it"):
+        num_trials(storage, "mine", end_running=False)
 
 
 @pytest.mark.parametrize(

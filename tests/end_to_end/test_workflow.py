@@ -100,8 +100,8 @@ def test_a_run_is_not_evaluated_with_other_weights(tmp_path: Path) -> None:
     for digest in ("0" * 64, None):
         folder.summary.write_text(json.dumps({"policy_sha256": {"after": digest}}))
         check_same_policy(parts, folder)
-    folder.summary.write_text(json.dumps({"policy_sha256": {"after": "1" * 64}}))
-    with pytest.raises(UserError, match=r"have sha256 0000.* but the run steered 1111.*; restore its checkpoint"):
+    folder.summary.write_text(json.dumps({"policy_sha256": {"after": "1" * 9999}}))
+    with pytest.raises(UserError, match=r"have sha256 0000.* but the run steered 1{64}; restore its checkpoint"):
         check_same_policy(parts, folder)
     requested = {"policy_configuration_sha256": "1" * 64}  # which runs of earlier versions lack
     folder.summary.write_text(json.dumps({"policy_sha256": {"after": "0" * 64}, "requested": requested}))

@@ -35,6 +35,7 @@ TOLD: dict[str, tuple[str, dict[str, Any], str]] = {  # group, changed values (.
     "plugins": ("", {"plugins": ["planted"]}, "was made with plugins=[planted], whose code would run"),
     "file": ("task", {"env_kwargs": {"x": [{"f": "/a/b.xml"}]}}, "type 'files=[/a/b.xml]'"),
     "file in the folder": ("task", {"env_kwargs": {"f": "b.xml"}}, "has 'b.xml' in task.env_kwargs"),
+    "number": ("task", {"env_kwargs": {"frame_skip": [10**9]}}, 'files=["1000000000"]'),
     "file by reference": ("task", {"env_kwargs": {"f": "${task.id}"}, "id": "~/b"}, "has '~/b' in task.env_kwargs"),
     "noise": ("noise", {"_target_": "planted.Step"}, "noise._target_ is 'planted.Step'"),
     "task": ("task", {"_target_": "dsrl.task.lerobot.LerobotTask", "instruction": ...}, "task.env is missing and"),
@@ -111,9 +112,9 @@ def test_what_a_changed_config_would_do_is_told(change: str, run: Path) -> None:
 
 def test_files_of_an_environment_that_are_typed_again_may_be_opened(run: Path) -> None:
     content = yaml.safe_load((run / "checkpoints/config.yaml").read_text())
-    content["task"]["env_kwargs"] = {"file": "a/b.xml", "version": "v0.5"}
+    content["task"]["env_kwargs"] = {"file": "a/b.xml", "version": "v0.5", "n": 10**6, "m": 10**4}
     _send(run, content)
-    ending = type_eval(f"run={run}", "files=[a/b.xml]", "eval_episodes=1")
+    ending = type_eval(f"run={run}", "files=[a/b.xml,1000000]", "eval_episodes=1")
     assert isinstance(ending, str)
     assert "unexpected keyword argument" in ending
 

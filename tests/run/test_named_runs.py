@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from toys.requests import newest_evaluation, request_of
+from toys.requests import newest_evaluation, options_of, request_of
 from toys.typed import digests, type_eval
 
 from dsrl.run.folder import RunFolder
 from dsrl.run.named_runs import destinations, with_checkpoint, without_config
-from dsrl.run.request import Request
+from dsrl.run.request import Request, requests
 from dsrl.run.settings import saved_config
 
 
@@ -57,6 +57,23 @@ def test_folders_without_a_run_that_a_glob_matches_are_named(tmp_path: Path) -> 
     for named in (f"{tmp_path}/*", [f"{tmp_path}/*", f"{tmp_path}/0"]):
         assert without_config(named) == [sentence]
     assert without_config(str(tmp_path / "0")) == []
+
+
+def test_links_that_a_glob_matches_are_not_followed_out_of_the_typed_folder(tmp_path: Path) -> None:
+    sweep, mine = tmp_path / "sweep", tmp_path / "mine"
+    _request(sweep / "0", finished=True)
+    _request(mine, finished=True)
+    (sweep / "1").symlink_to(mine)
+    (sweep / "2").symlink_to("0")
+    (tmp_path / "scratch").symlink_to(sweep)  # a link that is typed is meant
+    for typed in (sweep, tmp_path / "scratch"):
+        (link,) = without_config(f"{typed}/*")
+        assert link.startswith("1 folder is left out because it has a link that leads out of the typed folder (type ")
+        assert link.endswith(f": {typed / '1'}")
+        assert [one.run for one in requests(options_of(run=f"{typed}/*"))] == [f"{typed}/0", f"{typed}/2"]
+    assert [one.run for one in requests(options_of(run=f"{sweep}/1"))] == [f"{sweep}/1"]
+    with pytest.raises(FileNotFoundError, match=f"links that lead elsewhere; type run={sweep}/1$"):
+        requests(options_of(run=f"{sweep}/[1]"))
 
 
 def test_each_of_several_named_runs_has_a_folder_in_out_even_where_one_is_left(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_the_same_command_finds_that_the_run_has_finished(
         ("../{name}/mypol", "{home}/../{name}/mypol"),
         ("{home}/mypol", "{home}/mypol"),
         ("gone", "gone"),
+        ("a" * 300, "a" * 300),  # longer than a name can be
         ("owner/hub_id", "owner/hub_id"),
         ("hopper/diffusion_mlp", "hopper/diffusion_mlp"),  # bundled
         ("./hopper/diffusion_mlp", "{home}/hopper/diffusion_mlp"),
@@ -73,6 +74,14 @@ def test_only_a_local_path_that_is_still_there_becomes_absolute(path: str, expec
     node = _Node(path=path.format(**places))
     find_policy(node, notes)
     assert node.path == expected.format(**places)
+
+
+def test_a_folder_that_would_be_a_reference_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "${oc.env:HOME}" / "mypol").mkdir(parents=True)
+    notes = tmp_path / "hydra.yaml"
+    notes.write_text(yaml.safe_dump({"hydra": {"runtime": {"cwd": str(tmp_path / "${oc.env:HOME}")}}}))
+    with pytest.raises(ValueError, match=r"policy.path would be '.*mypol', and a config refers .*; rename that folder"):
+        find_policy(_Node(path="mypol"), notes)
 
 
 @pytest.mark.parametrize("text", [None, "hydra: [", "hydra: 5", *(f"hydra: {{runtime: {{cwd: {x}}}}}" for x in "5.")])

@@ -89,6 +89,19 @@ def test_more_methods_than_colours_differ_by_their_lines_and_warnings_name_three
     assert warning.count("a_long_word_") == 12
 
 
+def test_only_the_best_of_many_methods_are_compared_with_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "MOST_COMPARED", 2)
+    for index in range(3):
+        write_run(tmp_path / str(index), options={"alpha": index}, success=0.2 * index)
+    comparison = _compare(tmp_path)
+    pairs = tables.improvements(comparison)
+    assert pairs is not None
+    assert [row[:2] for row in pairs.rows] == [("sac.alpha=2", "sac.alpha=1")]
+    assert any("are of the 2 best of 3 methods; name fewer" in sentence for sentence in tables.warnings(comparison))
+
+
 def test_the_times_of_short_runs_are_in_seconds(tmp_path: Path) -> None:
     run = write_run(tmp_path / "0", curve=[0.1])
     row = json.loads((run / "metrics.jsonl").read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -126,7 +127,7 @@ def test_a_folder_in_the_place_of_a_file_is_damage(name: str, tmp_path: Path) ->
 def test_markup_and_control_characters_reach_every_output_as_plain_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    evil = "[/red]</svg><script>alert(1)</script>$\\frac{$\x1b[31m"
+    evil = "[/red]</svg><script>alert(1)</script>$\\frac{$\x1b[31m ![a](b) \\[c](d) __e__ f_g"
     write_run(tmp_path / "0", options={"alpha": evil})
     write_run(tmp_path / "1 [bold]<i>", options={"alpha": 0.1}, curve=[0.1, 0.2])
     failed = write_run(tmp_path / "2", seed=1, finished=False)
@@ -136,7 +137,10 @@ def test_markup_and_control_characters_reach_every_output_as_plain_words(
     printed, page = capsys.readouterr().out, (tmp_path / "compare" / "report.html").read_text()
     assert "\x1b" not in printed + page
     assert "[/red]" in printed
-    assert "<script" not in page + (tmp_path / "compare" / "comparison.md").read_text()
+    text = (tmp_path / "compare" / "comparison.md").read_text()
+    assert "<script" not in page + text
+    assert r"!\[a\](b) \\\[c\](d) \_\_e\_\_ f_g" in text.partition("\n")[0]
+    assert not re.search(r"(?<!\\)\[", text)
     assert "<i>" not in page
     assert "&lt;script&gt;" in page
     assert page.count("</svg>") == 2
@@ -176,6 +180,15 @@ def test_what_a_link_out_of_a_run_leads_to_reaches_no_output(
     written = [path.read_text() for path in (tmp_path / "sweep" / "compare").iterdir() if path.suffix != ".png"]
     assert not any("private" in text for text in (capsys.readouterr().out, *written))
     assert read(foreign).reason == f"{foreign / name} is a link that leads out of the run's folder; remove it"
+
+
+def test_a_link_that_a_glob_matches_is_named_and_not_read(tmp_path: Path) -> None:
+    write_run(tmp_path / "sweep" / "0")
+    (tmp_path / "sweep" / "1").symlink_to(write_run(tmp_path / "mine"))
+    first, second = gather([f"{tmp_path}/sweep/*"])
+    assert (first.state, second.state, second.config) == ("finished", "damaged", {})
+    assert second.reason.startswith("it is a link that leads out of the typed folder; type its own path")
+    assert [run.state for run in gather([f"{tmp_path}/sweep/1"])] == ["finished"]
 
 
 @pytest.mark.parametrize("options", [[], ["--by-task"]], ids=["whole", "by task"])

@@ -113,6 +113,11 @@ CONTENT: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
+def test_a_folder_that_would_be_a_reference_is_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSRL_SECRET", SECRET)
+    assert "rename that folder" in _refusal(copy.rename(copy.parent / "${oc.env:DSRL_SECRET}"))
+
+
 def _deep(key: str) -> Any:
     node: Any = 1
     for _ in range(400):

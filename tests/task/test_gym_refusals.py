@@ -119,6 +119,12 @@ def test_a_constructor_that_fails_without_arguments_is_not_told_to_type_others(m
         walk(monkeypatch, env_kwargs={"level": 3}, __init__=made)
 
 
+def test_a_constructor_that_fails_after_some_worlds_is_told_to_make_fewer(monkeypatch):
+    left = [None, None]
+    with pytest.raises(ValueError, match=r"made but not num_envs=9 times \(pop from empty list\); type a smaller"):
+        walk(monkeypatch, num_envs=9, __init__=lambda self: left.pop())
+
+
 def _needing(error: type[Exception]) -> Any:
     def needing(self: Any, *args: Any, **kwargs: Any) -> Any:
         raise error("No module named 'jax'")

@@ -17,10 +17,12 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -481,6 +483,27 @@ def test_damaged_json_ends_in_one_sentence(part: str, name: str, copy: Path) -> 
     refusal(copy)
 
 
+def growing(path: Path, sizes: tuple[int, ...] = (64, 512)) -> None:
+    """Write a video of which the second picture is larger than its header says."""
+    packets = []
+    for size in sizes:
+        encoder = av.VideoCodecContext.create("libx264", "w")
+        encoder.width, encoder.height, encoder.pix_fmt = size, size, "yuv420p"
+        encoder.time_base, encoder.options = Fraction(1, 10), {"x264-params": "annexb=1:repeat-headers=1:bframes=0"}
+        frame = av.VideoFrame(size, size, "yuv420p")
+        packets += [bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None))]
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = sizes[0], sizes[0], "yuv420p"
+        stream.codec_context.options = {"x264-params": "annexb=1:repeat-headers=1:bframes=0"}
+        container.start_encoding()
+        for index, content in enumerate(packets):
+            packet = av.Packet(content)
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, index, index, Fraction(1, 10)
+            packet.is_keyframe = True
+            container.mux(packet)
+
+
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(
     ("damage", "message"),
@@ -493,6 +516,7 @@ def test_damaged_json_ends_in_one_sentence(part: str, name: str, copy: Path) -> 
         (file(VIDEO, headed(b"ftypjp2 \nv=0\nc=IN IP4 127.0.0.1\n", 100)), "which is no MP4"),
         (file(VIDEO, lambda path: path.write_bytes(path.read_bytes()[:64])), "has no pictures"),
         (file(VIDEO, lambda path: os.truncate(path, path.stat().st_size * 2 // 3)), "cannot be read"),
+        (file(VIDEO, growing), r"cannot be read|of size \[64, 64\] with a picture of size \[512, 512\]"),
         (linked(VIDEO, "/etc/passwd"), "which leaves its folder"),
         (feature(CAMERA, shape=[32, 32, 3]), "of size"),
         (info(lambda content: content.update(video_path="meta/info.json")), "lacks the video"),
