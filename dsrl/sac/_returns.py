@@ -22,7 +22,7 @@ from tianshou.data import ReplayBuffer
 from torch import Tensor, nn
 
 from dsrl.sac._options import Auto
-from dsrl.sac._reward_centre import KnowsEpisodes, RewardCentre
+from dsrl.sac._reward_centre import RewardCentre
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,7 @@ def limited_discount(buffer: ReplayBuffer, gamma: float, at_limit: float) -> flo
     rewards = np.asarray(buffer.rew)
     paid = rewards > 0
     success_alone = (rewards >= 0).all() and paid.any() and np.asarray(buffer.terminated, dtype=bool)[paid].all()
-    known = buffer.longest_episode if isinstance(buffer, KnowsEpisodes) else None
-    limit = _longest_time_out(buffer) or known
+    limit = _longest_time_out(buffer) or buffer.longest_episode
     return min(gamma, float(at_limit ** (1.0 / limit))) if success_alone and limit else gamma
 
 
@@ -175,7 +174,7 @@ def _longest_time_out(buffer: ReplayBuffer) -> int:
     indices = buffer.sample_indices(0)
     ends = np.flatnonzero(_last_of_episodes(buffer, indices))
     by_time = np.asarray(buffer.truncated[indices[ends]], dtype=bool)
-    if isinstance(buffer, KnowsEpisodes) and len(ends):
+    if len(ends):
         by_time &= ~np.logical_or.reduceat(buffer.cut[indices], np.append(0, ends[:-1] + 1))
     return int(np.diff(ends, prepend=-1)[by_time].max(initial=0))
 

@@ -13,8 +13,6 @@ Where an episode terminates, a policy decides how often it is paid, and rewards 
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,14 +24,6 @@ QUANTILE = 0.9
 
 NEGLIGIBLE = 1e-6
 """Rewards that differ from the centre by less, as a share of the largest one, are constant but for rounding."""
-
-
-@runtime_checkable
-class KnowsEpisodes(Protocol):
-    """Replay that knows how episodes end."""
-
-    longest_episode: int | None  # decisions until the task's time limit; None for an unknown one
-    cut: NDArray[np.bool_]  # [size], rows by which an episode shows no limit: recorded, reset, torn by newer rows
 
 
 class RewardCentre(nn.Module):
@@ -80,5 +70,5 @@ class RewardCentre(nn.Module):
 
 def timed_out(buffer: ReplayBuffer, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return at which of `rows` [B] an episode ran out of time: not one that was recorded, or cut by a reset."""
-    by_time: NDArray[np.bool_] = np.asarray(buffer.truncated[rows] & ~buffer.terminated[rows], dtype=bool)
-    return by_time & ~buffer.cut[rows] if isinstance(buffer, KnowsEpisodes) else by_time
+    by_time = buffer.truncated[rows] & ~buffer.terminated[rows] & ~buffer.cut[rows]
+    return np.asarray(by_time, dtype=bool)

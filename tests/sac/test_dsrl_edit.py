@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tianshou.data import Batch, ReplayBuffer
+from tianshou.data import Batch
 from tianshou.utils.torch_utils import policy_within_training_step
 from torch.nn import functional
 from toys.affine import ACTION, BY_FEATURES, BY_NOISE, GAMMA, HORIZON, build_affine, na_buffer
 from toys.options import EDIT
 from toys.references import reference_pi, reference_q, snapshot
-from toys.replay import BATCH, DIM, FEATURES
+from toys.replay import BATCH, DIM, FEATURES, plain_buffer
 
 from dsrl.edits import within
 from dsrl.interfaces import Encoding
@@ -174,7 +174,7 @@ def test_edits_are_learnt_at_executed_chunks_and_as_often_at_those_of_base_noise
 def test_the_edit_finds_what_no_noise_decodes_to():
     """The reward is nearness to a chunk 0.4 beside the only one that noise decodes to; edits reach up to 0.5."""
     algorithm, rng = build(moved=False, bounds=None, hidden=32, edit_kl=2.0), np.random.default_rng(0)
-    buffer, zero = ReplayBuffer(512), np.zeros(FEATURES, np.float32)
+    buffer, zero = plain_buffer(512), np.zeros(FEATURES, np.float32)
     wanted, still = np.array([0.4, -0.4, 0.4, -0.4], np.float32), {"stored_shift": np.zeros(SIZE, np.float32)}
     for _ in range(512):
         chunk = rng.uniform(-0.5, 0.5, SIZE).astype(np.float32)  # play with drawn edits

@@ -11,7 +11,7 @@ from tianshou.data import Batch, ReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
 from toys.affine import ACTION, BY_FEATURES, BY_NOISE, GAMMA, HORIZON, TAU, build_na, na_buffer
 from toys.references import reference_pi, reference_q, snapshot
-from toys.replay import BATCH, DIM, FEATURES
+from toys.replay import BATCH, DIM, FEATURES, plain_buffer
 
 from dsrl.sac.dsrl_na import DSRLNA
 
@@ -259,7 +259,7 @@ def test_the_actor_finds_noise_whose_chunk_was_never_taken_with_any_noise():
     wanted = torch.tensor([0.8, -0.6])
     options = {"hidden": 32, "activation": "ReLU", "alpha": 0.001, "noise_critic_grad_steps": 300}
     algorithm, rng = build_na(1.0, **options), np.random.default_rng(0)
-    buffer = ReplayBuffer(256)
+    buffer = plain_buffer(256)
     for _ in range(256):
         chunk = (torch.as_tensor(rng.standard_normal(DIM), dtype=torch.float32) @ BY_NOISE).numpy()
         reward = -float(np.square(chunk - (wanted @ BY_NOISE).numpy()).sum()) / 4

@@ -12,7 +12,7 @@ from tianshou.data import Batch, ReplayBuffer
 from tianshou.utils.torch_utils import policy_within_training_step
 from toys.options import AUTO, BY_HAND, BY_HAND_TEMPERATURE
 from toys.references import reference_pi, reference_q, snapshot
-from toys.replay import BATCH, DIM, FEATURES, filled_buffer
+from toys.replay import BATCH, DIM, FEATURES, filled_buffer, plain_buffer
 
 from dsrl.noise.space import NoiseSpace
 from dsrl.sac._noise_policy import prior_std, squashed_sample
@@ -145,7 +145,7 @@ def test_a_time_out_bootstraps_and_a_terminal_state_does_not():
 
 def episodes(*lengths_and_ends: tuple[int, str], reward=lambda terminated: float(terminated)) -> ReplayBuffer:
     """Return the transitions of episodes of some lengths, which are `terminated`, `truncated` or go on."""
-    buffer = ReplayBuffer(100)
+    buffer = plain_buffer(100)
     for length, end in lengths_and_ends:
         for i in range(length):
             flags = {kind: i == length - 1 and kind == end for kind in ("terminated", "truncated")}

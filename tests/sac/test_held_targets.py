@@ -15,7 +15,7 @@ from toys.algorithms import build_algorithm
 from toys.countdown import CountdownTask, EchoPolicy
 from toys.options import AUTO, BY_HAND, BY_HAND_TEMPERATURE
 from toys.references import reference_pi, reference_q, snapshot
-from toys.replay import BATCH, DIM, FEATURES, filled_buffer
+from toys.replay import BATCH, DIM, FEATURES, filled_buffer, plain_buffer
 
 from dsrl.noise.full import FullNoise
 from dsrl.noise.space import NoiseSpace
@@ -168,7 +168,7 @@ def test_where_a_mean_fails_and_draws_are_played_all_draws_are_fresh_also_in_a_r
 def chain(episodes: int = 200) -> ReplayBuffer:
     """Return episodes of T decisions that hold one number u, and succeed with probability (1 + u) / 2."""
     rng = np.random.default_rng(0)
-    buffer = ReplayBuffer(episodes * T)
+    buffer = plain_buffer(episodes * T)
     for _ in range(episodes):
         u = rng.uniform(-1, 1)
         success = rng.uniform() < (1 + u) / 2

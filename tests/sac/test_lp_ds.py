@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
-from tianshou.data import Batch, ReplayBuffer
+from tianshou.data import Batch
 from tianshou.utils.torch_utils import policy_within_training_step
 from toys.options import BY_HAND, LP_DS
 from toys.references import reference_q, snapshot
-from toys.replay import BATCH, DIM, FEATURES, filled_buffer
+from toys.replay import BATCH, DIM, FEATURES, filled_buffer, plain_buffer
 
 from dsrl.noise.space import NoiseSpace
 from dsrl.sac.lp_ds import LPDS, build_lp_ds
@@ -90,7 +90,7 @@ def test_the_multiplier_grows_exactly_while_the_trust_region_is_left(delta, grow
 def test_a_toy_is_steered_within_the_trust_region():
     """The reward is the first number of w: the shift grows along it until ‖Δ‖² is about δ."""
     algorithm, rng = build(hidden=32, delta=0.25), np.random.default_rng(0)
-    buffer = ReplayBuffer(512)
+    buffer = plain_buffer(512)
     for _ in range(512):
         zero, w = np.zeros(FEATURES, np.float32), rng.standard_normal(DIM).astype(np.float32)
         end = {"terminated": True, "truncated": False, "done": True}

@@ -14,7 +14,7 @@ from dsrl.interfaces import Encoding
 from dsrl.noise.space import NoiseSpace
 from dsrl.sac.dsrl_na import DSRLNA, build_dsrl_na
 from toys.options import BY_HAND, BY_HAND_TEMPERATURE, NA, Options
-from toys.replay import BATCH, DIM, FEATURES, ends
+from toys.replay import BATCH, DIM, FEATURES, ends, plain_buffer
 
 HORIZON, ACTION, GAMMA, TAU = 2, 2, NA["gamma"], BY_HAND["tau"]
 BY_NOISE = torch.tensor([[1.0, 0.5, -1.0, 0.0], [0.25, -2.0, 0.5, 1.0]])
@@ -57,7 +57,7 @@ def build_affine(build: Callable[..., Any], own: Options, magnitude: float = 1.5
 
 def na_buffer(size: int = BATCH) -> ReplayBuffer:
     rng = np.random.default_rng(0)
-    buffer = ReplayBuffer(size)
+    buffer = plain_buffer(size)
     for i in range(size):
         obs, obs_next = rng.standard_normal((2, FEATURES)).astype(np.float32)
         shift, next_shift = rng.standard_normal((2, HORIZON * ACTION)).astype(np.float32)

@@ -14,7 +14,7 @@ from tianshou.data import Batch, ReplayBuffer
 
 from dsrl.noise.space import NoiseSpace
 from toys.options import OPTIONS
-from toys.replay import BATCH, ends
+from toys.replay import BATCH, ends, plain_buffer
 
 LEARNERS = sorted(name for name in OPTIONS if name != "golden_ticket")
 HORIZON, ACTION = 3, 2
@@ -43,7 +43,7 @@ def learner(name: str, features: int, dim: int, **changes: Any) -> Any:
 
 def filled(features: int, dim: int) -> ReplayBuffer:
     """Return transitions of random features and noise, with executed chunks."""
-    rng, buffer = np.random.default_rng(0), ReplayBuffer(BATCH)
+    rng, buffer = np.random.default_rng(0), plain_buffer(BATCH)
     for i in range(BATCH):
         obs, obs_next = rng.standard_normal((2, features)).astype(np.float32)
         act = rng.uniform(-1, 1, dim).astype(np.float32)

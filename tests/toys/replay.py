@@ -32,6 +32,13 @@ def stored_context(buffer: ReplayBuffer) -> dict[str, torch.Tensor]:
     return {key.removeprefix(PREFIX): torch.as_tensor(value) for key, value in buffer.info.before.items()}
 
 
+def plain_buffer(size: int) -> ReplayBuffer:
+    """Return an empty buffer of one part, without a time limit, in which no episode is cut."""
+    buffer = ReplayBuffer(size)
+    buffer.longest_episode, buffer.cut = None, np.zeros(size, dtype=bool)
+    return buffer
+
+
 def ends(i: int) -> dict[str, bool]:
     """Return the end of transition i: of every four, the second is terminated and the fourth truncated."""
     end = {"terminated": i % 4 == 1, "truncated": i % 4 == 3}
@@ -41,7 +48,7 @@ def ends(i: int) -> dict[str, bool]:
 def filled_buffer(reward: Callable[[int], float] = float) -> ReplayBuffer:
     """Return transitions of random features [3] and u [2]; `reward` gives that of transition i, by default i."""
     rng = np.random.default_rng(0)
-    buffer = ReplayBuffer(BATCH)
+    buffer = plain_buffer(BATCH)
     for i in range(BATCH):
         obs, obs_next = rng.standard_normal((2, FEATURES)).astype(np.float32)
         act = rng.uniform(-1, 1, DIM).astype(np.float32)
