@@ -107,7 +107,7 @@ class NoiseChoice:
         if base.is_success and base.score >= SOLVED:
             return f"the base policy already succeeds in {base.score:.0%}: steering has little to add"
         if not Outcomes(draws).mixed:
-            return f"no draw of noise changed the outcome of any of {worlds}: steering cannot help"
+            return f"no draw of noise changed the outcome of any of {worlds}: steering will hardly help"
         return None
 
 

@@ -47,7 +47,7 @@ class NearPriorOptions(ActorCriticOptions):
     regulariser: Kind
     alpha: Positive | Auto
     initial_alpha: Positive
-    target_kl: Positive
+    target_kl: Positive | Auto
     target_entropy: float | Auto
     alpha_lr: Rate
     n_step: Annotated[int, Ge(1), Le(1000)]

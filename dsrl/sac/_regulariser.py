@@ -21,6 +21,9 @@ from torch import Tensor
 
 from dsrl.sac._options import Auto, Kind
 
+PER_NUMBER = 0.5  # nats
+IN_ALL = 3.0  # nats: enough to play only what one in twenty of the base policy's draws is, with few numbers, too
+
 
 class Regulariser(Protocol):
     """A penalty of the actor's distribution at each state, and its limit."""
@@ -63,11 +66,14 @@ class Entropy:
 
 
 def regulariser_named(
-    kind: Kind, prior_std: float, target_kl: float, target_entropy: float | Auto, dim: int
+    kind: Kind, prior_std: float, target_kl: float | Auto, target_entropy: float | Auto, dim: int
 ) -> Regulariser:
-    """Build the regulariser `kind` for noise of `dim` numbers, σ₀ = `prior_std`; raises ValueError for another name."""
+    """Build the regulariser `kind` for noise of `dim` numbers, σ₀ = `prior_std`; raises ValueError for another name.
+
+    `target_kl` is in nats per number; `auto` is 0.5, and at least 3 nats in all.
+    """
     if kind == "kl":
-        return Divergence(math.log(prior_std), target_kl)
+        return Divergence(math.log(prior_std), max(PER_NUMBER, IN_ALL / dim) if target_kl == "auto" else target_kl)
     if kind == "entropy":
         return Entropy(target_entropy, dim)
     raise ValueError(f"sac.regulariser={kind} must be kl or entropy")

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -103,6 +104,7 @@ def _registered(namespace: str) -> bool:
     return any(spec.namespace == namespace for spec in gymnasium.registry.values())
 
 
+@cache  # every file of every distribution is read for it, and each world asks
 def _registers(package: str) -> bool:
     """Whether an installed distribution has the module `package` at its top and requires gymnasium."""
     distributions = metadata.packages_distributions().get(package, [])

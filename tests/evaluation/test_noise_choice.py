@@ -158,8 +158,8 @@ def _half(state: Tensor, noise: Tensor) -> Tensor:
     ("formula", "has_success", "doubt"),
     [
         (_first_slots, True, None),
-        (_half, True, "no draw of noise changed the outcome of any of {} (8 draws each): steering cannot help"),
-        (_half, False, "no draw of noise changed the outcome of any of {} (8 draws each): steering cannot help"),
+        (_half, True, "no draw of noise changed the outcome of any of {} (8 draws each): steering will hardly help"),
+        (_half, False, "no draw of noise changed the outcome of any of {} (8 draws each): steering will hardly help"),
         (_hopeless, True, "no draw of noise solved any of {} (8 draws each): there is no success to learn from"),
         (_solved, True, "the base policy already succeeds in 100%: steering has little to add"),
     ],

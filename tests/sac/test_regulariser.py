@@ -64,3 +64,9 @@ def test_entropy_is_penalised_by_its_density_and_limited_by_its_target() -> None
 def test_a_regulariser_of_another_name_is_refused() -> None:
     with pytest.raises(ValueError, match=r"sac.regulariser=trust must be kl or entropy"):
         regulariser_named("trust", STD, 1.0, "auto", 32)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("numbers", "limit"), [(1, 3.0), (2, 1.5), (4, 0.75), (6, 0.5), (32, 0.5), (1600, 0.5)])
+def test_few_numbers_may_leave_the_base_policys_noise_by_three_nats_in_all(numbers: int, limit: float) -> None:
+    assert regulariser_named("kl", STD, "auto", "auto", numbers).limit == limit
+    assert regulariser_named("kl", STD, 0.2, "auto", numbers).limit == 0.2
