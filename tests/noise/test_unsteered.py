@@ -27,7 +27,7 @@ from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise.smooth import SmoothNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.build import build_noise
-from dsrl.run.typed_keys import check_unsteered
+from dsrl.run.typed_parts import check_unsteered
 
 SHAPE = (4, 3)
 MAKERS: dict[str, Callable[[int | None, Any], Any]] = {
