@@ -51,7 +51,7 @@ def check_best_of_draws(best_of: int | None, sac: Mapping[str, Any], shared: Map
 
 @contextmanager
 def naming_files(typed: Mapping[str, str], chosen: Mapping[str, Any]) -> Iterator[None]:
-    """Reword an UnknownOptionError whose key nobody typed: name the choices whose files set it, and how to remove it."""
+    """Name the choices whose files set an unknown option that nobody typed, and the word that removes it."""
     try:
         yield
     except UnknownOptionError as error:

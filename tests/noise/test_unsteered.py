@@ -110,7 +110,7 @@ def test_a_run_of_an_earlier_version_is_continued_only_with_the_slots_that_it_st
     earlier = ("noise=per_step", "noise.magnitude=1.0", "noise.unsteered=zero")
     assert type_train(tmp_path, *earlier, "noise.horizon=1") is None
     refused = str(type_train(tmp_path, *earlier, "decisions=160"))
-    assert "noise.horizon='executed' but the checkpoint" in refused
+    assert "noise.horizon=executed but the checkpoint" in refused
     assert "is of a run with noise.horizon=1; give it the same value" in refused
     assert type_train(tmp_path, *earlier, "noise.horizon=1", "decisions=160") is None
 
