@@ -38,6 +38,7 @@ class MLPPolicy(ABC):
     """
 
     kind: ClassVar[str]
+    reads_instruction: ClassVar[bool] = False
 
     def __init__(self, path: str, device: Device, num_steps: NumSteps | None = None) -> None:
         self.path = path

@@ -14,6 +14,8 @@ from dsrl.interfaces import BoundedActions, Encoding, Observation, Task
 class IdentityPolicy:
     """Features are the state; the noise, clipped to [-1, 1], is scaled to the action box. One action per chunk."""
 
+    reads_instruction = False
+
     def __init__(self, task: Task) -> None:
         """Take the action box of `task`; raises ValueError where it is not finite or there is no state to see."""
         if not isinstance(task, BoundedActions):

@@ -20,6 +20,14 @@ LIVE = {  # arguments that no YAML can hold: dsrl.run.build gives them to those 
 _OPEN = "???"  # how a YAML leaves a value open
 
 
+class UnknownOptionError(ValueError):
+    """A component does not take the option `key`."""
+
+    def __init__(self, key: str, takes: str) -> None:
+        super().__init__(f"{key} is no option; {takes}")
+        self.key, self.takes = key, takes
+
+
 def component(target: str) -> Any:
     """Import the class or function that <package>.<group>.<module>.<name> names; `check_targets` comes first."""
     module, _, name = target.rpartition(".")
@@ -84,7 +92,7 @@ def _check_call(
         passing = signatures.passing_on(target) if unknown else None
         if passing is not None:
             takes += f", and *args and **kwargs are not read: write the arguments of its base out in {passing}"
-        raise ValueError(f"{where}.{(unknown + extra)[0]} is no option; {takes}")
+        raise UnknownOptionError(f"{where}.{(unknown + extra)[0]}", takes)
     missing = [name for name, one in known.items() if one.required and name not in content]
     if missing:
         raise ValueError(f"{where}.{missing[0]} is missing and {target} needs it; type {where}.{missing[0]}=…")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -66,6 +67,17 @@ def chosen_by(group: str, choice: str) -> dict[str, str]:
             if key.startswith("override /") and not key.startswith("override /hydra"):
                 found[key.removeprefix("override /").partition("@")[0]] = value  # group@package
     return found
+
+
+def setting(key: str, chosen: Mapping[str, Any]) -> list[str]:
+    """List the choices among `chosen`, group -> choice, whose files set the option of another group, group.option."""
+    return [f"{group}={choice}" for group, choice in chosen.items() if _sets(group, str(choice), *key.split(".", 1))]
+
+
+def _sets(group: str, choice: str, other: str, option: str) -> bool:
+    content = _read(group, choice)
+    bases = (base for base in _bases(content) if not base.startswith("/"))
+    return option in (content.get(other) or {}) or any(_sets(group, base, other, option) for base in bases)
 
 
 _ABSENT = object()

@@ -22,7 +22,7 @@ from dsrl.run.errors import UserError, sentence, user_errors
 from dsrl.run.folder_checks import check_entries, check_hard_links
 from dsrl.run.lock import locked
 from dsrl.run.study import check_fixed, num_trials
-from dsrl.run.typed_keys import check_config, typed_keys, without_effect
+from dsrl.run.typed_keys import check_config, check_once, searched_keys, typed_keys, without_effect
 
 HPARAMS: Mapping[str, Any] = {
     "study": str,
@@ -66,6 +66,27 @@ class SweepFolder(Callback):
             check_hard_links(sweep, ("multirun.yaml", "study.db", LOCK))
             if (sweep / "multirun.yaml").is_dir():
                 raise ValueError(f"{sweep / 'multirun.yaml'} is a folder where a sweep has a file; remove it")
+
+
+class TypedWords(Callback):
+    """Checks what was typed for a sweep: the sweeper takes the later of two choices, and jobs see that one alone."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse two choices of one group."""
+        with _one_sentence():
+            check_once(config.hydra.overrides.task)
+
+
+class SharedValues(Callback):
+    """Checks the values of a sweep over seeds alone, whose jobs all share them: one sentence in place of one a job."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check them, unless values that could mend them, or break them, are swept too."""
+        with _one_sentence():
+            searched = searched_keys(config.hydra)
+            if {*searched, *_typed_ranges(config)} <= {"seed"}:
+                typed = typed_keys(config.hydra.overrides.task)
+                _check_shared(config, {key: text for key, text in typed.items() if key not in searched})
 
 
 class ClusterOptions(Callback):
@@ -158,11 +179,7 @@ def _check_search(config: DictConfig) -> None:
     """
     typed = typed_keys(config.hydra.overrides.task)
     _check_searched(config, typed)
-    shared = config.copy()
-    with open_dict(shared):
-        del shared["hydra"]
-        shared.logging = {}  # loggers write to the folder of a trial, which is not known yet
-    check_config(shared, typed, config.hydra)
+    shared = _check_shared(config, typed)
     params = config.hydra.sweeper.get("params") or {}
     for key in [key for key in params if key not in typed]:
         found = without_effect(shared, str(key))
@@ -170,6 +187,16 @@ def _check_search(config: DictConfig) -> None:
             print(f"{key} is not searched: it has no effect with {found}", flush=True)
             with read_write(config), open_dict(config):
                 del params[key]
+
+
+def _check_shared(config: DictConfig, typed: Mapping[str, str]) -> DictConfig:
+    """Check a config without Hydra's own part, which it returns. Raises UserError or ValueError."""
+    shared = config.copy()
+    with open_dict(shared):
+        del shared["hydra"]
+        shared.logging = {}  # loggers write to the folder of a job, which is not known yet
+    check_config(shared, typed, config.hydra)
+    return shared
 
 
 def _check_searched(config: DictConfig, typed: Mapping[str, str]) -> None:

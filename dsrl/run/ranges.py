@@ -63,6 +63,12 @@ def fits(value: Any, declared: Any) -> bool:
 
 
 def shown(value: Any) -> str:
+    """Return the start of `written`, which a message repeats."""
+    text = written(value)
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+
+
+def written(value: Any) -> str:
     """Return a value as a command line writes it; text that would be read as something else is quoted."""
     if isinstance(value, str):
         quoted = value.strip() and not isinstance(_as_yaml(value), str)
@@ -73,7 +79,7 @@ def shown(value: Any) -> str:
         text = {None: "null", True: "true", False: "false"}[value]
     else:
         text = " ".join(str(value).split())
-    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+    return text
 
 
 def _as_yaml(text: str) -> Any:

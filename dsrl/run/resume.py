@@ -22,7 +22,7 @@ from dsrl.run.digests import known_then, same_values
 from dsrl.run.errors import UserError
 from dsrl.run.files import LARGEST_WORLDS, read_json
 from dsrl.run.folder import RunFolder
-from dsrl.run.ranges import fits
+from dsrl.run.ranges import fits, written
 from dsrl.run.settings import completed, same_data
 from dsrl.run.signals import Signals
 from dsrl.training.loop import UnfitStateError
@@ -278,7 +278,8 @@ def _check_identity(previous: Mapping[str, Any], now: Mapping[str, Any], where: 
     hint = f" ({typed} has all that was typed then)" if typed.is_file() else ""
     for key in sorted({*previous, *now}):
         if previous.get(key) != now.get(key):
+            found, before = written(now.get(key)), written(previous.get(key))
             raise ValueError(
-                f"{key}={now.get(key)!r} but the checkpoint in {where} is of a run with {key}={previous.get(key)!r}; "
+                f"{key}={found} but the checkpoint in {where} is of a run with {key}={before}; "
                 f"give it the same value{hint}, or start a new run in another {folder_key}"
             )

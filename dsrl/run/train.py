@@ -38,7 +38,8 @@ from dsrl.run.returned import confirm_steered, returned_name
 from dsrl.run.returned import content as returned_content
 from dsrl.run.settings import resume_options
 from dsrl.run.signals import Signals, Stopped
-from dsrl.run.typed_keys import check_unsteered, typed_keys
+from dsrl.run.typed_keys import typed_keys
+from dsrl.run.typed_parts import check_read, check_unsteered
 from dsrl.training.metrics import Counters
 
 
@@ -57,7 +58,9 @@ def train(cfg: DictConfig) -> float:
             cfg, parts, choice = with_chosen_noise(cfg, parts, earlier, screen, signals)
             check_budget(parts, screen.phase)
             with user_errors():
-                check_unsteered(parts.noise, typed_keys(HydraConfig.get().overrides.task))
+                words = typed_keys(HydraConfig.get().overrides.task)
+                check_unsteered(parts.noise, words)
+                check_read(parts.policy, words)
                 checkpointer = make_checkpointer(parts, folder, screen, signals, **options)
             score = finished_score(parts, folder, checkpointer, screen)
             if score is not None:

@@ -2,15 +2,18 @@
 
 method=sac_full suite=state_repeat          ->  which noise is meant?
 experiment=simple_pick_state suite=hopper   ->  which task is meant?
+suite=push_v3 policy=identity               ->  what does the suite's policy.path mean?
 best_of=8 draws=held                        ->  is noise drawn once an episode, or at each decision?
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from dsrl.run import choices
+from dsrl.run.allow_list import UnknownOptionError
 
 
 def check_choices(typed: Mapping[str, str], chosen: Mapping[str, Any]) -> None:
@@ -44,3 +47,15 @@ def check_best_of_draws(best_of: int | None, sac: Mapping[str, Any], shared: Map
             raise ValueError(
                 f"{name}=held: best_of={best_of} plays the best of fresh draws at each decision; type {name}=fresh"
             )
+
+
+@contextmanager
+def naming_files(typed: Mapping[str, str], chosen: Mapping[str, Any]) -> Iterator[None]:
+    """Name the choices whose files set an unknown option that nobody typed, and the word that removes it."""
+    try:
+        yield
+    except UnknownOptionError as error:
+        if any(f"{error.key}.".startswith(f"{key}.") for key in typed if key not in chosen):
+            raise
+        setter = " and ".join(choices.setting(error.key, chosen)) or "a file"
+        raise ValueError(f"{error.key}, set by {setter}, is no option; {error.takes}; type ~{error.key} too") from error

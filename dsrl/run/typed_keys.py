@@ -42,7 +42,7 @@ from dsrl.run.settings import (
     saved_config,
     settings_of,
 )
-from dsrl.run.typed_choices import check_best_of_draws, check_choices
+from dsrl.run.typed_choices import check_best_of_draws, check_choices, naming_files
 
 LEARNERS = {  # keys of conf/train.yaml that not all algorithms use -> the option that those have which do
     "batch_size": "gamma",
@@ -86,6 +86,7 @@ def check_train(cfg: DictConfig) -> None:
     """
     with one_sentence(), _noting_refusal(), user_errors():
         hydra: Any = HydraConfig.get()
+        _check_primary(hydra, "eval", "train")
         check_once(hydra.overrides.task)
         typed, searched = typed_keys(hydra.overrides.task), searched_keys(hydra)
         try:
@@ -130,13 +131,23 @@ def check_config(cfg: DictConfig, typed: Mapping[str, str], hydra: Any) -> None:
     chosen = {str(group): choice for group, choice in hydra.runtime.choices.items()}
     check_choices(typed, chosen)
     check_typed_plugins(cfg, typed)
+    removed = next((name for name in (*TYPES, *CHECKPOINT_TYPES) if name not in cfg), None)
+    if removed is not None:
+        raise ValueError(f"{removed} is missing; leave ~{removed} out")
     check_scalars(cfg)
     for group in GROUPS:
-        checked(cfg, group)
+        with naming_files(typed, chosen):
+            checked(cfg, group)
     check_typed(cfg, typed, chosen)
     check_best_of_draws(cfg.best_of, cfg.sac, dict(references(cfg, "sac")))
     resume_options(cfg)
     settings_of(cfg)
+
+
+def _check_primary(hydra: Any, other: str, own: str) -> None:
+    """Raise ValueError where -cn names the config of the other of train.py and eval.py."""
+    if hydra.job.config_name == other:
+        raise ValueError(f"-cn {other} is the config of {other}.py; leave it out for {own}.py, or type {other}.py")
 
 
 def searched_keys(hydra: Any) -> set[str]:
@@ -163,6 +174,7 @@ def check_eval(cfg: DictConfig) -> None:
     Loads neither torch nor a component; ends the program with one sentence for what cannot work or has no effect.
     """
     with one_sentence(), user_errors():
+        _check_primary(HydraConfig.get(), "train", "eval")
         check_once(HydraConfig.get().overrides.task)
         typed = typed_keys(HydraConfig.get().overrides.task)
         check_typed_plugins(cfg, typed)
@@ -242,15 +254,6 @@ def check_typed(cfg: DictConfig, typed: Mapping[str, str], chosen: Mapping[str, 
             raise ValueError(_own_keys(cfg, key, text, str(chosen.get("sac"))))
         elif first not in used:
             raise ValueError(f"{text} is not used, there is no such option; leave it out")
-
-
-def check_unsteered(noise: Any, typed: Mapping[str, str]) -> None:
-    """Raise ValueError where fresh noise was typed for a built parametrisation that steers all of the noise."""
-    text = typed.get("noise.unsteered", "")
-    if "fresh" in text and not noise.draws:
-        dims = noise.noise_shape[1]
-        fewer = f"type noise.action_dims below {dims}, or leave it out" if dims > 1 else "leave it out"
-        raise ValueError(f"{text} is not used, because all of the noise is steered; {fewer}")
 
 
 def _used(cfg: DictConfig) -> Iterator[str]:

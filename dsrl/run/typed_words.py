@@ -19,6 +19,22 @@ _MAY_TAKE_ONE = re.compile(r"-[hrm]*i|--i[a-z]*")
 _KEY = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@:]*", re.ASCII)
 _NO_KEY = re.compile(r"[+~]{0,2}(?:@[^=]*)?(?:=|\Z)")
 
+_ADVICE = {  # message of Hydra -> ours
+    r"In '(\w+)/([^']+)': Could not override '([\w/]+)@\1\..*": r"\1/\2 overrides \3 within \1, where none is; write "
+    "`# @package _global_` as the first line of its file",
+    r"BasicSweeper does not support sweep type.*": "an interval is for a search alone; type hparams=optuna too, or "
+    "several values as key=a,b",
+    r"Sweep parameters '(.*\binterval\(.*)' requires.*": r"\1 is for a search; type hparams=optuna too",
+    r"Sweep parameters '(.*)' requires.*": r"\1 has several values; type -m too for a run of each",
+    r"Could not delete '([^'=]+)=([^']*)'.*": r"~\1=\2 removes nothing, because another \1 is chosen; leave it out",
+    r"Could not delete from config\. The value of '(\S+)' is (.*) and not (.*)\.": r"~\1=\3 removes nothing, because "
+    r"\1=\2; leave it out",
+    r"Could not delete(?: from config\.)? '([^']+)'.*": r"~\1 removes nothing, there is no such option; leave it out",
+    r"Cannot find primary config '([^']*)'.*": r"there is no config \1; leave out -cn (--config-name) and -cp "
+    "(--config-path)",
+    r"Primary config directory not found.*": "the folder of -cp (--config-path) is not there; leave it out",
+}
+
 
 def with_home(words: Iterable[str]) -> list[str]:
     """Return the same words with key=~ and key=~/… leading to the home folder, which shells replace in some words only.
@@ -88,7 +104,8 @@ def of_hydra(message: str) -> str | None:
         key, text = several.groups()
         one_text = typed_option(key, text)
         return f"{key}={text} has several values; type -m too for a run of each, or, where it is one text, {one_text}"
-    return None
+    found = ((re.fullmatch(pattern, message), ours) for pattern, ours in _ADVICE.items())
+    return next((match.expand(ours) for match, ours in found if match), None)
 
 
 def unreadable(word: str) -> str:

@@ -34,6 +34,7 @@ from scripts.export.sentences import gave_sentences
 
 EXPORTED = ("policy", "noise", "sac")  # groups
 POLICY_FILES = ("*.json", "*.txt", "*.safetensors", "*.jinja")  # no code, no pickles
+OF_TRAINING = "train_config.json"  # of lerobot, with folders of whoever trained; no policy reads it
 
 
 def export(
@@ -220,7 +221,7 @@ def _bundled(path: str) -> Path:
 def _copy_policy(source: Path, target: Path) -> None:
     """Copy the files of a policy with the folders inside. Raises ValueError for a link that leads out of it."""
     for path in sorted(source.rglob("*")):
-        if any(path.match(pattern) for pattern in POLICY_FILES):
+        if path.name != OF_TRAINING and any(path.match(pattern) for pattern in POLICY_FILES):
             found = file_inside(source, str(path.relative_to(source)))
             if found.is_file():
                 copy = target / path.relative_to(source)

@@ -109,6 +109,18 @@ OWN = "is not used by sac=dsrl_pi0, which has its own"
         ("+task=pendulum", "task has a choice already; type task=pendulum, without a plus"),
         ("++task=pendulum", "task has a choice already; type task=pendulum, without a plus"),
         ("experiment=smoke,suite", "experiment=smoke,suite has several values; type -m too"),
+        (
+            "suite=push_v3 policy=identity",
+            "policy.path, set by task=metaworld, is no option; dsrl.policy.identity.IdentityPolicy takes none; "
+            "type ~policy.path too",
+        ),
+        ("task=pendulum +policy.path=x", "policy.path is no option; dsrl.policy.identity.IdentityPolicy takes none"),
+        ("task=pendulum ~noise=auto", "~noise=auto removes nothing, because another noise is chosen; leave it out"),
+        ("~speed", "~speed removes nothing, there is no such option; leave it out"),
+        ("~seed=1", "~seed=1 removes nothing, because seed=0; leave it out"),
+        ("~decisions", "decisions is missing; leave ~decisions out"),
+        ("sac.tau=interval(0.1,0.2)", "sac.tau=interval(0.1,0.2) is for a search; type hparams=optuna too"),
+        ("seed=range(0,2)", "seed=range(0,2) has several values; type -m too for a run of each"),
         ("seed.x=3", "seed.x is no option, because seed has no keys; type seed=…"),
         ("~hydra.job.chdir", "hydra.job.chdir cannot be removed; leave ~hydra.job.chdir out"),
         ("checkpoint=last", "checkpoint is an option of eval.py, which evaluates a run; python eval.py --help"),

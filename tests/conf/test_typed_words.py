@@ -11,14 +11,17 @@ import hydra
 import optuna
 import pytest
 from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
+from omegaconf import open_dict
 from toys.commands import CONF, type_command
-from toys.complaints import complaint
+from toys.complaints import complaint, composed
 
 from dsrl.run import choices
 from dsrl.run.errors import no_choice, run
-from dsrl.run.typed_words import check_flags, check_keys, check_sweep, flags_last, unreadable, with_home
+from dsrl.run.typed_keys import check_eval, check_train
+from dsrl.run.typed_words import check_flags, check_keys, check_sweep, flags_last, of_hydra, unreadable, with_home
 
 
 def test_a_tilde_at_the_start_of_a_value_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +139,40 @@ def test_train_ends_with_that_sentence_alone(words: list[str], sentence: str) ->
     done = type_command("train.py", *words)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [f"error: {sentence}"]
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        (
+            "In 'experiment/mine': Could not override 'task@experiment.task'. Did you mean to override task?",
+            "experiment/mine overrides task within experiment, where none is; write `# @package _global_` as the first "
+            "line of its file",
+        ),
+        (
+            "BasicSweeper does not support sweep type : INTERVAL_SWEEP",
+            "an interval is for a search alone; type hparams=optuna too, or several values as key=a,b",
+        ),
+        (
+            "Cannot find primary config 'nothere'. Check that it's in your config search path.",
+            "there is no config nothere; leave out -cn (--config-name) and -cp (--config-path)",
+        ),
+    ],
+)
+def test_a_message_of_hydra_becomes_what_to_type(message: str, sentence: str) -> None:
+    assert of_hydra(message) == sentence
+
+
+@pytest.mark.parametrize(("composed_by", "other"), [("train.py", "eval"), ("eval.py", "train")])
+def test_the_config_of_the_other_program_is_refused_by_its_name(composed_by: str, other: str) -> None:
+    own = composed_by.removesuffix(".py")
+    cfg = composed()
+    with open_dict(cfg):
+        cfg.hydra.job.config_name = other
+    HydraConfig.instance().set_config(cfg)
+    sentence = f"error: -cn {other} is the config of {other}.py; leave it out for {composed_by}, or type {other}.py"
+    with pytest.raises(SystemExit, match=f"^{re.escape(sentence)}$"):
+        {"train": check_train, "eval": check_eval}[own](cfg)
 
 
 GROUPS = ("logging", "sac", "noise", "policy", "task", "cluster", "hparams", "method", "suite", "experiment")

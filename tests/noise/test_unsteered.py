@@ -27,7 +27,7 @@ from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise.smooth import SmoothNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.build import build_noise
-from dsrl.run.typed_keys import check_unsteered
+from dsrl.run.typed_parts import check_unsteered
 
 SHAPE = (4, 3)
 MAKERS: dict[str, Callable[[int | None, Any], Any]] = {
@@ -110,7 +110,7 @@ def test_a_run_of_an_earlier_version_is_continued_only_with_the_slots_that_it_st
     earlier = ("noise=per_step", "noise.magnitude=1.0", "noise.unsteered=zero")
     assert type_train(tmp_path, *earlier, "noise.horizon=1") is None
     refused = str(type_train(tmp_path, *earlier, "decisions=160"))
-    assert "noise.horizon='executed' but the checkpoint" in refused
+    assert "noise.horizon=executed but the checkpoint" in refused
     assert "is of a run with noise.horizon=1; give it the same value" in refused
     assert type_train(tmp_path, *earlier, "noise.horizon=1", "decisions=160") is None
 

@@ -21,6 +21,8 @@ REFUSED = {
     "zero": ("eval_every=0", "eval_every=0 must be"),
     "seed": ("seed=1", "seed=1 but the checkpoint in"),
     "worlds": ("num_envs=3", "num_envs=3 but the checkpoint in"),
+    "horizon": ("horizon=1", "is of a run with horizon=null; give it the same value"),
+    "sentence": ("task.instruction=lift", "task.instruction=lift is not used, because this policy reads no sentence"),
     "algorithm": ("sac.hidden=32", "sac.hidden=32 but the checkpoint in"),
     "task": ("task.max_steps=11", "task.max_steps=11 but the checkpoint in"),
     "noise": ("noise.magnitude=0.5", "noise.magnitude=0.5 but the checkpoint in"),

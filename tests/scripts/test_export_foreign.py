@@ -40,6 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         action_high=(2.5,),
     )
     save_checkpoint(folder / "base", config, config.build())
+    (folder / "base" / "train_config.json").write_text('{"output_dir": "/home/somebody"}')
     typed = ("policy=flow_mlp", f"policy.path={folder / 'base'}", "confirm_episodes=0", "horizon=3")
     assert type_train(folder / "run", *typed) is None
     return folder / "run"
@@ -49,6 +50,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(run: Path) -> Path:
     export([f"run={run}", f"out={run.parent / 'exported'}", "--copy-base"])
     return run.parent / "exported"
+
+
+def test_the_folders_of_whoever_trained_the_base_policy_are_not_exported(exported: Path) -> None:
+    assert (exported / "base" / "config.json").is_file()
+    assert not list(exported.rglob("train_config.json"))
 
 
 @pytest.fixture

@@ -244,7 +244,7 @@ def test_a_run_goes_on_with_its_data_at_another_place_and_not_with_other_data(ro
     go_on(shutil.copytree(rollouts, tmp_path / "moved"), 60)
     assert results(tmp_path / "run")["summary"]["decisions"] == 60
     collect(parts_of(), tmp_path / "others", 4, seed=2)
-    with pytest.raises(ValueError, match=r"offline_data_sha256='\w{64}' but the checkpoint in"):
+    with pytest.raises(ValueError, match=r"offline_data_sha256=\w{64} but the checkpoint in"):
         go_on(tmp_path / "others", 80)
 
 
