@@ -40,10 +40,11 @@ LANGUAGE = ("language_persistent", "language_events")  # columns to which lerobo
 NEEDED = {"timestamp": "float", "episode_index": "int", "index": "int", "task_index": "int"}
 
 
-def check_dataset(folder: Path, named: str, free: int) -> None:
+def check_dataset(folder: Path, named: str, free: int, pictures: bool = True) -> None:
     """Check all that lerobot reads of the dataset in `folder`, which `named` names in messages.
 
-    Its numbers, and reading a frame of its videos, may take `free` bytes of memory.
+    Its numbers, and reading a frame of its videos, may take `free` bytes of memory. Where `pictures` will be
+    read, all of its videos are decoded.
 
     Raises ValueError with one sentence for a missing, damaged, huge or leading-out part.
     """
@@ -60,7 +61,7 @@ def check_dataset(folder: Path, named: str, free: int) -> None:
         num_tasks = _checked_tasks(root, info)
         bounds = _checked_episodes(root, info)
         check_frames(parts(root, "data"), info, bounds, num_tasks, free)
-        check_videos(root, info, bounds, free)
+        check_videos(root, info, bounds, free, pictures)
     except DamageError as damage:
         advice = "" if ";" in str(damage) else "; get the dataset anew"
         raise ValueError(f"{named} {damage}{advice}") from damage

@@ -22,10 +22,11 @@ MARGIN = 128  # rows and columns that a decoder adds to a picture at most
 MORE_FRAMES = 2  # those that are read after the one that was looked for
 
 
-def check_videos(root: Path, info: Mapping[str, Any], bounds: Bounds, free: int) -> None:
+def check_videos(root: Path, info: Mapping[str, Any], bounds: Bounds, free: int, pictures: bool = True) -> None:
     """Check that each episode's videos are there and are MP4: FFmpeg would open the files that a playlist names.
 
     Raises DamageError where they are not, and where reading a frame of every camera would take half of `free` bytes.
+    Where `pictures` will be read, each of them must have its video's size.
     """
     needed = 0  # lerobot reads all cameras at the same time
     for name in (name for name, feature in info["features"].items() if feature["dtype"] == "video"):
@@ -38,7 +39,7 @@ def check_videos(root: Path, info: Mapping[str, Any], bounds: Bounds, free: int)
             video = (root / shown).resolve()
             if not shown.startswith("videos/") or not video.is_file():  # videos/ is where links were checked
                 raise DamageError(f"lacks the video {short(shown)}")
-            most = max(most, _check_video(video, info["features"][name]["shape"], shown))
+            most = max(most, _check_video(video, info["features"][name]["shape"], shown, pictures))
         needed += most
     if needed > free // 2:
         raise DamageError(
@@ -47,7 +48,7 @@ def check_videos(root: Path, info: Mapping[str, Any], bounds: Bounds, free: int)
         )
 
 
-def _check_video(video: Path, shape: Sequence[int], shown: str) -> int:
+def _check_video(video: Path, shape: Sequence[int], shown: str, pictures: bool) -> int:
     """Return the bytes that reading one frame takes; raises DamageError unless it is MP4 with pictures of `shape`."""
     import av
 
@@ -59,14 +60,14 @@ def _check_video(video: Path, shape: Sequence[int], shown: str) -> int:
         with av.open(str(video), options={"protocol_whitelist": "file"}) as container:  # no format, as lerobot opens it
             if "mp4" not in container.format.name.split(","):
                 raise DamageError(f"has the video {short(shown)}, which is no MP4 file")
-            return _bytes_of_frame(container, shape, shown)
+            return _bytes_of_frame(container, shape, shown, pictures)
     except DamageError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
         raise DamageError(f"has the video {short(shown)}, which cannot be read ({first_line(error)})") from error
 
 
-def _bytes_of_frame(container: Any, shape: Sequence[int], shown: str) -> int:
+def _bytes_of_frame(container: Any, shape: Sequence[int], shown: str, pictures: bool) -> int:
     if not container.streams.video:
         raise DamageError(f"has the video {short(shown)}, which has no pictures")
     stream = container.streams.video[0]
@@ -77,7 +78,9 @@ def _bytes_of_frame(container: Any, shape: Sequence[int], shown: str) -> int:
         "max_pixels": str((height + MARGIN) * (width + MARGIN)),  # above, the decoder ends before it takes the memory
         "skip_loop_filter": "all",  # the sizes alone are looked at
     }
-    packets = _of_one_size(container.demux(stream), size, shown)
+    packets = container.demux(stream)
+    if pictures:
+        packets = _of_one_size(packets, size, shown)
     return 3 * height * width * (most_frames(packets, shown) + MORE_FRAMES)
 
 

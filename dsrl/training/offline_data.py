@@ -62,7 +62,7 @@ class OfflineData:
         does not fit the task of `env`.
         """
         self.env, self._name = env, dataset
-        self._data = _opened(dataset)
+        self._data = _opened(dataset, bool(env.task.cameras))
         _check_fit(dataset, self._data.meta.features, env)
         if not all(isinstance(instruction, str) for instruction in self._data.meta.tasks.index):
             raise ValueError(f"{KEY}{dataset} has no texts as index of meta/tasks.parquet; get the dataset anew")
@@ -216,9 +216,9 @@ def _foreign(dataset: str) -> Iterator[None]:
         ) from error
 
 
-def _opened(dataset: str) -> Any:
+def _opened(dataset: str, pictures: bool) -> Any:
     folder = dataset_named(dataset, KEY).get("root") or downloaded(dataset, KEY)
-    check_apart(folder, f"{KEY}{dataset}", available_memory())
+    check_apart(folder, f"{KEY}{dataset}", available_memory(), pictures)
     from datasets import disable_progress_bars
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
