@@ -20,10 +20,8 @@ _KINDS: Mapping[type, tuple[type, ...]] = {int: (Integral,), float: (Real,), boo
 
 def check_members(part: object, protocol: type) -> None:
     """Raise ValueError for the first member of a protocol of `dsrl.interfaces` that `part` lacks, or has otherwise."""
-    name, of = (
-        f"{protocol.__name__.lower()} {type(part).__name__}",
-        f"as {protocol.__name__} in dsrl/interfaces.py declares it",
-    )
+    name = f"{protocol.__name__.lower()} {type(part).__name__}"
+    of = f"as {protocol.__name__} in dsrl/interfaces.py declares it"
     for member, declared in get_type_hints(protocol).items():
         shown = f"{member}: {protocol.__annotations__[member]}"
         if not hasattr(part, member):
@@ -58,7 +56,7 @@ def check_digest(policy: Policy) -> None:
 def _fits(value: Any, declared: Any) -> bool:
     origin, arguments = get_origin(declared), get_args(declared)
     if origin is tuple:
-        listed = isinstance(value, Sequence) and len(value) == len(arguments)
+        listed = isinstance(value, Sequence | np.ndarray) and len(value) == len(arguments)
         return listed and all(_fits(one, kind) for one, kind in zip(value, arguments, strict=True))
     if origin is not None and issubclass(origin, Mapping):
         return isinstance(value, Mapping) and all(_fits(one, arguments[1]) for one in value.values())

@@ -52,9 +52,11 @@ def test_a_member_of_another_kind_is_told(protocol: type, member: str, value: An
         check_members(part, protocol)
 
 
-def test_numbers_of_numpy_lists_and_sizes_of_torch_are_of_the_declared_kinds() -> None:
+def test_numbers_and_arrays_of_numpy_lists_and_sizes_of_torch_are_of_the_declared_kinds() -> None:
     policy = EchoPolicy()
     policy.noise_shape, policy.chunk_shape = torch.zeros(4, 2).shape, [np.int64(4), np.int64(2)]
+    check_members(policy, Policy)
+    policy.noise_shape = np.array([4, 2])
     check_members(policy, Policy)
 
 
