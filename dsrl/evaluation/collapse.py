@@ -36,7 +36,7 @@ def collapse(validations: Sequence[Evaluation], base: Evaluation | None) -> str 
     if latest.score >= min(best.score, base.score):
         return None
     p_value = min(1.0, 2.0 * _p_fallen(latest, best))
-    if p_value >= SIGNIFICANCE / comb(len(validations), 2):
+    if p_value >= _significance(len(validations)):
         return None
     measure = "mean return" if latest.successes is None else "success"
     now, before, highest = (score_text(one, 0) for one in (latest, base, best))
@@ -71,7 +71,12 @@ def check_stop(worlds: int, first: int, planned: int, num_worlds: int | None = N
 
 def _can_collapse(worlds: int, number: int) -> bool:
     """Return whether losing all of so many worlds would be a collapse in a validation of this number."""
-    return 2.0 * 2.0**-worlds < SIGNIFICANCE / comb(number, 2)
+    return 2.0 * 2.0**-worlds < _significance(number)
+
+
+def _significance(number: int) -> float:
+    """Return the share of one pair of so many validations."""
+    return SIGNIFICANCE / comb(number, 2)
 
 
 def _p_fallen(latest: Evaluation, best: Evaluation) -> float:

@@ -1,4 +1,4 @@
-"""Finds the folders that a glob on a command line matches, and those among them that links lead elsewhere.
+"""Finds what a glob on a command line matches, and apart from it the folders that links lead to elsewhere.
 
 Whoever types a name means what it leads to; what a link in somebody's sweep leads to was typed by nobody.
 """
@@ -12,9 +12,9 @@ from pathlib import Path
 
 
 def matches(pattern: str) -> tuple[list[str], list[str]]:
-    """Return the sorted matches of a glob, and the folders among them that links lead out of its fixed part.
+    """Return the sorted matches of a glob, and apart from them those that are links to folders out of its fixed part.
 
-    The fixed part are the folders in front of the first wildcard: multirun/sweep of multirun/sweep/*.
+    The fixed part is the folders in front of the first wildcard: multirun/sweep of multirun/sweep/*.
     """
     fixed = takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts)
     top = os.path.realpath(Path(*fixed))

@@ -227,7 +227,7 @@ def _fixed_values(config: DictConfig) -> dict[str, Any]:
     Left out are those that a trial draws, and those by which no validation changes.
     """
     chosen = config.hydra.runtime.choices
-    searched = {*(config.hydra.sweeper.get("params") or ()), *_typed_ranges(config)}
+    searched = {*searched_keys(config.hydra), *_typed_ranges(config)}
     plain: Any = OmegaConf.to_container(config, resolve=False)
     found: dict[str, Any] = {}
     for key in plain.keys() - {"hydra", *OF_NO_VALIDATION}:

@@ -39,7 +39,7 @@ from dsrl.run.returned import content as returned_content
 from dsrl.run.settings import resume_options
 from dsrl.run.signals import Signals, Stopped
 from dsrl.run.typed_keys import typed_keys
-from dsrl.run.typed_parts import check_read, check_unsteered
+from dsrl.run.typed_parts import check_instruction, check_unsteered
 from dsrl.training.metrics import Counters
 
 
@@ -60,7 +60,7 @@ def train(cfg: DictConfig) -> float:
             with user_errors():
                 words = typed_keys(HydraConfig.get().overrides.task)
                 check_unsteered(parts.noise, words)
-                check_read(parts.policy, words)
+                check_instruction(parts.policy, words)
                 checkpointer = make_checkpointer(parts, folder, screen, signals, **options)
             score = finished_score(parts, folder, checkpointer, screen)
             if score is not None:

@@ -18,7 +18,7 @@ def check_unsteered(noise: Any, typed: Mapping[str, str]) -> None:
         raise ValueError(f"{text} is not used, because all of the noise is steered; {fewer}")
 
 
-def check_read(policy: Policy, typed: Mapping[str, str]) -> None:
+def check_instruction(policy: Policy, typed: Mapping[str, str]) -> None:
     """Raise ValueError where a sentence was typed for a built policy that says that it reads none."""
     text = typed.get("task.instruction", "task.instruction=null")
     if text != "task.instruction=null" and isinstance(policy, HasLanguage) and not policy.reads_instruction:

@@ -22,7 +22,7 @@ from torch import Tensor
 from dsrl.sac._options import Auto, Kind
 
 PER_NUMBER = 0.5  # nats
-IN_ALL = 3.0  # nats: enough to play only what one in twenty of the base policy's draws is, with few numbers, too
+IN_ALL = 3.0  # nats: what it takes to play one in twenty of the base policy's draws, however few numbers there are
 
 
 class Regulariser(Protocol):
