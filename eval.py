@@ -4,7 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from dsrl.run.commands import repeat_evaluation
-from dsrl.run.errors import run
+from dsrl.run.terminal.errors import run
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="eval")

@@ -39,7 +39,7 @@ class IncompleteError(Exception):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Record the episodes and print their number of steps and mean score."""
     options = _options(arguments)
-    from dsrl.run.eval_failure import noting_failure
+    from dsrl.run.saved.eval_failure import noting_failure
 
     with one_sentence(ImportError), noting_failure(options.out.parent, f"{options.out.name}_failure.txt"):
         _record(options)
@@ -84,7 +84,7 @@ def collect(parts: Any, out: Path, episodes: int, seed: int, fps: int | None = N
     from dsrl.evaluation.episodes import play_worlds
     from dsrl.evaluation.noise_sources import base_noise
     from dsrl.noise_action_env import NoiseActionEnv
-    from dsrl.run.parts import HasFps
+    from dsrl.run.components.parts import HasFps
     from dsrl.training.lerobot_columns import DONE, SUCCESS, TRUNCATED
     from scripts.lerobot_dataset import create_dataset
 

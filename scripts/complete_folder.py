@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from dsrl.run.errors import NO_ROOM, UserError, system_error
+from dsrl.run.terminal.errors import NO_ROOM, UserError, system_error
 
 
 @contextmanager

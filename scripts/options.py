@@ -20,8 +20,8 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser that prints its description as written, and an error as one sentence without the usage."""
 
     def __init__(self, **options: Any) -> None:
-        from dsrl.run.installed import as_typed
-        from dsrl.run.standard_output import show_unknown_characters
+        from dsrl.run.terminal.installed import as_typed
+        from dsrl.run.terminal.standard_output import show_unknown_characters
 
         called = Path(sys.argv[0]).name
         if called.startswith("dsrl-"):  # a console command, which a clone can have too
@@ -34,13 +34,13 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """Return the help page with the commands of this installation."""
-        from dsrl.run.installed import as_typed
+        from dsrl.run.terminal.installed import as_typed
 
         return as_typed(super().format_help())
 
     def print_help(self, file: Any = None) -> None:
         """Print the help page, to nobody where the reader has gone."""
-        from dsrl.run.standard_output import lasting_output
+        from dsrl.run.terminal.standard_output import lasting_output
 
         with lasting_output():
             super().print_help(file)
@@ -177,8 +177,8 @@ def one_sentence(*errors: type[Exception]) -> Iterator[None]:
 
     The block goes on where nobody reads what it prints any more, as behind `| head`.
     """
-    from dsrl.run.errors import UserError, sentence, system_error
-    from dsrl.run.standard_output import lasting_output
+    from dsrl.run.terminal.errors import UserError, sentence, system_error
+    from dsrl.run.terminal.standard_output import lasting_output
 
     own: tuple[type[Exception], ...] = (UserError, *errors)
     caught: tuple[type[Exception], ...] = (*own, OSError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dsrl.run.installed import CONF
+from dsrl.run.terminal.installed import CONF
 
 
 def build_parts(overrides: Sequence[str], announce: Callable[[str], None] = print) -> Any:
@@ -14,7 +14,7 @@ def build_parts(overrides: Sequence[str], announce: Callable[[str], None] = prin
     Raises UserError for overrides that cannot work.
     """
     cfg = composed(overrides)
-    from dsrl.run.build import build  # loads torch, which a misspelled key need not wait for
+    from dsrl.run.components.build import build  # loads torch, which a misspelled key need not wait for
 
     return build(cfg, announce)
 
@@ -27,10 +27,10 @@ def composed(overrides: Sequence[str]) -> Any:
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
 
-    from dsrl.run.errors import UserError, explain, user_errors
-    from dsrl.run.settings import checked, settings_of
-    from dsrl.run.typed_keys import check_once
-    from dsrl.run.typed_words import with_home
+    from dsrl.run.config.settings import checked, settings_of
+    from dsrl.run.config.typed_keys import check_once
+    from dsrl.run.terminal.errors import UserError, explain, user_errors
+    from dsrl.run.terminal.typed_words import with_home
 
     overrides = with_home(overrides)
     try:

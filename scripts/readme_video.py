@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsrl.run.files import atomic_write
+from dsrl.run.saved.files import atomic_write
 from scripts.options import Parser, one_sentence, out_file, whole
 
 if TYPE_CHECKING:

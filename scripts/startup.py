@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsrl.run.installed import IN_CLONE
+from dsrl.run.terminal.installed import IN_CLONE
 from scripts.options import Parser, whole
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -30,7 +30,7 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
     """Return a function that makes the next run raise Killed right before or after its n-th checkpoint."""
     from toys.runs import Killed
 
-    from dsrl.run.checkpoint import Checkpoints
+    from dsrl.run.saved.checkpoint import Checkpoints
 
     save = Checkpoints.save
 

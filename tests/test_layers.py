@@ -41,7 +41,8 @@ MAY = {
     "dsrl.training": {*PAGES, *FOREIGN, "dsrl.history", "dsrl.evaluation"},
     "dsrl.run": {*PAGES, *FOREIGN, "dsrl.evaluation", "dsrl.training"},  # and MAY_EXACTLY
     "hydra_plugins": {
-        *("dsrl.run.installed", "dsrl.run.files", "dsrl.run.provenance", "dsrl.run.errors", "dsrl.run.lock")
+        *("dsrl.run.terminal.installed", "dsrl.run.terminal.errors"),
+        *("dsrl.run.saved.files", "dsrl.run.saved.lock", "dsrl.run.saved.provenance"),
     },
 }
 # room -> modules of ours that it may import, but not those inside them
@@ -68,6 +69,8 @@ NEVER = {
     "dsrl.run": {"genesis", "lerobot", "tianshou", "wandb"},
     "hydra_plugins": {"tianshou", "genesis", "lerobot", "wandb", "torch"},
 }
+# the rooms of dsrl.run, each of which imports those before it; its other files import them all
+WITHIN_RUN = ("terminal", "saved", "config", "components")
 RUNS_LEROBOT = {"lerobot", "_lerobot_world", "_libero_package"}  # the tasks that are lerobot's environments
 MEETS_CONFIG = {"build", "evaluate", "train", "settings", "errors", "hydra_callbacks", "typed_keys", "commands"}
 MEETS_CONFIG |= {"auto_noise"}
@@ -114,6 +117,16 @@ def test_a_room_imports_only_the_rooms_below_it(module: str) -> None:
     others = [name for name in ours if name not in MAY_EXACTLY.get(room, ())]
     broken = [name for name in others if not _reaches(name, allowed) and not name.startswith("hydra_plugins.hydra_")]
     assert not broken, f"{module} imports {broken}"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("dsrl.run.")])
+def test_a_room_of_run_imports_only_those_before_it(module: str) -> None:
+    def level(name: str) -> int:
+        room = name.split(".")[2]
+        return WITHIN_RUN.index(room) if room in WITHIN_RUN else len(WITHIN_RUN)
+
+    above = [name for name in _imports(MODULES[module]) if name.startswith("dsrl.run.") and level(name) > level(module)]
+    assert not above, f"{module} imports {above}"
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if _room(name) in NEVER])

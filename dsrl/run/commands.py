@@ -11,9 +11,9 @@ from importlib import import_module
 import hydra
 from omegaconf import DictConfig
 
-from dsrl.run.errors import run
-from dsrl.run.installed import CONF, IN_CLONE, ROOT, as_typed
-from dsrl.run.typed_keys import check_eval, check_train
+from dsrl.run.config.typed_keys import check_eval, check_train
+from dsrl.run.terminal.errors import run
+from dsrl.run.terminal.installed import CONF, IN_CLONE, ROOT, as_typed
 
 
 def run_experiment(cfg: DictConfig) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dsrl.run.settings import Settings, shared_worlds
+from dsrl.run.config.settings import Settings, shared_worlds
 
 
 def reused_worlds(settings: Settings, worlds: range) -> Iterator[str]:

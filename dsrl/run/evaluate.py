@@ -16,27 +16,27 @@ from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.noise_sources import Act, base_noise, evaluation_noise
 from dsrl.interfaces import StateDict
 from dsrl.logging import ShowsResults, ShowsVideos
-from dsrl.run import provenance
-from dsrl.run.build import build, build_loggers
-from dsrl.run.console import Screen
-from dsrl.run.description import described_evaluation, flat_results, saved_choices
-from dsrl.run.digests import CONFIGURATION_SHA256
-from dsrl.run.errors import UserError, one_sentence, user_errors
-from dsrl.run.eval_failure import noting_failure
+from dsrl.run.components.build import build, build_loggers
+from dsrl.run.components.few_worlds import at_most_once
+from dsrl.run.components.final_evaluation import build_simulation, play, record_video
+from dsrl.run.components.parts import Parts
+from dsrl.run.config.description import described_evaluation, flat_results, saved_choices
+from dsrl.run.config.plugins import plugins_of
+from dsrl.run.config.request import Request, files_of
+from dsrl.run.config.settings import checked, requests_of, saved_config
 from dsrl.run.eval_remarks import held_values, reused_worlds
-from dsrl.run.few_worlds import at_most_once
-from dsrl.run.files import atomic_write, write_json
-from dsrl.run.final_evaluation import build_simulation, play, record_video
-from dsrl.run.folder import RunFolder
-from dsrl.run.installed import typed
 from dsrl.run.named_runs import destinations, resolved, with_checkpoint, without_config
-from dsrl.run.parts import Parts
-from dsrl.run.plugins import plugins_of
-from dsrl.run.policy_path import find_policy
-from dsrl.run.ranges import fits
-from dsrl.run.request import Request, files_of
-from dsrl.run.settings import checked, requests_of, saved_config
-from dsrl.run.weights import load_weights
+from dsrl.run.saved import provenance
+from dsrl.run.saved.digests import CONFIGURATION_SHA256
+from dsrl.run.saved.eval_failure import noting_failure
+from dsrl.run.saved.files import atomic_write, write_json
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.saved.policy_path import find_policy
+from dsrl.run.saved.weights import load_weights
+from dsrl.run.terminal.console import Screen
+from dsrl.run.terminal.errors import UserError, one_sentence, user_errors
+from dsrl.run.terminal.installed import typed
+from dsrl.run.terminal.ranges import fits
 
 Content = Mapping[str, Any]
 """The content of eval.json, or, of videos, the request and their paths."""

@@ -23,16 +23,16 @@ from dsrl.evaluation.noise_sources import evaluation_noise
 from dsrl.foreign_json import check_depth
 from dsrl.interfaces import HasWeights, Observation, Step
 from dsrl.noise_action_env import check_worlds_finite
-from dsrl.run import ranges
-from dsrl.run.build import build_player
-from dsrl.run.checkpoint import unflatten
-from dsrl.run.errors import UserError, user_errors
-from dsrl.run.files import LARGEST_SUMMARY, parse_json
-from dsrl.run.judging_worlds import Seed
-from dsrl.run.parts import HasConfiguration
-from dsrl.run.plain_yaml import check_literal, check_references
-from dsrl.run.settings import TYPES
-from dsrl.run.weights import check_size, load_weights
+from dsrl.run.components.build import build_player
+from dsrl.run.components.parts import HasConfiguration
+from dsrl.run.config.judging_worlds import Seed
+from dsrl.run.config.settings import TYPES
+from dsrl.run.saved.checkpoint import unflatten
+from dsrl.run.saved.files import LARGEST_SUMMARY, parse_json
+from dsrl.run.saved.plain_yaml import check_literal, check_references
+from dsrl.run.saved.weights import check_size, load_weights
+from dsrl.run.terminal import ranges
+from dsrl.run.terminal.errors import UserError, user_errors
 
 STEERING, WEIGHTS, BASE = "steering.json", "model.safetensors", "base"
 VERSION = 1

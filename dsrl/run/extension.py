@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dsrl.run.checkpoint import read_manifest
-from dsrl.run.folder import RunFolder
-from dsrl.run.parts import Parts
+from dsrl.run.components.parts import Parts
+from dsrl.run.config.settings import Settings
 from dsrl.run.resume import Checkpointer
-from dsrl.run.settings import Settings
+from dsrl.run.saved.checkpoint import read_manifest
+from dsrl.run.saved.folder import RunFolder
 from dsrl.training.replay_memory import buffer_length
 
 

@@ -16,12 +16,12 @@ from dsrl.evaluation.episodes import Evaluation, evaluate
 from dsrl.evaluation.noise_sources import evaluation_noise
 from dsrl.interfaces import Searcher, StateDict
 from dsrl.logging import Logger, ShowsResults, ShowsVideos
-from dsrl.run.console import LiveLine, Screen
-from dsrl.run.description import flat_results
-from dsrl.run.final_evaluation import record_video
-from dsrl.run.folder import RunFolder
-from dsrl.run.parts import Parts
-from dsrl.run.weights import check_bytes
+from dsrl.run.components.final_evaluation import record_video
+from dsrl.run.components.parts import Parts
+from dsrl.run.config.description import flat_results
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.saved.weights import check_bytes
+from dsrl.run.terminal.console import LiveLine, Screen
 from dsrl.training.loop import restoring
 from dsrl.training.metrics import Counters, Metrics
 from dsrl.training.restored_numbers import check_finite_numbers

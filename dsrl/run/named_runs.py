@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dsrl.run import eval_failure
-from dsrl.run.files import make_writable
-from dsrl.run.folder import RunFolder
-from dsrl.run.request import Request, config_of, leading_out, left_out
+from dsrl.run.config.request import Request, leading_out, left_out
+from dsrl.run.saved import eval_failure
+from dsrl.run.saved.config_files import config_of
+from dsrl.run.saved.files import make_writable
+from dsrl.run.saved.folder import RunFolder
 
 EVALUATION = "eval.json"
 LOGGED = ("metrics.jsonl", "tensorboard", "wandb_run_id.txt")  # which loggers begin anew

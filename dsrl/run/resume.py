@@ -15,16 +15,16 @@ from annotated_types import Ge, Lt
 
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.interfaces import StateDict
-from dsrl.run import provenance
-from dsrl.run.base_results import stored_results
-from dsrl.run.checkpoint import Checkpoints, DamagedError
-from dsrl.run.digests import known_then, same_values
-from dsrl.run.errors import UserError
-from dsrl.run.files import LARGEST_WORLDS, read_json
-from dsrl.run.folder import RunFolder
-from dsrl.run.ranges import fits, written
-from dsrl.run.settings import completed, same_data
-from dsrl.run.signals import Signals
+from dsrl.run.config.settings import completed, same_data
+from dsrl.run.saved import provenance
+from dsrl.run.saved.base_results import stored_results
+from dsrl.run.saved.checkpoint import Checkpoints, DamagedError
+from dsrl.run.saved.digests import known_then, same_values
+from dsrl.run.saved.files import LARGEST_WORLDS, read_json
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.errors import UserError
+from dsrl.run.terminal.ranges import fits, written
+from dsrl.run.terminal.signals import Signals
 from dsrl.training.loop import UnfitStateError
 
 COUNT = Annotated[int, Ge(0), Lt(10**9)]  # the names of checkpoints have nine digits

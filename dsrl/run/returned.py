@@ -11,12 +11,12 @@ from typing import Any
 from dsrl.evaluation.confirmation import Confirmation, confirm
 from dsrl.evaluation.digits import fixed
 from dsrl.evaluation.noise_sources import Act, base_noise
-from dsrl.run.console import Screen
-from dsrl.run.final_evaluation import play
-from dsrl.run.folder import RunFolder
-from dsrl.run.own_summary import DIGESTS
-from dsrl.run.parts import Parts
-from dsrl.run.signals import Signals
+from dsrl.run.components.final_evaluation import play
+from dsrl.run.components.parts import Parts
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.saved.own_summary import DIGESTS
+from dsrl.run.terminal.console import Screen
+from dsrl.run.terminal.signals import Signals
 
 LOOK = 32  # worlds between two looks at the result, rounded up to full rounds of all worlds
 

@@ -20,26 +20,26 @@ from dsrl.evaluation.noise_sources import base_noise, evaluation_noise, prior_no
 from dsrl.evaluation.opposed_reward import opposed_reward
 from dsrl.interfaces import Searcher
 from dsrl.logging import Description, Logger
-from dsrl.run import provenance
-from dsrl.run.auto_noise import read_choice, with_chosen_noise
-from dsrl.run.build import build, build_loggers, build_loop, check_budget
-from dsrl.run.console import Screen, clock
-from dsrl.run.description import described_run
-from dsrl.run.errors import one_sentence, user_errors
+from dsrl.run.components.auto_noise import read_choice, with_chosen_noise
+from dsrl.run.components.build import build, build_loggers, build_loop, check_budget
+from dsrl.run.components.final_evaluation import build_simulation, play, record_comparison
+from dsrl.run.components.parts import Parts
+from dsrl.run.components.recorded_data import with_offline_data
+from dsrl.run.components.typed_parts import check_instruction, check_unsteered
+from dsrl.run.config.description import described_run
+from dsrl.run.config.settings import resume_options
+from dsrl.run.config.typed_keys import typed_keys
 from dsrl.run.extension import check_extension
-from dsrl.run.final_evaluation import build_simulation, play, record_comparison
-from dsrl.run.folder import RunFolder
-from dsrl.run.installed import as_typed, typed
 from dsrl.run.monitor import Monitor
-from dsrl.run.parts import Parts
-from dsrl.run.recorded_data import with_offline_data
 from dsrl.run.resume import Checkpointer
 from dsrl.run.returned import confirm_steered, returned_name
 from dsrl.run.returned import content as returned_content
-from dsrl.run.settings import resume_options
-from dsrl.run.signals import Signals, Stopped
-from dsrl.run.typed_keys import typed_keys
-from dsrl.run.typed_parts import check_instruction, check_unsteered
+from dsrl.run.saved import provenance
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen, clock
+from dsrl.run.terminal.errors import one_sentence, user_errors
+from dsrl.run.terminal.installed import as_typed, typed
+from dsrl.run.terminal.signals import Signals, Stopped
 from dsrl.training.metrics import Counters
 
 

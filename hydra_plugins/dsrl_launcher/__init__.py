@@ -25,7 +25,7 @@ from hydra.types import HydraContext
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 from omegaconf import DictConfig, open_dict
 
-from dsrl.run.installed import typed_option
+from dsrl.run.terminal.installed import typed_option
 from hydra_plugins.dsrl_launcher._stretches import Stretches
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class SlurmLauncher(JobLauncher):
         setup: Sequence[str],
         more: Mapping[str, Any],
     ) -> None:
-        """Check the signal against the time limit; `dsrl.run.hydra_callbacks` has checked all types and ranges."""
+        """Check the signal against the time limit; `dsrl.run.config.hydra_callbacks` checks types and ranges."""
         super().__init__()
         self._timeouts, self._stretches = timeouts, Stretches(hours, signal_delay)
         parameters = {
@@ -242,7 +242,7 @@ class LocalLauncher(JobLauncher):
     """Starts a process of this machine for each run; conf/cluster/local.yaml explains the arguments."""
 
     def __init__(self, parallel: Annotated[int, Ge(1), Le(10_000)], gpus: Annotated[int, Ge(0), Le(1024)]) -> None:
-        """Start nothing yet; `dsrl.run.hydra_callbacks` has checked types and ranges."""
+        """Start nothing yet; `dsrl.run.config.hydra_callbacks` has checked types and ranges."""
         super().__init__()
         self._gpus, self._at_once = gpus, parallel
 
@@ -293,6 +293,6 @@ def _same(handle: Any) -> Any:
 
 
 def _user_error(sentence: str) -> Exception:
-    from dsrl.run.errors import UserError
+    from dsrl.run.terminal.errors import UserError
 
     return UserError(sentence)

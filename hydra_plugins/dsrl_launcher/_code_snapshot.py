@@ -18,9 +18,9 @@ from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
-from dsrl.run.files import write_json
-from dsrl.run.installed import CONF, ROOT
-from dsrl.run.provenance import SUBMITTED, git, git_state
+from dsrl.run.saved.files import write_json
+from dsrl.run.saved.provenance import SUBMITTED, git, git_state
+from dsrl.run.terminal.installed import CONF, ROOT
 from hydra_plugins.dsrl_launcher._private_files import own_folder
 
 CODE = ("train.py", "conf", "dsrl", "hydra_plugins/dsrl_launcher")  # read by a job; assets in dsrl/ belong to it

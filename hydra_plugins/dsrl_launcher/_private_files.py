@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from dsrl.run.errors import UserError
+from dsrl.run.terminal.errors import UserError
 
 
 class ForeignFileError(Exception):

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from dsrl.run.errors import UserError
-from dsrl.run.lock import owner_here
+from dsrl.run.saved.lock import owner_here
+from dsrl.run.terminal.errors import UserError
 from hydra_plugins.dsrl_launcher._outcome import Run
 from hydra_plugins.dsrl_launcher._report import say
 

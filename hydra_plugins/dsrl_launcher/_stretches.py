@@ -22,7 +22,7 @@ class Stretches:
 
         Raises UserError where it would come before the start.
         """
-        from dsrl.run.errors import UserError  # here: Hydra imports this file at every start
+        from dsrl.run.terminal.errors import UserError  # here: Hydra imports this file at every start
 
         if signal_delay >= 3600 * hours:
             raise UserError(
@@ -42,7 +42,7 @@ class Stretches:
 
         Raises UserError for the second in a row that has used up its time and brought no progress.
         """
-        from dsrl.run.errors import UserError
+        from dsrl.run.terminal.errors import UserError
 
         worked = 0.0 if self._begun is None else time.monotonic() - self._begun
         newest = max((path.stat().st_mtime_ns for one in _PROGRESS for path in folder.glob(one)), default=0)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from dsrl.run.installed import SCRIPTS
+from dsrl.run.terminal.installed import SCRIPTS
 from scripts.benchmark.paired import table
 
 

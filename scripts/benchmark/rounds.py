@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from dsrl.run.installed import SCRIPTS
+from dsrl.run.terminal.installed import SCRIPTS
 from scripts.benchmark.paired import table
 
 WORLDS = (1, 4, 16)

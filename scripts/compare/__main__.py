@@ -18,8 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dsrl.run.files import atomic_write, write_json
-from dsrl.run.standard_output import lasting_output
+from dsrl.run.saved.files import atomic_write, write_json
+from dsrl.run.terminal.standard_output import lasting_output
 from scripts.compare import tables
 from scripts.compare.markdown import literal
 from scripts.compare.methods import Comparison, group, named

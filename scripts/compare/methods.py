@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dsrl.run.description import OF_NO_RESULT
+from dsrl.run.config.description import OF_NO_RESULT
 from scripts.compare.labels import Word, labels, shortened
 from scripts.compare.runs import Run
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
-from dsrl.run.files import atomic_write
+from dsrl.run.saved.files import atomic_write
 from scripts.compare import plots, tables
 from scripts.compare.methods import Comparison
 from scripts.compare.run_files import printable

@@ -9,7 +9,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
-from dsrl.run.files import atomic_write
+from dsrl.run.saved.files import atomic_write
 from scripts.compare.methods import Comparison, Method
 from scripts.compare.runs import Run, point_at, score
 from scripts.compare.statistics import curve, iqm, middle

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dsrl.foreign_json import check_depth
-from dsrl.run.files import LARGEST_SUMMARY
-from dsrl.run.plain_yaml import LARGEST, UNREADABLE, parsed
-from dsrl.run.printable import printable as plain
+from dsrl.run.saved.files import LARGEST_SUMMARY
+from dsrl.run.saved.plain_yaml import LARGEST, UNREADABLE, parsed
+from dsrl.run.terminal.printable import printable as plain
 
 HIGHEST = 1e15  # a score, a number of steps or seconds; the pictures' axes end before the largest float
 LARGEST_ROWS, LARGEST_ROW = 2**28, 2**20  # bytes of metrics.jsonl and characters of its lines

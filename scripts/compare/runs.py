@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dsrl.run.description import OF_NO_RESULT
-from dsrl.run.folder_checks import check_entries
-from dsrl.run.globs import matches
-from dsrl.run.own_summary import outdated
+from dsrl.run.config.description import OF_NO_RESULT
+from dsrl.run.saved.folder_checks import check_entries
+from dsrl.run.saved.globs import matches
+from dsrl.run.saved.own_summary import outdated
 from scripts.compare.run_files import HIGHEST, DamagedError, is_number, printable, read_json, read_rows, read_yaml
 
 MOST_POINTS = 100_000  # validations of a run; the report stores no other row

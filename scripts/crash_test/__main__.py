@@ -25,8 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsrl.run.installed import IN_CLONE
-from dsrl.run.standard_output import lasting_output
+from dsrl.run.terminal.installed import IN_CLONE
+from dsrl.run.terminal.standard_output import lasting_output
 from scripts.options import Parser, seed, whole
 
 if TYPE_CHECKING:

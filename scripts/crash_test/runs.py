@@ -20,8 +20,8 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
-from dsrl.run.files import completed_name, sha256_of
-from dsrl.run.folder import RunFolder
+from dsrl.run.saved.files import completed_name, sha256_of
+from dsrl.run.saved.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 CLOCKS = ("wall_time_s", "setup_time_s")
@@ -170,7 +170,7 @@ class Run:
 
 def load_libraries(task: str) -> None:
     """Import the modules of every run of a task, which takes many seconds, before any `start`."""
-    ours = ("dsrl.run.build", "dsrl.run.train", "dsrl.sac.dsrl_sac", *SMALL[task].modules)
+    ours = ("dsrl.run.components.build", "dsrl.run.train", "dsrl.sac.dsrl_sac", *SMALL[task].modules)
     for module in (*ours, "torch._dynamo", "tensorboard.summary.writer.record_writer"):  # optimisers load the former
         import_module(module)
 

@@ -19,8 +19,8 @@ from scripts.options import Parser
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a line per check and a conclusion."""
     Parser(prog="python -m scripts.doctor", description=__doc__).parse_args(arguments)
-    from dsrl.run.installed import typed
-    from dsrl.run.standard_output import lasting_output
+    from dsrl.run.terminal.installed import typed
+    from dsrl.run.terminal.standard_output import lasting_output
     from scripts.doctor import machine, packages, services
     from scripts.doctor.findings import print_all
 

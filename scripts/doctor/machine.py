@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from dsrl.run.installed import typed
+from dsrl.run.terminal.installed import typed
 from dsrl.training.available_memory import available_memory
 from scripts.doctor.findings import Check, Finding
 

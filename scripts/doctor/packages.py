@@ -9,7 +9,7 @@ import sys
 import tomllib
 from functools import partial
 
-from dsrl.run.installed import IN_CLONE, ROOT
+from dsrl.run.terminal.installed import IN_CLONE, ROOT
 from scripts.doctor.findings import Check, Finding, State
 
 DISTRIBUTION = "dsrl-steering"

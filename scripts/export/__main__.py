@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_intermixed_args(arguments)
     keys = _keys(options.keys, parser)
     with one_sentence(ValueError, OSError, ImportError):
-        from dsrl.run.plugins import plugins_of
+        from dsrl.run.config.plugins import plugins_of
         from scripts.export.folder import export
 
         out = new_folder(keys["out"])
@@ -60,7 +60,7 @@ def _listed(keys: Mapping[str, str], key: str) -> list[str]:
 
 def _keys(typed: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, str]:
     """Return the values of keys that were typed as key=value."""
-    from dsrl.run.typed_words import with_home
+    from dsrl.run.terminal.typed_words import with_home
 
     found = {}
     for text in with_home(typed):
@@ -86,7 +86,7 @@ def _unquoted(text: str, parser: argparse.ArgumentParser) -> str:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    from dsrl.run.typed_words import unreadable
+    from dsrl.run.terminal.typed_words import unreadable
 
     try:
         return str(OverridesParser.create().parse_override(text).value())

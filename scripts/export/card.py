@@ -9,9 +9,9 @@ from typing import Any
 
 from dsrl.policy._find import HUB_ID
 from dsrl.policy._weights import ASSETS
-from dsrl.run.installed import typed
-from dsrl.run.plain_yaml import read_overrides
-from dsrl.run.ranges import fits
+from dsrl.run.saved.plain_yaml import read_overrides
+from dsrl.run.terminal.installed import typed
+from dsrl.run.terminal.ranges import fits
 
 
 def card(

@@ -14,17 +14,17 @@ from safetensors.torch import save_file
 
 from dsrl.interfaces import BoundedActions
 from dsrl.policy._checkpoint_files import file_inside
-from dsrl.run.build import build
-from dsrl.run.checkpoint import flatten
-from dsrl.run.errors import UserError
+from dsrl.run.components.build import build
+from dsrl.run.components.parts import Parts, reads_instruction
+from dsrl.run.config.settings import checked, saved_config
 from dsrl.run.evaluate import check_same_policy
 from dsrl.run.exported import BASE, CONFIGURATION, PROCESSORS, STEERING, VERSION, WEIGHTS
-from dsrl.run.files import write_json
-from dsrl.run.folder import RunFolder
-from dsrl.run.parts import Parts, reads_instruction
-from dsrl.run.policy_path import find_policy
-from dsrl.run.settings import checked, saved_config
-from dsrl.run.weights import load_weights
+from dsrl.run.saved.checkpoint import flatten
+from dsrl.run.saved.files import write_json
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.saved.policy_path import find_policy
+from dsrl.run.saved.weights import load_weights
+from dsrl.run.terminal.errors import UserError
 from dsrl.training.lerobot_columns import image_keys
 from scripts.complete_folder import complete_folder
 from scripts.export import in_python

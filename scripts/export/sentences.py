@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dsrl.run.files import LARGEST_SUMMARY, LARGEST_WORLDS, read_json
-from dsrl.run.folder import RunFolder
+from dsrl.run.saved.files import LARGEST_SUMMARY, LARGEST_WORLDS, read_json
+from dsrl.run.saved.folder import RunFolder
 
 
 def gave_sentences(folder: RunFolder) -> bool:

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     import torch
 
-    from dsrl.run.files import write_json
+    from dsrl.run.saved.files import write_json
     from scripts.medium_base.stages import STAGES
 
     torch.set_num_threads(1)
@@ -55,7 +55,7 @@ def _typed(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
 
 def _check_same(options: argparse.Namespace, part: str) -> None:
     """Raise ValueError where an existing part was made with other options; those of earlier versions have no record."""
-    from dsrl.run.files import LARGEST_SUMMARY, read_json
+    from dsrl.run.saved.files import LARGEST_SUMMARY, read_json
 
     made = read_json(options.out / f"{part}.json", LARGEST_SUMMARY)
     own = made.get(OPTIONS, {})

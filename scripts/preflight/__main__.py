@@ -23,7 +23,7 @@ from scripts.options import Parser, finite, one_sentence, out_folder, whole
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, judge, print and write."""
     options = _options(arguments)
-    from dsrl.run.eval_failure import noting_failure
+    from dsrl.run.saved.eval_failure import noting_failure
 
     out = options.out or Path("outputs") / f"{datetime.now():%Y-%m-%d/%H-%M-%S}-preflight"
     with one_sentence(ImportError), noting_failure(out, "preflight_failure.txt"):
@@ -47,9 +47,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _preflight(options: argparse.Namespace, out: Path) -> None:
     from dsrl.evaluation.outcomes import Outcomes
-    from dsrl.run.errors import UserError
-    from dsrl.run.final_evaluation import build_simulation
-    from dsrl.run.parts import executed_slots
+    from dsrl.run.components.final_evaluation import build_simulation
+    from dsrl.run.components.parts import executed_slots
+    from dsrl.run.terminal.errors import UserError
     from scripts.complete_folder import make_folder
     from scripts.preflight.measure import measure, noises
     from scripts.preflight.verdict import judge
@@ -89,20 +89,22 @@ def _screen() -> Any:
     """Return the console of train.py, 80 columns wide off a terminal."""
     from rich.console import Console
 
-    from dsrl.run.console import Screen
+    from dsrl.run.terminal.console import Screen
 
     return Screen(Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 80))
 
 
 def _parts(overrides: Sequence[str], screen: Any) -> Any:
     """Return the parts of train.py with these overrides, noise=auto chosen. Raises UserError for what cannot work."""
-    from dsrl.run.errors import UserError
+    from dsrl.run.terminal.errors import UserError
     from scripts.parts import composed
 
     cfg = composed(overrides)
-    from dsrl.run.auto_noise import with_chosen_noise  # these load torch, which a misspelled key need not wait for
-    from dsrl.run.build import build
-    from dsrl.run.signals import Signals
+    from dsrl.run.components.auto_noise import (
+        with_chosen_noise,  # these load torch, which a misspelled key need not wait for
+    )
+    from dsrl.run.components.build import build
+    from dsrl.run.terminal.signals import Signals
 
     parts = build(cfg, screen.phase)
     if parts.policy_sha256() is None:
@@ -115,8 +117,8 @@ def _parts(overrides: Sequence[str], screen: Any) -> Any:
 
 def _report(found: Any, verdict: Any, parts: Any, options: argparse.Namespace, out: Path, screen: Any) -> None:
     """Print the table and the verdict, and write the files."""
-    from dsrl.run import provenance
-    from dsrl.run.files import write_json
+    from dsrl.run.saved import provenance
+    from dsrl.run.saved.files import write_json
     from scripts.preflight import cost, report
 
     settings = parts.settings

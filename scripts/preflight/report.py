@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 
 from dsrl.evaluation.outcomes import Outcomes, p_value, shown_return
-from dsrl.run.files import atomic_write
+from dsrl.run.saved.files import atomic_write
 from scripts.preflight.measure import BASE, STILL, Preflight
 from scripts.preflight.verdict import Verdict
 

@@ -10,8 +10,9 @@ from omegaconf import DictConfig
 from toys.commands import CONF
 from toys.wrong import wrong
 
-from dsrl.run import choices, signatures
-from dsrl.run.hydra_callbacks import ClusterOptions
+from dsrl.run.config import signatures
+from dsrl.run.config.hydra_callbacks import ClusterOptions
+from dsrl.run.terminal import choices
 
 CLUSTERS = ("local", "slurm")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from toys.commands import ROOT
 
-from dsrl.run import provenance
-from dsrl.run.errors import UserError
-from dsrl.run.provenance import git, git_state
+from dsrl.run.saved import provenance
+from dsrl.run.saved.provenance import git, git_state
+from dsrl.run.terminal.errors import UserError
 from hydra_plugins.dsrl_launcher import _code_snapshot
 from hydra_plugins.dsrl_launcher._code_snapshot import make_snapshot, python_on
 
@@ -19,7 +19,12 @@ from hydra_plugins.dsrl_launcher._code_snapshot import make_snapshot, python_on
 def test_a_snapshot_contains_all_that_a_job_reads_and_the_commit_it_was_made_from(tmp_path: Path) -> None:
     first, second = make_snapshot(tmp_path), make_snapshot(tmp_path)
     assert (first, second) == (tmp_path / ".snapshot" / "0", tmp_path / ".snapshot" / "1")
-    for name in ("train.py", "conf/train.yaml", "dsrl/run/build.py", "hydra_plugins/dsrl_launcher/__init__.py"):
+    for name in (
+        "train.py",
+        "conf/train.yaml",
+        "dsrl/run/components/build.py",
+        "hydra_plugins/dsrl_launcher/__init__.py",
+    ):
         assert (first / name).read_bytes() == (ROOT / name).read_bytes()
     assert (first / "dsrl" / "assets" / "simple_pick" / "model.safetensors").is_file()
     assert not list(first.rglob("__pycache__"))
@@ -67,7 +72,7 @@ def test_a_link_in_place_of_the_snapshots_is_refused(tmp_path: Path) -> None:
 def test_python_on_a_snapshot_imports_from_it_and_not_from_the_working_directory(tmp_path: Path) -> None:
     snapshot = make_snapshot(tmp_path)
     (snapshot / "submitted.json").write_text('{"git_commit": "of the submission", "git_changed": []}')
-    code = "from dsrl.run import provenance; print(provenance.__file__, provenance.git_state()['git_commit'])"
+    code = "from dsrl.run.saved import provenance; print(provenance.__file__, provenance.git_state()['git_commit'])"
     command = f'{python_on(snapshot)} -c "{code}"'
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == f"{snapshot / 'dsrl' / 'run' / 'provenance.py'} of the submission\n"

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from dsrl.run.installed import typed_option
+from dsrl.run.terminal.installed import typed_option
 from hydra_plugins.dsrl_launcher import _report as report
 from hydra_plugins.dsrl_launcher._outcome import Outcome, Run
 from hydra_plugins.dsrl_launcher._processes import Queue

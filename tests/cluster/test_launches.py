@@ -34,7 +34,7 @@ def test_local_processes_run_without_further_flags_and_the_failed_one_is_shown(t
     done = type_command(*TWO, "cluster=local", "cluster.parallel=1", cwd=tmp_path)
     assert done.returncode == 1
     assert "── job 0 failed" in done.stdout
-    assert "    dsrl.run.errors.UserError: batch_size=0 must be between 1 and" in done.stdout
+    assert "    dsrl.run.terminal.errors.UserError: batch_size=0 must be between 1 and" in done.stdout
     assert "job 1 done: sweep/1" in done.stdout
     assert "error: 1 of 2 jobs failed (0); the log of the first is" in done.stderr
     assert done.stdout.splitlines()[-4:] == [
@@ -51,7 +51,7 @@ def test_a_multirun_in_this_process_ends_with_the_table_of_a_sweep(tmp_path: Pat
     done = type_command(*TWO, "-m", cwd=tmp_path)
     assert done.returncode == 1
     assert "── job 0 failed" in done.stdout
-    assert "\n  dsrl.run.errors.UserError: batch_size=0 must be between 1 and" in done.stdout
+    assert "\n  dsrl.run.terminal.errors.UserError: batch_size=0 must be between 1 and" in done.stdout
     assert "\n  log " not in done.stdout  # the file of a refused run has the sentence above alone
     assert "error: batch_size=0 must be between 1 and" in done.stderr
     assert done.stdout.splitlines()[-4:] == [

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from submitit.core.utils import JobPaths
 from toys.commands import ROOT, SHORT_PENDULUM
 
-from dsrl.run.errors import UserError
-from dsrl.run.lock import locked
+from dsrl.run.saved.lock import locked
+from dsrl.run.terminal.errors import UserError
 from hydra_plugins.dsrl_launcher._private_files import make_private_folder, read_pickle
 from hydra_plugins.dsrl_launcher._processes import submit
 

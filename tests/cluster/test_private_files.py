@@ -14,7 +14,7 @@ from submitit.core.utils import JobPaths
 from toys.canary import Canary, plant
 from toys.commands import SHORT_PENDULUM, type_command
 
-from dsrl.run.errors import UserError
+from dsrl.run.terminal.errors import UserError
 from hydra_plugins.dsrl_launcher._outcome import Run
 from hydra_plugins.dsrl_launcher._private_files import ForeignFileError, make_private_folder, read_pickle
 from hydra_plugins.dsrl_launcher._processes import Queue

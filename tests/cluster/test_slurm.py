@@ -13,7 +13,7 @@ from toys.canary import plant
 from toys.runs import results
 from toys.slurm_sweeps import Sweep, project, slurm, until, why_not
 
-from dsrl.run.checkpoint import read_manifest
+from dsrl.run.saved.checkpoint import read_manifest
 from scripts.compare import __main__ as compare
 
 WHY_NOT = why_not()
@@ -129,7 +129,7 @@ def test_a_job_that_fails_is_shown_with_its_log_and_the_others_end(sweeps: Sweep
     assert f"log         {log.relative_to(serial.folder.parents[1])}" in block
     assert "batch_size=0 " in block
     assert "run folder  multirun/serial/0" in block
-    assert "    dsrl.run.errors.UserError: batch_size=0 must be between 1 and 1000000" in block
+    assert "    dsrl.run.terminal.errors.UserError: batch_size=0 must be between 1 and 1000000" in block
     assert (serial.folder / "1" / "summary.json").is_file()
     assert f"error: 2 of 3 jobs failed (0, 2); the log of the first is {log}" in serial.text
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from dsrl.run.errors import UserError
+from dsrl.run.terminal.errors import UserError
 
 if TYPE_CHECKING:
     from hydra_plugins.dsrl_launcher import SlurmLauncher

@@ -15,8 +15,8 @@ from toys.commands import CONF, ROOT, SHORT_PENDULUM, type_command
 from toys.requests import newest_evaluation
 from toys.typed import type_eval
 
-from dsrl.run.build import build
-from dsrl.run.errors import UserError
+from dsrl.run.components.build import build
+from dsrl.run.terminal.errors import UserError
 
 
 def test_a_run_that_has_no_room_to_begin_ends_in_one_sentence(tmp_path: Path) -> None:

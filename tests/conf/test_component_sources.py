@@ -10,8 +10,8 @@ from typing import Annotated
 import pytest
 from annotated_types import Gt
 
-from dsrl.run import signatures
-from dsrl.run.allow_list import check_targets
+from dsrl.run.config import signatures
+from dsrl.run.config.allow_list import check_targets
 
 Reads = Callable[[str], dict[str, signatures.Option]]
 TYPES = """

@@ -13,15 +13,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from toys.complaints import NEEDS
 
-from dsrl.run import choices
-from dsrl.run.allow_list import check_targets
-from dsrl.run.settings import CHECKPOINT_TYPES, GROUPS, Settings, checked
-from dsrl.run.signatures import options
+from dsrl.run.config.allow_list import check_targets
+from dsrl.run.config.settings import CHECKPOINT_TYPES, GROUPS, Settings, checked
+from dsrl.run.config.signatures import options
+from dsrl.run.terminal import choices
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
 BUILT = [CONF / group / f"{name}.yaml" for group in GROUPS for name in choices.names(group)]
-LIVE = {"task", "announce"}  # given by dsrl.run.build to those that take them
+LIVE = {"task", "announce"}  # given by dsrl.run.components.build to those that take them
 CHOICES = [
     CONF / group / f"{name}.yaml" for group in choices.groups() for name in choices.names(group) if name != "none"
 ]
@@ -175,7 +175,7 @@ def test_without_a_cluster_runs_stay_in_the_process_that_was_started() -> None:
     [
         "os.system",
         "torch.load",
-        "dsrl.run.folder.os.system",  # an attribute of an attribute
+        "dsrl.run.saved.folder.os.system",  # an attribute of an attribute
         "dsrl.task.gym.gymnasium.make",
         "dsrl.task.gym.Box",  # imported there, not defined there
         "dsrl.policy.identity.IdentityPolicy",  # ours, but of another group

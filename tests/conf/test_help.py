@@ -9,7 +9,7 @@ import pytest
 import yaml
 from toys.commands import CONF, type_command
 
-from dsrl.run import choices
+from dsrl.run.terminal import choices
 
 OPTION = re.compile(r"^  (\S+(?:, \S+)*)  +(\S.*?)$")
 IN_HYDRA = {"hydra.run.dir": "folder of the run"}

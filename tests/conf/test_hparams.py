@@ -15,9 +15,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from toys.commands import ROOT, SHORT_PENDULUM, type_command
 from toys.complaints import complaint, composed
 
-from dsrl.run import choices
-from dsrl.run.hydra_callbacks import ContinuedStudy, SearchOptions
-from dsrl.run.study import num_trials
+from dsrl.run.config.hydra_callbacks import ContinuedStudy, SearchOptions
+from dsrl.run.config.study import num_trials
+from dsrl.run.terminal import choices
 
 ASKED = (*SHORT_PENDULUM, "sac.hidden=8", "logging=csv", "sac.target_kl=0.5", "sac.gamma=interval(0.8,0.9)")
 LUCKY = "is not for hparams=optuna, which would search for the lucky one"

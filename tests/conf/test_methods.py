@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from toys.commands import CONF
 from toys.complaints import NEEDS, complaint, composed
 
-from dsrl.run import choices
+from dsrl.run.terminal import choices
 
 METHODS = {  # method -> the same, typed
     "sac_repeat": ("sac=dsrl_sac", "noise=repeat"),

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from toys.commands import ROOT
 from toys.complaints import complaint, composed
 
-from dsrl.run import choices
-from dsrl.run.renamed import NEEDLESS, RENAMED, new_names
+from dsrl.run.terminal import choices
+from dsrl.run.terminal.renamed import NEEDLESS, RENAMED, new_names
 
 OTHERWISE = {"critic_backup_combine_type", "critic_reduction", "max_steps", "log_freq", "type", "repo_id", "root"}
 """Names on the page that are no other name of the key beside them: its choices, a key of our tasks, parts of names."""

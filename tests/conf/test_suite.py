@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from toys.complaints import complaint, composed
 
-from dsrl.run import choices
+from dsrl.run.terminal import choices
 
 ROOT = Path(__file__).parents[2]
 

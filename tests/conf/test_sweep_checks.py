@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from toys.commands import CONF
 from toys.complaints import composed
 
-from dsrl.run.hydra_callbacks import SharedValues, TypedWords
+from dsrl.run.config.hydra_callbacks import SharedValues, TypedWords
 
 
 def swept(ranges: str, *typed: str) -> DictConfig:
@@ -33,7 +33,7 @@ def test_two_choices_of_one_group_are_refused_in_a_sweep(typed: str, ranges: str
     TypedWords().on_multirun_start(swept("suite=hopper,walker2d seed=0,1", "seed=3"))  # a command that is continued
     for name in ("train", "eval"):
         callbacks = OmegaConf.load(CONF / f"{name}.yaml").hydra.callbacks
-        assert callbacks.typed_words._target_ == "dsrl.run.hydra_callbacks.TypedWords"
+        assert callbacks.typed_words._target_ == "dsrl.run.config.hydra_callbacks.TypedWords"
 
 
 @pytest.mark.parametrize("ranges", ["", "seed=0,1", "seed=range(0,2)"])

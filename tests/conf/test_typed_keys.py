@@ -12,11 +12,11 @@ from toys.commands import type_command
 from toys.complaints import NEEDS, complaint, composed
 from toys.requests import request_of
 
-from dsrl.run import choices
-from dsrl.run.errors import UserError, user_errors
-from dsrl.run.request import check_used
-from dsrl.run.settings import CHECKPOINT_TYPES, GROUPS, TYPES, references
-from dsrl.run.typed_keys import ALWAYS_BESIDE, FRESH_BESIDE, LEARNERS, ONLY_WITH, typed_keys
+from dsrl.run.config.request import check_used
+from dsrl.run.config.settings import CHECKPOINT_TYPES, GROUPS, TYPES, references
+from dsrl.run.config.typed_keys import ALWAYS_BESIDE, FRESH_BESIDE, LEARNERS, ONLY_WITH, typed_keys
+from dsrl.run.terminal import choices
+from dsrl.run.terminal.errors import UserError, user_errors
 
 OWN = "is not used by sac=dsrl_pi0, which has its own"
 

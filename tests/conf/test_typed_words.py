@@ -18,10 +18,18 @@ from omegaconf import open_dict
 from toys.commands import CONF, type_command
 from toys.complaints import complaint, composed
 
-from dsrl.run import choices
-from dsrl.run.errors import no_choice, run
-from dsrl.run.typed_keys import check_eval, check_train
-from dsrl.run.typed_words import check_flags, check_keys, check_sweep, flags_last, of_hydra, unreadable, with_home
+from dsrl.run.config.typed_keys import check_eval, check_train
+from dsrl.run.terminal import choices
+from dsrl.run.terminal.errors import no_choice, run
+from dsrl.run.terminal.typed_words import (
+    check_flags,
+    check_keys,
+    check_sweep,
+    flags_last,
+    of_hydra,
+    unreadable,
+    with_home,
+)
 
 
 def test_a_tilde_at_the_start_of_a_value_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:

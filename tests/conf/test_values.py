@@ -18,9 +18,10 @@ from toys.commands import ROOT, type_command
 from toys.complaints import NEEDS, complaint, complaint_about, composed
 from toys.wrong import wrong
 
-from dsrl.run import choices, signatures
-from dsrl.run.ranges import check, fits
-from dsrl.run.settings import ADDED_LATER, CHECKPOINT_TYPES, GROUPS, TYPES, settings_of
+from dsrl.run.config import signatures
+from dsrl.run.config.settings import ADDED_LATER, CHECKPOINT_TYPES, GROUPS, TYPES, settings_of
+from dsrl.run.terminal import choices
+from dsrl.run.terminal.ranges import check, fits
 
 OPEN = {"logging.csv.folder", "logging.tensorboard.folder", "logging.wandb.folder"}  # Hydra's run folder
 
@@ -220,7 +221,7 @@ def test_the_command_line_refuses_within_three_seconds_and_loads_nothing_heavy(
 
 def test_types_are_read_without_importing_a_component() -> None:
     code = (
-        "import sys; from dsrl.run import signatures; "
+        "import sys; from dsrl.run.config import signatures; "
         "print(signatures.options('dsrl.sac.dsrl_sac.build_dsrl_sac')['gamma'].type()); "
         "print('torch' in sys.modules, 'dsrl.sac' in sys.modules)"
     )

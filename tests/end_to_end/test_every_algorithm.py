@@ -12,10 +12,10 @@ from toys.commands import CONF, SHORT_PENDULUM
 from toys.requests import request_of
 
 from dsrl.evaluation.report import score_of
-from dsrl.run.build import build, check_budget
-from dsrl.run.console import Screen
+from dsrl.run.components.build import build, check_budget
 from dsrl.run.evaluate import evaluate_run
-from dsrl.run.folder import RunFolder
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen
 from dsrl.run.train import steer
 
 SIZES = {"hidden": 8, "critic_warmup_updates": 2, "candidates": 4}

@@ -20,7 +20,7 @@ from toys.requests import newest_evaluation
 from toys.tiny_diffusion import make_tiny_diffusion
 from toys.typed import type_eval, type_train
 
-from dsrl.run.build import build
+from dsrl.run.components.build import build
 from dsrl.training.offline_data import OfflineData
 from scripts.export.__main__ import main as export
 

@@ -23,10 +23,10 @@ from dsrl.evaluation.report import score_of
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.policy.lerobot import load_policy
-from dsrl.run.build import build, check_budget
-from dsrl.run.console import Screen
+from dsrl.run.components.build import build, check_budget
 from dsrl.run.evaluate import evaluate_run
-from dsrl.run.folder import RunFolder
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen
 from dsrl.run.train import steer
 
 SMALL = (

@@ -17,12 +17,12 @@ from toys.runs import toy_parts
 
 from dsrl.interfaces import Step
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.console import Screen
+from dsrl.run.components.parts import Parts
+from dsrl.run.config.request import check_returned
+from dsrl.run.config.settings import GROUPS
 from dsrl.run.evaluate import _loaded
-from dsrl.run.folder import RunFolder
-from dsrl.run.parts import Parts
-from dsrl.run.request import check_returned
-from dsrl.run.settings import GROUPS
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen
 from dsrl.run.train import steer
 
 NOTHING_TYPED = OmegaConf.create({"plugins": [], "files": []})  # of what runs of others need

@@ -24,10 +24,10 @@ from dsrl.interfaces import Encoding
 from dsrl.logging.csv import CsvLogger
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.console import Screen
+from dsrl.run.components.parts import Parts
 from dsrl.run.evaluate import evaluate_run
-from dsrl.run.folder import RunFolder
-from dsrl.run.parts import Parts
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen
 from dsrl.run.train import steer
 from dsrl.sac.dsrl_sac import PLAYS
 from dsrl.training.loop import Validator

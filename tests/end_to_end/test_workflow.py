@@ -15,12 +15,12 @@ from toys.runs import toy_parts
 from dsrl.logging.csv import CsvLogger
 from dsrl.logging.tensorboard import TensorBoardLogger
 from dsrl.logging.wandb import WandbLogger
-from dsrl.run.console import Screen
-from dsrl.run.errors import UserError
+from dsrl.run.components.parts import Parts
 from dsrl.run.evaluate import check_same_policy, evaluate_run
-from dsrl.run.folder import RunFolder
-from dsrl.run.parts import Parts
-from dsrl.run.signals import Signals
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen
+from dsrl.run.terminal.errors import UserError
+from dsrl.run.terminal.signals import Signals
 from dsrl.run.train import finished_score, make_checkpointer, steer
 
 

@@ -19,8 +19,8 @@ from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.noise_sources import Act
 from dsrl.interfaces import Encoding, Observation
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.console import Screen
-from dsrl.run.folder import RunFolder
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen
 from dsrl.run.train import steer
 
 

@@ -35,7 +35,7 @@ from dsrl.evaluation.video import (
 )
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.final_evaluation import record_video
+from dsrl.run.components.final_evaluation import record_video
 
 SIDE = 400 + 2 * (BORDER + MARGIN)  # 8 pixels enlarged 50 times, and what surrounds them
 

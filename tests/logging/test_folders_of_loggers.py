@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from toys.typed import as_somebody_else, type_train
 
-from dsrl.run.files import make_writable
+from dsrl.run.saved.files import make_writable
 
 
 @pytest.mark.parametrize("name", ["csv", "tensorboard"])

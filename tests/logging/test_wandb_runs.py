@@ -15,9 +15,9 @@ from toys.wandb_files import config_of, history, run_of, summary_of
 
 from dsrl.logging import Description
 from dsrl.logging.wandb import WandbLogger
-from dsrl.run.console import Screen
-from dsrl.run.description import described_evaluation, saved_choices
-from dsrl.run.folder import RunFolder
+from dsrl.run.config.description import described_evaluation, saved_choices
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen
 from dsrl.run.train import steer
 
 OFFLINE = ("logging=wandb", "logging.wandb.mode=offline")

@@ -26,8 +26,8 @@ from dsrl.noise.per_step import PerStepNoise
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise.smooth import SmoothNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.build import build_noise
-from dsrl.run.typed_parts import check_unsteered
+from dsrl.run.components.build import build_noise
+from dsrl.run.components.typed_parts import check_unsteered
 
 SHAPE = (4, 3)
 MAKERS: dict[str, Callable[[int | None, Any], Any]] = {

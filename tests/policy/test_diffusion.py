@@ -23,7 +23,7 @@ from dsrl.noise.per_step import PerStepNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.policy.diffusion import Diffusion
 from dsrl.policy.lerobot import load_policy
-from dsrl.run.parts import HasRemarks, executed_slots
+from dsrl.run.components.parts import HasRemarks, executed_slots
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "images": {},

@@ -26,8 +26,8 @@ from toys.tiny_smolvla import make_tiny_checkpoint
 from dsrl.interfaces import Observation
 from dsrl.policy._embodiment import image_keys
 from dsrl.policy.lerobot import load_policy
-from dsrl.run.build import build
-from dsrl.run.errors import UserError
+from dsrl.run.components.build import build
+from dsrl.run.terminal.errors import UserError
 
 ARMS = ("cam_high", "cam_left_wrist", "cam_right_wrist")  # as on ALOHA: two arms with 14 joints
 VIEWS = ("left", "right", "top")

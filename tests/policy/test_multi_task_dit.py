@@ -16,7 +16,7 @@ from dsrl.interfaces import Observation
 from dsrl.policy._one_draw import with_noise
 from dsrl.policy.lerobot import load_policy
 from dsrl.policy.multi_task_dit import MultiTaskDiT
-from dsrl.run.parts import executed_slots
+from dsrl.run.components.parts import executed_slots
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "ddim": {"noise_scheduler_type": "DDIM"},

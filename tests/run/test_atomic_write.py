@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dsrl.run.files import atomic_write, completed_name
+from dsrl.run.saved.files import atomic_write, completed_name
 
 
 def test_two_that_write_one_file_at_once_leave_one_of_the_contents(tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ from toys.complaints import composed
 from toys.requests import newest_evaluation
 from toys.typed import type_eval, type_train
 
-from dsrl.run import auto_noise
-from dsrl.run.auto_noise import candidates, read_choice
-from dsrl.run.build import build
-from dsrl.run.console import Screen
-from dsrl.run.files import LARGEST_SUMMARY
-from dsrl.run.folder import RunFolder
-from dsrl.run.signals import Signals
+from dsrl.run.components import auto_noise
+from dsrl.run.components.auto_noise import candidates, read_choice
+from dsrl.run.components.build import build
+from dsrl.run.saved.files import LARGEST_SUMMARY
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen
+from dsrl.run.terminal.signals import Signals
 from scripts.collect_rollouts import collect
 
 SHORT_HOPPER = (

@@ -12,9 +12,16 @@ from typing import Any
 import pytest
 import torch
 
-from dsrl.run.checkpoint import Checkpoints, DamagedError, WrongVersionError, flatten, read_checkpoint, write_checkpoint
-from dsrl.run.checkpoint_size import MemoryShortError
-from dsrl.run.files import LARGEST_SUMMARY
+from dsrl.run.saved.checkpoint import (
+    Checkpoints,
+    DamagedError,
+    WrongVersionError,
+    flatten,
+    read_checkpoint,
+    write_checkpoint,
+)
+from dsrl.run.saved.checkpoint_size import MemoryShortError
+from dsrl.run.saved.files import LARGEST_SUMMARY
 
 STATE = {"weights": torch.arange(6.0), "half": torch.ones(2, dtype=torch.bfloat16), 3: [None, (1.5, "x")], "big": 2**99}
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from toys.runs import toy_parts
 
-from dsrl.run.build import check_budget
-from dsrl.run.cut_episodes import cut_episodes
+from dsrl.run.components.build import check_budget
+from dsrl.run.components.cut_episodes import cut_episodes
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from toys.typed import digests, type_eval, type_train
 
 from dsrl.logging.csv import CsvLogger
-from dsrl.run.plain_yaml import check_references
+from dsrl.run.saved.plain_yaml import check_references
 
 SECRET = "a-secret-of-the-user"
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(

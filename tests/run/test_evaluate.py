@@ -21,13 +21,13 @@ from dsrl.evaluation.summary import by_instruction, summary
 from dsrl.interfaces import Observation, Step
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.console import Screen
-from dsrl.run.errors import UserError
+from dsrl.run.components.parts import Parts
+from dsrl.run.config.request import check_worlds, requests
+from dsrl.run.config.settings import Settings
 from dsrl.run.evaluate import evaluate_run
-from dsrl.run.folder import RunFolder
-from dsrl.run.parts import Parts
-from dsrl.run.request import check_worlds, requests
-from dsrl.run.settings import Settings
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen
+from dsrl.run.terminal.errors import UserError
 
 
 @pytest.mark.parametrize("option", [{"eval_episodes": 3_000_000_000}, {"test_seed": 10**20}, {"video_seeds": [2**32]}])

@@ -13,9 +13,9 @@ from toys.requests import newest_evaluation
 from toys.runs import Killed
 from toys.typed import digests, type_eval, type_train
 
-from dsrl.run import provenance
-from dsrl.run.checkpoint import Checkpoints, read_manifest, write_checkpoint
-from dsrl.run.folder import RunFolder
+from dsrl.run.saved import provenance
+from dsrl.run.saved.checkpoint import Checkpoints, read_manifest, write_checkpoint
+from dsrl.run.saved.folder import RunFolder
 
 
 def _summary(folder: Path) -> dict[str, Any]:

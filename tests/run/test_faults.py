@@ -22,8 +22,8 @@ from toys.typed import type_train
 
 from dsrl.logging.csv import CsvLogger
 from dsrl.logging.tensorboard import TensorBoardLogger
-from dsrl.run.console import Screen
 from dsrl.run.monitor import Monitor
+from dsrl.run.terminal.console import Screen
 from dsrl.task.gym import GymTask
 
 CONTINUES = "hydra.run.dir={run} continues from 80 decisions"

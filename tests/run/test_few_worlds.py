@@ -17,13 +17,13 @@ from toys.runs import toy_parts
 
 from dsrl.evaluation.statistics import wilson
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.build import build, check_budget
-from dsrl.run.console import Screen
-from dsrl.run.errors import UserError
+from dsrl.run.components.build import build, check_budget
+from dsrl.run.components.few_worlds import fitted
+from dsrl.run.components.parts import Parts
 from dsrl.run.evaluate import evaluate_run
-from dsrl.run.few_worlds import fitted
-from dsrl.run.folder import RunFolder
-from dsrl.run.parts import Parts
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen
+from dsrl.run.terminal.errors import UserError
 from dsrl.run.train import steer
 from dsrl.task.gym import GymTask
 

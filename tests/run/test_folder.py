@@ -16,10 +16,10 @@ import torch
 from toys.runs import Killed
 
 from dsrl.logging.csv import CsvLogger
-from dsrl.run import checkpoint
-from dsrl.run.errors import UserError
-from dsrl.run.folder import RunFolder
-from dsrl.run.folder_checks import check_entries
+from dsrl.run.saved import checkpoint
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.saved.folder_checks import check_entries
+from dsrl.run.terminal.errors import UserError
 
 STATE: dict[str, Any] = {
     "weights": torch.arange(6.0).reshape(2, 3),

@@ -12,10 +12,10 @@ from toys.requests import options_of
 from toys.run_folders import write_run
 from toys.typed import type_eval
 
-from dsrl.run.folder import RunFolder
-from dsrl.run.installed import typed_option
-from dsrl.run.request import requests
-from dsrl.run.typed_words import unreadable
+from dsrl.run.config.request import requests
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.installed import typed_option
+from dsrl.run.terminal.typed_words import unreadable
 from scripts.compare.runs import gather
 
 NAMES = [

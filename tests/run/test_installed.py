@@ -7,8 +7,8 @@ import tomllib
 import pytest
 from toys.commands import ROOT
 
-from dsrl.run import installed
-from dsrl.run.errors import sentence
+from dsrl.run.terminal import installed
+from dsrl.run.terminal.errors import sentence
 
 IN_A_WHEEL = [
     ("python -m scripts.preflight measures it", "dsrl-preflight measures it"),

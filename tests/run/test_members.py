@@ -17,11 +17,11 @@ from toys.runs import RestorableGuess, short_parts
 
 from dsrl.interfaces import Noise, Policy, Task
 from dsrl.noise.full import FullNoise
-from dsrl.run import build
-from dsrl.run.console import Screen
-from dsrl.run.errors import UserError
-from dsrl.run.final_evaluation import build_simulation
-from dsrl.run.members import check_digest, check_members
+from dsrl.run.components import build
+from dsrl.run.components.final_evaluation import build_simulation
+from dsrl.run.components.members import check_digest, check_members
+from dsrl.run.terminal.console import Screen
+from dsrl.run.terminal.errors import UserError
 
 PARTS: dict[type, Callable[[], Any]] = {
     Task: lambda: CountdownTask(2),

@@ -14,10 +14,10 @@ from rich.text import Text
 from toys.runs import toy_parts
 
 from dsrl.logging.csv import CsvLogger
-from dsrl.run import console
-from dsrl.run.console import Screen
-from dsrl.run.folder import RunFolder
 from dsrl.run.monitor import Monitor
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal import console
+from dsrl.run.terminal.console import Screen
 from dsrl.run.train import steer
 from dsrl.training.metrics import Counters
 

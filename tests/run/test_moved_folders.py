@@ -15,9 +15,9 @@ from toys.typed import digests
 
 from dsrl.logging.csv import CsvLogger
 from dsrl.logging.tensorboard import TensorBoardLogger
-from dsrl.run.console import Screen
-from dsrl.run.errors import UserError
-from dsrl.run.folder import RunFolder
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen
+from dsrl.run.terminal.errors import UserError
 from dsrl.run.train import steer
 
 WRITTEN = ("metrics.jsonl", "metrics.csv", "base.json", "learning_curve.png", "base_vs_steered.mp4", "summary.json")

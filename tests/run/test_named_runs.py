@@ -10,10 +10,10 @@ import pytest
 from toys.requests import newest_evaluation, options_of, request_of
 from toys.typed import digests, type_eval
 
-from dsrl.run.folder import RunFolder
+from dsrl.run.config.request import Request, requests
+from dsrl.run.config.settings import saved_config
 from dsrl.run.named_runs import destinations, with_checkpoint, without_config
-from dsrl.run.request import Request, requests
-from dsrl.run.settings import saved_config
+from dsrl.run.saved.folder import RunFolder
 
 
 def _request(path: Path, *, finished: bool, checkpoint: str = "returned") -> Request:

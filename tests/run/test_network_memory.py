@@ -11,8 +11,8 @@ from toys.options import OPTIONS
 
 from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run import build, network_memory
-from dsrl.run.errors import UserError, user_errors
+from dsrl.run.components import build, network_memory
+from dsrl.run.terminal.errors import UserError, user_errors
 
 LENGTH = 1000
 

@@ -22,7 +22,7 @@ from dsrl.interfaces import Encoding, Observation, Step
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.policy.identity import IdentityPolicy
-from dsrl.run.checkpoint import Checkpoints, read_checkpoint, write_checkpoint
+from dsrl.run.saved.checkpoint import Checkpoints, read_checkpoint, write_checkpoint
 from dsrl.task.gym import GymTask
 from dsrl.training.loop import check_finite
 from dsrl.training.trainer import Trainer

@@ -14,7 +14,7 @@ from toys.typed import type_train
 
 from dsrl.policy import _find, lerobot
 from dsrl.policy.flow_mlp import FlowMLP
-from dsrl.run.parts import ChecksPath
+from dsrl.run.components.parts import ChecksPath
 
 WRONG_TASK = "task=gym task.id=Nowhere-v0"  # found when the task is built
 

@@ -11,7 +11,7 @@ from toys.commands import SHORT_PENDULUM, type_command
 from toys.requests import newest_evaluation
 from toys.typed import digests, type_eval, type_train
 
-from dsrl.run.folder import RunFolder
+from dsrl.run.saved.folder import RunFolder
 from dsrl.training import replay_memory
 
 REFUSED = {

@@ -13,7 +13,7 @@ from toys.requests import newest_evaluation
 from toys.typed import type_eval, type_train
 
 from dsrl.policy._mlp_checkpoint import save_checkpoint
-from dsrl.run.policy_path import find_policy
+from dsrl.run.saved.policy_path import find_policy
 from scripts.export.__main__ import main as export
 
 TYPED = ("policy=flow_mlp", "policy.path=mypol", "confirm_episodes=0", "horizon=3")

@@ -20,13 +20,13 @@ from toys.typed import digests
 
 from dsrl.run import resume
 from dsrl.run import train as workflow
-from dsrl.run.checkpoint import DamagedError, read_checkpoint, write_checkpoint
-from dsrl.run.digests import same_values
-from dsrl.run.errors import UserError
-from dsrl.run.folder import RunFolder
 from dsrl.run.monitor import Monitor
 from dsrl.run.resume import Checkpointer
-from dsrl.run.signals import Signals, Stopped
+from dsrl.run.saved.checkpoint import DamagedError, read_checkpoint, write_checkpoint
+from dsrl.run.saved.digests import same_values
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.errors import UserError
+from dsrl.run.terminal.signals import Signals, Stopped
 
 
 @pytest.fixture(scope="module")

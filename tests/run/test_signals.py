@@ -7,7 +7,7 @@ from types import FrameType
 
 import pytest
 
-from dsrl.run.signals import Signals, Stopped
+from dsrl.run.terminal.signals import Signals, Stopped
 
 
 def test_a_sigterm_after_sigusr2_leaves_the_job_to_be_requeued() -> None:

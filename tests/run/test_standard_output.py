@@ -14,7 +14,7 @@ from typing import IO, Any
 import pytest
 from toys.commands import ASCII, ROOT, SHORT_PENDULUM
 
-from dsrl.run.standard_output import lasting_output
+from dsrl.run.terminal.standard_output import lasting_output
 
 LATE = "import sys; sys.stdin.readline()"  # ends, and closes its end of the pipe, after the first line
 

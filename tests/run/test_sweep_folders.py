@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from toys.commands import ROOT, SHORT_PENDULUM, type_command
 from toys.complaints import composed
 
-from dsrl.run.folder import RunFolder
-from dsrl.run.hydra_callbacks import OutputSubdir, SweepFolder, SweepLock
+from dsrl.run.config.hydra_callbacks import OutputSubdir, SweepFolder, SweepLock
+from dsrl.run.saved.folder import RunFolder
 from dsrl.run.train import _folder
 
 

@@ -12,9 +12,9 @@ from toys.requests import request_of
 from toys.runs import toy_parts
 
 from dsrl.logging.csv import CsvLogger
-from dsrl.run.console import Screen
 from dsrl.run.evaluate import evaluate_run
-from dsrl.run.folder import RunFolder
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen
 from dsrl.run.train import steer
 
 

@@ -19,10 +19,10 @@ from dsrl.noise.full import FullNoise
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise.space import NoiseSpace
 from dsrl.noise_action_env import FIRST_DRAWN_SEED, NoiseActionEnv
-from dsrl.run.build import check_budget
-from dsrl.run.console import Screen
-from dsrl.run.errors import UserError
-from dsrl.run.folder import RunFolder
+from dsrl.run.components.build import check_budget
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen
+from dsrl.run.terminal.errors import UserError
 from dsrl.run.train import steer
 from dsrl.sac.golden_ticket import GoldenTicket, build_golden_ticket
 from dsrl.training.metrics import Counters

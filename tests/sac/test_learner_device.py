@@ -19,8 +19,8 @@ from toys.replay import played
 
 from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.build import build, learner_device
-from dsrl.run.errors import UserError
+from dsrl.run.components.build import build, learner_device
+from dsrl.run.terminal.errors import UserError
 from dsrl.sac.dsrl_na import DSRLNA
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dsrl.run.parts import HasFps
+from dsrl.run.components.parts import HasFps
 from dsrl.training.lerobot_columns import columns_of
 from scripts import collect_expert
 from scripts.collect_expert import collect, make_expert, play

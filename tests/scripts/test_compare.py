@@ -13,7 +13,7 @@ from scipy.stats import trim_mean
 from toys.commands import typed_into_a_closed_pipe
 from toys.run_folders import write_run
 
-from dsrl.run.checkpoint_names import MANIFEST
+from dsrl.run.saved.checkpoint_names import MANIFEST
 from scripts.compare import __main__ as compare
 from scripts.compare import plots, statistics, tables
 from scripts.compare.methods import Comparison, group

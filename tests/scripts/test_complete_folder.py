@@ -9,7 +9,7 @@ import pytest
 from toys.mlp_checkpoints import make_mlp_checkpoint
 from toys.odd_worlds import ID
 
-from dsrl.run.errors import UserError
+from dsrl.run.terminal.errors import UserError
 from scripts.complete_folder import complete_folder
 from scripts.preflight import __main__ as preflight
 
@@ -48,7 +48,7 @@ def test_sigterm_leaves_no_folder(made: bool, tmp_path: Path) -> None:
 
 
 def test_preflight_makes_its_folder_before_it_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsrl.run.final_evaluation.build_simulation", lambda *_: pytest.fail("played"))
+    monkeypatch.setattr("dsrl.run.components.final_evaluation.build_simulation", lambda *_: pytest.fail("played"))
     policy = make_mlp_checkpoint(tmp_path / "policy", "flow_mlp")
     chosen = ("task=gym", f"task.id={ID}", "policy=flow_mlp", f"policy.path={policy}", "noise=full", "num_envs=2")
     with pytest.raises(SystemExit, match=SENTENCE):

@@ -16,7 +16,7 @@ from scripts.crash_test.runs import Run
 WRITE_TWO = """
 import sys
 from pathlib import Path
-from dsrl.run.files import atomic_write
+from dsrl.run.saved.files import atomic_write
 from scripts.crash_test.runs import _kill_at
 _kill_at(sys.argv[1], "summary.json")
 for name in ("base.json", "summary.json"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from dsrl.noise_action_env import FIRST_DRAWN_SEED
-from dsrl.run.installed import CONF
+from dsrl.run.terminal.installed import CONF
 from scripts import collect_expert
 from scripts.collect_demos import recording
 from scripts.demonstration_worlds import demonstration_world

@@ -22,11 +22,11 @@ from toys.typed import type_eval, type_train
 from dsrl.evaluation.noise_sources import steered_noise
 from dsrl.interfaces import Observation
 from dsrl.policy._mlp_checkpoint import save_checkpoint
-from dsrl.run.build import build
-from dsrl.run.errors import UserError
-from dsrl.run.files import write_json
-from dsrl.run.folder import RunFolder
-from dsrl.run.installed import typed_option
+from dsrl.run.components.build import build
+from dsrl.run.saved.files import write_json
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.errors import UserError
+from dsrl.run.terminal.installed import typed_option
 from scripts.export.__main__ import _keys
 from scripts.export.__main__ import main as export
 from scripts.export.folder import _base_folder

@@ -19,10 +19,10 @@ from toys.tiny_diffusion import make_tiny_diffusion
 
 from dsrl.interfaces import Observation
 from dsrl.policy._mlp_checkpoint import save_checkpoint
-from dsrl.run.build import build
-from dsrl.run.errors import UserError
+from dsrl.run.components.build import build
 from dsrl.run.exported import Described
-from dsrl.run.folder import RunFolder
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.errors import UserError
 from scripts.export.__main__ import main as export
 from scripts.export.in_python import lines
 

@@ -18,10 +18,10 @@ from toys.mlp_checkpoints import make_config
 from toys.typed import type_train
 
 from dsrl.policy._mlp_checkpoint import save_checkpoint
-from dsrl.run.build import build
-from dsrl.run.errors import UserError
+from dsrl.run.components.build import build
+from dsrl.run.config.settings import saved_config
 from dsrl.run.exported import ExportedPolicy
-from dsrl.run.settings import saved_config
+from dsrl.run.terminal.errors import UserError
 from scripts.export import folder as exporting
 from scripts.export.__main__ import main as export
 

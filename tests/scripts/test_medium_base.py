@@ -12,7 +12,7 @@ import torch
 from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.policy.identity import IdentityPolicy
-from dsrl.run.errors import UserError
+from dsrl.run.terminal.errors import UserError
 from dsrl.task.gym import GymTask
 from scripts.demonstration_worlds import demonstration_world
 from scripts.medium_base.__main__ import main

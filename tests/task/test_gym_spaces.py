@@ -11,7 +11,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from dsrl.run.checkpoint import read_checkpoint, write_checkpoint
+from dsrl.run.saved.checkpoint import read_checkpoint, write_checkpoint
 from dsrl.task.gym import GymTask
 
 

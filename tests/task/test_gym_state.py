@@ -14,7 +14,7 @@ import pytest
 import torch
 from gymnasium.envs.mujoco.inverted_pendulum_v5 import InvertedPendulumEnv
 
-from dsrl.run.checkpoint import read_checkpoint, write_checkpoint
+from dsrl.run.saved.checkpoint import read_checkpoint, write_checkpoint
 from dsrl.task.gym import GymTask
 
 

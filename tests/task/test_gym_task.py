@@ -12,8 +12,8 @@ from toys.odd_worlds import ID, LATER
 
 from dsrl.interfaces import BoundedActions, Encoding, Filmable, Restorable
 from dsrl.policy.identity import IdentityPolicy
-from dsrl.run.checkpoint import read_checkpoint, write_checkpoint
-from dsrl.run.settings import completed
+from dsrl.run.config.settings import completed
+from dsrl.run.saved.checkpoint import read_checkpoint, write_checkpoint
 from dsrl.task.gym import GymTask
 
 

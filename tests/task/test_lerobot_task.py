@@ -13,7 +13,7 @@ import torch
 from toys.commands import ROOT
 
 from dsrl.interfaces import BoundedActions, Filmable, Restorable
-from dsrl.run.few_worlds import FewWorlds
+from dsrl.run.components.few_worlds import FewWorlds
 from dsrl.task._lerobot_world import World
 from dsrl.task.lerobot import LATE, LerobotTask
 from dsrl.task.pusht import PushTTask

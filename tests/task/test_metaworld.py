@@ -13,7 +13,7 @@ from metaworld.policies import ENV_POLICY_MAP
 from toys.commands import ROOT
 
 from dsrl.interfaces import BoundedActions, Filmable, Restorable
-from dsrl.run.checkpoint import read_checkpoint, write_checkpoint
+from dsrl.run.saved.checkpoint import read_checkpoint, write_checkpoint
 from dsrl.task._metaworld_language import SENTENCES
 from dsrl.task.metaworld import MetaWorldTask
 

@@ -11,7 +11,7 @@ import torch
 from toys.genesis_worlds import perfect_targets, pick_place, play, restart, simple_pick
 
 from dsrl.evaluation.video import VideoRecorder, can_record
-from dsrl.run.checkpoint import read_checkpoint, write_checkpoint
+from dsrl.run.saved.checkpoint import read_checkpoint, write_checkpoint
 from dsrl.task import _genesis
 from dsrl.task._tabletop import COLOURS, Tabletop
 from dsrl.task.pick_place import PickPlace

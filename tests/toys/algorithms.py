@@ -1,4 +1,4 @@
-"""Builds every algorithm by its name, as dsrl.run.build does, from the options in toys.options."""
+"""Builds every algorithm by its name, as dsrl.run.components.build does, from the options in toys.options."""
 
 from __future__ import annotations
 

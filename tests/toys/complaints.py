@@ -11,8 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from dsrl.run.errors import UserError, explain
-from dsrl.run.typed_keys import check_train
+from dsrl.run.config.typed_keys import check_train
+from dsrl.run.terminal.errors import UserError, explain
 from toys.commands import CONF
 
 _CHECKPOINT = ("policy.path=some/policy",)

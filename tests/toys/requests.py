@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from dsrl.run.request import Request
+from dsrl.run.config.request import Request
 from toys.commands import CONF
 
 OF_ALL_RUNS = ("defaults", "hydra", "plugins", "files")  # keys of conf/eval.yaml that are not of one run

@@ -13,11 +13,11 @@ from dsrl.logging.csv import CsvLogger
 from dsrl.logging.tensorboard import TensorBoardLogger
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.console import Screen
-from dsrl.run.folder import RunFolder
-from dsrl.run.parts import Parts
-from dsrl.run.settings import Settings
-from dsrl.run.signals import Signals
+from dsrl.run.components.parts import Parts
+from dsrl.run.config.settings import Settings
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen
+from dsrl.run.terminal.signals import Signals
 from dsrl.run.train import make_checkpointer, steer
 from toys.algorithms import build_algorithm
 from toys.guess import Echo, Guess

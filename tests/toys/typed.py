@@ -15,10 +15,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
-from dsrl.run.errors import run
+from dsrl.run.config.typed_keys import check_eval, check_train
 from dsrl.run.evaluate import evaluate
+from dsrl.run.terminal.errors import run
 from dsrl.run.train import train
-from dsrl.run.typed_keys import check_eval, check_train
 from toys.commands import CONF, SHORT_PENDULUM
 
 

@@ -25,9 +25,9 @@ from dsrl.noise.auto import AutoNoise
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise.smooth import SmoothNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.errors import UserError
-from dsrl.run.recorded_data import find_offline_noise, with_offline_data
-from dsrl.run.settings import identity
+from dsrl.run.components.recorded_data import find_offline_noise, with_offline_data
+from dsrl.run.config.settings import identity
+from dsrl.run.terminal.errors import UserError
 from dsrl.sac._cloning import LARGEST, cloning_loss
 from dsrl.training.noise_inversion import Fidelity, joined, nearest
 from dsrl.training.replay_buffer import Replay

@@ -20,12 +20,12 @@ from toys.runs import Killed, results, run, toy_parts
 
 from dsrl.interfaces import Observation
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run import console
-from dsrl.run.errors import UserError
+from dsrl.run.components.parts import Parts
+from dsrl.run.components.recorded_data import other_sentences, with_offline_data
 from dsrl.run.monitor import Monitor
-from dsrl.run.parts import Parts
-from dsrl.run.recorded_data import other_sentences, with_offline_data
-from dsrl.run.signals import Signals, Stopped
+from dsrl.run.terminal import console
+from dsrl.run.terminal.errors import UserError
+from dsrl.run.terminal.signals import Signals, Stopped
 from dsrl.training.offline_data import OfflineData
 from dsrl.training.offline_episodes import cut_episode
 from dsrl.training.replay_buffer import Replay

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tianshou.data import Batch
 from toys.runs import Killed, results, run, short_parts
 
-from dsrl.run.build import build
-from dsrl.run.errors import UserError
+from dsrl.run.components.build import build
+from dsrl.run.terminal.errors import UserError
 from dsrl.training.replay_buffer import Replay, succeeds
 
 WORLDS, SIZE = 3, 24  # 8 transitions in each part

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from dsrl.interfaces import Observation
-from dsrl.run.errors import UserError
 from dsrl.run.exported import Described
+from dsrl.run.terminal.errors import UserError
 from dsrl.training.lerobot_columns import image_keys
 
 STATES = ("observation.state", "observation.environment_state")  # in the order of dsrl's tasks

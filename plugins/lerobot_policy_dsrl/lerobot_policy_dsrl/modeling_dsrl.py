@@ -16,8 +16,8 @@ from torch import Tensor
 
 from dsrl import history
 from dsrl.interfaces import Observation
-from dsrl.run.errors import UserError
 from dsrl.run.exported import ExportedPolicy
+from dsrl.run.terminal.errors import UserError
 from lerobot_policy_dsrl.batches import num_worlds, over_time, taken, to_observation
 from lerobot_policy_dsrl.configuration_dsrl import DsrlConfig
 

@@ -1,0 +1,106 @@
+"""Builds the simulation, plays final evaluations with a live line, and records videos: shared by train and eval."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from dsrl.evaluation import video
+from dsrl.evaluation.episodes import Evaluation, evaluate, play_worlds
+from dsrl.evaluation.noise_sources import Act, base_noise
+from dsrl.evaluation.report import shown
+from dsrl.interfaces import Restorable, Task
+from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.run.components.parts import HasFps, Parts
+from dsrl.run.components.recorded_data import other_sentences
+from dsrl.run.saved.checkpoint import flatten
+from dsrl.run.terminal.console import Screen, clock
+from dsrl.run.terminal.signals import Signals
+
+
+def build_simulation(parts: Parts, screen: Screen) -> float:
+    """Start the simulator and return the seconds that took, here or before; kernels are compiled once per machine.
+
+    Raises ValueError for a task, or a policy, that breaks a rule.
+    """
+    begin, seeds = time.monotonic(), list(range(len(parts.env)))
+    if parts.setup_seconds is not None:
+        parts.env.reset(seeds=seeds)
+        return parts.setup_seconds
+    screen.phase("building the simulation …")
+    parts.env.reset(seeds=seeds)
+    check_state(parts.task)
+    seconds = time.monotonic() - begin
+    screen.phase(f"simulation ready after {clock(seconds)}")
+    remark = other_sentences(parts)
+    if remark is not None:
+        screen.phase(remark)
+    return seconds
+
+
+def check_state(task: Task) -> None:
+    """Raise ValueError where no checkpoint takes the state of a task's worlds: training would end at the first one."""
+    state = task.state_dict() if isinstance(task, Restorable) else None
+    try:
+        flatten(state, "state_dict()", {})
+    except TypeError as error:
+        advice = "return torch tensors, numbers, text, and lists and dictionaries of them"
+        raise ValueError(f"task {type(task).__name__} cannot be saved in mid-episode: {error}; {advice}") from error
+
+
+def play(
+    parts: Parts,
+    act: Act,
+    screen: Screen,
+    *,
+    episodes: int,
+    first_seed: int,
+    signals: Signals | None = None,
+) -> Evaluation:
+    """Evaluate on the worlds `first_seed …` with a live line. Raises `Stopped` where `signals` requests it."""
+    with screen.live("evaluation", episodes, "episodes") as line:
+
+        def on_progress(so_far: Evaluation) -> None:
+            line.update(len(so_far.seeds), shown(so_far))
+            if signals is not None:
+                signals.stop_if_requested()
+
+        return evaluate(parts.env, act, episodes=episodes, first_seed=first_seed, on_progress=on_progress)
+
+
+def record_video(parts: Parts, acts: Sequence[Act], seeds: Sequence[int]) -> tuple[bytes, list[Evaluation]]:
+    """Play the worlds `seeds` under each of `acts`; returns one mp4, side by side, and their evaluations."""
+    recorders, results = [], []
+    for act in acts:
+        recorder = video.VideoRecorder(parts.task, len(seeds))
+        env = NoiseActionEnv(recorder, parts.policy, parts.noise, parts.env.horizon)
+        results.append(play_worlds(env, act, seeds))
+        recorders.append(recorder)
+    side_by_side = len(recorders) == 2
+    fps, first = _fps(parts.task), recorders[0]
+    drawn = video.side_by_side(first, recorders[1], seeds, fps) if side_by_side else video.alone(first, seeds, fps)
+    return video.mp4(drawn, fps), results
+
+
+def _fps(task: Task) -> int:
+    named = task.fps if isinstance(task, HasFps) else None
+    return max(1, round(named)) if named else video.FPS
+
+
+def record_comparison(parts: Parts, steered: Act, screen: Screen) -> bytes | None:
+    """Record the first test worlds under base and steered policy, as an mp4; None where there is nothing to show."""
+    num = min(parts.settings.video_episodes, len(parts.env), parts.settings.eval_episodes)
+    if not num:
+        return None
+    if not video.can_record(parts.task):
+        screen.phase("no video: this task has no camera and draws no picture")
+        return None
+    if parts.policy_sha256() is None:
+        screen.phase(
+            "no video: there is no base policy to show beside; eval.py with video_seeds=[…] shows this one alone"
+        )
+        return None
+    screen.phase(f"recording a video of {num} of these worlds …")
+    seeds = range(parts.settings.test_seed, parts.settings.test_seed + num)
+    content, _ = record_video(parts, [base_noise(parts.policy.noise_shape), steered], seeds)
+    return content

@@ -1,0 +1,24 @@
+"""Numbers of worlds that judge: seeds below those that demonstrations come from and training draws."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Le
+
+from dsrl.run.config import signatures
+
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
+Episodes = Annotated[int, Ge(1), Le(1_000_000)]
+FIRST_DEMONSTRATED = 2**29  # world of the collectors of demonstrations, up to those of training
+
+
+def check_below_training(key: str, worlds: range) -> None:
+    """Raise ValueError where worlds, the first of which `key` names, are also of training or demonstrations."""
+    first_drawn = signatures.constant("dsrl.noise_action_env", "FIRST_DRAWN_SEED")  # importing it loads torch
+    for others, first in (("training worlds", first_drawn), ("worlds of demonstrations", FIRST_DEMONSTRATED)):
+        if worlds.stop > first:
+            raise ValueError(
+                f"{key}={worlds.start} reaches into the {others}, which start at {first}; "
+                f"type {key}={FIRST_DEMONSTRATED - len(worlds)} or less"
+            )
