@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dsrl.evaluation.confirmation import differences, p_better
 from dsrl.evaluation.episodes import Evaluation
+from dsrl.evaluation.opposed_reward import risen_returns
 from dsrl.evaluation.report import score_text
 from dsrl.evaluation.statistics import sign_flip_bound
 
@@ -40,10 +41,11 @@ def collapse(validations: Sequence[Evaluation], base: Evaluation | None) -> str 
         return None
     measure = "mean return" if latest.successes is None else "success"
     now, before, highest = (score_text(one, 0) for one in (latest, base, best))
-    return (
+    sentence = (
         f"training has collapsed: validation {measure} is {now}, below the base policy's {before}, "
         f"after {highest} at validation {number} (p = {p_value:.1g}); the best checkpoint is unchanged"
     )
+    return "; ".join(filter(None, (sentence, risen_returns(best, latest))))
 
 
 def check_stop(worlds: int, first: int, planned: int, num_worlds: int | None = None) -> str | None:

@@ -41,6 +41,18 @@ def test_a_fall_below_the_base_that_chance_does_not_explain_is_a_collapse() -> N
     )
 
 
+def test_a_collapse_whose_returns_rise_meanwhile_is_the_reward_s() -> None:
+    """A reward per step that only failing episodes collect in full: learning raises what it is asked to raise."""
+    best, latest = _worlds(*range(16)), replace(_worlds(*range(6)), returns=(3.0,) * 20)
+    sentence = collapse([best, latest], BASE)
+    assert sentence is not None
+    expected = "is unchanged; the reward opposes success: the mean return rose from 0.800 to 3.0 meanwhile; let "
+    assert expected in sentence
+    fallen = collapse([best, replace(latest, returns=(0.5,) * 20)], BASE)
+    assert fallen is not None
+    assert fallen.endswith("is unchanged")
+
+
 @pytest.mark.parametrize(
     ("before", "latest"),
     [
