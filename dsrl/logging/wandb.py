@@ -6,12 +6,13 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import wandb
 from annotated_types import Gt
+from wandb.env import CACHE_DIR, get_cache_dir
 
 from dsrl.logging import Description
 
@@ -43,6 +44,8 @@ class WandbLogger:
         if mode not in ("online", "offline", "disabled"):
             raise ValueError(f"logging.wandb.mode={mode} must be online, offline or disabled")
         Path(folder).mkdir(parents=True, exist_ok=True)
+        if mode != "disabled":
+            _make_cache(Path(folder) / "wandb" / "cache")
         self._folder = folder
         self._identity: dict[str, Any] = {"project": project, "entity": entity}
         self._identity |= _described(described, group=group, name=name, tags=tags)
@@ -152,6 +155,18 @@ def _described(described: Description | None, **given: Any) -> dict[str, Any]:
     found = {"group": described.group, "name": described.name[:LONGEST], "tags": list(described.tags)}
     found |= {key: value for key, value in given.items() if value is not None}
     return {**found, "config": dict(described.config), "job_type": described.kind}
+
+
+def _make_cache(instead: Path) -> None:
+    """Make the folder into which wandb's own process logs; use `instead` where the user's home cannot be written.
+
+    Without any, that process prints its log among our lines.
+    """
+    folder = get_cache_dir()
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        os.environ[CACHE_DIR] = str(instead.resolve())
 
 
 def _run_id(file: Path) -> str:

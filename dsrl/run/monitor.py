@@ -45,6 +45,7 @@ class Monitor:
         self._best: StateDict | None = None
         self._unused: dict[str, Any] = {}  # states of loggers that this process lacks, for later ones
         self._line: LiveLine | None = None
+        self._counted: tuple[str, bool] | None = None  # by the line: its unit, and whether learning has begun
         self._begin = self._training_begin = time.monotonic()
         self._trained = 0.0  # seconds of training in previous processes
 
@@ -175,13 +176,15 @@ class Monitor:
     def show(self, counters: Counters, recent: Metrics) -> None:
         """Show the decisions of training on the live line."""
         fair = counters.episodes >= len(self.parts.env)  # the first to end are the fastest successes
-        self._show(counters.decisions, self.parts.settings.decisions, "decisions", recent if fair else {})
+        kind = ("decisions", counters.gradient_steps > 0)
+        self._show(counters.decisions, self.parts.settings.decisions, kind, recent if fair else {})
 
     def show_updates(self, done: int, recent: Metrics) -> None:
         """Show the updates without play on the live line."""
-        self._show(done, self.parts.settings.offline_updates, "updates", recent)
+        self._show(done, self.parts.settings.offline_updates, ("updates", True), recent)
 
-    def _show(self, done: int, total: int, unit: str, recent: Metrics) -> None:
+    def _show(self, done: int, total: int, kind: tuple[str, bool], recent: Metrics) -> None:
+        """Show progress at the rate of this process and, as warm-up is faster, of this `kind` alone."""
         if self._line is None:
             return
         number = "too few episodes have ended yet"
@@ -189,8 +192,9 @@ class Monitor:
             number = f"training success {recent['train/success_rate']:.0%}"
         elif "train/return" in recent:
             number = f"training return {fixed(recent['train/return'], 1)}"
-        if self._line.unit != unit:
-            self._line.count(total, unit, done)
+        if self._counted != kind:
+            self._line.count(total, kind[0], done)
+            self._counted = kind
         self._line.update(done, number)
 
     def should_stop(self) -> bool:

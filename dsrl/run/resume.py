@@ -19,7 +19,7 @@ from dsrl.run.config.settings import completed, same_data
 from dsrl.run.saved import provenance
 from dsrl.run.saved.base_results import stored_results
 from dsrl.run.saved.checkpoint import Checkpoints, DamagedError
-from dsrl.run.saved.digests import known_then, same_values
+from dsrl.run.saved.digests import known_then, same, same_values
 from dsrl.run.saved.files import LARGEST_WORLDS, read_json
 from dsrl.run.saved.folder import RunFolder
 from dsrl.run.terminal.errors import UserError
@@ -277,7 +277,7 @@ def _check_identity(previous: Mapping[str, Any], now: Mapping[str, Any], where: 
     typed = where / ".hydra" / "overrides.yaml"
     hint = f" ({typed} has all that was typed then)" if typed.is_file() else ""
     for key in sorted({*previous, *now}):
-        if previous.get(key) != now.get(key):
+        if not same(previous.get(key), now.get(key)):
             found, before = written(now.get(key)), written(previous.get(key))
             raise ValueError(
                 f"{key}={found} but the checkpoint in {where} is of a run with {key}={before}; "

@@ -103,7 +103,7 @@ def test_a_search_that_was_killed_continues_with_other_draws_and_a_failed_trial(
 
 
 def test_a_study_is_continued_with_the_values_that_its_trials_share(tmp_path: Path) -> None:
-    gym = ("task=gym", "task.id=Pendulum-v1", "policy=identity")
+    gym = ("task=gym", "task.id=Pendulum-v1", "policy=identity", "+task.env_kwargs.fill=nan")
     ContinuedStudy().on_multirun_start(launched(tmp_path, None, *gym, "validation_seed=99"))
     ContinuedStudy().on_multirun_start(launched(tmp_path, None, *gym))  # no trial has finished with the others
     study = optuna.load_study(study_name="mine", storage=f"sqlite:///{tmp_path}/study.db")

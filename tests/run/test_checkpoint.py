@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import resource
 from collections.abc import Iterator
@@ -207,6 +209,30 @@ def test_a_sparse_file_of_terabytes_is_refused_before_its_digest(file: str, word
     if path.suffix == ".safetensors":  # they may be whole: the checkpoint before does not replace them
         with pytest.raises(MemoryShortError):
             checkpoints.newest(pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ("number", "file"),
+    [(errno.EACCES, "manifest.json"), (errno.EMFILE, "manifest.json"), (errno.EIO, "*.safetensors")],
+)
+def test_a_checkpoint_that_cannot_be_read_for_the_moment_is_not_damaged(
+    number: int, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before would replace it, and training from there would remove it."""
+    checkpoints = store(tmp_path, 100, 200)
+    (refused,) = (tmp_path / "000000200").glob(file)
+    open_file = io.open
+
+    def open_others(path: Any, *options: Any, **named: Any) -> Any:
+        if Path(path) == refused:
+            raise OSError(number, os.strerror(number), str(path))
+        return open_file(path, *options, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(io, "open", open_others)  # of pathlib
+        with pytest.raises(OSError, match=os.strerror(number)):
+            checkpoints.newest(pytest.fail)
+    assert newest(checkpoints) == (200, [])
 
 
 def test_entries_of_others_are_never_removed(tmp_path: Path) -> None:

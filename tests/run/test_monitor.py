@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -47,6 +48,26 @@ def test_success_in_training_is_shown_once_as_many_episodes_as_worlds_have_ended
     with monitor.training():
         monitor.show(Counters(decisions=8, episodes=episodes), {"train/return": 1.0, "train/success_rate": 1.0})
     assert shown in text.getvalue()
+
+
+def test_the_rate_is_of_this_process_and_of_learning_alone_once_it_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that continues has not taken the decisions before it, and warm-up is faster than learning."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    parts = toy_parts()
+    parts = replace(parts, settings=replace(parts.settings, decisions=6000))
+    screen, text = _text_screen()
+    monitor = Monitor(parts, RunFolder(tmp_path), [], screen, 0.0)
+    with monitor.training():
+        for clock.now, decisions, gradient_steps in ((1, 4000, 0), (21, 5000, 0), (81, 5004, 20), (101, 5104, 20)):
+            monitor.show(Counters(decisions=decisions, gradient_steps=gradient_steps), {})
+    lines = [line.split(" · ", 2) for line in text.getvalue().splitlines() if "training: " in line]
+    assert [(line[0].split()[1], line[2]) for line in lines] == [
+        ("5000/6000", "50 decisions/s · 20 s left"),
+        ("5104/6000", "5 decisions/s · 2 min 59 s left"),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["phase", "sentence", "table", "log"])

@@ -302,19 +302,30 @@ def test_a_checkpoint_with_parts_of_another_kind_is_refused(part: dict[str, Any]
         Checkpointer(RunFolder(tmp_path), {"seed": 0}, Signals(), print, keep=1, minutes=None, other=None)
 
 
-def test_a_digest_that_an_earlier_checkpoint_lacks_is_not_compared(tmp_path: Path) -> None:
-    def found(previous: dict[str, Any], now: dict[str, Any]) -> Any:
-        state = {"identity": previous, "decisions": 1, "updates": 0, "loop": {}, "run": {}}
-        write_checkpoint(tmp_path / "resume" / "000000001", state)
-        folder = RunFolder(tmp_path)
-        return Checkpointer(folder, now, Signals(), print, keep=1, minutes=None, other=None).taken
+def taken(folder: Path, previous: dict[str, Any], now: dict[str, Any]) -> int | None:
+    """Return the decisions of a checkpoint with the identity `previous`, which a run of the values `now` continues."""
+    state = {"identity": previous, "decisions": 1, "updates": 0, "loop": {}, "run": {}}
+    write_checkpoint(folder / "resume" / "000000001", state)
+    return Checkpointer(RunFolder(folder), now, Signals(), print, keep=1, minutes=None, other=None).taken
 
+
+def test_nan_is_the_same_value_when_it_is_typed_again(tmp_path: Path) -> None:
+    before, again = ({"task.env_kwargs": {"fill": float("nan"), "sizes": [1, float("nan")]}} for _ in range(2))
+    assert taken(tmp_path, before, again) == 1
+    assert same_values(json.loads(json.dumps(before)), again)
+    for other in ({"fill": 0.0, "sizes": [1, float("nan")]}, {"fill": float("nan"), "sizes": [1]}):
+        with pytest.raises(ValueError, match=r"task.env_kwargs=.* but the checkpoint in"):
+            taken(tmp_path, before, {"task.env_kwargs": other})
+        assert not same_values(before, {"task.env_kwargs": other})
+
+
+def test_a_digest_that_an_earlier_checkpoint_lacks_is_not_compared(tmp_path: Path) -> None:
     digest = {"policy_configuration_sha256": "1" * 64}
-    assert found({"seed": 0}, {"seed": 0, **digest}) == 1
+    assert taken(tmp_path, {"seed": 0}, {"seed": 0, **digest}) == 1
     assert same_values({"seed": 0}, {"seed": 0, **digest})
     for other in ({}, {"policy_configuration_sha256": "2" * 64}):
         with pytest.raises(ValueError, match=r"policy_configuration_sha256=.* but the checkpoint in"):
-            found({"seed": 0, **digest}, {"seed": 0, **other})
+            taken(tmp_path, {"seed": 0, **digest}, {"seed": 0, **other})
         assert not same_values({"seed": 0, **digest}, {"seed": 0, **other})
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dsrl.foreign_json import first_line
+from dsrl.run.saved.digests import same
 from dsrl.run.terminal.ranges import shown
 
 FIXED = "fixed_values"
@@ -51,7 +52,7 @@ def check_fixed(storage: str, name: str, directions: Sequence[str], fixed: Mappi
             study.set_user_attr(FIXED, dict(fixed))
         before = study.user_attrs.get(FIXED, {})
     for key in [key for key in fixed if key in before]:
-        if fixed[key] != before[key]:
+        if not same(fixed[key], before[key]):
             raise ValueError(
                 f"{key}={shown(fixed[key])} but the trials of the study {name} had {key}={shown(before[key])}, and "
                 f"their scores do not compare; type the same values again, or begin another study by {works}"

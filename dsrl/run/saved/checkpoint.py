@@ -83,7 +83,7 @@ def add_notes(folder: Path, notes: Mapping[str, Any]) -> None:
 def read_checkpoint(folder: Path, largest: int = LARGEST_JSON) -> StateDict:
     """Return the state that `write_checkpoint` wrote; `largest` bounds its structure, in bytes.
 
-    Raises ValueError where a file is missing, damaged, or not of a checkpoint, MemoryShortError without room for it.
+    Raises ValueError where a file is missing, damaged, or not of a checkpoint, MemoryShortError, or OSError.
     """
     parts = {}
     for name, digest in read_manifest(folder)["files"].items():
@@ -104,10 +104,10 @@ def read_checkpoint(folder: Path, largest: int = LARGEST_JSON) -> StateDict:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return `version`, `files` and `notes` of a checkpoint. Raises ValueError for a folder without any."""
+    """Return `version`, `files` and `notes` of a checkpoint. Raises ValueError for a folder without any, or OSError."""
     try:
         manifest = parse_json(folder / MANIFEST, LARGEST_SUMMARY)
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:  # others are no damage
         raise ValueError(f"{folder} is damaged: {MANIFEST} is missing; use another checkpoint") from error
     except ValueError as error:
         raise ValueError(f"{error}; use another checkpoint") from error
@@ -171,7 +171,7 @@ class Checkpoints:
     def newest(self, warn: Callable[[str], None]) -> StateDict | None:
         """Return the newest complete checkpoint, None without any; `warn` receives a sentence per damaged one.
 
-        Raises WrongVersionError for one of another format, MemoryShortError, DamagedError where all are damaged.
+        Raises WrongVersionError for one of another format, MemoryShortError, OSError, DamagedError if all are damaged.
         """
         numbered = self._numbered()
         for folder in numbered:
@@ -180,7 +180,7 @@ class Checkpoints:
                 if version != VERSION:
                     raise WrongVersionError(f"{folder} has format {version}, from which training cannot continue here")
                 return read_checkpoint(folder)
-            except (WrongVersionError, MemoryShortError):  # no damage: an earlier one would replace it
+            except (WrongVersionError, MemoryShortError):  # no damage, as OSError: an earlier one would replace it
                 raise
             except ValueError as error:
                 warn(str(error) if folder == numbered[-1] else f"{error}; trying the checkpoint before it")

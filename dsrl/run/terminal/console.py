@@ -94,7 +94,7 @@ class LiveLine:
 
     def __init__(self, console: Console, plain: Callable[[str], None], name: str, total: int, unit: str) -> None:
         """`unit` is the noun that `total` counts, e.g. decisions; `plain` prints a line where no bar can be drawn."""
-        self._console, self._plain, self._name, self._total, self.unit = console, plain, name, total, unit
+        self._console, self._plain, self._name, self._total, self._unit = console, plain, name, total, unit
         self._first = 0  # of the units; those before were not counted since `_start`
         self._start = self._printed = time.monotonic()
         self._bar: Progress | None = None
@@ -115,8 +115,8 @@ class LiveLine:
             self._bar.stop()
 
     def count(self, total: int, unit: str, done: int) -> None:
-        """Count another unit from now on, of which `done` are reached."""
-        self._total, self.unit, self._first = total, unit, done
+        """Count anew, maybe another unit: `done` are reached before now, and the rate is of those from now on."""
+        self._total, self._unit, self._first = total, unit, done
         self._start = self._printed = time.monotonic()
         if self._bar is not None:
             self._bar.reset(self._task, total=total, completed=done)
@@ -124,13 +124,16 @@ class LiveLine:
     def update(self, done: int, shown: str) -> None:
         """Show that `done` of the total is reached; `shown` is the number to watch, e.g. success 61 %."""
         now = time.monotonic()
+        text = f"{done}/{self._total} {self._unit} · {shown}"
         rate = (done - self._first) / max(now - self._start, 1e-9)
-        text = f"{done}/{self._total} {self.unit} · {shown} · {rate:.0f} {self.unit}/s"
+        if rate:
+            text += f" · {rate:.0f} {self._unit}/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=done, shown=text)
         elif now - self._printed >= PLAIN_INTERVAL:
             self._printed = now
-            self._plain(f"          {self._name}: {text} · {clock((self._total - done) / max(rate, 1e-9))} left")
+            left = f" · {clock((self._total - done) / rate)} left" if rate else ""
+            self._plain(f"          {self._name}: {text}{left}")
 
 
 class _Printable:

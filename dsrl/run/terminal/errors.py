@@ -39,7 +39,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MENDED_BY = {  # error number of the system -> the first thing to do
     **dict.fromkeys(NO_ROOM, "make room"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make it writable"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "make it readable and writable"),
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ESTALE), "put it back"),
     **dict.fromkeys((errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP), "remove what is in its place"),
 }
