@@ -17,10 +17,10 @@ from dsrl.evaluation.noise_sources import Act, base_noise, evaluation_noise
 from dsrl.interfaces import StateDict
 from dsrl.logging import ShowsResults, ShowsVideos
 from dsrl.run.components.build import build, build_loggers
-from dsrl.run.components.few_worlds import at_most_once
 from dsrl.run.components.final_evaluation import build_simulation, play, record_video
 from dsrl.run.components.parts import Parts
 from dsrl.run.config.description import described_evaluation, flat_results, saved_choices
+from dsrl.run.config.judging_worlds import at_most_once
 from dsrl.run.config.plugins import plugins_of
 from dsrl.run.config.request import Request, files_of
 from dsrl.run.config.settings import checked, requests_of, saved_config
@@ -189,7 +189,7 @@ def _play(
 ) -> tuple[Evaluation | None, Evaluation, dict[str, Any]]:
     """Play base policy and the requested one in the same worlds; returns both results and the content of eval.json."""
     build_simulation(parts, screen)
-    episodes = at_most_once(request.eval_episodes or parts.settings.eval_episodes, parts.task)
+    episodes = at_most_once(request.eval_episodes or parts.settings.eval_episodes, parts.num_worlds)
     first_seed = parts.settings.test_seed if request.test_seed is None else request.test_seed
     worlds: dict[str, Any] = {"episodes": episodes, "first_seed": first_seed}
     if request.checkpoint != "none" and parts.num_worlds is None:

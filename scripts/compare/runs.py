@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dsrl.run.config.description import OF_NO_RESULT
+from dsrl.run.config.judging_worlds import EVALUATIONS, at_most_once
 from dsrl.run.saved.folder_checks import check_entries
 from dsrl.run.saved.globs import matches
 from dsrl.run.saved.own_summary import outdated
@@ -160,12 +161,18 @@ def _without_summary(folder: Path, decisions: float) -> tuple[State, str]:
 def _of_other_values(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
     """Return a sentence where a summary's results are of other values than the `config` has, else None.
 
-    A continuation writes its config when it begins and its summary when it ends: it was stopped between them.
+    A continuation writes its config when it begins and its summary when it ends: it was stopped between them. Of more
+    episodes than the task has worlds, a run plays each world once.
     """
     requested: Any = summary.get("requested")
+    num = summary.get("num_worlds")
+    num_worlds = num if isinstance(num, int) else None
     for key in sorted(config.keys() - OF_NO_RESULT) if isinstance(requested, dict) else ():
         before, now = requested.get(key), config[key]
-        if is_number(before) and is_number(now) and before != now:
+        if not is_number(before) or not is_number(now):
+            continue
+        played = at_most_once(now, num_worlds) if key in EVALUATIONS else now
+        if before != played:
             return f"summary.json is of {key}={before}, a continuation with {key}={now} has not finished"
     return None
 

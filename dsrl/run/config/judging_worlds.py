@@ -11,6 +11,12 @@ from dsrl.run.config import signatures
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 Episodes = Annotated[int, Ge(1), Le(1_000_000)]
 FIRST_DEMONSTRATED = 2**29  # world of the collectors of demonstrations, up to those of training
+EVALUATIONS = ("eval_episodes", "validation_episodes", "confirm_episodes")  # keys with numbers of their worlds
+
+
+def at_most_once(episodes: int, num_worlds: int | None) -> int:
+    """Return `episodes`, or the number of a task's worlds where that is less: consecutive seeds are all of them."""
+    return episodes if num_worlds is None else min(episodes, num_worlds)
 
 
 def check_below_training(key: str, worlds: range) -> None:
