@@ -134,7 +134,8 @@ def _algorithm(node: DictConfig, env: NoiseActionEnv, seed: int, device: str) ->
     chosen = learner_device(device, env.policy)
     decoder = ReplayDecoder(env, node.get("replay", "noise"))
     live = _accepted(node, decoder=decoder, chunk_shape=env.chunk_shape, action_bounds=action_bounds(env.task))
-    check_networks(node, env.policy.feature_dim, env.noise.dim, math.prod(live.get("chunk_shape", (0,))))
+    chunk = math.prod(env.chunk_shape) if "decoder" in live else 0  # critics of chunks learn from decoded ones
+    check_networks(node, env.policy.feature_dim, env.noise.dim, chunk)
     torch.manual_seed(seed)
     algorithm = _constructor(node)(env.observation_space, env.action_space, **live)
     return algorithm.to(chosen) if isinstance(algorithm, torch.nn.Module) else algorithm  # a search has no networks
