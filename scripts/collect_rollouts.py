@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.options import Parser, count, new_folder, one_sentence, seed, whole
+from scripts.options import Parser, count, ending_in_a_sentence, new_folder, seed, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,9 +39,12 @@ class IncompleteError(Exception):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Record the episodes and print their number of steps and mean score."""
     options = _options(arguments)
-    from dsrl.run.saved.eval_failure import noting_failure
+    from dsrl.run.saved.eval_failure import noting_evaluation_failure
 
-    with one_sentence(ImportError), noting_failure(options.out.parent, f"{options.out.name}_failure.txt"):
+    with (
+        ending_in_a_sentence(ImportError),
+        noting_evaluation_failure(options.out.parent, f"{options.out.name}_failure.txt"),
+    ):
         _record(options)
 
 

@@ -30,7 +30,7 @@ from dsrl.run.config.settings import TYPES
 from dsrl.run.saved.checkpoint import unflatten
 from dsrl.run.saved.files import LARGEST_SUMMARY, parse_json
 from dsrl.run.saved.plain_yaml import check_literal, check_references
-from dsrl.run.saved.weights import check_size, load_weights
+from dsrl.run.saved.weights import check_weights_size, load_weights
 from dsrl.run.terminal import ranges
 from dsrl.run.terminal.errors import UserError, user_errors
 
@@ -220,7 +220,7 @@ def _weights(folder: Path, state: Any, algorithm: Any) -> Any:
     file = folder / WEIGHTS
     if not file.is_file():
         raise UserError(f"{file} is missing; export the run again")
-    check_size(file, algorithm)
+    check_weights_size(file, algorithm)
     try:
         return unflatten(state, load_file(file))
     except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:

@@ -18,7 +18,7 @@ from dsrl.run.config.judging_worlds import EVALUATIONS, at_most_once
 from dsrl.run.saved.folder_checks import check_entries
 from dsrl.run.saved.globs import matches
 from dsrl.run.saved.own_summary import outdated
-from scripts.compare.run_files import HIGHEST, DamagedError, is_number, printable, read_json, read_rows, read_yaml
+from scripts.compare.run_files import HIGHEST, DamagedError, is_number, one_line, read_json, read_rows, read_yaml
 
 MOST_POINTS = 100_000  # validations of a run; the report stores no other row
 LINKED = "it is a link that leads out of the typed folder; type its own path to compare it"
@@ -121,10 +121,10 @@ def read(folder: Path) -> Run:
         _check_summary(folder / "summary.json", summary)
         stopped = outdated(folder, summary) or _of_other_values(summary, config)
         if stopped is not None:
-            return replace(run, state="unfinished", reason=printable(stopped))
+            return replace(run, state="unfinished", reason=one_line(stopped))
         return replace(run, state="finished", summary=summary)
     except DamagedError as error:
-        return replace(run, reason=printable(str(error)))
+        return replace(run, reason=one_line(str(error)))
 
 
 def _check_entries(folder: Path) -> None:
@@ -184,7 +184,7 @@ def _failure(folder: Path) -> str | None:
         return None
     try:
         with path.open(errors="replace", encoding="utf-8") as file:
-            return printable(file.readline(10_000))
+            return one_line(file.readline(10_000))
     except OSError as error:
         raise DamagedError(f"{path} cannot be read: {error.strerror}") from error
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.export.hub import repository_name
-from scripts.options import Parser, new_folder, one_sentence
+from scripts.options import Parser, ending_in_a_sentence, new_folder
 
 KEYS = ("run", "out", "checkpoint", "plugins", "files")
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_intermixed_args(arguments)
     keys = _keys(options.keys, parser)
     plugins, files = (_listed(keys, key, parser) for key in KEYS[3:])
-    with one_sentence(ValueError, OSError, ImportError):
+    with ending_in_a_sentence(ValueError, OSError, ImportError):
         from dsrl.run.config.plugins import plugins_of
         from scripts.export.folder import export
 

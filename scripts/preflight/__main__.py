@@ -17,16 +17,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from scripts.options import Parser, finite, one_sentence, out_folder, whole
+from scripts.options import Parser, ending_in_a_sentence, finite, out_folder, whole
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, judge, print and write."""
     options = _options(arguments)
-    from dsrl.run.saved.eval_failure import noting_failure
+    from dsrl.run.saved.eval_failure import noting_evaluation_failure
 
     out = options.out or Path("outputs") / f"{datetime.now():%Y-%m-%d/%H-%M-%S}-preflight"
-    with one_sentence(ImportError), noting_failure(out, "preflight_failure.txt"):
+    with ending_in_a_sentence(ImportError), noting_evaluation_failure(out, "preflight_failure.txt"):
         _preflight(options, out)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from scripts.options import Parser, count, folder, new_folder, one_sentence, rate, seed, whole
+from scripts.options import Parser, count, ending_in_a_sentence, folder, new_folder, rate, seed, whole
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from scripts.pretrain.pointing import learn_to_point, render_worlds
 
     torch.set_num_threads(1)
-    with one_sentence(ImportError, ValueError), complete_folder(options.out) as out:
+    with ending_in_a_sentence(ImportError, ValueError), complete_folder(options.out) as out:
         images, cubes = render_worlds(options.scenes, options.num_envs, options.scene_seed)
         learn_to_point(images, cubes, options, out)
 
