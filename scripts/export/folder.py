@@ -19,10 +19,10 @@ from dsrl.run.components.parts import Parts, reads_instruction
 from dsrl.run.config.settings import checked, saved_config
 from dsrl.run.evaluate import check_same_policy
 from dsrl.run.exported import BASE, CONFIGURATION, PROCESSORS, STEERING, VERSION, WEIGHTS
-from dsrl.run.saved.checkpoint import flatten
 from dsrl.run.saved.files import write_json
 from dsrl.run.saved.folder import RunFolder
 from dsrl.run.saved.policy_path import find_policy
+from dsrl.run.saved.state_json import flatten
 from dsrl.run.saved.weights import load_weights
 from dsrl.run.terminal.errors import UserError
 from dsrl.training.lerobot_columns import image_keys

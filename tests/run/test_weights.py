@@ -36,7 +36,7 @@ def test_an_evaluation_names_the_weight_of_another_shape(run: Path) -> None:
 
 
 def test_an_evaluation_reads_no_weights_for_which_memory_is_short(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsrl.run.saved.checkpoint_size.available_memory", lambda: 100)
+    monkeypatch.setattr("dsrl.run.saved.checkpoint.available_memory", lambda: 100)
     assert "MiB but 0 MiB are free; use another checkpoint" in str(type_eval(f"run={run}"))
 
 
