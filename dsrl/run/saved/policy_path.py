@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dsrl.run.saved.plain_yaml import check_literal, read_plain
+from dsrl.run.saved.plain_yaml import check_literal, noted, read_plain
 from dsrl.run.terminal.installed import PACKAGE
 
 _BUNDLED = re.compile(r"[\w-]+(/\w+)?")
@@ -37,6 +37,5 @@ def _working_directory(notes: Path) -> Path:
     found: Any = None
     with suppress(OSError, ValueError):
         found = read_plain(notes)
-    for key in ("hydra", "runtime", "cwd"):
-        found = found.get(key) if isinstance(found, dict) else None
-    return Path(found) if isinstance(found, str) else Path()
+    typed_in = noted(found, "runtime", "cwd")
+    return Path(typed_in) if isinstance(typed_in, str) else Path()
