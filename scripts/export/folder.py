@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -25,6 +24,7 @@ from dsrl.run.saved.policy_path import find_policy
 from dsrl.run.saved.state_json import flatten
 from dsrl.run.saved.weights import load_weights
 from dsrl.run.terminal.errors import UserError
+from dsrl.run.terminal.installed import bundled
 from dsrl.training.lerobot_columns import image_keys
 from scripts.complete_folder import complete_folder
 from scripts.export import in_python
@@ -200,22 +200,16 @@ def _task_of(saved: DictConfig) -> str:
 
 def _base_folder(path: str) -> Path:
     """Return the folder of a base policy: bundled, a folder, or in the cache of the hub."""
-    for folder in (_bundled(path), Path(path)):
-        if folder.is_dir():
-            return folder
+    folder = bundled(path) or Path(path)
+    if folder.is_dir():
+        return folder
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(path, local_files_only=True))  # it has just been loaded
 
 
 def _is_own_folder(path: str) -> bool:
-    return Path(path).is_dir() and not _bundled(path).is_dir()
-
-
-def _bundled(path: str) -> Path:
-    from dsrl.policy._weights import ASSETS
-
-    return ASSETS / path if re.fullmatch(r"[\w-]+(/\w+)?", path) else ASSETS / "-"
+    return Path(path).is_dir() and not bundled(path)
 
 
 def _copy_policy(source: Path, target: Path) -> None:
