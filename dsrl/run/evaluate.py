@@ -20,10 +20,10 @@ from dsrl.run.components.build import build, build_loggers
 from dsrl.run.components.final_evaluation import build_simulation, play, record_video
 from dsrl.run.components.parts import Parts
 from dsrl.run.config.description import described_evaluation, flat_results, saved_choices
-from dsrl.run.config.judging_worlds import at_most_once
 from dsrl.run.config.plugins import plugins_of
 from dsrl.run.config.request import Request, files_of
 from dsrl.run.config.settings import checked, requests_of, saved_config
+from dsrl.run.config.worlds import at_most_once
 from dsrl.run.eval_remarks import held_values, reused_worlds
 from dsrl.run.named_runs import destinations, resolved, with_checkpoint, without_config
 from dsrl.run.saved import provenance
@@ -193,7 +193,7 @@ def _play(
     first_seed = parts.settings.test_seed if request.test_seed is None else request.test_seed
     worlds: dict[str, Any] = {"episodes": episodes, "first_seed": first_seed}
     if request.checkpoint != "none" and parts.num_worlds is None:
-        for sentence in reused_worlds(parts.settings, range(first_seed, first_seed + episodes)):
+        for sentence in reused_worlds(parts.settings.judging_worlds, range(first_seed, first_seed + episodes)):
             screen.phase(sentence)
     base = None
     if request.base and has_base:

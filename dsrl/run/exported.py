@@ -24,8 +24,8 @@ from dsrl.interfaces import HasWeights, Observation, Step
 from dsrl.noise_action_env import check_worlds_finite
 from dsrl.run.components.build import build_player
 from dsrl.run.components.parts import HasConfiguration
-from dsrl.run.config.judging_worlds import Seed
 from dsrl.run.config.settings import TYPES
+from dsrl.run.config.worlds import Seed
 from dsrl.run.saved.files import LARGEST_SUMMARY, parse_json
 from dsrl.run.saved.plain_yaml import check_literal, check_references
 from dsrl.run.saved.state_json import unflatten, unfolding

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dsrl.run.config.description import OF_NO_RESULT
-from dsrl.run.config.judging_worlds import EVALUATIONS, at_most_once
+from dsrl.run.config.worlds import EVALUATIONS, at_most_once
 from dsrl.run.saved.folder_checks import check_entries
 from dsrl.run.saved.globs import matches
 from dsrl.run.saved.own_summary import outdated

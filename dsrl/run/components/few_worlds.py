@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 from dsrl.interfaces import Task
-from dsrl.run.config.judging_worlds import EVALUATIONS, at_most_once
 from dsrl.run.config.settings import Settings
+from dsrl.run.config.worlds import EVALUATIONS, at_most_once
 
 
 @runtime_checkable

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import combinations
 from typing import Annotated
 
 from annotated_types import Ge, Le
@@ -28,3 +30,17 @@ def check_below_training(key: str, worlds: range) -> None:
                 f"{key}={worlds.start} reaches into the {others}, which start at {first}; "
                 f"type {key}={FIRST_DEMONSTRATED - len(worlds)} or less"
             )
+
+
+def check_apart(named: Mapping[str, range]) -> None:
+    """Raise ValueError where worlds, by the key of their first, overlap one another or those of training."""
+    for (one, first), (other, second) in combinations(named.items(), 2):
+        if shared_worlds(first, second):
+            raise ValueError(f"{one}={first.start} and {other}={second.start} share worlds; move them further apart")
+    for name, worlds in named.items():
+        check_below_training(name, worlds)
+
+
+def shared_worlds(one: range, other: range) -> int:
+    """Return the number of worlds that are in both."""
+    return len(range(max(one.start, other.start), min(one.stop, other.stop)))
