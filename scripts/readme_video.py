@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsrl.run.saved.files import atomic_write
-from scripts.options import Parser, ending_in_a_sentence, out_file, whole
+from scripts._options import Parser, ending_in_a_sentence, out_file, whole
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from scripts.options import Parser, count, ending_in_a_sentence, new_folder, real, seed, whole
+from scripts._options import Parser, count, ending_in_a_sentence, new_folder, real, seed, whole
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -17,8 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     import torch
 
+    from scripts._complete_folder import complete_folder
     from scripts.collect_demos.recording import collect, make_task
-    from scripts.complete_folder import complete_folder
 
     torch.set_num_threads(1)
     with ending_in_a_sentence(ImportError), complete_folder(options.out, made=False) as out:

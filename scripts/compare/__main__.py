@@ -20,13 +20,13 @@ from typing import Any
 
 from dsrl.run.saved.files import atomic_write, write_json
 from dsrl.run.terminal.standard_output import lasting_output
+from scripts._options import Parser, out_folder
 from scripts.compare import tables
 from scripts.compare.markdown import literal
 from scripts.compare.methods import Comparison, group, named
 from scripts.compare.run_files import one_line
 from scripts.compare.runs import Run, gather
 from scripts.compare.tables import Table
-from scripts.options import Parser, out_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

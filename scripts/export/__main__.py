@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts._options import Parser, ending_in_a_sentence, new_folder
 from scripts.export.hub import repository_name
-from scripts.options import Parser, ending_in_a_sentence, new_folder
 
 KEYS = ("run", "out", "checkpoint", "plugins", "files")
 

@@ -26,7 +26,7 @@ from dsrl.run.saved.weights import load_weights
 from dsrl.run.terminal.errors import UserError
 from dsrl.run.terminal.installed import bundled
 from dsrl.training.lerobot_columns import image_keys
-from scripts.complete_folder import complete_folder
+from scripts._complete_folder import complete_folder
 from scripts.export import in_python
 from scripts.export.card import card
 from scripts.export.lerobot_eval import command

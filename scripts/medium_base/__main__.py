@@ -19,8 +19,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from scripts._options import Parser, count, ending_in_a_sentence, out_folder, real, seed, whole
 from scripts.medium_base.recipes import RECIPES
-from scripts.options import Parser, count, ending_in_a_sentence, out_folder, real, seed, whole
 
 OF_ALL = ("task", "target", "seed")  # options that all parts depend on
 OF_PART = {"agent": ("steps",), "dataset": ("frames",), "policy": ("hidden", "clone_steps"), "base": ("episodes",)}

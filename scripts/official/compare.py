@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
+from scripts._options import Parser, ending_in_a_sentence, out_file, real, whole
 from scripts.compare.plots import COLOURS, STYLE
 from scripts.compare.run_files import DamagedError, is_number, read_json
 from scripts.compare.runs import Run, gather
 from scripts.compare.statistics import mean
 from scripts.official.csv_files import Columns, Curve, read_curves
-from scripts.options import Parser, ending_in_a_sentence, out_file, real, whole
 
 Curves = Mapping[str, Sequence[Curve]]  # label -> one curve per seed
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from scripts.options import Parser, count, ending_in_a_sentence, folder, new_folder, rate, seed, whole
+from scripts._options import Parser, count, ending_in_a_sentence, folder, new_folder, rate, seed, whole
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     import torch
 
-    from scripts.complete_folder import complete_folder
+    from scripts._complete_folder import complete_folder
     from scripts.pretrain.pointing import learn_to_point, render_worlds
 
     torch.set_num_threads(1)

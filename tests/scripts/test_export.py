@@ -27,12 +27,12 @@ from dsrl.run.saved.files import write_json
 from dsrl.run.saved.folder import RunFolder
 from dsrl.run.terminal.errors import UserError
 from dsrl.run.terminal.installed import typed_option
+from scripts._options import Parser
 from scripts.export.__main__ import _keys, _listed
 from scripts.export.__main__ import main as export
 from scripts.export.folder import _base_folder
 from scripts.export.hub import push
 from scripts.export.lerobot_eval import command
-from scripts.options import Parser
 
 NO_NAME = "is no name of a repository; type OWNER/NAME, such as me/my_policy"
 STATES = "obs_type=environment_state_agent_pos"
