@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from scripts.demonstration_worlds import demonstration_world
-from scripts.options import Parser, count, new_folder, one_sentence, real, seed, whole
+from scripts._demonstration_worlds import demonstration_world
+from scripts._options import Parser, count, ending_in_a_sentence, new_folder, real, seed, whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     import torch
 
-    from scripts.complete_folder import complete_folder
+    from scripts._complete_folder import complete_folder
 
     torch.set_num_threads(1)
-    with one_sentence(ImportError, ValueError), complete_folder(options.out, made=False) as out:
+    with ending_in_a_sentence(ImportError, ValueError), complete_folder(options.out, made=False) as out:
         expert = make_expert(options.name, options.num_envs, options.observation, options.image_size)
         noise = options.noise if options.noise is not None else (0.03 if options.name == PUSHT else 0.3)
         wanted = options.name == PUSHT if options.record is None else options.record == "wanted"
@@ -128,8 +128,8 @@ def collect(expert: Expert, name: str, out: Path, episodes: int, noise: float, s
     import numpy as np
 
     from dsrl.training.lerobot_columns import DONE, SUCCESS, TRUNCATED
+    from scripts._lerobot_dataset import create_dataset
     from scripts.collect_rollouts import rows_of
-    from scripts.lerobot_dataset import create_dataset
 
     generator, task = np.random.default_rng(seed), expert.task
     dataset: Any = None

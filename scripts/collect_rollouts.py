@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.options import Parser, count, new_folder, one_sentence, seed, whole
+from scripts._options import Parser, count, ending_in_a_sentence, new_folder, seed, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,15 +39,18 @@ class IncompleteError(Exception):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Record the episodes and print their number of steps and mean score."""
     options = _options(arguments)
-    from dsrl.run.saved.eval_failure import noting_failure
+    from dsrl.run.saved.eval_failure import noting_evaluation_failure
 
-    with one_sentence(ImportError), noting_failure(options.out.parent, f"{options.out.name}_failure.txt"):
+    with (
+        ending_in_a_sentence(ImportError),
+        noting_evaluation_failure(options.out.parent, f"{options.out.name}_failure.txt"),
+    ):
         _record(options)
 
 
 def _record(options: argparse.Namespace) -> None:
-    from scripts.complete_folder import complete_folder
-    from scripts.parts import build_parts
+    from scripts._complete_folder import complete_folder
+    from scripts._parts import build_parts
 
     failed: IncompleteError | None = None
     with complete_folder(options.out, made=False) as out:
@@ -86,7 +89,7 @@ def collect(parts: Any, out: Path, episodes: int, seed: int, fps: int | None = N
     from dsrl.noise_action_env import NoiseActionEnv
     from dsrl.run.components.parts import HasFps
     from dsrl.training.lerobot_columns import DONE, SUCCESS, TRUNCATED
-    from scripts.lerobot_dataset import create_dataset
+    from scripts._lerobot_dataset import create_dataset
 
     task = RecordingTask(parts.task)
     env = NoiseActionEnv(task, parts.policy, parts.noise, parts.env.horizon)

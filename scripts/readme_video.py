@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsrl.run.saved.files import atomic_write
-from scripts.options import Parser, one_sentence, out_file, whole
+from scripts._options import Parser, ending_in_a_sentence, out_file, whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     missing = [path for path in options.videos if not path.is_file()]
     if missing:
         parser.error(f"{missing[0]} is no file; type the path of a video")
-    with one_sentence(ValueError):  # also for a file that is no video
+    with ending_in_a_sentence(ValueError):  # also for a file that is no video
         write_gif(options.out, options.videos, options.width)
     print(f"written to {options.out} ({options.out.stat().st_size:,} bytes)")
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsrl.run.terminal.installed import IN_CLONE
-from scripts.options import Parser, whole
+from scripts._options import Parser, whole
 
 ROOT = Path(__file__).resolve().parent.parent
 EMPTY_APP = """import hydra

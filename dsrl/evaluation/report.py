@@ -100,16 +100,16 @@ def instruction_table(base: Evaluation | None, result: Evaluation) -> Table:
     return table
 
 
-def runs_table(folders: Sequence[Path], evaluations: Sequence[Path] | None = None) -> Table:
+def runs_table(folders: Sequence[Path], evaluations: Sequence[Path]) -> Table:
     """One row per run, from its eval.json: its result, the base policy's in the same worlds, the paired test.
 
-    `evaluations` are the folders with eval.json (None: those of the runs). Runs are named relative to the folder that
+    `evaluations` are the folders with eval.json, one of each run. Runs are named relative to the folder that
     all of them lie in, which is the title.
     """
     paths = [Path(os.path.abspath(folder)) for folder in folders]
     parent = Path(os.path.commonpath([path.parent for path in paths]))
     table = _table("run", "result", "95% interval", "base", "McNemar p", "episodes", title=Text(f"runs in {parent}"))
-    for path, evaluation in zip(paths, evaluations or folders, strict=True):
+    for path, evaluation in zip(paths, evaluations, strict=True):
         written = json.loads((evaluation / "eval.json").read_text(encoding="utf-8"))
         numbers, base, pair = written["result"], written["base"], written["paired"]
         p_value = "-" if not pair else f"{pair['p_value']:.2g}"

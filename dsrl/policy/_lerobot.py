@@ -52,7 +52,7 @@ def stored_as_named(stored: Iterable[str]) -> dict[str, str]:
 def read_config(checkpoint: Path, policy_type: str, device: torch.device) -> Any:
     """Read lerobot's configuration of a checkpoint, which `check_config` checks, and set it to run on `device`."""
     file = check_config(checkpoint, policy_type)
-    with one_sentence(f"{file} cannot be read by the installed lerobot"), quiet():
+    with foreign_errors(f"{file} cannot be read by the installed lerobot"), quiet():
         config = PreTrainedConfig.from_pretrained(checkpoint)
     config.device = str(device)
     return config
@@ -94,7 +94,7 @@ def check_weights(
     stored = read_shapes(file, kind.largest_weights)
     shapes = {name: stored[source] for name, source in sources(stored).items()}
     problem = f"{checkpoint} describes a policy that the installed lerobot cannot build"
-    with one_sentence(problem), torch.random.fork_rng(devices=[]), no_init_weights(), quiet(), torch.device("meta"):
+    with foreign_errors(problem), torch.random.fork_rng(devices=[]), no_init_weights(), quiet(), torch.device("meta"):
         described = build()  # sizes that no weight backs end here
     check_shapes(file, shapes, described, kind.unused_weights)
     return file
@@ -206,7 +206,7 @@ def load_processors(
     if "device_processor" in steps[PREPROCESSOR]:
         overrides["device_processor"] = {"device": str(device)}
     home = {"device_processor": {"device": "cpu"}} if "device_processor" in steps[POSTPROCESSOR] else {}
-    with one_sentence(f"{checkpoint} has processors that the installed lerobot cannot build"), quiet():
+    with foreign_errors(f"{checkpoint} has processors that the installed lerobot cannot build"), quiet():
         preprocessor, postprocessor = make_pre_post_processors(
             config, pretrained_path=str(checkpoint), preprocessor_overrides=overrides, postprocessor_overrides=home
         )
@@ -219,7 +219,7 @@ def processor_step(pipeline: Any, name: str) -> Any:
 
 
 @contextlib.contextmanager
-def one_sentence(problem: str, advice: str = "get the checkpoint anew, or choose another") -> Iterator[None]:
+def foreign_errors(problem: str, advice: str = "get the checkpoint anew, or choose another") -> Iterator[None]:
     """Turn the errors of libraries that read a foreign checkpoint into a ValueError: `problem`, reason, `advice`."""
     try:
         yield

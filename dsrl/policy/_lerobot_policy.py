@@ -199,7 +199,7 @@ def _can_be_run(path: str, policy: torch.nn.Module, dtype: Dtype) -> AbstractCon
     advice = "get the checkpoint anew, or choose another"
     if dtype == "checkpoint" and len(types) > 1:
         advice = f"its weights are of {' and '.join(types)}: type policy.dtype=float32, or {advice}"
-    return _lerobot.one_sentence(f"policy.path={path} cannot be run by the installed lerobot", advice)
+    return _lerobot.foreign_errors(f"policy.path={path} cannot be run by the installed lerobot", advice)
 
 
 def _not_finite(policy: torch.nn.Module) -> str:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dsrl.run.config.settings import Settings, shared_worlds
+from dsrl.run.config.worlds import shared_worlds
 
 
-def reused_worlds(settings: Settings, worlds: range) -> Iterator[str]:
-    """Yield a sentence for each choice that the run made in worlds of an evaluation."""
+def reused_worlds(judging: Mapping[str, range], worlds: range) -> Iterator[str]:
+    """Yield a sentence for each choice that a run made in `worlds`; `judging` are `Settings.judging_worlds` of it."""
     chose = (
-        ("validation", "chose the checkpoint", settings.validation_seed, settings.validation_episodes),
-        ("confirmation", "chose the policy that is returned", settings.confirm_seed, settings.confirm_episodes),
+        ("validation", "chose the checkpoint", judging["validation_seed"]),
+        ("confirmation", "chose the policy that is returned", judging["confirm_seed"]),
     )
-    for kind, what, first, episodes in chose:
-        shared = shared_worlds(worlds, range(first, first + episodes))
+    for kind, what, others in chose:
+        shared = shared_worlds(worlds, others)
         if shared:
             yield (
                 f"{shared} of these {len(worlds)} worlds are {kind} worlds, which {what}: it may do worse "
-                f"in others; those from test_seed={settings.test_seed} chose nothing"
+                f"in others; those from test_seed={judging['test_seed'].start} chose nothing"
             )
 
 

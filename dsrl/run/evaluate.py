@@ -17,18 +17,18 @@ from dsrl.evaluation.noise_sources import Act, base_noise, evaluation_noise
 from dsrl.interfaces import StateDict
 from dsrl.logging import ShowsResults, ShowsVideos
 from dsrl.run.components.build import build, build_loggers
-from dsrl.run.components.few_worlds import at_most_once
 from dsrl.run.components.final_evaluation import build_simulation, play, record_video
 from dsrl.run.components.parts import Parts
 from dsrl.run.config.description import described_evaluation, flat_results, saved_choices
 from dsrl.run.config.plugins import plugins_of
 from dsrl.run.config.request import Request, files_of
 from dsrl.run.config.settings import checked, requests_of, saved_config
+from dsrl.run.config.worlds import at_most_once
 from dsrl.run.eval_remarks import held_values, reused_worlds
 from dsrl.run.named_runs import destinations, resolved, with_checkpoint, without_config
 from dsrl.run.saved import provenance
 from dsrl.run.saved.digests import CONFIGURATION_SHA256
-from dsrl.run.saved.eval_failure import noting_failure
+from dsrl.run.saved.eval_failure import noting_evaluation_failure
 from dsrl.run.saved.files import atomic_write, write_json
 from dsrl.run.saved.folder import RunFolder
 from dsrl.run.saved.policy_path import find_policy
@@ -169,7 +169,7 @@ def evaluate_run(
         raise ValueError("video_seeds needs a task with a camera and this one has none; leave video_seeds out")
     out = out or folder.new_evaluation()
     has_base = parts.policy_sha256() is not None and state is not None
-    with noting_failure(out):
+    with noting_evaluation_failure(out):
         if request.video_seeds:
             score = _record_videos(parts, out, act, request.video_seeds, screen, has_base=has_base)
             content = {"request": asdict(request), "videos": [str(_video(out, seed)) for seed in request.video_seeds]}
@@ -189,11 +189,11 @@ def _play(
 ) -> tuple[Evaluation | None, Evaluation, dict[str, Any]]:
     """Play base policy and the requested one in the same worlds; returns both results and the content of eval.json."""
     build_simulation(parts, screen)
-    episodes = at_most_once(request.eval_episodes or parts.settings.eval_episodes, parts.task)
+    episodes = at_most_once(request.eval_episodes or parts.settings.eval_episodes, parts.num_worlds)
     first_seed = parts.settings.test_seed if request.test_seed is None else request.test_seed
     worlds: dict[str, Any] = {"episodes": episodes, "first_seed": first_seed}
     if request.checkpoint != "none" and parts.num_worlds is None:
-        for sentence in reused_worlds(parts.settings, range(first_seed, first_seed + episodes)):
+        for sentence in reused_worlds(parts.settings.judging_worlds, range(first_seed, first_seed + episodes)):
             screen.phase(sentence)
     base = None
     if request.base and has_base:

@@ -14,7 +14,6 @@ from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Le
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -25,12 +24,12 @@ from dsrl.interfaces import HasWeights, Observation, Step
 from dsrl.noise_action_env import check_worlds_finite
 from dsrl.run.components.build import build_player
 from dsrl.run.components.parts import HasConfiguration
-from dsrl.run.config.judging_worlds import Seed
 from dsrl.run.config.settings import TYPES
-from dsrl.run.saved.checkpoint import unflatten
+from dsrl.run.config.worlds import Seed
 from dsrl.run.saved.files import LARGEST_SUMMARY, parse_json
 from dsrl.run.saved.plain_yaml import check_literal, check_references
-from dsrl.run.saved.weights import check_size, load_weights
+from dsrl.run.saved.state_json import unflatten, unfolding
+from dsrl.run.saved.weights import check_weights_size, load_weights
 from dsrl.run.terminal import ranges
 from dsrl.run.terminal.errors import UserError, user_errors
 
@@ -220,9 +219,6 @@ def _weights(folder: Path, state: Any, algorithm: Any) -> Any:
     file = folder / WEIGHTS
     if not file.is_file():
         raise UserError(f"{file} is missing; export the run again")
-    check_size(file, algorithm)
-    try:
+    check_weights_size(file, algorithm)
+    with unfolding(lambda reason: UserError(f"{folder} is damaged ({reason}); export the run again")):
         return unflatten(state, load_file(file))
-    except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
-        reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
-        raise UserError(f"{folder} is damaged ({reason}); export the run again") from error

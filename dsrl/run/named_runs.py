@@ -15,7 +15,7 @@ from dsrl.run.saved.files import make_writable
 from dsrl.run.saved.folder import RunFolder
 
 EVALUATION = "eval.json"
-LOGGED = ("metrics.jsonl", "tensorboard", "wandb_run_id.txt")  # which loggers begin anew
+LOGGED = ("metrics.csv", "metrics.jsonl", "tensorboard", "wandb_run_id.txt")  # which loggers begin anew
 MOST_NAMED = 10  # paths in a sentence
 
 

@@ -6,21 +6,18 @@ checkpoint = identity (values that must not change) + loop (the trainer's state)
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge, Lt
 
-from dsrl.evaluation.episodes import Evaluation
 from dsrl.interfaces import StateDict
 from dsrl.run.config.settings import completed, same_data
 from dsrl.run.saved import provenance
-from dsrl.run.saved.base_results import stored_results
 from dsrl.run.saved.checkpoint import Checkpoints, DamagedError
-from dsrl.run.saved.digests import known_then, same, same_values
-from dsrl.run.saved.files import LARGEST_WORLDS, read_json
+from dsrl.run.saved.digests import known_then, same
 from dsrl.run.saved.folder import RunFolder
 from dsrl.run.terminal.errors import UserError
 from dsrl.run.terminal.ranges import fits, written
@@ -81,6 +78,11 @@ class Checkpointer:
     def is_elsewhere(self) -> bool:
         """Whether the folder itself has no checkpoint: the previous state, if any, is of the run `other`."""
         return self._newest is None
+
+    @property
+    def folders(self) -> list[RunFolder]:
+        """The run's folder and, where there is one, that of the run `other`."""
+        return [self.folder, *([] if self._other is None else [self._other])]
 
     @property
     def previous_run(self) -> StateDict | None:
@@ -181,33 +183,6 @@ class Checkpointer:
         """Return the sentence that names the signal, and the command that continues the run."""
         assert self.signals.requested is not None
         return f"stopped by {self.signals.requested.name}; {self.continuation()}"
-
-    def base_results(
-        self,
-        key: Mapping[str, Any],
-        names: Sequence[str],
-        play: Callable[[], Mapping[str, Evaluation]],
-        *,
-        has_success: bool,
-    ) -> dict[str, Evaluation]:
-        """Return the results of `play`, from the folder where they were stored under the same `key`.
-
-        They have `names`, the worlds of the key, and successes where the task `has_success`. Others are damage, and are
-        played again.
-        """
-        seeds = range(key["test_seed"], key["test_seed"] + key["eval_episodes"])
-        key = {**self.identity, **key}
-        for folder in filter(None, (self.folder, self._other)):
-            stored = read_json(folder.base, LARGEST_WORLDS)
-            if same_values(stored.get("key"), key):
-                try:
-                    return stored_results(stored.get("results"), names, seeds, has_success=has_success)
-                except ValueError as error:
-                    self._announce(f"{folder.base} is damaged ({error}): the base policy is played again")
-        results = dict(play())
-        content = {"key": key, "results": {name: one.to_dict() for name, one in results.items()}}
-        self.folder.write_json(self.folder.base, content)
-        return results
 
     def _find(self) -> StateDict | None:
         found, where = self._own(), self.folder

@@ -44,7 +44,7 @@ class SuccessiveHalving:
         """
         self.rounds = plan(len(searcher.candidates), decisions, env.longest_episode)
         self.env, self.searcher, self.monitor = env, searcher, monitor
-        self._checkpoints: Checkpointer = checkpointer or NoCheckpoints()
+        self._checkpointer: Checkpointer = checkpointer or NoCheckpoints()
         seed_everything(seed)
         env.seed(seed)
         self._tally = _Tally(env, searcher.candidates, monitor.show)
@@ -58,10 +58,10 @@ class SuccessiveHalving:
         After each, the leader is chosen, validated and saved. Play changes no candidate, so that training
         cannot collapse and never ends early.
         """
-        if self._checkpoints.previous is not None:
+        if self._checkpointer.previous is not None:
             with restoring():
-                self.load_state_dict(self._checkpoints.previous)
-                self._checkpoints.restored(self._tally.counters.decisions)
+                self.load_state_dict(self._checkpointer.previous)
+                self._checkpointer.restored(self._tally.counters.decisions)
         for num, worlds in self.rounds[self._ended :]:
             self._alive = self._tally.ranked(self._alive)[:num]
             self._tally.play(self._alive, worlds)
@@ -75,8 +75,8 @@ class SuccessiveHalving:
             self.monitor.log(metrics, self._tally.counters)
             self._validator.validate(self._tally.counters)
             self._ended += 1
-            self._checkpoints.save_at_reset(self.state_dict, self._tally.counters.decisions)
-            self._checkpoints.save_if_due(self.state_dict, self._tally.counters.decisions)
+            self._checkpointer.save_at_reset(self.state_dict, self._tally.counters.decisions)
+            self._checkpointer.save_if_due(self.state_dict, self._tally.counters.decisions)
         return self._tally.counters
 
     def state_dict(self) -> StateDict:

@@ -91,7 +91,7 @@ class Trainer:
         self.decisions, self.warmup_decisions = decisions, warmup_decisions
         self.utd, self.batch_size = utd, batch_size
         self._schedule, self.log_every = ValidationSchedule(eval_every, len(env), env.longest_episode), log_every
-        self._checkpoints: Checkpointer = checkpointer or NoCheckpoints()
+        self._checkpointer: Checkpointer = checkpointer or NoCheckpoints()
 
         self._draws = draws_of(algorithm)
         seed_everything(seed)
@@ -121,12 +121,12 @@ class Trainer:
 
         Raises FloatingPointError naming the first number that is not finite.
         """
-        if self._checkpoints.previous is None:
+        if self._checkpointer.previous is None:
             self._collector.reset_env()
         else:
             with restoring():
-                self.load_state_dict(self._checkpoints.previous)
-                self._checkpoints.restored(self.stats.counters.decisions)
+                self.load_state_dict(self._checkpointer.previous)
+                self._checkpointer.restored(self.stats.counters.decisions)
         self.warm_up()
         self.clone()
         stopped = self.learn_offline()
@@ -248,10 +248,10 @@ class Trainer:
         self.buffer.cut_episodes()
         self.stats.drop_unfinished()
         self._schedule.last = self.stats.counters.decisions
-        self._checkpoints.save_at_reset(self.state_dict, self.stats.counters.decisions, self._updates_alone())
+        self._checkpointer.save_at_reset(self.state_dict, self.stats.counters.decisions, self._updates_alone())
 
     def _save_if_due(self) -> None:
-        self._checkpoints.save_if_due(self.state_dict, self.stats.counters.decisions, self._updates_alone())
+        self._checkpointer.save_if_due(self.state_dict, self.stats.counters.decisions, self._updates_alone())
 
     def _updates_alone(self) -> int:
         return self._offline_done + self._cloned

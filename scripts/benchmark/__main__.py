@@ -15,7 +15,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from scripts.options import Parser, count, one_sentence, whole
+from scripts._options import Parser, count, ending_in_a_sentence, whole
 
 TABLES = ("machine", "policy", "real_size", "pi0", "learner", "worlds", "round", "cold_start")
 
@@ -93,9 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     only = options.only or [name for name in TABLES if options.gpu or name != "pi0"]
     if "pi0" in only and not options.gpu:
         parser.error("--only pi0 takes a GPU: one decision takes a CPU minutes; type --gpu besides")
-    from scripts.parts import composed
+    from scripts._parts import composed
 
-    with one_sentence(ImportError):
+    with ending_in_a_sentence(ImportError):
         composed(options.overrides)  # what cannot work is told before minutes of measuring
         if options.memory_of is not None:
             from scripts.benchmark.rounds import own_peak, play, started_parts

@@ -18,8 +18,8 @@ from torch import Tensor
 from dsrl.interfaces import Observation
 from dsrl.policy._lerobot_policy import LerobotPolicy
 from dsrl.policy.smolvla import SmolVLA
+from scripts._stock_prefix import prefill
 from scripts.benchmark.paired import Timed, clock_of, in_turns, table
-from scripts.stock_prefix import prefill
 
 
 @dataclass(frozen=True)

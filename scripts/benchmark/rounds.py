@@ -43,7 +43,7 @@ class Stopwatch:
 
 def started_parts(overrides: Sequence[str], num_envs: int) -> Any:
     """Return the parts of train.py with these overrides and number of worlds, after the simulation has started."""
-    from scripts.parts import build_parts
+    from scripts._parts import build_parts
 
     noise = [] if any(one.startswith("noise=") for one in overrides) else ["noise=repeat"]  # not measured here
     announce = partial(print, file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from scripts.options import Parser, count, new_folder, one_sentence, real, seed, whole
+from scripts._options import Parser, count, ending_in_a_sentence, new_folder, real, seed, whole
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -17,11 +17,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     import torch
 
+    from scripts._complete_folder import complete_folder
     from scripts.collect_demos.recording import collect, make_task
-    from scripts.complete_folder import complete_folder
 
     torch.set_num_threads(1)
-    with one_sentence(ImportError), complete_folder(options.out, made=False) as out:
+    with ending_in_a_sentence(ImportError), complete_folder(options.out, made=False) as out:
         task = make_task(options.task, options.num_envs, options.control, options.image_size, options.observation)
         collect(task, out, options.episodes, options.seed, *options.sloppiness)
 

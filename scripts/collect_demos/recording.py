@@ -13,9 +13,9 @@ from torch import Tensor
 from dsrl.interfaces import Observation
 from dsrl.task._tabletop import Tabletop
 from dsrl.training.lerobot_columns import ACTION, IMAGES, STATE, SUCCESS
+from scripts._demonstration_worlds import demonstration_world
+from scripts._lerobot_dataset import create_dataset
 from scripts.collect_demos.sloppy_operator import pick, pick_and_place, sloppiness
-from scripts.demonstration_worlds import demonstration_world
-from scripts.lerobot_dataset import create_dataset
 
 MAX_STEPS = {"simple_pick": 24, "pick_place": 40}  # control steps of the operator's script
 

@@ -20,13 +20,13 @@ from typing import Any
 
 from dsrl.run.saved.files import atomic_write, write_json
 from dsrl.run.terminal.standard_output import lasting_output
+from scripts._options import Parser, out_folder
 from scripts.compare import tables
 from scripts.compare.markdown import literal
 from scripts.compare.methods import Comparison, group, named
-from scripts.compare.run_files import printable
+from scripts.compare.run_files import one_line
 from scripts.compare.runs import Run, gather
 from scripts.compare.tables import Table
-from scripts.options import Parser, out_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,19 +40,17 @@ def _compare(options: argparse.Namespace) -> None:
         runs = gather(options.runs)
         found = named(runs) if options.by_task else group(runs, options.measure)
     except ValueError as error:
-        sys.exit(f"error: {printable(str(error), 2000)}")
+        sys.exit(f"error: {one_line(str(error), 2000)}")
     out = options.out or _common_folder(runs) / "compare"
     if options.out is None and out.is_symlink():  # of a sweep that somebody sent
-        sys.exit(
-            f"error: {printable(str(out))} is a link that may lead elsewhere; remove it, or name a folder by --out"
-        )
-    title = printable(options.title or "") or f"Comparison of {len(runs)} run{'s' * (len(runs) != 1)}"
+        sys.exit(f"error: {one_line(str(out))} is a link that may lead elsewhere; remove it, or name a folder by --out")
+    title = one_line(options.title or "") or f"Comparison of {len(runs)} run{'s' * (len(runs) != 1)}"
     try:
         written = _whole(found, out, title) if isinstance(found, Comparison) else _by_task(*found, out, title)
     except OSError as error:
         sys.exit(f"error: {error.filename or out} cannot be written ({error.strerror}); name another folder by --out")
     for name in written:
-        print(printable(str(out / name), 4096))
+        print(one_line(str(out / name), 4096))
 
 
 def _whole(comparison: Comparison, out: Path, title: str) -> tuple[str, ...]:

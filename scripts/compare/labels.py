@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count, takewhile
 
-from scripts.compare.run_files import printable
+from scripts.compare.run_files import one_line
 
 LONGEST = 160  # characters of a label, without the number that tells equal ones apart
 VALUES = (60, 30, 15)  # characters of a value; the first with which every label fits, or the last
@@ -40,7 +40,7 @@ def shortened[K](texts: Mapping[K, str], length: int) -> dict[K, str]:
     Long texts lose what they have in common at their beginning, as the paths of two checkpoints do; those that are
     still equal get a number.
     """
-    clean = {key: printable(text, WHOLE) for key, text in texts.items()}
+    clean = {key: one_line(text, WHOLE) for key, text in texts.items()}
     start = _first_difference([text for text in clean.values() if len(text) > length], length)
     return _numbered({key: _cut(text, start, length) for key, text in clean.items()})
 

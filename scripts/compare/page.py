@@ -16,7 +16,7 @@ from urllib.parse import quote
 from dsrl.run.saved.files import atomic_write
 from scripts.compare import plots, tables
 from scripts.compare.methods import Comparison
-from scripts.compare.run_files import printable
+from scripts.compare.run_files import one_line
 from scripts.compare.tables import Table
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]\d+)?%?")
@@ -161,7 +161,7 @@ def _videos(comparison: Comparison, here: Path) -> str:
     parts = []
     for run, video in found:
         method, task = comparison.names[run.path]
-        caption = html.escape(printable(f"{method} · {task} · seed {run.seed} · {run.path.name}"))
+        caption = html.escape(one_line(f"{method} · {task} · seed {run.seed} · {run.path.name}"))
         source = _embedded(video) if embed else quote(os.fsencode(os.path.relpath(video, here)))
         player = f"<video src='{source}' controls loop muted playsinline preload='metadata'></video>"
         parts.append(f"<figure>{player}<figcaption>{caption}</figcaption></figure>")

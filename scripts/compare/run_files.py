@@ -13,7 +13,7 @@ from typing import Any
 from dsrl.foreign_json import check_depth
 from dsrl.run.saved.files import LARGEST_SUMMARY
 from dsrl.run.saved.plain_yaml import LARGEST, UNREADABLE, parsed
-from dsrl.run.terminal.printable import printable as plain
+from dsrl.run.terminal.printable import printable
 
 HIGHEST = 1e15  # a score, a number of steps or seconds; the pictures' axes end before the largest float
 LARGEST_ROWS, LARGEST_ROW = 2**28, 2**20  # bytes of metrics.jsonl and characters of its lines
@@ -66,9 +66,9 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -HIGHEST <= value <= HIGHEST
 
 
-def printable(text: str, length: int = 300) -> str:
+def one_line(text: str, length: int = 300) -> str:
     """Return the text on one line, without control characters and lone surrogates, cut after `length` characters."""
-    clean = " ".join(plain(text).split())
+    clean = " ".join(printable(text).split())
     return clean if len(clean) <= length else f"{clean[:length]}…"
 
 
@@ -105,7 +105,7 @@ def _parsed(path: Path, parse: Callable[[], Any]) -> Any:
     except RecursionError:
         raise DamagedError(f"{path} is damaged: it is nested too deeply") from None
     except UNREADABLE as error:
-        raise DamagedError(f"{path} is damaged: {printable(str(error), 120)}") from error
+        raise DamagedError(f"{path} is damaged: {one_line(str(error), 120)}") from error
 
 
 def _checked[T](path: Path, content: Any, kind: type[T]) -> T:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dsrl.run.config.description import OF_NO_RESULT
+from dsrl.run.config.worlds import EVALUATIONS, at_most_once
 from dsrl.run.saved.folder_checks import check_entries
 from dsrl.run.saved.globs import matches
 from dsrl.run.saved.own_summary import outdated
-from scripts.compare.run_files import HIGHEST, DamagedError, is_number, printable, read_json, read_rows, read_yaml
+from scripts.compare.run_files import HIGHEST, DamagedError, is_number, one_line, read_json, read_rows, read_yaml
 
 MOST_POINTS = 100_000  # validations of a run; the report stores no other row
 LINKED = "it is a link that leads out of the typed folder; type its own path to compare it"
@@ -120,10 +121,10 @@ def read(folder: Path) -> Run:
         _check_summary(folder / "summary.json", summary)
         stopped = outdated(folder, summary) or _of_other_values(summary, config)
         if stopped is not None:
-            return replace(run, state="unfinished", reason=printable(stopped))
+            return replace(run, state="unfinished", reason=one_line(stopped))
         return replace(run, state="finished", summary=summary)
     except DamagedError as error:
-        return replace(run, reason=printable(str(error)))
+        return replace(run, reason=one_line(str(error)))
 
 
 def _check_entries(folder: Path) -> None:
@@ -160,12 +161,18 @@ def _without_summary(folder: Path, decisions: float) -> tuple[State, str]:
 def _of_other_values(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
     """Return a sentence where a summary's results are of other values than the `config` has, else None.
 
-    A continuation writes its config when it begins and its summary when it ends: it was stopped between them.
+    A continuation writes its config when it begins and its summary when it ends: it was stopped between them. Of more
+    episodes than the task has worlds, a run plays each world once.
     """
     requested: Any = summary.get("requested")
+    num = summary.get("num_worlds")
+    num_worlds = num if isinstance(num, int) else None
     for key in sorted(config.keys() - OF_NO_RESULT) if isinstance(requested, dict) else ():
         before, now = requested.get(key), config[key]
-        if is_number(before) and is_number(now) and before != now:
+        if not is_number(before) or not is_number(now):
+            continue
+        played = at_most_once(now, num_worlds) if key in EVALUATIONS else now
+        if before != played:
             return f"summary.json is of {key}={before}, a continuation with {key}={now} has not finished"
     return None
 
@@ -177,7 +184,7 @@ def _failure(folder: Path) -> str | None:
         return None
     try:
         with path.open(errors="replace", encoding="utf-8") as file:
-            return printable(file.readline(10_000))
+            return one_line(file.readline(10_000))
     except OSError as error:
         raise DamagedError(f"{path} cannot be read: {error.strerror}") from error
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from dsrl.evaluation.digits import fixed, with_interval
 from scripts.compare.markdown import literal
 from scripts.compare.methods import Comparison, Method
-from scripts.compare.run_files import printable
+from scripts.compare.run_files import one_line
 from scripts.compare.runs import Run, point_at, score
 from scripts.compare.statistics import Estimate, Improvement, improvement, iqm, mean, middle
 
@@ -31,8 +31,8 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "head", tuple(map(printable, self.head)))
-        object.__setattr__(self, "rows", tuple(tuple(map(printable, row)) for row in self.rows))
+        object.__setattr__(self, "head", tuple(map(one_line, self.head)))
+        object.__setattr__(self, "rows", tuple(tuple(map(one_line, row)) for row in self.rows))
 
     def markdown(self) -> str:
         """Return a Markdown table with its title as heading."""
@@ -249,7 +249,7 @@ def _fact(value: Any) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     """Name the first of those that a warning is about."""
-    shown = ", ".join(map(printable, names[:MOST_NAMES]))
+    shown = ", ".join(map(one_line, names[:MOST_NAMES]))
     return shown if len(names) <= MOST_NAMES else f"{shown} and {len(names) - MOST_NAMES} more"
 
 

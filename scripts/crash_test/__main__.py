@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from dsrl.run.terminal.installed import IN_CLONE
 from dsrl.run.terminal.standard_output import lasting_output
-from scripts.options import Parser, seed, whole
+from scripts._options import Parser, seed, whole
 
 if TYPE_CHECKING:
     from rich.console import Console

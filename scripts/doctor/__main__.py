@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scripts.options import Parser
+from scripts._options import Parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

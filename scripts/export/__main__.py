@@ -15,9 +15,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from scripts._options import Parser, ending_in_a_sentence, new_folder
 from scripts.export.hub import repository_name
-from scripts.options import Parser, new_folder, one_sentence
 
 KEYS = ("run", "out", "checkpoint", "plugins", "files")
 
@@ -35,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         "a base policy that is a folder of yours needs --copy-base")  # fmt: skip
     options = parser.parse_intermixed_args(arguments)
     keys = _keys(options.keys, parser)
-    with one_sentence(ValueError, OSError, ImportError):
+    plugins, files = (_listed(keys, key, parser) for key in KEYS[3:])
+    with ending_in_a_sentence(ValueError, OSError, ImportError):
         from dsrl.run.config.plugins import plugins_of
         from scripts.export.folder import export
 
         out = new_folder(keys["out"])
-        checkpoint, (plugins, files) = keys.get("checkpoint", "returned"), (_listed(keys, key) for key in KEYS[3:])
-        given = plugins_of({"plugins": plugins})
+        checkpoint, given = keys.get("checkpoint", "returned"), plugins_of({"plugins": plugins})
         again = export(Path(keys["run"]), out, checkpoint=checkpoint, copy_base=options.copy_base,
                        pushed=options.push is not None, plugins=given, files=files)  # fmt: skip
         plays = "lerobot plays it in the run's test worlds:"
@@ -54,8 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"pushed to {push(out, options.push)}")
 
 
-def _listed(keys: Mapping[str, str], key: str) -> list[str]:
-    return [name for name in keys.get(key, "").strip("[]").split(",") if name]
+def _listed(keys: Mapping[str, str], key: str, parser: argparse.ArgumentParser) -> list[str]:
+    """Return the texts of a list as eval.py reads it, with or without its brackets; none where it is not typed."""
+    text = keys.get(key, "[]")
+    return [str(one) for one in _read(f"{key}={text if text.startswith('[') else f'[{text}]'}", parser)]
 
 
 def _keys(typed: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, str]:
@@ -65,7 +68,7 @@ def _keys(typed: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, st
     found = {}
     for text in with_home(typed):
         key, equals, value = text.partition("=")
-        value = _unquoted(text, parser) if value.startswith(("'", '"')) else value
+        value = str(_read(text, parser)) if value.startswith(("'", '"')) else value
         if not equals or key not in KEYS or not value:
             parser.error(f"{text} is no option; type run=<folder of a run> out=<new folder>")
         found[key] = value
@@ -81,15 +84,15 @@ def _keys(typed: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, st
     return found
 
 
-def _unquoted(text: str, parser: argparse.ArgumentParser) -> str:
-    """Return the value of a key=value that is typed in quotes, as eval.py reads it and train.py prints it."""
+def _read(text: str, parser: argparse.ArgumentParser) -> Any:
+    """Return the value of a key=value as eval.py reads it and train.py prints it: a text in quotes, or a list."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     from dsrl.run.terminal.typed_words import unreadable
 
     try:
-        return str(OverridesParser.create().parse_override(text).value())
+        return OverridesParser.create().parse_override(text).value()
     except HydraException:
         parser.error(unreadable(text))
 

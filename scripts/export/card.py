@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dsrl.policy._find import HUB_ID
-from dsrl.policy._weights import ASSETS
 from dsrl.run.saved.plain_yaml import read_overrides
-from dsrl.run.terminal.installed import typed
+from dsrl.run.terminal.installed import bundled, typed
 from dsrl.run.terminal.ranges import fits
 
 
@@ -25,7 +24,7 @@ def card(
 ) -> str:
     """Return the text of README.md, with the metadata that the hub reads at its top; `again` plays the policy."""
     settings, base = content["settings"], str(content["policy"]["path"])
-    on_hub = HUB_ID.fullmatch(base) and not (ASSETS / base).is_dir()  # bundled policies have names of the same form
+    on_hub = HUB_ID.fullmatch(base) and not bundled(base)  # bundled policies have names of the same form
     hub = [f"base_model: {base}"] if on_hub and not content["copied"] else []
     metadata = ["library_name: lerobot", "pipeline_tag: robotics", "tags: [lerobot, robotics, dsrl]", *hub]
     worlds = f"{settings['eval_episodes']} worlds, seeds {settings['test_seed']} to "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -19,14 +18,15 @@ from dsrl.run.components.parts import Parts, reads_instruction
 from dsrl.run.config.settings import checked, saved_config
 from dsrl.run.evaluate import check_same_policy
 from dsrl.run.exported import BASE, CONFIGURATION, PROCESSORS, STEERING, VERSION, WEIGHTS
-from dsrl.run.saved.checkpoint import flatten
 from dsrl.run.saved.files import write_json
 from dsrl.run.saved.folder import RunFolder
 from dsrl.run.saved.policy_path import find_policy
+from dsrl.run.saved.state_json import flatten
 from dsrl.run.saved.weights import load_weights
 from dsrl.run.terminal.errors import UserError
+from dsrl.run.terminal.installed import bundled
 from dsrl.training.lerobot_columns import image_keys
-from scripts.complete_folder import complete_folder
+from scripts._complete_folder import complete_folder
 from scripts.export import in_python
 from scripts.export.card import card
 from scripts.export.lerobot_eval import command
@@ -200,22 +200,16 @@ def _task_of(saved: DictConfig) -> str:
 
 def _base_folder(path: str) -> Path:
     """Return the folder of a base policy: bundled, a folder, or in the cache of the hub."""
-    for folder in (_bundled(path), Path(path)):
-        if folder.is_dir():
-            return folder
+    folder = bundled(path) or Path(path)
+    if folder.is_dir():
+        return folder
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(path, local_files_only=True))  # it has just been loaded
 
 
 def _is_own_folder(path: str) -> bool:
-    return Path(path).is_dir() and not _bundled(path).is_dir()
-
-
-def _bundled(path: str) -> Path:
-    from dsrl.policy._weights import ASSETS
-
-    return ASSETS / path if re.fullmatch(r"[\w-]+(/\w+)?", path) else ASSETS / "-"
+    return Path(path).is_dir() and not bundled(path)
 
 
 def _copy_policy(source: Path, target: Path) -> None:

@@ -19,8 +19,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from scripts._options import Parser, count, ending_in_a_sentence, out_folder, real, seed, whole
 from scripts.medium_base.recipes import RECIPES
-from scripts.options import Parser, count, one_sentence, out_folder, real, seed, whole
 
 OF_ALL = ("task", "target", "seed")  # options that all parts depend on
 OF_PART = {"agent": ("steps",), "dataset": ("frames",), "policy": ("hidden", "clone_steps"), "base": ("episodes",)}
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from scripts.medium_base.stages import STAGES
 
     torch.set_num_threads(1)
-    with one_sentence(ValueError, FileExistsError):
+    with ending_in_a_sentence(ValueError, FileExistsError):
         options.out.mkdir(parents=True, exist_ok=True)
         for name, make in STAGES.items():
             if (options.out / f"{name}.json").is_file():

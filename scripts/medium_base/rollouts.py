@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from dsrl.training.lerobot_columns import ACTION, DONE, REWARD, STATE, TRUNCATED
-from scripts.demonstration_worlds import demonstration_world
+from scripts._demonstration_worlds import demonstration_world
 
 if TYPE_CHECKING:
     from dsrl.noise_action_env import NoiseActionEnv

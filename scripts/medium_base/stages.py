@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scripts._parts import build_parts
 from scripts.medium_base.recipes import RECIPES
-from scripts.parts import build_parts
 
 if TYPE_CHECKING:
     from dsrl.noise_action_env import NoiseActionEnv
@@ -44,7 +44,7 @@ def make_dataset(options: argparse.Namespace) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     from dsrl.training.lerobot_columns import DONE, TRUNCATED
-    from scripts.lerobot_dataset import create_dataset
+    from scripts._lerobot_dataset import create_dataset
     from scripts.medium_base.agent import Agent
     from scripts.medium_base.rollouts import play, write
 

@@ -13,8 +13,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from scripts._options import Parser, count, ending_in_a_sentence, folder, out_file, seed, whole
 from scripts.medium_base.recipes import RECIPES
-from scripts.options import Parser, count, folder, one_sentence, out_file, seed, whole
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     from scripts.official.published import train
 
-    with one_sentence():
+    with ending_in_a_sentence():
         train(fork, options)
 
 

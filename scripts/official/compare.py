@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
+from scripts._options import Parser, ending_in_a_sentence, out_file, real, whole
 from scripts.compare.plots import COLOURS, STYLE
 from scripts.compare.run_files import DamagedError, is_number, read_json
 from scripts.compare.runs import Run, gather
 from scripts.compare.statistics import mean
 from scripts.official.csv_files import Columns, Curve, read_curves
-from scripts.options import Parser, one_sentence, out_file, real, whole
 
 Curves = Mapping[str, Sequence[Curve]]  # label -> one curve per seed
 
@@ -36,7 +36,7 @@ Curves = Mapping[str, Sequence[Curve]]  # label -> one curve per seed
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables and draw the figure."""
     options = _options(arguments)
-    with one_sentence(ValueError):
+    with ending_in_a_sentence(ValueError):
         _compare(options)
 
 

@@ -132,7 +132,7 @@ def train(fork: Any, options: argparse.Namespace) -> None:
     """Train, write one row per evaluation, and print the returns in the test worlds at the end."""
     from stable_baselines3.common.vec_env import DummyVecEnv
 
-    from scripts.parts import build_parts
+    from scripts._parts import build_parts
 
     torch.set_num_threads(1)
     np.random.seed(options.seed)

@@ -17,16 +17,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from scripts.options import Parser, finite, one_sentence, out_folder, whole
+from scripts._options import Parser, ending_in_a_sentence, finite, out_folder, whole
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, judge, print and write."""
     options = _options(arguments)
-    from dsrl.run.saved.eval_failure import noting_failure
+    from dsrl.run.saved.eval_failure import noting_evaluation_failure
 
     out = options.out or Path("outputs") / f"{datetime.now():%Y-%m-%d/%H-%M-%S}-preflight"
-    with one_sentence(ImportError), noting_failure(out, "preflight_failure.txt"):
+    with ending_in_a_sentence(ImportError), noting_evaluation_failure(out, "preflight_failure.txt"):
         _preflight(options, out)
 
 
@@ -50,7 +50,7 @@ def _preflight(options: argparse.Namespace, out: Path) -> None:
     from dsrl.run.components.final_evaluation import build_simulation
     from dsrl.run.components.parts import executed_slots
     from dsrl.run.terminal.errors import UserError
-    from scripts.complete_folder import make_folder
+    from scripts._complete_folder import make_folder
     from scripts.preflight.measure import measure, noises
     from scripts.preflight.verdict import judge
 
@@ -97,7 +97,7 @@ def _screen() -> Any:
 def _parts(overrides: Sequence[str], screen: Any) -> Any:
     """Return the parts of train.py with these overrides, noise=auto chosen. Raises UserError for what cannot work."""
     from dsrl.run.terminal.errors import UserError
-    from scripts.parts import composed
+    from scripts._parts import composed
 
     cfg = composed(overrides)
     from dsrl.run.components.auto_noise import (

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scripts.options import Parser, one_sentence
+from scripts._options import Parser, ending_in_a_sentence
 from scripts.pretrain.options import diffusion_options, mlp_options, smolvla_options
 
 KINDS = ("smolvla", "diffusion", "flow_mlp", "diffusion_mlp")
@@ -30,9 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         options = mlp_options(chosen.policy, __doc__, others)
     from dsrl.training.lerobot_columns import dataset_named
-    from scripts.complete_folder import complete_folder
+    from scripts._complete_folder import complete_folder
 
-    with one_sentence(FileNotFoundError, ValueError), complete_folder(options.out) as out:
+    with ending_in_a_sentence(FileNotFoundError, ValueError), complete_folder(options.out) as out:
         dataset_named(options.dataset, "--dataset ")  # before lerobot is loaded
         if "cuda" in getattr(options, "device", "cpu"):
             from dsrl.policy._weights import choose_device

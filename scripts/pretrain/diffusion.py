@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dsrl.policy._statistics import check_processors
 from dsrl.training.lerobot_columns import ACTION, STATE, SURROUNDINGS
-from scripts.lerobot_dataset import numbers, open_dataset
+from scripts._lerobot_dataset import numbers, open_dataset
 from scripts.pretrain.cloning import choose_frames, held_out_loss, hold_out, learn
 
 

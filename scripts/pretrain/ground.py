@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from scripts.options import Parser, count, folder, new_folder, one_sentence, rate, seed, whole
+from scripts._options import Parser, count, ending_in_a_sentence, folder, new_folder, rate, seed, whole
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -20,11 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     import torch
 
-    from scripts.complete_folder import complete_folder
+    from scripts._complete_folder import complete_folder
     from scripts.pretrain.pointing import learn_to_point, render_worlds
 
     torch.set_num_threads(1)
-    with one_sentence(ImportError, ValueError), complete_folder(options.out) as out:
+    with ending_in_a_sentence(ImportError, ValueError), complete_folder(options.out) as out:
         images, cubes = render_worlds(options.scenes, options.num_envs, options.scene_seed)
         learn_to_point(images, cubes, options, out)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from dsrl.policy import diffusion_mlp, flow_mlp
 from dsrl.policy._mlp_checkpoint import MLPConfig, save_checkpoint
 from dsrl.training.lerobot_columns import ACTION, STATE, state_columns
-from scripts.lerobot_dataset import numbers, open_dataset
+from scripts._lerobot_dataset import numbers, open_dataset
 from scripts.pretrain.cloning import choose_frames, held_out_loss, hold_out, learn
 
 SQUARED_ERRORS = {"flow_mlp": flow_mlp.squared_errors, "diffusion_mlp": diffusion_mlp.squared_errors}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from scripts.options import Parser, count, device, new_folder, rate, real, seed, whole
+from scripts._options import Parser, count, device, new_folder, rate, real, seed, whole
 
 SMALL = "small"  # --init of a SmolVLA with random weights
 

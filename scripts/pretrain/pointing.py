@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dsrl.policy._checkpoint_files import MIB, check_shapes, file_inside, read_shapes
 from dsrl.task._tabletop import COLOURS
 from dsrl.task.simple_pick import SimplePick
-from scripts.demonstration_worlds import demonstration_world
+from scripts._demonstration_worlds import demonstration_world
 from scripts.pretrain.small_smolvla import IMAGE_SIZE, PointingHead, make_small_smolvla, state_token_values
 
 _CENTRE, _HALF = torch.tensor([0.555, 0.0]), torch.tensor([0.105, 0.20])  # m, of the cubes' area

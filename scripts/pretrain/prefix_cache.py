@@ -45,7 +45,7 @@ class PrefixCache:
     def _encode(policy: Any, batch: dict[str, Any]) -> tuple[Tensor, ...]:
         from lerobot.utils.constants import OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS
 
-        from scripts.stock_prefix import prefill
+        from scripts._stock_prefix import prefill
 
         images, masks = policy.prepare_images(batch)
         tokens, token_masks = batch[OBS_LANGUAGE_TOKENS], batch[OBS_LANGUAGE_ATTENTION_MASK]

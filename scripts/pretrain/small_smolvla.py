@@ -59,7 +59,7 @@ def state_token_values(policy: Any, images: list[Tensor], tokens: Tensor, masks:
 
     images: per camera float [B, 3, H, W] in [-1, 1]; tokens, masks [B, L]; state [B, S].
     """
-    from scripts.stock_prefix import prefill
+    from scripts._stock_prefix import prefill
 
     present = tokens.new_ones(len(tokens)).bool()
     prefix = prefill(policy.model, images, [present] * len(images), tokens, masks, state)

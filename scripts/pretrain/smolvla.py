@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dsrl.policy._tiny_vlm import WORDS
 from dsrl.training.lerobot_columns import ACTION, STATE
-from scripts.lerobot_dataset import open_dataset
+from scripts._lerobot_dataset import open_dataset
 from scripts.pretrain.cloning import LossOf, check_several, choose_frames, held_out_loss, learn
 from scripts.pretrain.options import SMALL
 from scripts.pretrain.prefix_cache import PrefixCache

@@ -68,10 +68,10 @@ def test_runs_are_named_relative_to_the_folder_of_all_of_them(tmp_path: Path) ->
         folder.mkdir(parents=True)
         written = {"result": summary(steered), "base": summary(base), "paired": paired(base, steered)}
         (folder / "eval.json").write_text(json.dumps(written))
-    table = report.runs_table(folders)
+    table = report.runs_table(folders, folders)
     assert str(table.title) == f"runs in {tmp_path / '2026-01-31'}"
     folders[0] = Path(os.path.relpath(folders[0]))
-    table = report.runs_table(folders)
+    table = report.runs_table(folders, folders)
     assert str(table.title) == f"runs in {tmp_path / '2026-01-31'}"
     table.title = None
     lines = _lines(table)
@@ -102,8 +102,9 @@ def test_names_with_brackets_are_shown_to_the_letter(tmp_path: Path) -> None:
     (tmp_path / "[x]" / "eval.json").write_text(
         json.dumps({"result": summary(_evaluation(3)), "base": None, "paired": None})
     )
+    folders = [tmp_path / "[x]"]
     for width in (40, 400):
-        assert any("[x]" in line for line in _printed(report.runs_table([tmp_path / "[x]"]), width))
+        assert any("[x]" in line for line in _printed(report.runs_table(folders, folders), width))
 
 
 @pytest.mark.parametrize(

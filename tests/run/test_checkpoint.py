@@ -17,13 +17,13 @@ import torch
 from dsrl.run.saved.checkpoint import (
     Checkpoints,
     DamagedError,
+    MemoryShortError,
     WrongVersionError,
-    flatten,
     read_checkpoint,
     write_checkpoint,
 )
-from dsrl.run.saved.checkpoint_size import MemoryShortError
 from dsrl.run.saved.files import LARGEST_SUMMARY
+from dsrl.run.saved.state_json import flatten
 
 STATE = {"weights": torch.arange(6.0), "half": torch.ones(2, dtype=torch.bfloat16), 3: [None, (1.5, "x")], "big": 2**99}
 

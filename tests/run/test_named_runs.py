@@ -125,7 +125,7 @@ def test_an_evaluation_is_not_written_into_a_run_whose_metrics_its_loggers_would
     assert digests(run) == before
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "tensorboard", "wandb_run_id.txt"])
+@pytest.mark.parametrize("name", ["metrics.csv", "metrics.jsonl", "tensorboard", "wandb_run_id.txt"])
 def test_an_out_with_the_logs_of_something_else_is_refused(name: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()

@@ -15,7 +15,7 @@ from toys.typed import type_eval
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.saved.folder import RunFolder
-from dsrl.run.saved.weights import check_size, load_weights
+from dsrl.run.saved.weights import check_weights_size, load_weights
 from dsrl.run.terminal.errors import UserError
 
 ADVICE = "; restore weights and config that one run wrote together, or train again"
@@ -36,7 +36,7 @@ def test_an_evaluation_names_the_weight_of_another_shape(run: Path) -> None:
 
 
 def test_an_evaluation_reads_no_weights_for_which_memory_is_short(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsrl.run.saved.checkpoint_size.available_memory", lambda: 100)
+    monkeypatch.setattr("dsrl.run.saved.checkpoint.available_memory", lambda: 100)
     assert "MiB but 0 MiB are free; use another checkpoint" in str(type_eval(f"run={run}"))
 
 
@@ -50,7 +50,7 @@ def test_weights_far_larger_than_those_of_the_config_are_refused_by_their_size(n
     with file.open("wb") as sparse:
         sparse.truncate(10**10)
     with pytest.raises(UserError, match=r"does not fit the run's algorithm: it has 9536\.7 MiB"):
-        check_size(file, algorithm)
+        check_weights_size(file, algorithm)
 
 
 @pytest.mark.parametrize("name", ["dsrl_sac", "dsrl_na", "golden_ticket"])

@@ -12,10 +12,10 @@ import torch
 from dsrl.run.components.parts import HasFps
 from dsrl.training.lerobot_columns import columns_of
 from scripts import collect_expert
+from scripts._lerobot_dataset import open_dataset
+from scripts._parts import build_parts
 from scripts.collect_expert import collect, make_expert, play
 from scripts.experts.pusht import Planner
-from scripts.lerobot_dataset import open_dataset
-from scripts.parts import build_parts
 from scripts.pretrain.__main__ import main as pretrain_main
 
 

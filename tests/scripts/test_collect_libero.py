@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from scripts import collect_expert
+from scripts._lerobot_dataset import open_dataset
+from scripts._parts import build_parts
 from scripts.collect_expert import make_expert, play
-from scripts.lerobot_dataset import open_dataset
-from scripts.parts import build_parts
 from scripts.pretrain.__main__ import main as pretrain_main
 
 SMALL = "{observation_height: 32, observation_width: 32, hard_reset: false}"

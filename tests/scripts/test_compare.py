@@ -179,6 +179,15 @@ def test_a_run_whose_continuation_was_stopped_is_unfinished(replaced: bool, tmp_
     assert words in read(run).reason
 
 
+@pytest.mark.parametrize(("typed", "state"), [(64, "finished"), (50, "finished"), (20, "unfinished")])
+def test_a_run_has_played_each_of_a_few_worlds_once(typed: int, state: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "0", top={"eval_episodes": typed})
+    summary = json.loads((run / "summary.json").read_text())
+    summary |= {"num_worlds": 50, "requested": {"eval_episodes": 50}}
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert read(run).state == state
+
+
 def test_a_job_that_failed_before_it_began_is_named_with_its_sentence(tmp_path: Path) -> None:
     write_run(tmp_path / "0")
     (tmp_path / "1").mkdir()

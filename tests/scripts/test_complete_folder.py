@@ -10,7 +10,7 @@ from toys.mlp_checkpoints import make_mlp_checkpoint
 from toys.odd_worlds import ID
 
 from dsrl.run.terminal.errors import UserError
-from scripts.complete_folder import complete_folder
+from scripts._complete_folder import complete_folder
 from scripts.preflight import __main__ as preflight
 
 NOWHERE = Path("/proc/x")  # in which not even root can make anything

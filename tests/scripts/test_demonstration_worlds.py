@@ -15,10 +15,10 @@ from omegaconf import OmegaConf
 from dsrl.noise_action_env import FIRST_DRAWN_SEED
 from dsrl.run.terminal.installed import CONF
 from scripts import collect_expert
+from scripts._demonstration_worlds import demonstration_world
+from scripts._options import LARGEST_SEED
 from scripts.collect_demos import recording
-from scripts.demonstration_worlds import demonstration_world
 from scripts.medium_base import rollouts
-from scripts.options import LARGEST_SEED
 from scripts.pretrain import pointing
 
 

@@ -27,12 +27,12 @@ from dsrl.run.saved.files import write_json
 from dsrl.run.saved.folder import RunFolder
 from dsrl.run.terminal.errors import UserError
 from dsrl.run.terminal.installed import typed_option
-from scripts.export.__main__ import _keys
+from scripts._options import Parser
+from scripts.export.__main__ import _keys, _listed
 from scripts.export.__main__ import main as export
 from scripts.export.folder import _base_folder
 from scripts.export.hub import push
 from scripts.export.lerobot_eval import command
-from scripts.options import Parser
 
 NO_NAME = "is no name of a repository; type OWNER/NAME, such as me/my_policy"
 STATES = "obs_type=environment_state_agent_pos"
@@ -239,6 +239,22 @@ def test_what_cannot_be_exported_is_one_sentence(
 def test_folders_are_typed_as_train_prints_them(name: str, tmp_path: Path) -> None:
     words = [shlex.split(typed_option(key, tmp_path / name / key))[0] for key in ("run", "out")]
     assert _keys(words, Parser()) == {key: str(tmp_path / name / key) for key in ("run", "out")}
+
+
+@pytest.mark.parametrize(
+    ("typed", "listed"),
+    [
+        ('["20000"]', ["20000"]),  # the advice of a run that needs it
+        ("[20000, '/a b.xml']", ["20000", "/a b.xml"]),
+        ("[a.xml,b.xml]", ["a.xml", "b.xml"]),
+        ("a.xml", ["a.xml"]),
+        ("'20000'", ["20000"]),
+        ("[]", []),
+    ],
+)
+def test_lists_are_read_as_eval_reads_them(typed: str, listed: list[str]) -> None:
+    keys = _keys(["run=x", "out=y", f"files={typed}"], Parser())
+    assert [_listed(keys, key, Parser()) for key in ("files", "plugins")] == [listed, []]
 
 
 def test_a_folder_in_one_quote_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

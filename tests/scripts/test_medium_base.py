@@ -14,12 +14,12 @@ from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.policy.identity import IdentityPolicy
 from dsrl.run.terminal.errors import UserError
 from dsrl.task.gym import GymTask
-from scripts.demonstration_worlds import demonstration_world
+from scripts._demonstration_worlds import demonstration_world
+from scripts._parts import build_parts
 from scripts.medium_base.__main__ import main
 from scripts.medium_base.agent import Agent, train_agent
 from scripts.medium_base.rollouts import play
 from scripts.medium_base.stages import _clear
-from scripts.parts import build_parts
 
 
 def hopper(num_envs: int) -> NoiseActionEnv:

@@ -202,8 +202,8 @@ def test_the_old_spelling_of_an_option_names_the_new_one(capsys: pytest.CaptureF
 def test_a_folder_of_configs_has_the_key_that_a_script_takes(
     flag: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    from scripts._parts import composed
     from scripts.collect_rollouts import main
-    from scripts.parts import composed
 
     with pytest.raises(SystemExit):
         main([*flag, "task=own", "--out", str(tmp_path / "new")])

@@ -18,9 +18,9 @@ from dsrl.policy.flow_mlp import FlowMLP
 from dsrl.policy.lerobot import load_policy
 from dsrl.policy.smolvla import SmolVLA
 from dsrl.training.lerobot_columns import SUCCESS
+from scripts._lerobot_dataset import create_dataset, open_dataset
 from scripts.collect_demos.recording import play, write
 from scripts.collect_demos.sloppy_operator import pick, sloppiness
-from scripts.lerobot_dataset import create_dataset, open_dataset
 from scripts.pretrain import __main__ as pretrain
 from scripts.pretrain import smolvla as pretrain_smolvla
 from scripts.pretrain.cloning import choose_frames, hold_out

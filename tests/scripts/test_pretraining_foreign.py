@@ -18,7 +18,7 @@ from lerobot.configs import FeatureType, PolicyFeature
 from safetensors.torch import load_file, save_file
 from toys.tiny_smolvla import make_tiny_checkpoint
 
-from scripts.lerobot_dataset import create_dataset
+from scripts._lerobot_dataset import create_dataset
 from scripts.pretrain import __main__ as pretrain
 from scripts.pretrain.smolvla import load_policy
 

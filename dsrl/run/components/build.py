@@ -22,7 +22,7 @@ from dsrl.interfaces import ChecksTask, HasDevice, Noise, Policy, Searcher, Task
 from dsrl.logging import Description, Logger
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.components.cut_episodes import cut_episodes
-from dsrl.run.components.early_checks import check_typed
+from dsrl.run.components.early_checks import check_before_building
 from dsrl.run.components.few_worlds import fitted
 from dsrl.run.components.members import check_digest, check_members
 from dsrl.run.components.network_memory import check_networks
@@ -91,7 +91,7 @@ def _check_success(settings: Settings, task: Task) -> None:
 def _task_and_policy(
     nodes: Mapping[str, DictConfig], announce: Callable[[str], None], horizon: int | None
 ) -> tuple[Task, Policy]:
-    check_typed(nodes["task"], nodes["policy"])  # before the task: a simulator may take a minute to start
+    check_before_building(nodes["task"], nodes["policy"])  # before the task: a simulator may take a minute to start
     task: Task = _instantiate(nodes["task"], **_accepted(nodes["task"], announce=announce))
     check_members(task, Task)
     policy = _policy(nodes["policy"], task, horizon)
@@ -134,7 +134,8 @@ def _algorithm(node: DictConfig, env: NoiseActionEnv, seed: int, device: str) ->
     chosen = learner_device(device, env.policy)
     decoder = ReplayDecoder(env, node.get("replay", "noise"))
     live = _accepted(node, decoder=decoder, chunk_shape=env.chunk_shape, action_bounds=action_bounds(env.task))
-    check_networks(node, env.policy.feature_dim, env.noise.dim, math.prod(live.get("chunk_shape", (0,))))
+    chunk = math.prod(env.chunk_shape) if "decoder" in live else 0  # critics of chunks learn from decoded ones
+    check_networks(node, env.policy.feature_dim, env.noise.dim, chunk)
     torch.manual_seed(seed)
     algorithm = _constructor(node)(env.observation_space, env.action_space, **live)
     return algorithm.to(chosen) if isinstance(algorithm, torch.nn.Module) else algorithm  # a search has no networks

@@ -10,7 +10,7 @@ from dsrl.run.components.parts import ChecksPath, ChecksPaths, ChecksTyped
 from dsrl.run.config.allow_list import component
 
 
-def check_typed(task: Mapping[str, Any], policy: Mapping[str, Any]) -> None:
+def check_before_building(task: Mapping[str, Any], policy: Mapping[str, Any]) -> None:
     """Check the nodes of task and policy, the task first: the path of its policy may follow from its name.
 
     Raises FileNotFoundError or ValueError.

@@ -12,8 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from dsrl.interfaces import Task
 from dsrl.run.config.settings import Settings
-
-EVALUATIONS = ("eval_episodes", "validation_episodes", "confirm_episodes")
+from dsrl.run.config.worlds import EVALUATIONS, at_most_once
 
 
 @runtime_checkable
@@ -29,18 +28,12 @@ def num_worlds(task: Task) -> int | None:
     return task.num_worlds if isinstance(task, FewWorlds) else None
 
 
-def at_most_once(episodes: int, task: Task) -> int:
-    """Return `episodes`, or the number of the task's worlds where that is less: consecutive seeds are all of them."""
-    num = num_worlds(task)
-    return episodes if num is None else min(episodes, num)
-
-
 def fitted(settings: Settings, task: Task, announce: Callable[[str], None]) -> Settings:
     """Return the settings with no more episodes than worlds, and announce it where the task's worlds repeat."""
     if not isinstance(task, FewWorlds) or task.num_worlds is None:
         return settings
     typed = {name: getattr(settings, name) for name in EVALUATIONS}
-    played: dict[str, Any] = {name: at_most_once(episodes, task) for name, episodes in typed.items()}
+    played: dict[str, Any] = {name: at_most_once(episodes, task.num_worlds) for name, episodes in typed.items()}
     fewer = [f"{name}={played[name]} instead of {typed[name]}" for name in EVALUATIONS if played[name] < typed[name]]
     announce(
         f"this task has {task.num_worlds} worlds, which seeds repeat: test worlds are not new, because training plays "

@@ -13,7 +13,7 @@ from dsrl.interfaces import Restorable, Task
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.components.parts import HasFps, Parts
 from dsrl.run.components.recorded_data import other_sentences
-from dsrl.run.saved.checkpoint import flatten
+from dsrl.run.saved.state_json import flatten
 from dsrl.run.terminal.console import Screen, clock
 from dsrl.run.terminal.signals import Signals
 

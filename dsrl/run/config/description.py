@@ -12,7 +12,7 @@ from typing import Any
 
 from dsrl.logging import Description
 from dsrl.run.config.request import Request
-from dsrl.run.saved.plain_yaml import read_plain
+from dsrl.run.saved.plain_yaml import noted, read_plain
 from dsrl.run.terminal.choices import top_level
 
 LONGEST = 128  # characters of a name that wandb takes
@@ -52,9 +52,7 @@ def saved_choices(notes: Path) -> dict[str, str]:
 
     Raises ValueError where the file is damaged.
     """
-    node: Any = read_plain(notes) if notes.is_file() else None
-    for key in ("hydra", "runtime", "choices"):
-        node = node.get(key) if isinstance(node, dict) else None
+    node = noted(read_plain(notes), "runtime", "choices") if notes.is_file() else None
     found = node.items() if isinstance(node, dict) else ()
     return {str(group): name for group, name in found if isinstance(name, str) and _CHOICE.fullmatch(name)}
 

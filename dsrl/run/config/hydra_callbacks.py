@@ -45,7 +45,7 @@ class OutputSubdir(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the key before Hydra writes there."""
         found = config.hydra.output_subdir
-        with _one_sentence():
+        with _exiting():
             if found is not None:
                 raise ValueError(
                     f"hydra.output_subdir={found} must be null, because a run writes .hydra itself; leave it out"
@@ -60,7 +60,7 @@ class SweepFolder(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the folder where it exists."""
         sweep = Path(str(config.hydra.sweep.dir))
-        with _one_sentence():
+        with _exiting():
             if sweep.exists() and not sweep.is_dir():
                 raise ValueError(f"hydra.sweep.dir={sweep} is a file; name a folder")
             check_entries(sweep)
@@ -74,7 +74,7 @@ class TypedWords(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse two choices of one group."""
-        with _one_sentence():
+        with _exiting():
             check_once(config.hydra.overrides.task)
 
 
@@ -83,7 +83,7 @@ class SharedValues(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check them, unless values that could mend them, or break them, are swept too."""
-        with _one_sentence():
+        with _exiting():
             searched = searched_keys(config.hydra)
             if {*searched, *_typed_ranges(config)} <= {"seed"}:
                 typed = typed_keys(config.hydra.overrides.task)
@@ -96,7 +96,7 @@ class ClusterOptions(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare the values with the types and ranges that the launcher declares."""
         cluster: Any = OmegaConf.to_container(config.cluster, resolve=True)
-        with _one_sentence():
+        with _exiting():
             for name, option in signatures.options(cluster["_target_"]).items():
                 ranges.check(f"cluster.{name}", cluster[name], option.type())
 
@@ -106,7 +106,7 @@ class SearchOptions(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the options and all values that no trial changes, and leave out ranges without effect."""
-        with _one_sentence():
+        with _exiting():
             for name, declared in HPARAMS.items():
                 ranges.check(f"hparams.{name}", config.hparams[name], declared)
             _check_search(config)
@@ -128,7 +128,7 @@ class SweepLock(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Create the folder where it does not exist, and lock it."""
         sweep = Path(str(config.hydra.sweep.dir))
-        with _one_sentence():
+        with _exiting():
             try:
                 sweep.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -151,7 +151,7 @@ class ContinuedStudy(Callback):
         if not isinstance(storage, str):  # no search, or one in memory
             return
         own = storage == f"sqlite:///{config.hydra.sweep.dir}/study.db"  # which the lock guards
-        with _one_sentence():
+        with _exiting():
             direction = sweeper.get("direction", "maximize")
             directions = [direction] if not OmegaConf.is_list(direction) else direction
             named = [str(getattr(one, "name", one)) for one in directions]
@@ -164,7 +164,7 @@ class ContinuedStudy(Callback):
 
 
 @contextmanager
-def _one_sentence() -> Iterator[None]:
+def _exiting() -> Iterator[None]:
     """End the program with the sentence of a check, without the control characters of a foreign folder's names."""
     try:
         with user_errors():

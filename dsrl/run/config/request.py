@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from annotated_types import Ge, Le
 
-from dsrl.run.config.judging_worlds import Episodes, Seed, check_below_training
+from dsrl.run.config.worlds import Episodes, Seed, check_below_training
 from dsrl.run.saved.config_files import config_of
 from dsrl.run.saved.globs import matches
 from dsrl.run.terminal import ranges

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -19,9 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.run.config.allow_list import check_targets
 from dsrl.run.config.env_files import check_files
-from dsrl.run.config.judging_worlds import Episodes, Seed, check_below_training
 from dsrl.run.config.plugins import check_again, plugins_of
 from dsrl.run.config.request import Request, requests
+from dsrl.run.config.worlds import Episodes, Seed, check_apart
 from dsrl.run.saved.config_files import config_of
 from dsrl.run.saved.folder_checks import check_entries
 from dsrl.run.saved.plain_yaml import check_references, read_checked, reading
@@ -106,6 +105,15 @@ class Settings:
     offline_cloning_updates: Budget
     success_share: Annotated[float, Ge(0), Le(1)] | None
 
+    @property
+    def judging_worlds(self) -> dict[str, range]:
+        """The worlds of final evaluation, validation and confirmation, each by the key of its first."""
+        return {
+            "test_seed": range(self.test_seed, self.test_seed + self.eval_episodes),
+            "validation_seed": range(self.validation_seed, self.validation_seed + self.validation_episodes),
+            "confirm_seed": range(self.confirm_seed, self.confirm_seed + self.confirm_episodes),
+        }
+
 
 TYPES: Mapping[str, Any] = get_type_hints(Settings, include_extras=True)
 CHECKPOINT_TYPES: Mapping[str, Any] = {
@@ -122,7 +130,7 @@ def settings_of(cfg: DictConfig) -> Settings:
     settings.utd = float(settings.utd)
     _check_budget(settings, warms_up="gamma" in (cfg.get("sac") or {}))  # a search has no discount and no warm-up
     _check_offline(settings)
-    _check_worlds(settings)
+    check_apart(settings.judging_worlds)
     return settings
 
 
@@ -278,21 +286,3 @@ def _check_offline(settings: Settings) -> None:
         value = getattr(settings, name)
         if value not in (None, 0):
             raise ValueError(f"{name}={value} needs data; type offline_data=<folder of a LeRobotDataset>")
-
-
-def shared_worlds(one: range, other: range) -> int:
-    """Return the number of worlds that are in both."""
-    return len(range(max(one.start, other.start), min(one.stop, other.stop)))
-
-
-def _check_worlds(settings: Settings) -> None:
-    """Raise ValueError where worlds of final evaluation, validation and training overlap."""
-    test = range(settings.test_seed, settings.test_seed + settings.eval_episodes)
-    validation = range(settings.validation_seed, settings.validation_seed + settings.validation_episodes)
-    confirm = range(settings.confirm_seed, settings.confirm_seed + settings.confirm_episodes)
-    named = {"test_seed": test, "validation_seed": validation, "confirm_seed": confirm}
-    for (one, first), (other, second) in combinations(named.items(), 2):
-        if shared_worlds(first, second):
-            raise ValueError(f"{one}={first.start} and {other}={second.start} share worlds; move them further apart")
-    for name, worlds in named.items():
-        check_below_training(name, worlds)

@@ -1,15 +1,48 @@
-"""Checks the stored results of the base policy, which somebody may have changed: base.json -> evaluations by name."""
+"""Stores the results of the base policy and checks them when they are read again: evaluations by name <-> base.json."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.foreign_json import first_line
+from dsrl.run.saved.digests import same_values
+from dsrl.run.saved.files import LARGEST_WORLDS, read_json
+from dsrl.run.saved.folder import RunFolder
 
 
-def stored_results(
+def base_results(
+    folders: Sequence[RunFolder],
+    identity: Mapping[str, Any],
+    key: Mapping[str, Any],
+    names: Sequence[str],
+    play: Callable[[], Mapping[str, Evaluation]],
+    announce: Callable[[str], None],
+    *,
+    has_success: bool,
+) -> dict[str, Evaluation]:
+    """Return the results of `play`, from one of `folders` where they were stored under the same `identity` and `key`.
+
+    They have `names`, the worlds of the key, and successes where the task `has_success`. Others are damage, and are
+    played again. New results are stored in the first folder.
+    """
+    seeds = range(key["test_seed"], key["test_seed"] + key["eval_episodes"])
+    whole = {**identity, **key}
+    for folder in folders:
+        stored = read_json(folder.base, LARGEST_WORLDS)
+        if same_values(stored.get("key"), whole):
+            try:
+                return _stored_results(stored.get("results"), names, seeds, has_success=has_success)
+            except ValueError as error:
+                announce(f"{folder.base} is damaged ({error}): the base policy is played again")
+    results = dict(play())
+    content = {"key": whole, "results": {name: one.to_dict() for name, one in results.items()}}
+    folders[0].write_json(folders[0].base, content)
+    return results
+
+
+def _stored_results(
     content: Any, names: Sequence[str], seeds: Sequence[int], *, has_success: bool
 ) -> dict[str, Evaluation]:
     """Return the evaluations called `names`, of the worlds `seeds`; with successes where the task `has_success`.

@@ -26,16 +26,19 @@ from torch import Tensor
 from dsrl.foreign_json import check_depth
 from dsrl.interfaces import StateDict
 from dsrl.run.saved.checkpoint_names import FILE, MANIFEST, PARTIAL, is_own
-from dsrl.run.saved.checkpoint_size import MemoryShortError, check_size
 from dsrl.run.saved.files import (
     LARGEST_JSON,
     LARGEST_SUMMARY,
+    MIB,
     atomic_write,
+    check_length,
     parse_json,
     sha256_of,
     sync_folder,
     write_json,
 )
+from dsrl.run.saved.state_json import flatten, unflatten, unfolding
+from dsrl.training.available_memory import available_memory
 
 VERSION = 3
 EARLIER = (1, 2)  # of other losses and contexts in replay
@@ -49,6 +52,10 @@ class WrongVersionError(ValueError):
 
 class DamagedError(ValueError):
     """There are checkpoints, and none of them is complete."""
+
+
+class MemoryShortError(ValueError):
+    """The weights take more memory than is free; they may be whole."""
 
 
 def write_checkpoint(folder: Path, state: StateDict, notes: Mapping[str, Any] | None = None) -> None:
@@ -89,18 +96,15 @@ def read_checkpoint(folder: Path, largest: int = LARGEST_JSON) -> StateDict:
     for name, digest in read_manifest(folder)["files"].items():
         path = folder / name
         if path.is_file():
-            check_size(path, largest)
+            _check_size(path, largest)
         if not path.is_file() or sha256_of(path) != digest:
             raise ValueError(f"{path} is damaged: its sha256 differs from the manifest's; use another checkpoint")
         parts[path.suffix] = path
-    try:
+    with unfolding(lambda reason: ValueError(f"{folder} is damaged: {reason}; use another checkpoint")):
         tensors = load_file(parts[".safetensors"])
         structure = parse_json(parts[".json"], largest)
         check_depth(structure, DEEPEST)
         return unflatten(structure, tensors)  # type: ignore[no-any-return]
-    except (SafetensorError, KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
-        reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
-        raise ValueError(f"{folder} is damaged: {reason}; use another checkpoint") from error
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -130,6 +134,24 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not all(FILE.fullmatch(str(name)) and isinstance(digest, str) for name, digest in manifest["files"].items()):
         raise ValueError(f"{folder / MANIFEST} is damaged: it names files that no checkpoint has")
     return manifest
+
+
+def _check_size(path: Path, largest: int) -> None:
+    """Compare a file with what may be read, before its digest is computed: a sparse one of terabytes takes hours.
+
+    Raises ValueError for JSON of more than `largest` bytes, MemoryShortError for weights larger than free memory.
+    """
+    if path.suffix == ".json":
+        try:
+            check_length(path, largest)
+        except ValueError as error:
+            raise ValueError(f"{error}; use another checkpoint") from error
+        return
+    size, free = path.stat().st_size, available_memory()
+    if size > free:
+        raise MemoryShortError(
+            f"{path} has {size / MIB:.0f} MiB but {free / MIB:.0f} MiB are free; use another checkpoint"
+        )
 
 
 class Checkpoints:
@@ -234,57 +256,6 @@ def _remove(folder: Path) -> None:
         path.unlink()
     if len(own) == len(entries):
         folder.rmdir()
-
-
-def flatten(node: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Return the state as JSON, its tensors moved to `tensors`. Dicts become lists of pairs: keys may be numbers.
-
-    Tensors are copied only where they share memory. Raises TypeError for anything but tensors and plain values.
-    """
-    if _is_json(node):
-        return {"value": node}
-    if isinstance(node, Tensor):
-        tensors[name] = _alone(node, tensors)
-        return {"tensor": name}
-    if isinstance(node, dict):
-        return {"dict": [[key, flatten(value, f"{name}/{key}", tensors)] for key, value in node.items()]}
-    if isinstance(node, list | tuple):
-        kind = "list" if isinstance(node, list) else "tuple"
-        return {kind: [flatten(value, f"{name}/{i}", tensors) for i, value in enumerate(node)]}
-    raise TypeError(
-        f"a checkpoint takes tensors and plain values only, not {type(node).__name__} (at {name or 'root'})"
-    )
-
-
-def _is_json(node: Any) -> bool:
-    """Return whether JSON gives a value back as it is; wrapping each number would take a hundred times its memory."""
-    if isinstance(node, list):
-        return all(map(_is_json, node))
-    if isinstance(node, dict):
-        return all(isinstance(key, str) and _is_json(value) for key, value in node.items())
-    return node is None or isinstance(node, bool | int | float | str)
-
-
-def unflatten(node: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Invert `flatten`."""
-    ((kind, content),) = node.items()
-    if kind == "tensor":
-        return tensors[content]
-    if kind == "dict":
-        return {key: unflatten(value, tensors) for key, value in content}
-    if kind == "list":
-        return [unflatten(value, tensors) for value in content]
-    if kind == "tuple":
-        return tuple(unflatten(value, tensors) for value in content)
-    return content
-
-
-def _alone(tensor: Tensor, others: Mapping[str, Tensor]) -> Tensor:
-    """Return the tensor on the CPU in memory of its own, as safetensors requires."""
-    whole = tensor.detach().cpu().contiguous()
-    place = whole.untyped_storage()
-    alone = place.nbytes() == whole.nbytes and all(place.data_ptr() != o.data_ptr() for o in others.values())
-    return whole if alone else whole.clone()
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:

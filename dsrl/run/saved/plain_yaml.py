@@ -46,6 +46,13 @@ def read_overrides(run: Path) -> list[Any]:
     return list(read_plain(file, list)) if file.is_file() else []
 
 
+def noted(content: Any, *keys: str) -> Any:
+    """Return the value that the `content` of a run's hydra.yaml has under nested keys; None where it has none."""
+    for key in ("hydra", *keys):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
+
+
 def _read(path: Path, kind: type) -> tuple[str, Any]:
     """Return text and content of a file."""
     if path.stat().st_size > LARGEST:

@@ -6,15 +6,12 @@ The config keeps the path as it was typed, so that runs of one policy on two mac
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dsrl.run.saved.plain_yaml import check_literal, read_plain
-from dsrl.run.terminal.installed import PACKAGE
-
-_BUNDLED = re.compile(r"[\w-]+(/\w+)?")
+from dsrl.run.saved.plain_yaml import check_literal, noted, read_plain
+from dsrl.run.terminal.installed import bundled
 
 
 def find_policy(node: Any, notes: Path) -> None:
@@ -25,7 +22,7 @@ def find_policy(node: Any, notes: Path) -> None:
     path = node.get("path")
     if not isinstance(path, str):
         return
-    if _BUNDLED.fullmatch(path) and os.path.isdir(PACKAGE / "assets" / path):  # it wins over a folder of that name
+    if bundled(path):  # it wins over a folder of that name
         return
     there = _working_directory(notes) / path
     if there.is_absolute() and os.path.exists(there):  # not in a folder that is private to somebody else
@@ -37,6 +34,5 @@ def _working_directory(notes: Path) -> Path:
     found: Any = None
     with suppress(OSError, ValueError):
         found = read_plain(notes)
-    for key in ("hydra", "runtime", "cwd"):
-        found = found.get(key) if isinstance(found, dict) else None
-    return Path(found) if isinstance(found, str) else Path()
+    typed_in = noted(found, "runtime", "cwd")
+    return Path(typed_in) if isinstance(typed_in, str) else Path()

@@ -37,7 +37,7 @@ def load_weights(algorithm: Any, state: Any, named: str) -> None:
             ) from error
 
 
-def check_size(file: Path, algorithm: Any) -> None:
+def check_weights_size(file: Path, algorithm: Any) -> None:
     """Check a file of weights before it is read. Raises UserError where it is too large for a built algorithm."""
     with user_errors():
         _check_bytes(str(file), file.stat().st_size, algorithm)

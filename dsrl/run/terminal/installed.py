@@ -1,4 +1,4 @@
-"""Finds the configs, and how commands are typed: in a clone beside the package, in a wheel inside it.
+"""Finds configs and bundled policies, and how commands are typed: in a clone beside the package, in a wheel inside it.
 
 clone    train.py   conf/   scripts/   dsrl/        python train.py     python -m scripts.compare
 wheel    dsrl/      dsrl/conf/   dsrl/scripts/      dsrl-train          dsrl-compare
@@ -6,6 +6,7 @@ wheel    dsrl/      dsrl/conf/   dsrl/scripts/      dsrl-train          dsrl-com
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -17,8 +18,15 @@ CONF = (ROOT if IN_CLONE else PACKAGE) / "conf"
 SCRIPTS = "scripts" if IN_CLONE else "dsrl.scripts"  # for python -m
 COMMANDS = ("train", "eval", "compare", "preflight", "export", "doctor")  # dsrl-train, … of a wheel
 _OF_A_CLONE = re.compile(r"(?:python -m scripts\.(\w+(?:\.\w+)*))|(?<![\w/.-])(?:python )?(train|eval)\.py\b")
+_BUNDLED = re.compile(r"[\w-]+(/\w+)?")
 _WORD = r"(?!(?:null|true|false|nan|inf|on|off|yes|no)\Z)[a-z_][\w.-]*"  # neither a number nor what else YAML reads
 _PLAIN = re.compile(rf"[\w./-]*/[\w./-]*(?: +[\w./-]+)*|{_WORD}", re.ASCII | re.IGNORECASE)
+
+
+def bundled(path: str) -> Path | None:
+    """Return the folder of the policy that comes with dsrl under the name `path`; None where there is none."""
+    folder = PACKAGE / "assets" / path
+    return folder if _BUNDLED.fullmatch(path) and os.path.isdir(folder) else None  # False for a name that is too long
 
 
 def typed(name: str) -> str:

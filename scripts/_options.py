@@ -172,7 +172,7 @@ def _below_folders(path: Path) -> Path:
 
 
 @contextmanager
-def one_sentence(*errors: type[Exception]) -> Iterator[None]:
+def ending_in_a_sentence(*errors: type[Exception]) -> Iterator[None]:
     """End the program with one sentence and exit code 1 on a UserError, an error of the system or one of `errors`.
 
     The block goes on where nobody reads what it prints any more, as behind `| head`.

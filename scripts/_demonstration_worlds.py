@@ -8,7 +8,7 @@ below 2**29        evaluations: test_seed, validation_seed and confirm_seed, whi
 
 from __future__ import annotations
 
-from dsrl.run.config.judging_worlds import FIRST_DEMONSTRATED
+from dsrl.run.config.worlds import FIRST_DEMONSTRATED
 
 NUM = 2**29
 
