@@ -21,7 +21,7 @@ from torch import Tensor
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy import _lerobot
 from dsrl.policy._config_file import check_config
-from dsrl.policy._configuration_digest import configuration_sha256
+from dsrl.policy._configuration_digest import configuration_sha256, content_sha256, folder_sha256
 from dsrl.policy._embodiment import check_features, read_embodiment
 from dsrl.policy._find import find_checkpoint
 from dsrl.policy._options import NumSteps
@@ -63,6 +63,7 @@ class LerobotPolicy(ABC):
             raise ValueError(f"policy.dtype={dtype} is not supported; type one of {', '.join(get_args(Dtype))}")
         self.path, self.device = path, choose_device(device)
         self._half = False
+        self._backbone: list[Any] = []  # its sizes, and digests of its tokenizer, as they were read
         checkpoint = find_checkpoint(path)
         self._config = _lerobot.read_config(checkpoint, self.policy_type, self.device)  # first: a wrong type is named
         steps = _lerobot.read_steps(checkpoint, self.policy_type)
@@ -127,6 +128,15 @@ class LerobotPolicy(ABC):
         """Load the saved pre- and post-processor."""
         return _lerobot.load_processors(self._config, checkpoint, steps, {}, self.device)
 
+    def _processors_with(
+        self, checkpoint: Path, steps: dict[str, Any], step: str, argument: str, cleaned: AbstractContextManager[Path]
+    ) -> tuple[Any, Any]:
+        """Load the saved pre- and post-processor; `step` takes the private folder of its tokenizer as `argument`."""
+        with cleaned as clean:
+            self._backbone.append(folder_sha256(clean))
+            replaced = {step: {argument: str(clean)}}
+            return _lerobot.load_processors(self._config, checkpoint, steps, replaced, self.device)
+
     def _resizes(self) -> bool:
         """Return whether images of any size are taken."""
         return True
@@ -170,6 +180,10 @@ class LerobotPolicy(ABC):
     def configuration_sha256(self) -> str:
         """Return the SHA-256 of configuration, processors and statistics, to check that they stay the same."""
         return self._configuration_sha256
+
+    def backbone_sha256(self) -> str | None:
+        """Return the SHA-256 of the backbone's sizes and tokenizer, which may lie elsewhere; None without any."""
+        return content_sha256(self._backbone) if self._backbone else None
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half)

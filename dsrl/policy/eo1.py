@@ -76,9 +76,8 @@ class EO1(VlaPolicy):
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
         name = steps[PREPROCESSOR][QWEN]["config"].get("processor_name", "")
-        with clean_processor(*find_backbone(name, checkpoint, needs="tokenizer_config.json")) as clean:
-            names = {QWEN: {"processor_name": str(clean)}}
-            return _lerobot.load_processors(self._config, checkpoint, steps, names, self.device)
+        clean = clean_processor(*find_backbone(name, checkpoint, needs="tokenizer_config.json"))
+        return self._processors_with(checkpoint, steps, QWEN, "processor_name", clean)
 
     def _encode(self, batch: dict[str, Any]) -> Encoding:
         policy, model = self._policy, self._policy.model

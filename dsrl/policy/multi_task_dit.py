@@ -45,8 +45,9 @@ class MultiTaskDiT(LerobotPolicy):
         check_span(config, checkpoint)
 
     def _load(self, config: MultiTaskDiTConfig, checkpoint: Path) -> Any:
-        with _clip_without_weights(checkpoint):
+        with _clip_without_weights(checkpoint) as sizes:
             policy = _lerobot.load_weights(lambda: lerobots.MultiTaskDiTPolicy(config), checkpoint, self.policy_type)
+        self._backbone.append(sizes)
         return policy.to(config.device)
 
     def _resizes(self) -> bool:
@@ -54,9 +55,8 @@ class MultiTaskDiT(LerobotPolicy):
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
         name = steps[PREPROCESSOR]["tokenizer_processor"]["config"].get("tokenizer_name", "")
-        with clean_tokenizer(*find_backbone(name, checkpoint, needs="tokenizer_config.json")) as clean:
-            names = {"tokenizer_processor": {"tokenizer_name": str(clean)}}
-            return _lerobot.load_processors(self._config, checkpoint, steps, names, self.device)
+        clean = clean_tokenizer(*find_backbone(name, checkpoint, needs="tokenizer_config.json"))
+        return self._processors_with(checkpoint, steps, "tokenizer_processor", "tokenizer_name", clean)
 
     def _shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
         action_dim = self.embodiment.action_dim
@@ -80,14 +80,19 @@ class MultiTaskDiT(LerobotPolicy):
 
 
 @contextmanager
-def _clip_without_weights(checkpoint: Path) -> Iterator[None]:
-    """Let lerobot build CLIP's encoders by their sizes: it would download weights that the checkpoint then replaces."""
+def _clip_without_weights(checkpoint: Path) -> Iterator[dict[str, Any]]:
+    """Let lerobot build CLIP's encoders by their sizes: it would download weights that the checkpoint then replaces.
+
+    Yields the sizes, which are there once both are built.
+    """
+    sizes: dict[str, Any] = {}
 
     def built(model: Any, config: Any, part: str) -> Any:
         class Built:
             @staticmethod
             def from_pretrained(name: str) -> Any:
-                return model(config(**read_clip(*find_backbone(name, checkpoint))[part]))
+                sizes[part] = read_clip(*find_backbone(name, checkpoint))[part]
+                return model(config(**sizes[part]))
 
         return Built
 
@@ -95,6 +100,6 @@ def _clip_without_weights(checkpoint: Path) -> Iterator[None]:
     lerobots.CLIPVisionModel = built(CLIPVisionModel, CLIPVisionConfig, "vision_config")
     lerobots.CLIPTextModel = built(CLIPTextModel, CLIPTextConfig, "text_config")
     try:
-        yield
+        yield sizes
     finally:
         lerobots.CLIPVisionModel, lerobots.CLIPTextModel = before

@@ -104,9 +104,8 @@ class Pi0(VlaPolicy):
         settings = steps[PREPROCESSOR]["tokenizer_processor"]["config"]
         self._longest_prompt: int = settings["max_length"]
         name = settings.get("tokenizer_name", "")
-        with clean_tokenizer(*find_backbone(name, checkpoint, needs="tokenizer_config.json")) as clean:
-            names = {"tokenizer_processor": {"tokenizer_name": str(clean)}}
-            return _lerobot.load_processors(self._config, checkpoint, steps, names, self.device)
+        clean = clean_tokenizer(*find_backbone(name, checkpoint, needs="tokenizer_config.json"))
+        return self._processors_with(checkpoint, steps, "tokenizer_processor", "tokenizer_name", clean)
 
     def _encode(self, batch: dict[str, Any]) -> Encoding:
         policy, model = self._policy, self._policy.model

@@ -302,18 +302,19 @@ def test_a_checkpoint_with_parts_of_another_kind_is_refused(part: dict[str, Any]
         Checkpointer(RunFolder(tmp_path), {"seed": 0}, Signals(), print, keep=1, minutes=None, other=None)
 
 
-def test_a_digest_that_an_earlier_checkpoint_lacks_is_not_compared(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["policy_configuration_sha256", "policy_backbone_sha256"])
+def test_a_digest_that_an_earlier_checkpoint_lacks_is_not_compared(key: str, tmp_path: Path) -> None:
     def found(previous: dict[str, Any], now: dict[str, Any]) -> Any:
         state = {"identity": previous, "decisions": 1, "updates": 0, "loop": {}, "run": {}}
         write_checkpoint(tmp_path / "resume" / "000000001", state)
         folder = RunFolder(tmp_path)
         return Checkpointer(folder, now, Signals(), print, keep=1, minutes=None, other=None).taken
 
-    digest = {"policy_configuration_sha256": "1" * 64}
+    digest = {key: "1" * 64}
     assert found({"seed": 0}, {"seed": 0, **digest}) == 1
     assert same_values({"seed": 0}, {"seed": 0, **digest})
-    for other in ({}, {"policy_configuration_sha256": "2" * 64}):
-        with pytest.raises(ValueError, match=r"policy_configuration_sha256=.* but the checkpoint in"):
+    for other in ({}, {key: "2" * 64}):
+        with pytest.raises(ValueError, match=rf"{key}=.* but the checkpoint in"):
             found({"seed": 0, **digest}, {"seed": 0, **other})
         assert not same_values({"seed": 0, **digest}, {"seed": 0, **other})
 
