@@ -23,9 +23,10 @@ from dsrl.policy import _lerobot
 from dsrl.policy._config_file import check_config
 from dsrl.policy._configuration_digest import configuration_sha256, content_sha256, folder_sha256
 from dsrl.policy._embodiment import check_features, read_embodiment
-from dsrl.policy._find import find_checkpoint
+from dsrl.policy._find import PREPROCESSOR, find_backbone, find_checkpoint
 from dsrl.policy._options import NumSteps
 from dsrl.policy._statistics import check_processors
+from dsrl.policy._tokenizer import clean_tokenizer
 from dsrl.policy._weights import Device, Dtype, choose_device, weights_sha256
 
 
@@ -136,6 +137,12 @@ class LerobotPolicy(ABC):
             self._backbone.append(folder_sha256(clean))
             replaced = {step: {argument: str(clean)}}
             return _lerobot.load_processors(self._config, checkpoint, steps, replaced, self.device)
+
+    def _with_clean_tokenizer(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
+        """Load the saved pre- and post-processor with a checked copy of the tokenizer that the former names."""
+        name = steps[PREPROCESSOR]["tokenizer_processor"]["config"].get("tokenizer_name", "")
+        clean = clean_tokenizer(*find_backbone(name, checkpoint, needs="tokenizer_config.json"))
+        return self._processors_with(checkpoint, steps, "tokenizer_processor", "tokenizer_name", clean)
 
     def _resizes(self) -> bool:
         """Return whether images of any size are taken."""

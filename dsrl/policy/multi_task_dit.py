@@ -23,10 +23,10 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVi
 from dsrl.interfaces import Encoding
 from dsrl.policy import _lerobot
 from dsrl.policy._clip import read_clip
-from dsrl.policy._find import PREPROCESSOR, find_backbone
+from dsrl.policy._find import find_backbone
 from dsrl.policy._lerobot_policy import LerobotPolicy
 from dsrl.policy._one_draw import with_noise
-from dsrl.policy._tokenizer import check_tokens, clean_tokenizer
+from dsrl.policy._tokenizer import check_tokens
 from dsrl.policy.diffusion import check_span, set_ddim_steps, with_time_axis
 
 
@@ -54,9 +54,7 @@ class MultiTaskDiT(LerobotPolicy):
         return self._config.image_resize_shape is not None
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
-        name = steps[PREPROCESSOR]["tokenizer_processor"]["config"].get("tokenizer_name", "")
-        clean = clean_tokenizer(*find_backbone(name, checkpoint, needs="tokenizer_config.json"))
-        return self._processors_with(checkpoint, steps, "tokenizer_processor", "tokenizer_name", clean)
+        return self._with_clean_tokenizer(checkpoint, steps)
 
     def _shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
         action_dim = self.embodiment.action_dim

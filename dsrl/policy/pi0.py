@@ -25,9 +25,9 @@ from dsrl.cuda_graph import Replayed, recorder
 from dsrl.interfaces import Encoding
 from dsrl.policy import _lerobot
 from dsrl.policy._checkpoint_files import bound_attention
-from dsrl.policy._find import PREPROCESSOR, find_backbone
+from dsrl.policy._find import PREPROCESSOR
 from dsrl.policy._pi0_expert import Pi0Expert
-from dsrl.policy._tokenizer import check_tokens, clean_tokenizer
+from dsrl.policy._tokenizer import check_tokens
 from dsrl.policy._vla import VlaPolicy, prefix_features
 from dsrl.policy._weights import Dtype
 
@@ -101,11 +101,8 @@ class Pi0(VlaPolicy):
         return found
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
-        settings = steps[PREPROCESSOR]["tokenizer_processor"]["config"]
-        self._longest_prompt: int = settings["max_length"]
-        name = settings.get("tokenizer_name", "")
-        clean = clean_tokenizer(*find_backbone(name, checkpoint, needs="tokenizer_config.json"))
-        return self._processors_with(checkpoint, steps, "tokenizer_processor", "tokenizer_name", clean)
+        self._longest_prompt: int = steps[PREPROCESSOR]["tokenizer_processor"]["config"]["max_length"]
+        return self._with_clean_tokenizer(checkpoint, steps)
 
     def _encode(self, batch: dict[str, Any]) -> Encoding:
         policy, model = self._policy, self._policy.model
