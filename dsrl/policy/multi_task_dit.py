@@ -24,22 +24,20 @@ from dsrl.interfaces import Encoding
 from dsrl.policy import _lerobot
 from dsrl.policy._clip import read_clip
 from dsrl.policy._find import find_backbone
-from dsrl.policy._lerobot_policy import LerobotPolicy
+from dsrl.policy._history_policy import HistoryPolicy, check_span
 from dsrl.policy._one_draw import with_noise
 from dsrl.policy._tokenizer import check_tokens
-from dsrl.policy.diffusion import check_span, set_ddim_steps, with_time_axis
 
 
-class MultiTaskDiT(LerobotPolicy):
+class MultiTaskDiT(HistoryPolicy):
     """A frozen multi-task DiT; see `LerobotPolicy`. Features are its condition: states, image and text features."""
 
     policy_type = "multi_task_dit"
-    history = True
 
     def _prepare(self, config: MultiTaskDiTConfig, checkpoint: Path, num_steps: int | None) -> None:
         config.noise_scheduler_type = "DDIM"
         if config.objective == "diffusion":
-            self.remarks = set_ddim_steps(config, checkpoint, num_steps)
+            self._set_ddim_steps(config, checkpoint, num_steps)
         else:
             config.num_integration_steps = num_steps or config.num_integration_steps
         check_span(config, checkpoint)
@@ -56,13 +54,9 @@ class MultiTaskDiT(LerobotPolicy):
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
         return self._with_clean_tokenizer(checkpoint, steps)
 
-    def _shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        action_dim = self.embodiment.action_dim
-        return (self._config.horizon, action_dim), (self._config.n_action_steps, action_dim)
-
     def _encode(self, batch: dict[str, Any]) -> Encoding:
         words = {key: batch[key] for key in (OBS_LANGUAGE_TOKENS, OBS_LANGUAGE_ATTENTION_MASK)}
-        inputs = with_time_axis(self._config, batch)
+        inputs = self._with_time_axis(batch)
         clip = self._policy.observation_encoder.text_encoder.text_encoder
         check_tokens(words[OBS_LANGUAGE_TOKENS], clip.get_input_embeddings().num_embeddings)
         return Encoding(self._policy.observation_encoder.encode({**inputs, **words}).float(), {})
@@ -74,7 +68,7 @@ class MultiTaskDiT(LerobotPolicy):
             actions: Tensor = policy.objective.conditional_sample(policy.noise_predictor, len(noise), features)
             return actions
 
-        return with_noise(noise, sample)[:, self.first_slot : self.first_slot + self._config.n_action_steps]
+        return self._from_now(with_noise(noise, sample))
 
 
 @contextmanager
