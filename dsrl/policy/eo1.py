@@ -62,17 +62,12 @@ class EO1(VlaPolicy):
         config.pretrained_path = Path(checkpoint)  # lerobot would download a backbone that the checkpoint replaces
 
     def _load(self, config: EO1Config, checkpoint: Path) -> Any:
-        device = config.device
-
         def build() -> Any:
-            config.device = torch.get_default_device().type  # lerobot moves what it has built there
             policy = EO1Policy(config)
             policy.model.vlm_backbone.tie_weights()  # which `load_weights` skips with all filling of weights
             return policy
 
-        policy = _lerobot.load_weights(build, checkpoint, self.policy_type)
-        config.device = device
-        return policy.to(device)
+        return _lerobot.load_where_built(config, build, checkpoint, self.policy_type)
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
         name = steps[PREPROCESSOR][QWEN]["config"].get("processor_name", "")

@@ -62,15 +62,9 @@ class Pi0(VlaPolicy):
         config.rtc_config = None  # real-time chunking needs the last chunk, but policies here have no memory
 
     def _load(self, config: Any, checkpoint: Path) -> Any:
-        device = config.device
-
-        def build() -> Any:
-            config.device = torch.get_default_device().type  # lerobot moves what it has built there
-            return self.lerobots(config)
-
-        policy = _lerobot.load_weights(build, checkpoint, self.policy_type, self._sources)
-        config.device = device
-        return policy.to(device)
+        return _lerobot.load_where_built(
+            config, lambda: self.lerobots(config), checkpoint, self.policy_type, self._sources
+        )
 
     def _set_dtype(self, dtype: Dtype) -> None:
         super()._set_dtype("checkpoint" if dtype == "bfloat16" else dtype)  # not autocast: it casts in each Euler step
