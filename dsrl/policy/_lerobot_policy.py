@@ -50,6 +50,7 @@ class LerobotPolicy(ABC):
     measured: ClassVar[bool] = True  # its steering, when it is loaded: see `dsrl.policy_rules`
     remarks: tuple[str, ...] = ()  # sentences to announce about the checkpoint
     reads_instruction: ClassVar[bool] = True  # of each world
+    _backbone: list[Any]  # its sizes, and digests of its tokenizer, as they were read
     history: ClassVar[bool] = False  # whether it encodes its last `n_obs_steps` observations and denoises actions since
 
     def __init__(
@@ -63,8 +64,7 @@ class LerobotPolicy(ABC):
         if dtype not in get_args(Dtype):
             raise ValueError(f"policy.dtype={dtype} is not supported; type one of {', '.join(get_args(Dtype))}")
         self.path, self.device = path, choose_device(device)
-        self._half = False
-        self._backbone: list[Any] = []  # its sizes, and digests of its tokenizer, as they were read
+        self._half, self._backbone = False, []
         checkpoint = find_checkpoint(path)
         self._config = _lerobot.read_config(checkpoint, self.policy_type, self.device)  # first: a wrong type is named
         steps = _lerobot.read_steps(checkpoint, self.policy_type)
