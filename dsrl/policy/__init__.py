@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def check_path(target: str, path: str) -> bool:
-    """Return whether the class `target` is one of lerobot's policies, whose checkpoint at `path` is then checked.
+    """Return whether `target` loads policies of lerobot; the checkpoint at `path` is then checked.
 
     lerobot, which takes many seconds, is not imported for it. Other policies check their path themselves. Raises
     FileNotFoundError or ValueError where no checkpoint of the policy's type is at `path`.

@@ -1,4 +1,8 @@
-"""A digest of what a lerobot policy's chunks depend on besides its weights: configuration, processors, statistics."""
+"""Digests of what a lerobot policy's chunks depend on besides its weights.
+
+That is its configuration, processors and statistics, and the backbone's sizes and tokenizer, which have a digest apart:
+earlier versions of dsrl compared the others alone.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from dsrl.policy._weights import tensors_sha256
@@ -32,8 +37,18 @@ def configuration_sha256(config: Any, *pipelines: Any) -> str:
         for pipeline in pipelines
         for step in pipeline.steps
     ]
-    content = json.dumps([_played(asdict(config)), steps])  # in their order: that of the cameras counts
-    return hashlib.sha256(content.encode()).hexdigest()
+    return content_sha256([_played(asdict(config)), steps])  # in their order: that of the cameras counts
+
+
+def content_sha256(content: Any) -> str:
+    """Return the SHA-256 of plain values, in the order of their keys."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def folder_sha256(folder: Path) -> str:
+    """Return the SHA-256 of the names and the bytes of the files in `folder`, which has no folders inside."""
+    files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
+    return content_sha256(files)
 
 
 def _played(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -235,7 +235,17 @@ def _name_cameras(path: str, keys: list[str], camera_map: Mapping[str, str]) -> 
         if matches[0] in renamed:
             raise ValueError(f"policy.camera_map gives {matches[0]} two task cameras; name it once")
         renamed[matches[0]] = camera
-    cameras = {renamed.get(key, key.rsplit(".", 1)[-1]): key for key in keys}
+    own = {key: key.rsplit(".", 1)[-1] for key in keys}
+    blind = [key for key, name in own.items() if key not in renamed and name in camera_map]
+    if blind:
+        free = [name for key, name in own.items() if name not in camera_map and (key in renamed or key in blind)]
+        typed = {**camera_map, **dict(zip(free, blind, strict=False))}
+        pairs = ", ".join(f"{_word(view)}: {_word(target)}" for view, target in typed.items())
+        raise ValueError(
+            f"policy.camera_map gives the task's {own[blind[0]]!r} to another camera of {path}, so that {blind[0]} has "
+            f"no view; name one for it too, as in 'policy.camera_map={{{pairs}}}'"
+        )
+    cameras = {renamed.get(key, name): key for key, name in own.items()}
     if len(cameras) != len(keys):
         raise ValueError(
             f"cameras {keys} of {path} share a name; name the task's camera for one of them, as in "

@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import snapshot_download
 
@@ -81,10 +82,21 @@ def _migration(folder: Path, path: str, named: str) -> str:
     weights = file_inside(folder, "model.safetensors")
     if not any(name.startswith(STATISTICS) for name in read_shapes(weights, MOST_WEIGHTS)):
         return ""
-    local = Path(path).is_dir()
-    result = f"{folder.resolve()}_migrated" if local else f"./{path.replace('/', '_')}_migrated"
+    if "ENV" in _kinds(folder):  # lerobot's migration takes observation.environment_state for a state and ends there
+        return (
+            "it is of lerobot 0.3 or earlier, whose migration has no observation.environment_state: write both with "
+            "the statistics among its weights, by lerobot's make_pre_post_processors, and save_pretrained of the two"
+        )
+    typed, flat = Path(path), f"./{path.replace('/', '_')}_migrated"
+    result = (typed.parent / f"{typed.name}_migrated").absolute() if typed.is_dir() else flat  # where lerobot writes it
     command = f"python -m lerobot.processor.migrate_policy_normalization --pretrained-path {shlex.quote(path)}"
-    return f"it is of lerobot 0.3 or earlier: type `{command}`, then {named}{shlex.quote(result)}"
+    return f"it is of lerobot 0.3 or earlier: type `{command}`, then {named}{shlex.quote(str(result))}"
+
+
+def _kinds(folder: Path) -> list[Any]:
+    """Return the kinds of the features that a checkpoint's config.json, which is not checked yet, names as inputs."""
+    features = read_json(file_inside(folder, "config.json")).get("input_features")
+    return [one.get("type") for one in features.values() if isinstance(one, dict)] if isinstance(features, dict) else []
 
 
 def find_backbone(name: str, checkpoint: Path, needs: str = "config.json") -> tuple[Path, Path]:

@@ -80,6 +80,28 @@ def load_weights(
     return policy
 
 
+def load_where_built(
+    config: Any,
+    build: Callable[[], nn.Module],
+    checkpoint: Path,
+    policy_type: str,
+    sources: Sources = stored_as_named,
+) -> Any:
+    """Load a policy as `load_weights` does, where lerobot itself moves what `build` has built to `config.device`.
+
+    `build` reads `config`. The policy is returned on the configured device.
+    """
+    device = config.device
+
+    def built() -> nn.Module:
+        config.device = torch.get_default_device().type  # meta where sizes alone are described
+        return build()
+
+    policy = load_weights(built, checkpoint, policy_type, sources)
+    config.device = device
+    return policy.to(device)
+
+
 def check_weights(
     build: Callable[[], nn.Module],
     checkpoint: Path,

@@ -21,11 +21,12 @@ from torch import Tensor
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy import _lerobot
 from dsrl.policy._config_file import check_config
-from dsrl.policy._configuration_digest import configuration_sha256
+from dsrl.policy._configuration_digest import configuration_sha256, content_sha256, folder_sha256
 from dsrl.policy._embodiment import check_features, read_embodiment
-from dsrl.policy._find import find_checkpoint
+from dsrl.policy._find import PREPROCESSOR, find_backbone, find_checkpoint
 from dsrl.policy._options import NumSteps
 from dsrl.policy._statistics import check_processors
+from dsrl.policy._tokenizer import clean_tokenizer
 from dsrl.policy._weights import Device, Dtype, choose_device, weights_sha256
 
 
@@ -49,6 +50,7 @@ class LerobotPolicy(ABC):
     measured: ClassVar[bool] = True  # its steering, when it is loaded: see `dsrl.policy_rules`
     remarks: tuple[str, ...] = ()  # sentences to announce about the checkpoint
     reads_instruction: ClassVar[bool] = True  # of each world
+    _backbone: list[Any]  # its sizes, and digests of its tokenizer, as they were read
     history: ClassVar[bool] = False  # whether it encodes its last `n_obs_steps` observations and denoises actions since
 
     def __init__(
@@ -62,7 +64,7 @@ class LerobotPolicy(ABC):
         if dtype not in get_args(Dtype):
             raise ValueError(f"policy.dtype={dtype} is not supported; type one of {', '.join(get_args(Dtype))}")
         self.path, self.device = path, choose_device(device)
-        self._half = False
+        self._half, self._backbone = False, []
         checkpoint = find_checkpoint(path)
         self._config = _lerobot.read_config(checkpoint, self.policy_type, self.device)  # first: a wrong type is named
         steps = _lerobot.read_steps(checkpoint, self.policy_type)
@@ -127,6 +129,21 @@ class LerobotPolicy(ABC):
         """Load the saved pre- and post-processor."""
         return _lerobot.load_processors(self._config, checkpoint, steps, {}, self.device)
 
+    def _processors_with(
+        self, checkpoint: Path, steps: dict[str, Any], step: str, argument: str, cleaned: AbstractContextManager[Path]
+    ) -> tuple[Any, Any]:
+        """Load the saved pre- and post-processor; `step` takes the private folder of its tokenizer as `argument`."""
+        with cleaned as clean:
+            self._backbone.append(folder_sha256(clean))
+            replaced = {step: {argument: str(clean)}}
+            return _lerobot.load_processors(self._config, checkpoint, steps, replaced, self.device)
+
+    def _with_clean_tokenizer(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
+        """Load the saved pre- and post-processor with a checked copy of the tokenizer that the former names."""
+        name = steps[PREPROCESSOR]["tokenizer_processor"]["config"].get("tokenizer_name", "")
+        clean = clean_tokenizer(*find_backbone(name, checkpoint, needs="tokenizer_config.json"))
+        return self._processors_with(checkpoint, steps, "tokenizer_processor", "tokenizer_name", clean)
+
     def _resizes(self) -> bool:
         """Return whether images of any size are taken."""
         return True
@@ -170,6 +187,10 @@ class LerobotPolicy(ABC):
     def configuration_sha256(self) -> str:
         """Return the SHA-256 of configuration, processors and statistics, to check that they stay the same."""
         return self._configuration_sha256
+
+    def backbone_sha256(self) -> str | None:
+        """Return the SHA-256 of the backbone's sizes and tokenizer, which may lie elsewhere; None without any."""
+        return content_sha256(self._backbone) if self._backbone else None
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._half)

@@ -62,23 +62,17 @@ class EO1(VlaPolicy):
         config.pretrained_path = Path(checkpoint)  # lerobot would download a backbone that the checkpoint replaces
 
     def _load(self, config: EO1Config, checkpoint: Path) -> Any:
-        device = config.device
-
         def build() -> Any:
-            config.device = torch.get_default_device().type  # lerobot moves what it has built there
             policy = EO1Policy(config)
             policy.model.vlm_backbone.tie_weights()  # which `load_weights` skips with all filling of weights
             return policy
 
-        policy = _lerobot.load_weights(build, checkpoint, self.policy_type)
-        config.device = device
-        return policy.to(device)
+        return _lerobot.load_where_built(config, build, checkpoint, self.policy_type)
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
         name = steps[PREPROCESSOR][QWEN]["config"].get("processor_name", "")
-        with clean_processor(*find_backbone(name, checkpoint, needs="tokenizer_config.json")) as clean:
-            names = {QWEN: {"processor_name": str(clean)}}
-            return _lerobot.load_processors(self._config, checkpoint, steps, names, self.device)
+        clean = clean_processor(*find_backbone(name, checkpoint, needs="tokenizer_config.json"))
+        return self._processors_with(checkpoint, steps, QWEN, "processor_name", clean)
 
     def _encode(self, batch: dict[str, Any]) -> Encoding:
         policy, model = self._policy, self._policy.model

@@ -59,19 +59,14 @@ def load_policy(
     return getattr(importlib.import_module(f"dsrl.policy.{module}"), policy)(path, device, dtype, camera_map, num_steps)
 
 
-def _check_path(path: str) -> None:
-    """Raise FileNotFoundError or ValueError where no checkpoint that can be steered is at `path`; loads no weights."""
-    _class_for(path)
-
-
-load_policy.check_path = _check_path  # type: ignore[attr-defined]  # as the classes of policies have it
-
-
 def check_class(target: str, path: str) -> bool:
-    """Return whether `target` names one of CLASSES, and check the checkpoint at `path` for it; loads no weights.
+    """Return whether `target` is `load_policy` or one of CLASSES; the checkpoint at `path` is then checked for it.
 
-    Raises FileNotFoundError or ValueError where no checkpoint of its type is there.
+    Loads no weights. Raises FileNotFoundError or ValueError where no checkpoint that it loads is there.
     """
+    if target == "dsrl.policy.lerobot.load_policy":
+        _class_for(path)
+        return True
     for policy_type, (name, _, _) in CLASSES.items():
         if target == f"dsrl.policy.{name}":
             check_config(find_checkpoint(path), policy_type)

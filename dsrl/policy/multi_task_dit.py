@@ -23,48 +23,40 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVi
 from dsrl.interfaces import Encoding
 from dsrl.policy import _lerobot
 from dsrl.policy._clip import read_clip
-from dsrl.policy._find import PREPROCESSOR, find_backbone
-from dsrl.policy._lerobot_policy import LerobotPolicy
+from dsrl.policy._find import find_backbone
+from dsrl.policy._history_policy import HistoryPolicy, check_span
 from dsrl.policy._one_draw import with_noise
-from dsrl.policy._tokenizer import check_tokens, clean_tokenizer
-from dsrl.policy.diffusion import check_span, set_ddim_steps, with_time_axis
+from dsrl.policy._tokenizer import check_tokens
 
 
-class MultiTaskDiT(LerobotPolicy):
+class MultiTaskDiT(HistoryPolicy):
     """A frozen multi-task DiT; see `LerobotPolicy`. Features are its condition: states, image and text features."""
 
     policy_type = "multi_task_dit"
-    history = True
 
     def _prepare(self, config: MultiTaskDiTConfig, checkpoint: Path, num_steps: int | None) -> None:
         config.noise_scheduler_type = "DDIM"
         if config.objective == "diffusion":
-            self.remarks = set_ddim_steps(config, checkpoint, num_steps)
+            self._set_ddim_steps(config, checkpoint, num_steps)
         else:
             config.num_integration_steps = num_steps or config.num_integration_steps
         check_span(config, checkpoint)
 
     def _load(self, config: MultiTaskDiTConfig, checkpoint: Path) -> Any:
-        with _clip_without_weights(checkpoint):
+        with _clip_without_weights(checkpoint) as sizes:
             policy = _lerobot.load_weights(lambda: lerobots.MultiTaskDiTPolicy(config), checkpoint, self.policy_type)
+        self._backbone.append(sizes)
         return policy.to(config.device)
 
     def _resizes(self) -> bool:
         return self._config.image_resize_shape is not None
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
-        name = steps[PREPROCESSOR]["tokenizer_processor"]["config"].get("tokenizer_name", "")
-        with clean_tokenizer(*find_backbone(name, checkpoint, needs="tokenizer_config.json")) as clean:
-            names = {"tokenizer_processor": {"tokenizer_name": str(clean)}}
-            return _lerobot.load_processors(self._config, checkpoint, steps, names, self.device)
-
-    def _shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        action_dim = self.embodiment.action_dim
-        return (self._config.horizon, action_dim), (self._config.n_action_steps, action_dim)
+        return self._with_clean_tokenizer(checkpoint, steps)
 
     def _encode(self, batch: dict[str, Any]) -> Encoding:
         words = {key: batch[key] for key in (OBS_LANGUAGE_TOKENS, OBS_LANGUAGE_ATTENTION_MASK)}
-        inputs = with_time_axis(self._config, batch)
+        inputs = self._with_time_axis(batch)
         clip = self._policy.observation_encoder.text_encoder.text_encoder
         check_tokens(words[OBS_LANGUAGE_TOKENS], clip.get_input_embeddings().num_embeddings)
         return Encoding(self._policy.observation_encoder.encode({**inputs, **words}).float(), {})
@@ -76,18 +68,23 @@ class MultiTaskDiT(LerobotPolicy):
             actions: Tensor = policy.objective.conditional_sample(policy.noise_predictor, len(noise), features)
             return actions
 
-        return with_noise(noise, sample)[:, self.first_slot : self.first_slot + self._config.n_action_steps]
+        return self._from_now(with_noise(noise, sample))
 
 
 @contextmanager
-def _clip_without_weights(checkpoint: Path) -> Iterator[None]:
-    """Let lerobot build CLIP's encoders by their sizes: it would download weights that the checkpoint then replaces."""
+def _clip_without_weights(checkpoint: Path) -> Iterator[dict[str, Any]]:
+    """Let lerobot build CLIP's encoders by their sizes: it would download weights that the checkpoint then replaces.
+
+    Yields the sizes, which are there once both are built.
+    """
+    sizes: dict[str, Any] = {}
 
     def built(model: Any, config: Any, part: str) -> Any:
         class Built:
             @staticmethod
             def from_pretrained(name: str) -> Any:
-                return model(config(**read_clip(*find_backbone(name, checkpoint))[part]))
+                sizes[part] = read_clip(*find_backbone(name, checkpoint))[part]
+                return model(config(**sizes[part]))
 
         return Built
 
@@ -95,6 +92,6 @@ def _clip_without_weights(checkpoint: Path) -> Iterator[None]:
     lerobots.CLIPVisionModel = built(CLIPVisionModel, CLIPVisionConfig, "vision_config")
     lerobots.CLIPTextModel = built(CLIPTextModel, CLIPTextConfig, "text_config")
     try:
-        yield
+        yield sizes
     finally:
         lerobots.CLIPVisionModel, lerobots.CLIPTextModel = before

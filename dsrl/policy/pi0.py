@@ -25,9 +25,9 @@ from dsrl.cuda_graph import Replayed, recorder
 from dsrl.interfaces import Encoding
 from dsrl.policy import _lerobot
 from dsrl.policy._checkpoint_files import bound_attention
-from dsrl.policy._find import PREPROCESSOR, find_backbone
+from dsrl.policy._find import PREPROCESSOR
 from dsrl.policy._pi0_expert import Pi0Expert
-from dsrl.policy._tokenizer import check_tokens, clean_tokenizer
+from dsrl.policy._tokenizer import check_tokens
 from dsrl.policy._vla import VlaPolicy, prefix_features
 from dsrl.policy._weights import Dtype
 
@@ -62,15 +62,9 @@ class Pi0(VlaPolicy):
         config.rtc_config = None  # real-time chunking needs the last chunk, but policies here have no memory
 
     def _load(self, config: Any, checkpoint: Path) -> Any:
-        device = config.device
-
-        def build() -> Any:
-            config.device = torch.get_default_device().type  # lerobot moves what it has built there
-            return self.lerobots(config)
-
-        policy = _lerobot.load_weights(build, checkpoint, self.policy_type, self._sources)
-        config.device = device
-        return policy.to(device)
+        return _lerobot.load_where_built(
+            config, lambda: self.lerobots(config), checkpoint, self.policy_type, self._sources
+        )
 
     def _set_dtype(self, dtype: Dtype) -> None:
         super()._set_dtype("checkpoint" if dtype == "bfloat16" else dtype)  # not autocast: it casts in each Euler step
@@ -101,12 +95,8 @@ class Pi0(VlaPolicy):
         return found
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
-        settings = steps[PREPROCESSOR]["tokenizer_processor"]["config"]
-        self._longest_prompt: int = settings["max_length"]
-        name = settings.get("tokenizer_name", "")
-        with clean_tokenizer(*find_backbone(name, checkpoint, needs="tokenizer_config.json")) as clean:
-            names = {"tokenizer_processor": {"tokenizer_name": str(clean)}}
-            return _lerobot.load_processors(self._config, checkpoint, steps, names, self.device)
+        self._longest_prompt: int = steps[PREPROCESSOR]["tokenizer_processor"]["config"]["max_length"]
+        return self._with_clean_tokenizer(checkpoint, steps)
 
     def _encode(self, batch: dict[str, Any]) -> Encoding:
         policy, model = self._policy, self._policy.model

@@ -55,7 +55,9 @@ class SmolVLA(VlaPolicy):
 
     def _load(self, config: SmolVLAConfig, checkpoint: Path) -> Any:
         backbone, root = find_backbone(config.vlm_model_name, checkpoint)
-        _smolvlm.check_lengths(_smolvlm.read_backbone(backbone, root), config, checkpoint)
+        sizes = _smolvlm.read_backbone(backbone, root)
+        _smolvlm.check_lengths(sizes, config, checkpoint)
+        self._backbone.append(sizes)
         with _smolvlm.clean_backbone(backbone, root) as clean:
             config.vlm_model_name = str(clean)
             policy = _lerobot.load_weights(lambda: SmolVLAPolicy(config), checkpoint, self.policy_type)
@@ -77,9 +79,8 @@ class SmolVLA(VlaPolicy):
 
     def _processors(self, checkpoint: Path, steps: dict[str, Any]) -> tuple[Any, Any]:
         name = steps[PREPROCESSOR]["tokenizer_processor"]["config"].get("tokenizer_name", self._config.vlm_model_name)
-        with _smolvlm.clean_backbone(*find_backbone(name, checkpoint)) as clean:
-            names = {"tokenizer_processor": {"tokenizer_name": str(clean)}}
-            pipelines = _lerobot.load_processors(self._config, checkpoint, steps, names, self.device)
+        clean = _smolvlm.clean_backbone(*find_backbone(name, checkpoint))
+        pipelines = self._processors_with(checkpoint, steps, "tokenizer_processor", "tokenizer_name", clean)
         tokenizer = _lerobot.processor_step(pipelines[0], "tokenizer_processor")
         self._longest_prompt: int = tokenizer.max_length
         _check_vocabulary(tokenizer.input_tokenizer, self._policy, checkpoint)

@@ -27,7 +27,7 @@ from dsrl.run.config.worlds import at_most_once
 from dsrl.run.eval_remarks import held_values, reused_worlds
 from dsrl.run.named_runs import destinations, resolved, with_checkpoint, without_config
 from dsrl.run.saved import provenance
-from dsrl.run.saved.digests import CONFIGURATION_SHA256
+from dsrl.run.saved.digests import BACKBONE_SHA256, CONFIGURATION_SHA256
 from dsrl.run.saved.eval_failure import noting_evaluation_failure
 from dsrl.run.saved.files import atomic_write, write_json
 from dsrl.run.saved.folder import RunFolder
@@ -140,13 +140,16 @@ def check_same_policy(parts: Parts, folder: RunFolder) -> None:
         raise UserError(
             f"the policy's weights have sha256 {found} but the run steered {str(expected)[:64]}; restore its checkpoint"
         )
-    expected = requested.get(CONFIGURATION_SHA256) if isinstance(requested, dict) else None
-    found = parts.configuration_sha256()
-    if expected is not None and expected != found:
-        raise UserError(
-            f"the policy's configuration, processors and statistics have sha256 {found} but the run steered one of "
-            f"{str(expected)[:64]}; restore its checkpoint"
-        )
+    for key, content, digest in (
+        (CONFIGURATION_SHA256, "configuration, processors and statistics", parts.configuration_sha256()),
+        (BACKBONE_SHA256, "backbone's sizes and tokenizer", parts.backbone_sha256()),
+    ):
+        expected = requested.get(key) if isinstance(requested, dict) else None
+        if expected is not None and expected != digest:
+            raise UserError(
+                f"the policy's {content} have sha256 {digest} but the run steered one of {str(expected)[:64]}; "
+                "restore its checkpoint"
+            )
 
 
 def evaluate_run(

@@ -20,10 +20,10 @@ from torch import Tensor
 from dsrl.edits import EditsChunks
 from dsrl.evaluation.noise_sources import evaluation_noise
 from dsrl.foreign_json import check_depth
-from dsrl.interfaces import HasWeights, Observation, Step
+from dsrl.interfaces import HasWeights, Observation, Policy, Step
 from dsrl.noise_action_env import check_worlds_finite
 from dsrl.run.components.build import build_player
-from dsrl.run.components.parts import HasConfiguration
+from dsrl.run.components.parts import HasBackbone, HasConfiguration
 from dsrl.run.config.settings import TYPES
 from dsrl.run.config.worlds import Seed
 from dsrl.run.saved.files import LARGEST_SUMMARY, parse_json
@@ -35,7 +35,7 @@ from dsrl.run.terminal.errors import UserError, user_errors
 
 STEERING, WEIGHTS, BASE = "steering.json", "model.safetensors", "base"
 VERSION = 1
-CONFIGURATION = "base_configuration_sha256"
+CONFIGURATION, BACKBONE = "base_configuration_sha256", "base_backbone_sha256"  # null where earlier versions exported
 ON_CPU = {"device": "cpu", "float_dtype": None}  # lerobot replaces it by its own device
 PROCESSORS: dict[str, dict[str, dict[str, Any]]] = {  # file -> registered steps of lerobot, with their options
     "policy_preprocessor.json": {
@@ -56,7 +56,7 @@ _CONTENT: dict[str, Any] = {
     "first_seed": Seed,
     "copied": bool,
     "base_sha256": str,
-    CONFIGURATION: str | None,
+    **dict.fromkeys((CONFIGURATION, BACKBONE), str | None),
     "action_low": Sequence[float] | None,
     "action_high": Sequence[float] | None,
     "state": Any,
@@ -125,12 +125,7 @@ class ExportedPolicy:
                 f"the base policy {nodes['policy']['path']} has weights with sha256 {found} but "
                 f"{content['base_sha256'][:64]} were steered; restore it, or export again with --copy-base"
             )
-        rest = policy.configuration_sha256() if isinstance(policy, HasConfiguration) else None
-        if content[CONFIGURATION] is not None and rest != content[CONFIGURATION]:
-            raise UserError(
-                f"the base policy {nodes['policy']['path']} has configuration, processors and statistics with sha256 "
-                f"{rest} but {content[CONFIGURATION][:64]} was steered; restore it, or export again with --copy-base"
-            )
+        _check_rest(policy, content, nodes["policy"]["path"])
         if content["state"] is not None:
             load_weights(algorithm, _weights(folder, content["state"], algorithm), str(folder / WEIGHTS))
         self._act = evaluation_noise(algorithm, self.env.noise, best_of=content["best_of"])
@@ -154,6 +149,27 @@ class ExportedPolicy:
         return chunk if low is None else chunk.clamp(low, high)
 
 
+def _check_rest(policy: Policy, content: Mapping[str, Any], path: str) -> None:
+    """Compare what else the base policy's chunks depend on; raises UserError where it is another than was steered."""
+    for key, named, found in (
+        (
+            CONFIGURATION,
+            "configuration, processors and statistics",
+            policy.configuration_sha256() if isinstance(policy, HasConfiguration) else None,
+        ),
+        (
+            BACKBONE,
+            "a backbone's sizes and tokenizer",
+            policy.backbone_sha256() if isinstance(policy, HasBackbone) else None,
+        ),
+    ):
+        if content[key] is not None and found != content[key]:
+            raise UserError(
+                f"the base policy {path} has {named} with sha256 {found} but {content[key][:64]} was steered; "
+                "restore it, or export again with --copy-base"
+            )
+
+
 def _read(folder: Path) -> dict[str, Any]:
     """Return steering.json, every value of its type and range. Raises UserError for anything else in the folder."""
     file = folder / STEERING
@@ -163,7 +179,7 @@ def _read(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} is no exported policy ({error}); export one: python -m scripts.export") from error
     if not isinstance(content, dict) or content.get("version") != VERSION:
         raise UserError(f"{file} is not of version {VERSION}; export the run again")
-    content.setdefault(CONFIGURATION, None)  # exports of earlier versions lack it
+    content = {CONFIGURATION: None, BACKBONE: None, **content}  # exports of earlier versions lack them
     try:
         check_depth(content, _DEEPEST)
         _check_values(f"{file}: ", content, _CONTENT)

@@ -17,7 +17,7 @@ from dsrl.run.components.build import build
 from dsrl.run.components.parts import Parts, reads_instruction
 from dsrl.run.config.settings import checked, saved_config
 from dsrl.run.evaluate import check_same_policy
-from dsrl.run.exported import BASE, CONFIGURATION, PROCESSORS, STEERING, VERSION, WEIGHTS
+from dsrl.run.exported import BACKBONE, BASE, CONFIGURATION, PROCESSORS, STEERING, VERSION, WEIGHTS
 from dsrl.run.saved.files import write_json
 from dsrl.run.saved.folder import RunFolder
 from dsrl.run.saved.policy_path import find_policy
@@ -148,6 +148,7 @@ def _steering(saved: DictConfig, parts: Parts, *, copied: bool) -> dict[str, Any
         "copied": copied,
         "base_sha256": parts.policy_sha256(),
         CONFIGURATION: parts.configuration_sha256(),
+        BACKBONE: parts.backbone_sha256(),
         "action_low": bounds[0],
         "action_high": bounds[1],
         "task": {

@@ -103,7 +103,11 @@ def test_a_run_is_not_evaluated_with_other_weights(tmp_path: Path) -> None:
     folder.summary.write_text(json.dumps({"policy_sha256": {"after": "1" * 9999}}))
     with pytest.raises(UserError, match=r"have sha256 0000.* but the run steered 1{64}; restore its checkpoint"):
         check_same_policy(parts, folder)
-    requested = {"policy_configuration_sha256": "1" * 64}  # which runs of earlier versions lack
-    folder.summary.write_text(json.dumps({"policy_sha256": {"after": "0" * 64}, "requested": requested}))
-    with pytest.raises(UserError, match=r"configuration, processors and statistics have sha256 .* steered one of 1111"):
-        check_same_policy(parts, folder)
+    for key, words in (  # which runs of earlier versions lack
+        ("policy_configuration_sha256", "configuration, processors and statistics"),
+        ("policy_backbone_sha256", "backbone's sizes and tokenizer"),
+    ):
+        summary = {"policy_sha256": {"after": "0" * 64}, "requested": {key: "1" * 64}}
+        folder.summary.write_text(json.dumps(summary))
+        with pytest.raises(UserError, match=rf"{words} have sha256 .* steered one of 1111"):
+            check_same_policy(parts, folder)

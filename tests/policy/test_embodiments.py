@@ -245,6 +245,14 @@ def test_an_early_checkpoint_is_told_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"it is of lerobot 0\.3 or earlier: type `python -m lerobot") as caught:
         load(folder)
     assert str(caught.value).endswith("_migrated'")
+    (tmp_path / "link").symlink_to(folder)  # beside which lerobot writes the result
+    with pytest.raises(FileNotFoundError) as caught:
+        load(tmp_path / "link")
+    assert str(caught.value).endswith(f"policy.path={tmp_path}/link_migrated")
+    edit(folder / "config.json", lambda saved: saved["input_features"].update(x={"type": "ENV", "shape": [6]}))
+    with pytest.raises(FileNotFoundError, match="write both with the statistics among its weights") as caught:
+        load(folder)
+    assert "migrate_policy_normalization" not in str(caught.value)
     (folder / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="copy them from where it was saved"):
         load(folder)

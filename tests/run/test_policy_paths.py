@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from toys.commands import ROOT
 from toys.mlp_checkpoints import make_mlp_checkpoint
 from toys.typed import type_train
 
-from dsrl.policy import _find, lerobot
+import dsrl.policy
+from dsrl.policy import _find, check_path, lerobot
 from dsrl.policy.flow_mlp import FlowMLP
-from dsrl.run.components.parts import ChecksPath
+from dsrl.run.components.parts import ChecksPath, ChecksPaths
 
 WRONG_TASK = "task=gym task.id=Nowhere-v0"  # found when the task is built
 
@@ -89,7 +91,7 @@ def test_classes_of_lerobot_are_refused_a_path_without_importing_lerobot() -> No
         "    try: dsrl.policy.check_path(target, 'nowhere')\n"
         "    except FileNotFoundError as error: print(str(error)[:35], 'lerobot' in sys.modules)"
     )
-    targets = [f"dsrl.policy.{name}" for name, _, _ in lerobot.CLASSES.values()]
+    targets = [f"dsrl.policy.{name}" for name, _, _ in lerobot.CLASSES.values()] + ["dsrl.policy.lerobot.load_policy"]
     done = subprocess.run(
         [sys.executable, "-c", program, *targets], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -105,7 +107,10 @@ def test_the_task_is_told_where_the_path_is_right_or_the_policy_has_none(tmp_pat
 def test_the_early_sentence_is_the_very_one_of_loading(tmp_path: Path) -> None:
     for check, load in (
         (FlowMLP.check_path, lambda: FlowMLP("nowhere", "cpu")),
-        (lerobot.load_policy.check_path, lambda: lerobot.load_policy("nowhere", "cpu", "checkpoint")),
+        (
+            partial(check_path, "dsrl.policy.lerobot.load_policy"),
+            lambda: lerobot.load_policy("nowhere", "cpu", "checkpoint"),
+        ),
     ):
         with pytest.raises(FileNotFoundError) as early:
             check("nowhere")
@@ -114,8 +119,8 @@ def test_the_early_sentence_is_the_very_one_of_loading(tmp_path: Path) -> None:
         assert str(early.value) == str(late.value)
 
 
-def test_a_function_that_loads_policies_has_the_check_as_classes_do() -> None:
-    assert isinstance(lerobot.load_policy, ChecksPath)
+def test_a_class_of_policies_or_its_package_has_the_check() -> None:
+    assert isinstance(dsrl.policy, ChecksPaths)
     assert isinstance(FlowMLP, ChecksPath)
 
 

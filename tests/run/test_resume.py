@@ -319,12 +319,13 @@ def test_nan_is_the_same_value_when_it_is_typed_again(tmp_path: Path) -> None:
         assert not same_values(before, {"task.env_kwargs": other})
 
 
-def test_a_digest_that_an_earlier_checkpoint_lacks_is_not_compared(tmp_path: Path) -> None:
-    digest = {"policy_configuration_sha256": "1" * 64}
+@pytest.mark.parametrize("key", ["policy_configuration_sha256", "policy_backbone_sha256"])
+def test_a_digest_that_an_earlier_checkpoint_lacks_is_not_compared(key: str, tmp_path: Path) -> None:
+    digest = {key: "1" * 64}
     assert taken(tmp_path, {"seed": 0}, {"seed": 0, **digest}) == 1
     assert same_values({"seed": 0}, {"seed": 0, **digest})
-    for other in ({}, {"policy_configuration_sha256": "2" * 64}):
-        with pytest.raises(ValueError, match=r"policy_configuration_sha256=.* but the checkpoint in"):
+    for other in ({}, {key: "2" * 64}):
+        with pytest.raises(ValueError, match=rf"{key}=.* but the checkpoint in"):
             taken(tmp_path, {"seed": 0, **digest}, {"seed": 0, **other})
         assert not same_values({"seed": 0, **digest}, {"seed": 0, **other})
 

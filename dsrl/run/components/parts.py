@@ -10,7 +10,7 @@ from dsrl.interfaces import HasWeights, Noise, Policy, Task
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.components.few_worlds import num_worlds
 from dsrl.run.config.settings import OFFLINE_SHA256, Settings
-from dsrl.run.saved.digests import CONFIGURATION_SHA256
+from dsrl.run.saved.digests import BACKBONE_SHA256, CONFIGURATION_SHA256
 from dsrl.training.offline_data import OfflineData
 
 
@@ -41,11 +41,15 @@ class Parts:
         """Return the digest of what else the policy's chunks depend on; None for a policy without one."""
         return self.policy.configuration_sha256() if isinstance(self.policy, HasConfiguration) else None
 
+    def backbone_sha256(self) -> str | None:
+        """Return the digest of the backbone's sizes and tokenizer; None for a policy without one."""
+        return self.policy.backbone_sha256() if isinstance(self.policy, HasBackbone) else None
+
     def whole_identity(self) -> dict[str, Any]:
         """Return `identity` with the digests of the policy and of the recorded data's numbers."""
         data = {} if self.offline is None else {OFFLINE_SHA256: self.offline.sha256}
-        configuration = self.configuration_sha256()
-        rest = {} if configuration is None else {CONFIGURATION_SHA256: configuration}
+        found = {CONFIGURATION_SHA256: self.configuration_sha256(), BACKBONE_SHA256: self.backbone_sha256()}
+        rest = {key: digest for key, digest in found.items() if digest is not None}
         return {**self.identity, "policy_sha256": self.policy_sha256(), **rest, **data}
 
 
@@ -93,6 +97,14 @@ class HasConfiguration(Protocol):
 
     def configuration_sha256(self) -> str:
         """Return the digest of the rest, such as statistics, to check that it stays the same."""
+
+
+@runtime_checkable
+class HasBackbone(Protocol):
+    """A policy whose chunks depend on sizes and a tokenizer of a backbone that neither digest covers (optional)."""
+
+    def backbone_sha256(self) -> str | None:
+        """Return the digest of these, to check that they stay the same; None without any."""
 
 
 @runtime_checkable

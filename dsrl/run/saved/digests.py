@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 CONFIGURATION_SHA256 = "policy_configuration_sha256"  # in the identity of checkpoints
+BACKBONE_SHA256 = "policy_backbone_sha256"
 
 
 def known_then(previous: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values `now` without a digest of the policy's configuration that `previous` lacks."""
-    return {key: value for key, value in now.items() if key in previous or key != CONFIGURATION_SHA256}
+    """Return the values `now` without the digests of the policy's configuration and backbone that `previous` lacks."""
+    later = (CONFIGURATION_SHA256, BACKBONE_SHA256)
+    return {key: value for key, value in now.items() if key in previous or key not in later}
 
 
 def same_values(previous: Any, now: Mapping[str, Any]) -> bool:
