@@ -1,7 +1,8 @@
-"""Adapts Markdown that is also read in the repository to the site: `mkdocs build` calls `on_page_markdown`.
+"""Adapts Markdown that is also read in the repository to the site: `mkdocs build` calls `on_page_…`.
 
 README.md, SECURITY.md -> index.md, security.md     links into docs/ lose their prefix
 any page               -> the same page             a link to a file outside docs/ becomes that file's path
+a page of one section  -> without the column of contents, whose room its tables need (`on_page_content`)
 """
 
 from __future__ import annotations
@@ -24,6 +25,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return LINK.sub(lambda link: _of_the_site(link, posixpath.dirname(f"docs/{source}")), markdown)
     text = PICTURE.sub(_picture_if_there, (ROOT / FROM_THE_ROOT[source]).read_text())
     return LINK.sub(lambda link: _of_the_site(link, ""), text).replace("](docs/", "](")
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Returns the page's HTML; the theme leaves out the column of contents where that would have the title alone."""
+    if not any(title.children for title in page.toc):
+        page.meta["hide"] = ["toc"]
+    return html
 
 
 def _picture_if_there(picture: re.Match[str]) -> str:

@@ -68,7 +68,9 @@ class Embodiment:
         same_control = self.action_dim == task.action_dim
         other = typed_for(task, "images" if self.cameras else "state") if same_control else None
         if other and len(self.cameras) > len(task.cameras):
-            advice = [f"type {other}"]  # which changes the state as well
+            least = f"{len(self.cameras)} camera{'s' if len(self.cameras) > 1 else ''} or more"
+            needed = f"{least} and a {self.state_dim}-dim state"  # it is not built to find out
+            advice = [f"type {other} where the task then has {needed}, or choose another task"]
         elif len(problems) > len(advice):
             others = f"another task, or {other}" if other and not self.cameras else "or another task"
             advice.append(f"choose a checkpoint trained on this robot and control, {others}")

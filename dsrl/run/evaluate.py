@@ -25,7 +25,7 @@ from dsrl.run.config.request import Request, files_of
 from dsrl.run.config.settings import checked, requests_of, saved_config
 from dsrl.run.config.worlds import at_most_once
 from dsrl.run.eval_remarks import held_values, reused_worlds
-from dsrl.run.named_runs import destinations, resolved, with_checkpoint, without_config
+from dsrl.run.named_runs import destinations, loaded, resolved, with_checkpoint, without_config
 from dsrl.run.saved import provenance
 from dsrl.run.saved.digests import BACKBONE_SHA256, CONFIGURATION_SHA256
 from dsrl.run.saved.eval_failure import noting_evaluation_failure
@@ -90,8 +90,8 @@ def _loaded(request: Request, cfg: DictConfig) -> tuple[Request, RunFolder, Dict
     saved = saved_config(folder.path, "run", plugins, files_of(cfg))
     saved.learner_device = "auto"  # that of training need not be on this machine
     find_policy(saved.policy, folder.hydra / "hydra.yaml")
-    request = resolved(request)
-    return request, folder, saved, None if request.checkpoint == "none" else folder.load(request.checkpoint)
+    request, state = loaded(request, folder)
+    return request, folder, saved, state
 
 
 def _log(

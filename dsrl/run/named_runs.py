@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dsrl.interfaces import StateDict
 from dsrl.run.config.request import Request, leading_out, left_out
 from dsrl.run.saved import eval_failure
 from dsrl.run.saved.config_files import config_of
@@ -47,6 +48,22 @@ def resolved(request: Request) -> Request:
         return request
     base = RunFolder(Path(request.run)).read_results().get("returned") == "base"
     return replace(request, checkpoint="none" if base else "best")
+
+
+def loaded(request: Request, folder: RunFolder) -> tuple[Request, StateDict | None]:
+    """Return the resolved request and the state of its checkpoint, None for the base policy.
+
+    Raises FileNotFoundError without a checkpoint, ValueError for a damaged one.
+    """
+    named = resolved(request)
+    if named.checkpoint == "none":
+        return named, None
+    if request.checkpoint == "returned" and not folder.has(named.checkpoint):
+        raise FileNotFoundError(
+            f"run={folder.path} has no best checkpoint, which a run has from its first validation on; continue it, or "
+            "type checkpoint=none to evaluate the base policy"
+        )
+    return named, folder.load(named.checkpoint)
 
 
 def destinations(requests: Sequence[Request], *, several: bool) -> list[Path | None]:

@@ -1,7 +1,8 @@
 """Calls reset and step of a gymnasium environment, and names what it raises or returns that no run can use.
 
-reset, step   in a run: what an environment raises passes as it is, for the traceback; an exit of the program does not
-trying        in a trial, before anything is played: what it raises is one sentence
+reset, step   raise WorldError for an exit of the program, and for what no run can use
+playing       in a run: what an environment raises becomes a WorldError, with the call that raised it
+trying        in a trial, before anything is played: the same, with the interface that the environment may have broken
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def step(env: gymnasium.Env[Any, Any], name: str, action: Any) -> tuple[Any, flo
 def number(reward: Any, name: str) -> float:
     """Return a reward, which may be an array of one number. Raises WorldError, which begins with `name`, for others.
 
-    A finite one beyond float32 is refused here, since it would be no number any more in a batch of rewards.
+    A finite one beyond float32 is refused here, since it would be no number any more in a batch of rewards. One that is
+    not finite is refused where it is played, with its worlds, and in a trial by `finite`.
     """
     value = single(reward)
     if isinstance(value, SupportsFloat) and not isinstance(value, np.ndarray | Tensor):
@@ -78,6 +80,16 @@ def number(reward: Any, name: str) -> float:
         f"{name} returned the reward {_short(repr(reward))} of type {type(reward).__name__} in its step but a reward "
         "is a number; return a float from the environment"
     )
+
+
+def finite(reward: float, name: str) -> float:
+    """Return a reward. Raises WorldError, which begins with `name`, for NaN or infinity."""
+    if not math.isfinite(reward):
+        raise WorldError(
+            f"{name} returned the reward {reward} in its step, which is not finite; check the reward of the task's "
+            "environment"
+        )
+    return reward
 
 
 def ending(value: Any, name: str, flag: str) -> bool:
@@ -101,6 +113,19 @@ def naming_exit(name: str, call: str) -> Iterator[None]:
             f"{name} ended the program in {call} ({_raised(error)}); let the environment raise what went wrong, "
             "or end the episode"
         ) from error
+
+
+@contextmanager
+def playing(name: str, call: str) -> Iterator[None]:
+    """Raise WorldError, which begins with `name`, for what an environment raises in `call`, but for system errors."""
+    try:
+        yield
+    except (WorldError, ImportError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system refused a file
+            raise
+        raise WorldError(f"{name} raised in {call} ({_raised(error)}); correct the environment") from error
 
 
 @contextmanager

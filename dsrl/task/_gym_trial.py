@@ -98,7 +98,8 @@ def _step(
     env: gymnasium.Env[Any, Any], name: str, action: NDArray[Any]
 ) -> tuple[Any, float, bool, bool, Mapping[str, Any]]:
     with _gym_calls.trying(name, "step"):
-        return _gym_calls.step(env, name, action)
+        observation, reward, *rest = _gym_calls.step(env, name, action)
+        return observation, _gym_calls.finite(reward, name), *rest
 
 
 def _has_success(info: Mapping[str, Any], name: str) -> bool:

@@ -87,7 +87,8 @@ class GymWorlds:
         """Start new episodes in `rows` (int64 [n]), with one seed per row or from each row's own stream."""
         for position, row in enumerate(rows.tolist()):
             seed = None if seeds is None else int(seeds[position])
-            observation = _gym_calls.reset(self._envs[row], self._name, seed)
+            with _gym_calls.playing(self._name, "reset"):
+                observation = _gym_calls.reset(self._envs[row], self._name, seed)
             self._take(row, observation)
             self._ended[row] = False
         for flag in (self._terminated, self._truncated, self._success):
@@ -104,7 +105,8 @@ class GymWorlds:
         for row in np.flatnonzero(~self._ended):
             env = self._envs[row]
             sent = native(actions[row], env.action_space)
-            observation, reward[row], terminated, truncated, info = _gym_calls.step(env, self._name, sent)
+            with _gym_calls.playing(self._name, "step"):
+                observation, reward[row], terminated, truncated, info = _gym_calls.step(env, self._name, sent)
             self._take(row, observation)
             self._terminated[row] = terminated
             self._truncated[row] = truncated and not terminated

@@ -219,7 +219,7 @@ def _measure(finished: Sequence[Run], requested: str | None) -> str:
     if len(with_success) < len(finished):
         without = next(run for run in finished if run not in with_success)
         raise ValueError(
-            f"{without.path} has no success rate but {len(with_success)} other runs have; "
+            f"{without.path} has no success rate, unlike {len(with_success)} of {len(finished)} finished runs; "
             "leave it out, or compare returns with --measure mean_return"
         )
     return "success_rate"

@@ -71,6 +71,13 @@ def test_a_new_name_exists(ours: str) -> None:
         ("output_dir=x", "output_dir is not the name of this option; type hydra.run.dir=…"),
         ("num_evals=9", "num_evals is not the name of this option; type validation_episodes=… or eval_episodes=…"),
         ("headless=true", "headless is no option, and nothing here needs it; leave it out"),
+        ("env.max_episode_steps=3", "env.max_episode_steps is not the name of this option; type task.max_steps=…"),
+        ("train.utd=20", "train.utd is not the name of this option; type utd=…"),
+        ("model.ddim_steps=4", "model.ddim_steps is not the name of this option; type policy.num_steps=…"),
+        ("eval.batch_size=4", "eval.batch_size is not the name of this option; type num_envs=…"),
+        ("train.tau=0.1", "train.tau is no option; did you mean sac.tau?"),
+        ("env.reward_offset=1", "env.reward_offset is no option, and nothing here needs it; leave it out"),
+        ("env.kind=x", "env.kind is not the name of this option; type task=…"),
     ],
 )
 def test_a_name_of_other_code_is_refused_with_ours(typed: str, sentence: str) -> None:

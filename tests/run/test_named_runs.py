@@ -152,6 +152,7 @@ def test_an_unfinished_run_does_not_keep_the_others_from_being_evaluated(
         before, after = said.index(sentence), said.rindex(sentence)
         assert before < said.index("written to") < after
     assert str(type_eval(f"run={tmp_path}/b", "checkpoint=best")).startswith("error: checkpoint=best is not in ")
+    assert str(type_eval(f"run={tmp_path}/b")).startswith(f"error: run={tmp_path}/b has no best checkpoint, which a r")
 
 
 def test_what_is_named_in_place_of_a_run_is_worded_with_the_run_that_it_is_of(tmp_path: Path) -> None:

@@ -18,7 +18,10 @@ NOTES: dict[Callable[[Sequence[str]], None], str] = {
     collect_rollouts.main: "out_failure.txt",
 }
 ODD = (
-    ("fails: exploded", "RuntimeError: [31mexploded (where:"),
+    (
+        "fails: exploded",
+        f"WorldError: task.id={ID} raised in step (RuntimeError [31mexploded, toys/odd_worlds.py",
+    ),
     ("reward: nan", "FloatingPointError: reward of world [0, 1] is not finite; check the reward"),
     ("reward: -inf", "FloatingPointError: reward of world [0, 1] is not finite; check the reward"),
     ("state: nan", "FloatingPointError: features of world [0, 1] is not finite; check the task's state"),

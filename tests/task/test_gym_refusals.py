@@ -224,6 +224,20 @@ def test_a_reward_that_float32_lacks_is_named(reward, monkeypatch):
         walk(monkeypatch, reward=lambda self: reward)
 
 
+@pytest.mark.parametrize("reward", [float("nan"), -float("inf")], ids=repr)
+def test_a_reward_that_is_not_finite_is_named_by_the_trial(reward, monkeypatch):
+    with pytest.raises(ValueError, match=r"Walk-v0 returned the reward (nan|-inf) in its step, which is not finite;"):
+        walk(monkeypatch, reward=lambda self: reward)
+
+
+@pytest.mark.parametrize(("call", "replaced"), [("reset", _unplugged), ("step", _failing_step)])
+def test_what_an_environment_raises_in_a_run_is_named_with_the_call(call, replaced, monkeypatch):
+    task, _ = walk(monkeypatch)
+    monkeypatch.setattr(Walk, call, replaced)
+    with pytest.raises(ValueError, match=rf"^task.id=\S+Walk-v0 raised in {call} \(RuntimeError robot is unplugged, "):
+        _begin(task)
+
+
 @pytest.mark.parametrize("reward", [1, True, np.float32(1), np.array(1), np.array([1.0]), torch.ones(1)], ids=repr)
 def test_a_reward_may_be_any_single_number(reward, monkeypatch):
     task, _ = walk(monkeypatch, reward=lambda self: reward)

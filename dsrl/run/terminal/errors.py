@@ -155,7 +155,8 @@ def explain(error: Exception) -> str:
     if isinstance(cause, ValidationError):
         return _wrong_value(cause)
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, Container):
-        return _unknown_key(str(cause.full_key), cause.parent_node)
+        typed = re.search(r"Could not override '([^']+)'", str(error))
+        return _unknown_key(str(cause.full_key), cause.parent_node, typed[1] if typed else "")
     group_typed = re.search(r"Could not override '(\S+)'.*?No match", str(error), re.DOTALL)
     if group_typed and group_typed[1] in choices.groups():  # train.py has all of them
         return _of_the_run(group_typed[1])
@@ -200,16 +201,21 @@ def _wrong_value(error: ValidationError) -> str:
     return f"{key}={found[1]} must be {f'one of {found[2]}' if found[2] else 'true or false'}"
 
 
-def _unknown_key(full_key: str, parent: Container) -> str:
-    """Word that a key is no option: its new name, the choice that has it, its place, a near one, or all there are."""
+def _unknown_key(full_key: str, parent: Container, typed: str) -> str:
+    """Word that a key is no option: its new name, the choice that has it, its place, a near one, or all there are.
+
+    `full_key` is the first part of the `typed` key that is missing, such as env of env.n_envs.
+    """
     where, _, key = full_key.rpartition(".")
+    if typed.startswith(f"{full_key}.") and not where and full_key not in choices.groups():  # a group of other code
+        full_key, key = typed, typed.rpartition(".")[2]
     known = [str(name) for name in parent] if hasattr(parent, "keys") else []
     prefix = f"{where}." if where else ""
+    if not where and key in NEEDLESS:
+        return f"{full_key} is no option, and nothing here needs it; leave it out"
     renamed = new_names(full_key, [*choices.groups(), *choices.top_level()] if where else known)
     if renamed:
         return f"{full_key} is not the name of this option; type {' or '.join(renamed)}"
-    if not where and key in NEEDLESS:
-        return f"{key} is no option, and nothing here needs it; leave it out"
     if not where and "checkpoint" in known and key in (*choices.groups(), *choices.top_level()):
         return _of_the_run(f"{key}.…" if key in choices.groups() else key)
     if where in choices.top_level():

@@ -8,8 +8,8 @@ _NAMES = {  # a key, or a whole choice -> other names
     "policy.num_steps": "ddim_steps num_inference_steps policy.num_inference_steps",
     "policy.camera_map": "rename_map",
     "horizon": "act_steps query_freq n_action_steps policy.n_action_steps",
-    "num_envs": "n_envs n_eval_envs num_workers training_num step_per_collect",
-    "task": "env env_id",
+    "num_envs": "n_envs n_eval_envs num_workers training_num step_per_collect eval.batch_size",
+    "task": "env env_id env.task env.type",
     "task.max_steps": "max_episode_steps",
     "task.processes": "use_async_envs",
     "noise.magnitude": "action_magnitude",
@@ -32,12 +32,12 @@ _NAMES = {  # a key, or a whole choice -> other names
     "test_seed": "seed",
     "video_episodes": "save_video render video",
     "video_seeds": "film",
-    "offline_data": "load_offline_data offline_data_path",
+    "offline_data": "load_offline_data offline_data_path dataset.repo_id dataset.root",
     "checkpoint_minutes": "save_model_interval checkpoint_interval save_freq",
     "run": "checkpoint_path resume_path load_run",
     "resume": "checkpoint_path resume_path load_run",
-    "logging=wandb": "use_wandb track",
-    "logging.wandb.project": "wandb_project",
+    "logging=wandb": "use_wandb track wandb.enable",
+    "logging.wandb.project": "wandb_project wandb.project",
     "hydra.run.dir": "logdir output_dir",
 }
 
@@ -55,6 +55,14 @@ NEEDLESS = {
 
 
 def new_names(key: str, known: list[str]) -> list[str]:
-    """Return the words to type in place of a key, as far as the config, with the keys `known` at its top, has them."""
-    names = [name for name in RENAMED.get(key, ()) if name.replace("=", ".").partition(".")[0] in known]
-    return [name if "=" in name else f"{name}=…" for name in names]
+    """Return the words to type in place of a key, as far as the config, with the keys `known` at its top, has them.
+
+    Groups of other code, such as env in env.n_envs, do not exist here: the last part of the key is looked up then.
+    """
+    first, last = key.partition(".")[0], key.rpartition(".")[2]
+    for other in (key,) if first in known else (key, last, first):
+        own = (other,) if other != key and other in known else RENAMED.get(other, ())
+        names = [name for name in own if name.replace("=", ".").partition(".")[0] in known]
+        if names:
+            return [name if "=" in name else f"{name}=…" for name in names]
+    return []
