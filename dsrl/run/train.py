@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,11 @@ def finished_score(parts: Parts, folder: RunFolder, checkpointer: Checkpointer, 
 
 
 def steer(
-    parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, checkpointer: Checkpointer | None = None
+    parts: Parts,
+    folder: RunFolder,
+    loggers: Mapping[str, Logger],
+    screen: Screen,
+    checkpointer: Checkpointer | None = None,
 ) -> float:
     """Evaluate, train and evaluate again, from the beginning or from `checkpointer`'s previous state.
 
@@ -120,12 +124,12 @@ def steer(
         screen.log_only(f"{type(error).__name__}: {error}")  # the terminal gets one sentence on the way out
         raise
     finally:
-        for logger in loggers:
+        for logger in loggers.values():
             logger.close()
 
 
 def _steer(
-    parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, checkpointer: Checkpointer
+    parts: Parts, folder: RunFolder, loggers: Mapping[str, Logger], screen: Screen, checkpointer: Checkpointer
 ) -> float:
     settings, signals = parts.settings, checkpointer.signals
     checkpointer.begin()
