@@ -22,7 +22,7 @@ from dsrl.interfaces import Searcher
 from dsrl.logging import Description, Logger
 from dsrl.run.components.auto_noise import read_choice, with_chosen_noise
 from dsrl.run.components.build import build, build_loggers, build_loop, check_budget
-from dsrl.run.components.final_evaluation import build_simulation, play, record_comparison
+from dsrl.run.components.final_evaluation import build_simulation, check_picture, film_comparison, play
 from dsrl.run.components.parts import Parts
 from dsrl.run.components.recorded_data import with_offline_data
 from dsrl.run.components.typed_parts import check_instruction, check_unsteered
@@ -37,7 +37,7 @@ from dsrl.run.returned import content as returned_content
 from dsrl.run.saved import provenance
 from dsrl.run.saved.folder import RunFolder
 from dsrl.run.terminal.console import Screen, clock
-from dsrl.run.terminal.errors import one_sentence, user_errors
+from dsrl.run.terminal.errors import UserError, one_sentence, type_and_text, user_errors
 from dsrl.run.terminal.installed import as_typed, typed
 from dsrl.run.terminal.signals import Signals, Stopped
 from dsrl.training.metrics import Counters
@@ -143,6 +143,7 @@ def _steer(
     if parts.policy_sha256() is None:
         screen.phase("this policy has no weights (no policy_sha256()): there is no base policy to compare with")
     else:
+        check_picture(parts)
         results = _evaluate_base(parts, screen, checkpointer)
     monitor.base = results.get("base")
     with naming_checkpoints(folder.checkpoint("best").parent), monitor.training(), checkpointer.training():
@@ -160,13 +161,11 @@ def _steer(
     if settings.plot:
         curve = report.learning_curve(monitor.curve, monitor.base, results["steered"], monitor.best_name)
         folder.write(folder.learning_curve, curve)
-    recorded = record_comparison(parts, steered, screen)
-    if recorded is not None:
-        folder.write(folder.video, recorded)
+    film, failure = film_comparison(parts, steered, folder, screen)
     content = {**_summary(parts, monitor, checkpointer, results, counters), **returned_content(confirmation, folder)}
-    monitor.log_results(results, content, folder.video if recorded is not None else None)
+    monitor.log_results(results, content, film)
     folder.write_json(folder.summary, content)
-    _conclude(folder, results, monitor.seconds, screen, confirmation)
+    _conclude(folder, results, monitor.seconds, screen, confirmation, failure)
     return monitor.best_score
 
 
@@ -240,8 +239,12 @@ def _conclude(
     seconds: float,
     screen: Screen,
     confirmation: Confirmation | None,
+    failure: Exception | None,
 ) -> None:
-    """Print the table, the policy that the run returns, the paths of all files, and the next command."""
+    """Print the table, the policy that the run returns, the paths of all files, and the next command.
+
+    Raises UserError with the `failure` of the video, where it has one.
+    """
     screen.print(report.summary_table(results))
     screen.phase(f"done after {clock(seconds)} of work, without loading and building the simulation")
     if confirmation is not None:
@@ -251,6 +254,8 @@ def _conclude(
         screen.print(f"pictures:       {'  '.join(map(str, pictures))}")
     screen.print(f"numbers:        {folder.summary}")
     screen.print(f"evaluate again: {typed('eval.py')} {folder.eval_option}")
+    if failure is not None:
+        raise UserError(f"no video was made ({type_and_text(failure)}); all other results are there") from failure
 
 
 def make_checkpointer(
