@@ -1,6 +1,7 @@
 """Checks what a task returns at each call: types and shapes alone, which cost nothing beside a step of any simulator.
 
 observe, observe_rows   state [n, state_dim] float, an image uint8 [n, 3, H, W] for each camera, n instructions
+picture                 uint8 [n, 3, H, W]
 step                    reward [B] float, flags [B] bool, success where has_success is true and only there
 hold                    [B, action_dim]
 of an episode           an end within max_steps
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dsrl.interfaces import Observation, ObservesRows, Step, Task
+from dsrl.interfaces import Filmable, Observation, ObservesRows, Step, Task
 
 
 def observe(task: Task, worlds: Tensor) -> Observation:
@@ -26,7 +27,12 @@ def observe(task: Task, worlds: Tensor) -> Observation:
 
 def step(task: Task, action: Tensor, active: Tensor) -> Step:
     """Advance `active` worlds [B] by action [B, A], the others by `hold`. Raises ValueError for a wrong result."""
-    found = task.step(torch.where(active[:, None], action, hold(task).to(action)))
+    return step_all(task, torch.where(active[:, None], action, hold(task).to(action)))
+
+
+def step_all(task: Task, action: Tensor) -> Step:
+    """Advance all worlds by action [B, A]. Raises ValueError for a wrong result."""
+    found = task.step(action)
     name, worlds = f"task {type(task).__name__}.step returned", f"{task.num_envs} worlds"
     if not isinstance(found, Step):
         raise ValueError(f"{name} {_kind(found)}; return a Step of dsrl.interfaces")
@@ -50,6 +56,15 @@ def hold(task: Task) -> Tensor:
         f"{task.num_envs} worlds and action_dim",
     )
     return action
+
+
+def picture(task: Filmable, num: int) -> Tensor:
+    """Draw the first `num` worlds for people, uint8 [num, 3, H, W]. Raises ValueError for anything else."""
+    found, name = task.picture(num), f"task {type(task).__name__}.picture returned"
+    drawn = isinstance(found, Tensor) and found.ndim == 4 and found.shape[:2] == (num, 3)
+    if not drawn or found.dtype != torch.uint8:
+        raise ValueError(f"{name} {_seen(found)} but {num} worlds make a torch tensor [{num}, 3, H, W] of uint8")
+    return found
 
 
 def check_length(task: Task, left: Tensor, ended: Tensor) -> None:
@@ -96,12 +111,15 @@ def _check(returned: str, found: Any, shape: list[int], kind: str, of: str) -> N
     tensor = isinstance(found, Tensor)
     if tensor and list(found.shape) == shape and (not kind or _type(found) == kind):
         return
-    has = f"{list(found.shape)} of {_type(found)}" if tensor else _kind(found)
-    raise ValueError(f"{returned} {has} but {of} make a torch tensor {shape}{f' of {kind}' if kind else ''}")
+    raise ValueError(f"{returned} {_seen(found)} but {of} make a torch tensor {shape}{f' of {kind}' if kind else ''}")
 
 
 def _type(tensor: Tensor) -> str:
     return "float" if tensor.is_floating_point() else str(tensor.dtype).removeprefix("torch.")
+
+
+def _seen(found: Any) -> str:
+    return f"{list(found.shape)} of {_type(found)}" if isinstance(found, Tensor) else _kind(found)
 
 
 def _kind(found: Any) -> str:

@@ -95,7 +95,7 @@ def collect(parts: Any, out: Path, episodes: int, seed: int, fps: int | None = N
     env = NoiseActionEnv(task, parts.policy, parts.noise, parts.env.horizon)
     env.seed(seed)
     seeds, flags = env.draw_seeds(episodes), (DONE, TRUNCATED, *([SUCCESS] if task.has_success else []))
-    hz = fps or (parts.task.fps if isinstance(parts.task, HasFps) else None) or UNKNOWN_FPS
+    hz = fps or round((isinstance(parts.task, HasFps) and parts.task.fps) or 0) or UNKNOWN_FPS
     dataset = create_dataset(out, parts.task, hz, episodes, *flags, reward=True)
     steps, score, begin = 0, 0.0, time.monotonic()
     for start in range(0, episodes, len(env)):
@@ -149,13 +149,14 @@ class RecordingTask:
         """
         import torch
 
+        from dsrl import task_rules
         from dsrl.interfaces import BoundedActions, Step
 
         executed = action.clone()
         if isinstance(self._task, BoundedActions):
             executed = action.clamp(self._task.action_low.to(action), self._task.action_high.to(action))
         observation = self._task.observe()[torch.arange(self.num_envs)]
-        step = self._task.step(executed.clone())
+        step = task_rules.step_all(self._task, executed.clone())
         success = None if step.success is None else step.success.clone()
         copied = Step(step.reward.clone(), step.terminated.clone(), step.truncated.clone(), success)
         self.frames.append((observation, executed, copied))

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dsrl import task_rules
 from dsrl.interfaces import Filmable, Observation, Step, Task
 
 Frame = NDArray[np.uint8]  # [H, W, 3]
@@ -69,7 +70,7 @@ class VideoRecorder:
         """Step the wrapped task and record the recorded worlds that had not ended; the first call records the start."""
         if not self.frames[0]:
             self._record(range(self._num_worlds))
-        step = self._task.step(action)
+        step = task_rules.step_all(self._task, action)
         running = [world for world in range(self._num_worlds) if not self._ended[world]]
         for world in running:
             self._ended[world] = bool(step.terminated[world] | step.truncated[world])
@@ -82,12 +83,12 @@ class VideoRecorder:
         if worlds:
             pictures = self._pictures(max(worlds) + 1).permute(0, 2, 3, 1).cpu().numpy()
             for world in worlds:
-                self.frames[world].append(pictures[world].astype(np.uint8))
+                self.frames[world].append(pictures[world].astype(np.uint8))  # a copy
 
     def _pictures(self, num_worlds: int) -> Tensor:
         """Draw the first worlds, uint8 [num_worlds, 3, H, W]; drawing takes longer than simulating."""
         if isinstance(self._task, Filmable):
-            return self._task.picture(num_worlds)
+            return task_rules.picture(self._task, num_worlds)
         return next(iter(self._task.observe().images.values()))[:num_worlds]
 
 

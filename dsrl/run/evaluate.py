@@ -114,7 +114,7 @@ def _log(
     env_steps = folder.read_results().get("env_steps", 0)
     if not fits(env_steps, Annotated[int, Ge(0), Le(2**53)]):  # somebody's run
         env_steps = 0
-    for logger in build_loggers(cfg, described, out):
+    for logger in build_loggers(cfg, described, out).values():
         logger.load_state_dict(None)
         if curves:
             logger.log(curves, env_steps)

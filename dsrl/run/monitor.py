@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -32,9 +32,9 @@ class Monitor:
     """The monitor of a training loop (`dsrl.training.loop.Monitor`), with the learning curve and time of a run."""
 
     def __init__(
-        self, parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, setup_seconds: float
+        self, parts: Parts, folder: RunFolder, loggers: Mapping[str, Logger], screen: Screen, setup_seconds: float
     ) -> None:
-        """`setup_seconds` is how long building the simulation took, which is over."""
+        """`loggers` by their names in the group; `setup_seconds`: of building the simulation, which is over."""
         self.parts, self.folder, self.loggers, self.screen = parts, folder, loggers, screen
         self.base: Evaluation | None = None  # to be set before training
         self.curve: list[report.CurvePoint] = []
@@ -124,7 +124,7 @@ class Monitor:
         self.folder.check_in_place()  # as before everything that loggers write by the name of the folder
         counts: dict[str, float] = {"decisions": counters.decisions, "gradient_steps": counters.gradient_steps}
         counts["wall_time_s"] = time.monotonic() - self._training_begin
-        for logger in self.loggers:
+        for logger in self.loggers.values():
             logger.log({**counts, **metrics}, counters.env_steps)
 
     def log_results(self, results: Mapping[str, Evaluation], content: Mapping[str, Any], film: Path | None) -> None:
@@ -133,7 +133,7 @@ class Monitor:
         env_steps = content["env_steps"]
         names = ("base", "base_under_actor_noise", "zero_noise", "steered", "paired")
         shown = flat_results({name: content[name] for name in names})
-        for logger in self.loggers:
+        for logger in self.loggers.values():
             logger.log({f"final/{name}": result.score for name, result in results.items()}, env_steps)
             if film is not None and isinstance(logger, ShowsVideos):
                 logger.video("base_vs_steered", film, env_steps)
@@ -151,7 +151,7 @@ class Monitor:
 
     def _record_best(self) -> None:
         """Record the first validation worlds."""
-        settings, viewers = self.parts.settings, [one for one in self.loggers if isinstance(one, ShowsVideos)]
+        settings, viewers = self.parts.settings, [one for one in self.loggers.values() if isinstance(one, ShowsVideos)]
         num = min(settings.video_episodes, len(self.parts.env), settings.validation_episodes)
         if not viewers or not num or not video.can_record(self.parts.task):
             return
@@ -215,7 +215,7 @@ class Monitor:
             "best_name_and_score": self.best,
             "best": self._best,
             "collapse": self.collapse,
-            "loggers": self._unused | {type(logger).__name__: logger.state_dict() for logger in self.loggers},
+            "loggers": self._unused | {name: logger.state_dict() for name, logger in self.loggers.items()},
             "seconds": [self.seconds, time.monotonic() - self._training_begin],
         }
 
@@ -228,8 +228,9 @@ class Monitor:
         """
         self.folder.check_in_place()
         self._unused = {} if state is None else dict(state["loggers"])
-        for logger in self.loggers:
-            logger.load_state_dict(self._unused.pop(type(logger).__name__, None))
+        for name, logger in self.loggers.items():
+            known = name if name in self._unused else type(logger).__name__  # as an earlier version named it
+            logger.load_state_dict(self._unused.pop(known, None))
         if state is None:
             return
         with restoring():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from dsrl.interfaces import Searcher
 from dsrl.logging import Description, Logger
 from dsrl.run.components.auto_noise import read_choice, with_chosen_noise
 from dsrl.run.components.build import build, build_loggers, build_loop, check_budget
-from dsrl.run.components.final_evaluation import build_simulation, play, record_comparison
+from dsrl.run.components.final_evaluation import build_simulation, check_picture, film_comparison, play
 from dsrl.run.components.parts import Parts
 from dsrl.run.components.recorded_data import with_offline_data
 from dsrl.run.components.typed_parts import check_instruction, check_unsteered
@@ -38,7 +38,7 @@ from dsrl.run.saved import provenance
 from dsrl.run.saved.base_results import base_results
 from dsrl.run.saved.folder import RunFolder
 from dsrl.run.terminal.console import Screen, clock
-from dsrl.run.terminal.errors import one_sentence, user_errors
+from dsrl.run.terminal.errors import UserError, one_sentence, type_and_text, user_errors
 from dsrl.run.terminal.installed import as_typed, typed
 from dsrl.run.terminal.signals import Signals, Stopped
 from dsrl.training.metrics import Counters
@@ -104,7 +104,11 @@ def finished_score(parts: Parts, folder: RunFolder, checkpointer: Checkpointer, 
 
 
 def steer(
-    parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, checkpointer: Checkpointer | None = None
+    parts: Parts,
+    folder: RunFolder,
+    loggers: Mapping[str, Logger],
+    screen: Screen,
+    checkpointer: Checkpointer | None = None,
 ) -> float:
     """Evaluate, train and evaluate again, from the beginning or from `checkpointer`'s previous state.
 
@@ -121,12 +125,12 @@ def steer(
         screen.log_only(f"{type(error).__name__}: {error}")  # the terminal gets one sentence on the way out
         raise
     finally:
-        for logger in loggers:
+        for logger in loggers.values():
             logger.close()
 
 
 def _steer(
-    parts: Parts, folder: RunFolder, loggers: Sequence[Logger], screen: Screen, checkpointer: Checkpointer
+    parts: Parts, folder: RunFolder, loggers: Mapping[str, Logger], screen: Screen, checkpointer: Checkpointer
 ) -> float:
     settings, signals = parts.settings, checkpointer.signals
     checkpointer.begin()
@@ -140,6 +144,7 @@ def _steer(
     if parts.policy_sha256() is None:
         screen.phase("this policy has no weights (no policy_sha256()): there is no base policy to compare with")
     else:
+        check_picture(parts)
         results = _evaluate_base(parts, screen, checkpointer)
     monitor.base = results.get("base")
     with naming_checkpoints(folder.checkpoint("best").parent), monitor.training(), checkpointer.training():
@@ -157,13 +162,11 @@ def _steer(
     if settings.plot:
         curve = report.learning_curve(monitor.curve, monitor.base, results["steered"], monitor.best_name)
         folder.write(folder.learning_curve, curve)
-    recorded = record_comparison(parts, steered, screen)
-    if recorded is not None:
-        folder.write(folder.video, recorded)
+    film, failure = film_comparison(parts, steered, folder, screen)
     content = {**_summary(parts, monitor, checkpointer, results, counters), **returned_content(confirmation, folder)}
-    monitor.log_results(results, content, folder.video if recorded is not None else None)
+    monitor.log_results(results, content, film)
     folder.write_json(folder.summary, content)
-    _conclude(folder, results, monitor.seconds, screen, confirmation)
+    _conclude(folder, results, monitor.seconds, screen, confirmation, failure)
     return monitor.best_score
 
 
@@ -238,8 +241,12 @@ def _conclude(
     seconds: float,
     screen: Screen,
     confirmation: Confirmation | None,
+    failure: Exception | None,
 ) -> None:
-    """Print the table, the policy that the run returns, the paths of all files, and the next command."""
+    """Print the table, the policy that the run returns, the paths of all files, and the next command.
+
+    Raises UserError with the `failure` of the video, where it has one.
+    """
     screen.print(report.summary_table(results))
     screen.phase(f"done after {clock(seconds)} of work, without loading and building the simulation")
     if confirmation is not None:
@@ -249,6 +256,8 @@ def _conclude(
         screen.print(f"pictures:       {'  '.join(map(str, pictures))}")
     screen.print(f"numbers:        {folder.summary}")
     screen.print(f"evaluate again: {typed('eval.py')} {folder.eval_option}")
+    if failure is not None:
+        raise UserError(f"no video was made ({type_and_text(failure)}); all other results are there") from failure
 
 
 def make_checkpointer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -59,4 +60,15 @@ def test_every_option_with_a_number_has_wrong_values() -> None:
 def test_values_that_work_are_accepted(overrides: str) -> None:
     config = _config(*overrides.split())
     assert "cluster_options" in config.hydra.callbacks
+    ClusterOptions().on_multirun_start(config)
+
+
+def test_an_option_that_a_launcher_can_do_without_may_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = _config("cluster=local", "~cluster.parallel")
+    with pytest.raises(SystemExit, match=r"^error: cluster.parallel is missing and hydra_plugins\..*; type \+"):
+        ClusterOptions().on_multirun_start(config)
+    declared = signatures.options(config.cluster._target_)
+    monkeypatch.setattr(
+        signatures, "options", lambda target: {name: replace(one, required=False) for name, one in declared.items()}
+    )
     ClusterOptions().on_multirun_start(config)

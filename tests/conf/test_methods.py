@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import cycle, islice, product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from toys.commands import CONF
 from toys.complaints import NEEDS, complaint, composed
 
 from dsrl.run.terminal import choices
+from dsrl.run.terminal.errors import UserError
+from scripts.parts import composed as composed_by_scripts
 
 METHODS = {  # method -> the same, typed
     "sac_repeat": ("sac=dsrl_sac", "noise=repeat"),
@@ -127,3 +131,35 @@ def test_a_policy_that_decodes_at_little_cost_chooses_the_algorithm_and_a_typed_
 
 def test_a_choice_of_a_policy_is_read_from_the_file_that_it_shares() -> None:
     assert choices.chosen_by("policy", "flow_mlp") == {"sac": "dsrl_na"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        (
+            "task=ours method=our_full",
+            "method=our_full means noise=full but task=ours chooses noise=repeat; type",
+        ),
+        ("task=ours method=our_full noise=repeat", None),
+        ("experiment=our_paper task=pendulum", "experiment=our_paper is of task=ours; leave out task=pendulum, or the"),
+        ("experiment=our_paper", None),
+    ],
+)
+def test_choices_in_a_folder_of_the_search_path_are_compared_too(
+    typed: str, sentence: str | None, tmp_path: Path
+) -> None:
+    own = {
+        "task/ours": ["pendulum", {"override /noise": "repeat"}],
+        "method/our_base": [{"override /noise": "full"}, {"override /sac": "dsrl_sac"}],
+        "method/our_full": ["/method/our_base"],
+        "experiment/our_paper": [{"override /task": "ours"}],
+    }
+    for name, defaults in own.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.yaml").write_text(f"# @package _global_\n{yaml.safe_dump({'defaults': defaults})}")
+    overrides = [*typed.split(), f"hydra.searchpath=[file://{tmp_path}]"]
+    found = complaint(*overrides)
+    assert found is None if sentence is None else str(found).startswith(f"error: {sentence}")
+    if sentence is not None:
+        with pytest.raises(UserError, match=re.escape(sentence)):
+            composed_by_scripts(overrides)

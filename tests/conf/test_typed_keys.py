@@ -12,9 +12,10 @@ from toys.commands import type_command
 from toys.complaints import NEEDS, complaint, composed
 from toys.requests import request_of
 
+from dsrl.run.config.learners import LEARNERS, NO_RECORDS, learns_with
 from dsrl.run.config.request import check_used
 from dsrl.run.config.settings import CHECKPOINT_TYPES, GROUPS, TYPES, references
-from dsrl.run.config.typed_keys import ALWAYS_BESIDE, FRESH_BESIDE, LEARNERS, ONLY_WITH, typed_keys
+from dsrl.run.config.typed_keys import ALWAYS_BESIDE, FRESH_BESIDE, ONLY_WITH, typed_keys
 from dsrl.run.terminal import choices
 from dsrl.run.terminal.errors import UserError, user_errors
 
@@ -291,3 +292,11 @@ def test_a_sweep_names_the_key_that_one_of_its_runs_does_not_use(tmp_path: Path)
 
 def test_the_parts_of_a_run_are_groups_with_choices() -> None:
     assert set(GROUPS) <= set(choices.groups())
+
+
+def test_an_algorithm_of_users_may_learn_from_recorded_decisions_without_our_options() -> None:
+    without = set(choices.names("sac")) - set(choices.with_option("sac", "regulariser"))
+    assert set(NO_RECORDS) == without - {"dsrl_edit", "dsrl_select"}
+    assert learns_with({"_target_": "mylab.sac.cautious_sac.build_cautious_sac"}, "offline_data")
+    assert not learns_with({"_target_": "dsrl.sac.lp_ds.build_lp_ds"}, "offline_data")
+    assert not learns_with({"_target_": "mylab.sac.search.build_search"}, "utd")

@@ -31,7 +31,7 @@ def test_an_algorithm_runs_from_its_yaml_and_its_checkpoint_plays_again(choice: 
     folder.write_configs({"config.yaml": OmegaConf.to_yaml(cfg)})
     parts = build(cfg, print)
     check_budget(parts, print)
-    steer(parts, folder, [], Screen())
+    steer(parts, folder, {}, Screen())
     score = score_of(json.loads(folder.summary.read_text())["steered"])
     request = request_of(tmp_path, base=False)
     assert evaluate_run(build(cfg, print), folder, request, folder.load("best"), Screen()) == score

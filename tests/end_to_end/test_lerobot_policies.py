@@ -49,7 +49,7 @@ def train(folder: Path, policy: Path, *options: str) -> None:
     parts = build(cfg, print)
     check_budget(parts, print)
     request = request_of(folder, base=False)
-    steer(parts, folder_of_run, [], Screen())
+    steer(parts, folder_of_run, {}, Screen())
     score = score_of(json.loads(folder_of_run.summary.read_text())["steered"])
     assert evaluate_run(build(cfg, print), folder_of_run, request, folder_of_run.load("best"), Screen()) == score
 

@@ -44,7 +44,7 @@ def _parts(task: type[Guess]) -> Parts:
 
 def test_a_policy_that_was_lifted_is_returned_steered(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    steer(_parts(Guess), folder, [], Screen())
+    steer(_parts(Guess), folder, {}, Screen())
     summary = json.loads(folder.summary.read_text())
     assert summary["returned"] == "steered"
     assert summary["confirmation"]["better"]
@@ -55,7 +55,7 @@ def test_a_policy_that_noise_cannot_lift_is_returned_as_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = RunFolder(tmp_path)
-    steer(_parts(Coin), folder, [], Screen())
+    steer(_parts(Coin), folder, {}, Screen())
     summary = json.loads(folder.summary.read_text())
     assert summary["returned"] == "base"
     assert not summary["confirmation"]["better"]

@@ -72,7 +72,7 @@ def parts_of(name: str, policy: Echo | None = None) -> Parts:
 @pytest.mark.parametrize("name", ["dsrl_sac", "dsrl_na", "dsrl_edit", "dsrl_pi0", "dsrl_select", "lp_ds"])
 def test_the_first_validation_is_that_of_the_base_policy_although_w_0_fails(name: str, tmp_path: Path) -> None:
     parts, folder = parts_of(name), RunFolder(tmp_path)
-    steer(parts, folder, [CsvLogger(str(tmp_path))], Screen())
+    steer(parts, folder, {"csv": CsvLogger(str(tmp_path))}, Screen())
     summary = json.loads(folder.summary.read_text())
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     first, *later = [row for row in rows if "eval/success_rate" in row]
@@ -89,7 +89,7 @@ def test_the_first_validation_is_that_of_the_base_policy_although_w_0_fails(name
 def test_w_0_is_returned_where_no_actor_is_better(name: str, tmp_path: Path) -> None:
     parts, folder = parts_of(name, Calm()), RunFolder(tmp_path)
     parts = replace(parts, settings=replace(parts.settings, decisions=84, utd=0.1))  # the actor makes no step
-    assert steer(parts, folder, [CsvLogger(str(tmp_path))], Screen()) == 1.0
+    assert steer(parts, folder, {"csv": CsvLogger(str(tmp_path))}, Screen()) == 1.0
     summary = json.loads(folder.summary.read_text())
     assert summary["best_checkpoint"] == "w = 0, without any learning"
     assert summary["base"]["success_rate"] < 0.6
@@ -102,7 +102,7 @@ def test_w_0_is_returned_where_no_actor_is_better(name: str, tmp_path: Path) -> 
 
 def test_an_actor_is_played_by_draws_where_w_0_fails_and_its_mean_competes(tmp_path: Path) -> None:
     parts, folder = parts_of("dsrl_sac"), RunFolder(tmp_path)
-    steer(parts, folder, [CsvLogger(str(tmp_path))], Screen())
+    steer(parts, folder, {"csv": CsvLogger(str(tmp_path))}, Screen())
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["eval/zero_noise"] for row in rows if "eval/zero_noise" in row] == [0.0]
     drawn, mean = (max(row[key] for row in rows if key in row) for key in ("eval/success_rate", "eval/mean"))
@@ -116,7 +116,7 @@ def test_an_actor_is_played_by_draws_where_w_0_fails_and_its_mean_competes(tmp_p
 
 def test_an_actor_that_is_as_good_as_w_0_is_returned_and_w_0_never_where_draws_are_better(tmp_path: Path) -> None:
     parts, folder = parts_of("dsrl_sac"), RunFolder(tmp_path)
-    steer(parts, folder, [], Screen())
+    steer(parts, folder, {}, Screen())
     assert json.loads(folder.summary.read_text())["best_checkpoint"].endswith("after 96 decisions")
     assert folder.load("best")["plays"] != PLAYS.index("zero")
     equal = Recording()
@@ -165,7 +165,7 @@ def test_warm_up_is_the_prior_within_the_bound_that_the_algorithm_has(name: str,
 def test_evaluations_may_play_the_best_of_base_noises_and_eval_repeats_them(tmp_path: Path) -> None:
     parts, folder = parts_of("dsrl_na"), RunFolder(tmp_path)
     parts = replace(parts, settings=replace(parts.settings, decisions=240, best_of=8))
-    steer(parts, folder, [], Screen())
+    steer(parts, folder, {}, Screen())
     summary = json.loads(folder.summary.read_text())
     score = summary["steered"]["success_rate"]
     assert score > summary["base_under_actor_noise"]["success_rate"] + 0.3

@@ -27,7 +27,8 @@ from dsrl.run.train import finished_score, make_checkpointer, steer
 def test_a_toy_is_steered_to_success_and_everything_is_in_its_folder(tmp_path: Path) -> None:
     offline: dict[str, Any] = {"project": "toy", "entity": None, "group": None, "name": None, "timeout": 5.0}
     where = str(tmp_path)
-    loggers = [CsvLogger(where), TensorBoardLogger(where), WandbLogger(where, mode="offline", **offline)]
+    wandb = WandbLogger(where, mode="offline", **offline)
+    loggers = {"csv": CsvLogger(where), "tensorboard": TensorBoardLogger(where), "wandb": wandb}
     folder = RunFolder(tmp_path)
     score = steer(_with_all(toy_parts()), folder, loggers, Screen())
 
@@ -73,7 +74,7 @@ def test_a_finished_run_stays_until_other_values_are_requested(
 ) -> None:
     folder = RunFolder(tmp_path)
     assert _finished_score(folder, toy_parts()) is None
-    score = steer(toy_parts(), folder, [], Screen())
+    score = steer(toy_parts(), folder, {}, Screen())
     assert "finished before" not in capsys.readouterr().out
 
     assert _finished_score(folder, toy_parts()) == score
@@ -90,7 +91,7 @@ def test_a_finished_run_stays_until_other_values_are_requested(
     parts = toy_parts()
     fewer = replace(parts, settings=replace(parts.settings, eval_episodes=8))
     assert _finished_score(folder, fewer) is None
-    steer(fewer, folder, [], Screen())
+    steer(fewer, folder, {}, Screen())
     assert json.loads(folder.summary.read_text())["steered"]["episodes"] == 8
 
 

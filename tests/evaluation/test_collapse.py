@@ -126,7 +126,7 @@ def test_a_collapse_is_reported_once_and_stops_training_where_the_settings_say_s
         return validations[len(states) - 1]
 
     monkeypatch.setattr("dsrl.run.monitor.evaluate", scripted)
-    steer(parts, folder, [], Screen(Console(file=text, soft_wrap=True)))
+    steer(parts, folder, {}, Screen(Console(file=text, soft_wrap=True)))
     summary = json.loads(folder.summary.read_text())
     assert summary["decisions"] == (400 if stop else 600)
     assert text.getvalue().count("training has collapsed") == 1
@@ -148,7 +148,7 @@ def test_a_number_that_is_not_finite_leaves_earlier_checkpoints_and_names_them(t
         pytest.raises(FloatingPointError, match=r"features of world \[0, 1, 2, 3\] is not finite") as caught,
         folder.noting_failure(),
     ):
-        steer(replace(parts, policy=policy, env=env), folder, [], Screen())
+        steer(replace(parts, policy=policy, env=env), folder, {}, Screen())
     assert caught.value.__notes__ == [f"checkpoints saved before this error in {tmp_path}/checkpoints: best and last"]
     assert caught.value.__notes__[0] in folder.failure.read_text()
     for name in ("best", "last"):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
 from toys.guess import Echo, Guess
-from toys.runs import toy_parts
+from toys.runs import short_parts, toy_parts
 
 from dsrl.evaluation.episodes import evaluate
 from dsrl.evaluation.noise_sources import base_noise
@@ -35,7 +37,11 @@ from dsrl.evaluation.video import (
 )
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.components.final_evaluation import record_video
+from dsrl.run.components.final_evaluation import check_picture, record_video
+from dsrl.run.saved.folder import RunFolder
+from dsrl.run.terminal.console import Screen
+from dsrl.run.terminal.errors import UserError
+from dsrl.run.train import steer
 
 SIDE = 400 + 2 * (BORDER + MARGIN)  # 8 pixels enlarged 50 times, and what surrounds them
 
@@ -157,3 +163,53 @@ def test_a_video_has_the_control_frequency_that_its_task_names(named: int | None
     content, _ = record_video(parts, [act], [4])
     with av.open(io.BytesIO(content)) as container:
         assert container.streams.video[0].average_rate == fps
+
+
+class Film(Guess):
+    """The guessing task with a picture, from some call on one that cannot be drawn, or of another kind."""
+
+    good, wrong = 0, torch.zeros(1, 3, 8, 8)
+
+    def picture(self, num_worlds: int) -> torch.Tensor:
+        self.good -= 1
+        if self.good >= 0:
+            return torch.zeros(num_worlds, 3, 8, 8, dtype=torch.uint8)
+        if self.wrong is None:
+            raise RuntimeError("no display")
+        return self.wrong
+
+
+@pytest.mark.parametrize(
+    ("wrong", "found"),
+    [
+        (None, r"\(RuntimeError: no display\)"),
+        (torch.zeros(1, 3, 8, 8), r"\(.*Film.picture returned \[1, 3, 8, 8\] of float but 1 worlds make a .* uint8\)"),
+        (
+            torch.zeros(1, 8, 8, 3, dtype=torch.uint8),
+            r"\(.*returned \[1, 8, 8, 3\] of uint8 but .*\[1, 3, H, W\] of",
+        ),
+        (np.zeros((1, 3, 8, 8), np.uint8), r"\(.*picture returned numpy.ndarray \[1, 3, 8, 8\] but"),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn_is_told_before_training(
+    wrong: object, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Film, "wrong", wrong)
+    parts = short_parts("dsrl_sac", Film)
+    check_picture(parts)  # without video_episodes
+    filming = replace(parts, settings=replace(parts.settings, video_episodes=2))
+    with pytest.raises(ValueError, match=f"^task Film draws no picture for the video {found}.*type video_episodes=0$"):
+        check_picture(filming)
+
+
+def test_a_video_that_fails_after_training_costs_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Film, "wrong", None)
+    monkeypatch.setattr(Film, "good", 3)
+    parts, folder = short_parts("dsrl_sac", Film), RunFolder(tmp_path)
+    filming = replace(parts, settings=replace(parts.settings, video_episodes=2))
+    with pytest.raises(
+        UserError, match=r"^no video was made \(RuntimeError: no display\); all other results are there$"
+    ):
+        steer(filming, folder, {}, Screen())
+    assert json.loads(folder.summary.read_text())["steered"]
+    assert not folder.video.exists()

@@ -120,7 +120,7 @@ def test_the_summary_has_both_policies_with_intervals_and_every_new_best_has_a_v
     described = Description({"seed": 0}, "toy", None, ("guess",), "train")
     options = {"project": "toy", "entity": None, "group": "given", "name": None, "timeout": 60.0}
     logger = WandbLogger(str(tmp_path), mode="offline", described=described, **options)  # type: ignore[arg-type]
-    steer(toy_parts(), RunFolder(tmp_path), [logger], Screen())
+    steer(toy_parts(), RunFolder(tmp_path), {"wandb": logger}, Screen())
     wandb.teardown()  # its service has then written all
     numbers, summary = summary_of(_file(tmp_path)), json.loads((tmp_path / "summary.json").read_text())
     for name in ("base", "steered"):

@@ -79,7 +79,7 @@ def test_intervals_tests_and_confirmation_of_a_run_have_one_episode_per_world(
 ) -> None:
     folder = RunFolder(tmp_path)
     parts = _parts([])
-    steer(parts, folder, [], Screen())
+    steer(parts, folder, {}, Screen())
     summary = json.loads(folder.summary.read_text())
     steered, pair = summary["steered"], summary["paired"]
     assert summary["num_worlds"] == 10

@@ -42,6 +42,24 @@ PARTS: dict[type, Callable[[], Any]] = {
         (Policy, "decode", None, "policy EchoPolicy has no method decode; add it"),
         (Noise, "magnitude", "1.5", "noise FullNoise has magnitude='1.5' but it must be magnitude: float"),
         (Noise, "dim", True, "noise FullNoise has dim=True but it must be dim: int"),
+        (
+            Task,
+            "action_low",
+            torch.zeros(2),
+            "has no attribute action_high; rename action_low, or add action_high: Te",
+        ),
+        (
+            Task,
+            "num_worlds",
+            3,
+            "has no attribute other_worlds; rename num_worlds, or add other_worlds: str, as FewWo",
+        ),
+        (Task, "fps", "10", "has fps='10' but it must be fps: float | None, as HasFps in dsrl/run/components/parts.py"),
+        (Task, "state_dict", lambda: None, "no method load_state_dict; rename state_dict, or add it, as Restorable in"),
+        (Policy, "default_horizon", 2.0, "has default_horizon=2.0 but it must be default_horizon: int"),
+        (Policy, "remarks", "one remark", "has remarks='one remark' but it must be remarks: Sequence[str]"),
+        (Policy, "device", 0, "has device=0 but it must be device: torch.device, as HasDevice in dsrl/interfaces.py"),
+        (Noise, "draws_per_world", 1.5, "has draws_per_world=1.5 but it must be draws_per_world: int, as MeasuresN"),
     ],
 )
 def test_a_member_of_another_kind_is_told(protocol: type, member: str, value: Any, sentence: str) -> None:
@@ -50,6 +68,17 @@ def test_a_member_of_another_kind_is_told(protocol: type, member: str, value: An
     setattr(part, member, value)
     with pytest.raises(ValueError, match=re.escape(sentence)):
         check_members(part, protocol)
+
+
+def test_bounds_of_actions_are_tensors_and_other_abilities_take_what_works() -> None:
+    task, policy = CountdownTask(2), EchoPolicy()
+    task.fps, task.num_worlds, task.other_worlds, task.picture = 12.5, None, "type task.id=1", None
+    policy.device, policy.remarks, policy.default_horizon = "cpu", ["a", "b"], np.int64(2)
+    check_members(task, Task)
+    check_members(policy, Policy)
+    task.action_low = task.action_high = np.zeros(2)
+    with pytest.raises(ValueError, match=r"has action_low=array\(.* must be action_low: Tensor, as BoundedActions in"):
+        check_members(task, Task)
 
 
 def test_numbers_and_arrays_of_numpy_lists_and_sizes_of_torch_are_of_the_declared_kinds() -> None:

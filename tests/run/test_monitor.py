@@ -44,7 +44,7 @@ def test_success_in_training_is_shown_once_as_many_episodes_as_worlds_have_ended
     assert len(parts.env) == 4
     parts = replace(parts, settings=replace(parts.settings, decisions=400))
     screen, text = _text_screen()
-    monitor = Monitor(parts, RunFolder(tmp_path), [], screen, 0.0)
+    monitor = Monitor(parts, RunFolder(tmp_path), {}, screen, 0.0)
     with monitor.training():
         monitor.show(Counters(decisions=8, episodes=episodes), {"train/return": 1.0, "train/success_rate": 1.0})
     assert shown in text.getvalue()
@@ -86,7 +86,7 @@ def test_all_that_reaches_the_terminal_and_the_log_is_printable(kind: str, tmp_p
 
 
 def test_a_continued_curve_has_its_gradient_steps_and_none_of_an_earlier_version(tmp_path: Path) -> None:
-    monitors = [Monitor(toy_parts(), RunFolder(tmp_path), [], _text_screen()[0], 0.0) for _ in range(3)]
+    monitors = [Monitor(toy_parts(), RunFolder(tmp_path), {}, _text_screen()[0], 0.0) for _ in range(3)]
     monitors[0].validate(Counters(env_steps=8, decisions=4, gradient_steps=30))
     state = monitors[0].state_dict()
     monitors[1].load_state_dict(state)
@@ -101,7 +101,7 @@ def test_the_simulation_is_built_once_and_its_time_is_no_work(seconds: float | N
     parts = toy_parts()
     settings = replace(parts.settings, decisions=40, warmup_decisions=20, eval_every=40, video_episodes=0)
     screen, text = _text_screen()
-    steer(replace(parts, settings=settings, setup_seconds=seconds), RunFolder(tmp_path), [], screen)
+    steer(replace(parts, settings=settings, setup_seconds=seconds), RunFolder(tmp_path), {}, screen)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert text.getvalue().count("building the simulation …") == (1 if seconds is None else 0)
     assert summary["setup_time_s"] == seconds or (seconds is None and 0 < summary["setup_time_s"] < 600)
@@ -110,10 +110,28 @@ def test_the_simulation_is_built_once_and_its_time_is_no_work(seconds: float | N
 
 def test_a_logger_that_one_process_lacked_continues_its_rows_in_the_next(tmp_path: Path) -> None:
     state = None
-    for loggers, decisions in (([CsvLogger(str(tmp_path))], 8), ([], 16), ([CsvLogger(str(tmp_path))], 24)):
+    for lacked, decisions in ((False, 8), (True, 16), (False, 24)):
+        loggers = {} if lacked else {"csv": CsvLogger(str(tmp_path))}
         monitor = Monitor(toy_parts(), RunFolder(tmp_path), loggers, _text_screen()[0], 0.0)
         monitor.load_state_dict(state)
         monitor.log({}, Counters(decisions=decisions))
         state = monitor.state_dict()
-        assert [json.loads(row)["decisions"] for row in state["loggers"]["CsvLogger"]] == [8] + [24] * (decisions == 24)
+        assert [json.loads(row)["decisions"] for row in state["loggers"]["csv"]] == [8] + [24] * (decisions == 24)
     assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 3
+
+
+def test_two_loggers_of_one_class_continue_their_own_rows_and_one_of_an_earlier_version_its_own(tmp_path: Path) -> None:
+    folders, state = {name: tmp_path / name for name in ("csv", "lab")}, None
+    for folder in folders.values():
+        folder.mkdir()
+    for decisions in (8, 16):
+        loggers = {name: CsvLogger(str(folder)) for name, folder in folders.items()}
+        monitor = Monitor(toy_parts(), RunFolder(tmp_path), loggers, _text_screen()[0], 0.0)
+        monitor.load_state_dict(state)
+        monitor.log({}, Counters(decisions=decisions))
+        state = monitor.state_dict()
+    rows = {name: (folder / "metrics.jsonl").read_text().splitlines() for name, folder in folders.items()}
+    assert [len(found) for found in rows.values()] == [2, 2]
+    monitor = Monitor(toy_parts(), RunFolder(tmp_path), {"csv": loggers["csv"]}, _text_screen()[0], 0.0)
+    monitor.load_state_dict({**state, "loggers": {"CsvLogger": state["loggers"]["lab"][:1]}})  # named by the class
+    assert (folders["csv"] / "metrics.jsonl").read_text().splitlines() == rows["lab"][:1]

@@ -79,7 +79,7 @@ def test_a_run_whose_folder_was_moved_leaves_what_now_has_its_name_alone(
     settings = replace(parts.settings, decisions=40, eval_every=20, plot=True, video_episodes=2, confirm_episodes=4)
     ending = pytest.raises(UserError, match=r"run cannot be read or written \(it was moved or removed\); .* continues")
     with ending, folder.claimed(), folder.noting_failure():
-        loggers = [Pictured(str(folder.path)), TensorBoardLogger(str(folder.path))]
+        loggers = {"csv": Pictured(str(folder.path)), "tensorboard": TensorBoardLogger(str(folder.path))}
         folder.begin({"config.yaml": "seed: 0\n"}, lambda: "the same command continues")
         steer(replace(parts, settings=settings), folder, loggers, screen)
     assert before == [digests(folder.path)]

@@ -26,7 +26,7 @@ def test_dsrl_na_is_trained_diagnosed_and_its_chunk_critics_choose_among_base_no
     settings = replace(parts.settings, decisions=240, eval_every=160, video_episodes=0)
     parts = replace(parts, settings=settings, algorithm=algorithm)
     folder = RunFolder(tmp_path)
-    steer(parts, folder, [CsvLogger(str(tmp_path))], Screen())
+    steer(parts, folder, {"csv": CsvLogger(str(tmp_path))}, Screen())
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["decisions"] for row in rows if "diagnostics/rank_correlation" in row] == [80, 160, 240]
 

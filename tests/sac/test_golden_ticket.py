@@ -124,7 +124,7 @@ def test_a_whole_run_finds_a_ticket_and_too_small_a_budget_is_refused_before_any
     parts = toy_parts()
     parts = dataclasses.replace(parts, algorithm=build_algorithm("golden_ticket", parts.env))
     folder = RunFolder(tmp_path)
-    steer(parts, folder, [], Screen())
+    steer(parts, folder, {}, Screen())
     summary = json.loads(folder.summary.read_text())
     assert summary["steered"]["success_rate"] == 0.5  # a constant guess fits half of the worlds
     assert folder.load("best")["ticket"].shape == (1,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -58,3 +59,16 @@ def test_frames_stay_as_they_were_played_and_actions_are_those_within_the_bounds
     assert [row["action"].item() for row in rows] == [row["next.reward"].item() for row in rows] == [0.5, 1.0, -1.0]
     assert [row["next.success"].item() for row in rows] == [False, True, False]
     assert [row["next.truncated"].item() for row in rows] == [False, False, True]
+
+
+class Untyped(Overwriting):
+    def step(self, action: Tensor) -> Step:
+        return tuple(vars(super().step(action)).values())  # type: ignore[return-value]
+
+
+def test_a_task_that_returns_something_else_is_named_itself() -> None:
+    task = RecordingTask(Untyped())
+    with pytest.raises(
+        ValueError, match=r"^task Untyped.step returned builtins.tuple; return a Step of dsrl.interfaces"
+    ):
+        task.step(torch.zeros(2, 1))

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from toys.commands import typed_into_a_closed_pipe
 
+from dsrl.run.terminal.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = (
     "benchmark",
@@ -212,6 +214,17 @@ def test_a_folder_of_configs_has_the_key_that_a_script_takes(
     (tmp_path / "task").mkdir()
     (tmp_path / "task" / "own.yaml").write_text("defaults: [pendulum]\nmax_steps: 11\n", encoding="utf-8")
     assert composed(["task=own", f"hydra.searchpath=[file://{tmp_path}]"]).task.max_steps == 11
+
+
+def test_packages_that_only_a_file_names_are_refused_by_scripts_too(tmp_path: Path) -> None:
+    from scripts.parts import composed
+
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "sent.yaml").write_text("# @package _global_\nplugins: [yaml]\n", encoding="utf-8")
+    words = ["experiment=sent", f"hydra.searchpath=[file://{tmp_path}]"]
+    with pytest.raises(UserError, match=r"^plugins=\[yaml\] stands in a file; type it on the command line, or remove"):
+        composed(words)
+    assert composed([*words, "plugins=[yaml]"]).plugins == ["yaml"]
 
 
 @pytest.mark.parametrize("dataset", ["/nowhere", "FOLDER", "a/b/c"])

@@ -97,7 +97,7 @@ def run(
     """Train in `folder`, from its newest checkpoint or from that of `other`; a checkpoint every `minutes`."""
     run_folder, screen = RunFolder(folder), Screen()
     folder.mkdir(exist_ok=True)
-    loggers = [CsvLogger(str(folder)), TensorBoardLogger(str(folder))]
+    loggers = {"csv": CsvLogger(str(folder)), "tensorboard": TensorBoardLogger(str(folder))}
     checkpointer = make_checkpointer(
         parts, run_folder, screen, signals or Signals(), keep=9, minutes=minutes, other=other
     )

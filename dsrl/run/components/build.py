@@ -171,8 +171,8 @@ def build_player(content: Mapping[str, Any], task: Task) -> tuple[NoiseActionEnv
         return env, _algorithm(nodes["sac"], env, seed=0, device="auto")  # its weights are about to be loaded
 
 
-def build_loggers(cfg: DictConfig, described: Description, folder: Path | None = None) -> list[Logger]:
-    """Build the destinations of metrics, in `folder` where given; wandb's starts a run.
+def build_loggers(cfg: DictConfig, described: Description, folder: Path | None = None) -> dict[str, Logger]:
+    """Build the destinations of metrics by their names, in `folder` where given; wandb's starts a run.
 
     Makes their folders. Raises UserError for values that cannot work.
     """
@@ -183,8 +183,11 @@ def build_loggers(cfg: DictConfig, described: Description, folder: Path | None =
                 make_writable(
                     Path(node.folder), f"logging.{name!s}.folder"
                 )  # now: the first metric comes after warm-up
-        nodes, elsewhere = list(named.values()), {} if folder is None else {"folder": str(folder)}
-        return [_instantiate(node, **elsewhere, **_accepted(node, described=described)) for node in nodes]
+        elsewhere = {} if folder is None else {"folder": str(folder)}
+        return {
+            str(name): _instantiate(node, **elsewhere, **_accepted(node, described=described))
+            for name, node in named.items()
+        }
 
 
 def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
+from dsrl import task_rules
 from dsrl.evaluation import video
 from dsrl.evaluation.episodes import Evaluation, evaluate, play_worlds
 from dsrl.evaluation.noise_sources import Act, base_noise
 from dsrl.evaluation.report import shown
-from dsrl.interfaces import Restorable, Task
+from dsrl.interfaces import Filmable, Restorable, Task
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.components.parts import HasFps, Parts
 from dsrl.run.components.recorded_data import other_sentences
+from dsrl.run.saved.folder import RunFolder
 from dsrl.run.saved.state_json import flatten
 from dsrl.run.terminal.console import Screen, clock
+from dsrl.run.terminal.errors import type_and_text
 from dsrl.run.terminal.signals import Signals
 
 
@@ -46,6 +50,17 @@ def check_state(task: Task) -> None:
     except TypeError as error:
         advice = "return torch tensors, numbers, text, and lists and dictionaries of them"
         raise ValueError(f"task {type(task).__name__} cannot be saved in mid-episode: {error}; {advice}") from error
+
+
+def check_picture(parts: Parts) -> None:
+    """Draw one picture where a video follows training. Raises ValueError where the task cannot draw it."""
+    task = parts.task
+    try:
+        if parts.settings.video_episodes and isinstance(task, Filmable):
+            task_rules.picture(task, 1)
+    except Exception as error:  # of any renderer
+        found = f"task {type(task).__name__} draws no picture for the video ({type_and_text(error)})"
+        raise ValueError(f"{found}; mend its picture, or type video_episodes=0") from error
 
 
 def play(
@@ -87,7 +102,24 @@ def _fps(task: Task) -> int:
     return max(1, round(named)) if named else video.FPS
 
 
-def record_comparison(parts: Parts, steered: Act, screen: Screen) -> bytes | None:
+def film_comparison(
+    parts: Parts, steered: Act, folder: RunFolder, screen: Screen
+) -> tuple[Path, None] | tuple[None, Exception | None]:
+    """Write the video of base and steered policy; returns its path, if any, and the error of one that fails.
+
+    That costs the video alone: it is to be raised when the results of training are written.
+    """
+    try:
+        content = _record_comparison(parts, steered, screen)
+    except Exception as error:  # of any simulator or renderer
+        return None, error
+    if content is None:
+        return None, None
+    folder.write(folder.video, content)
+    return folder.video, None
+
+
+def _record_comparison(parts: Parts, steered: Act, screen: Screen) -> bytes | None:
     """Record the first test worlds under base and steered policy, as an mp4; None where there is nothing to show."""
     num = min(parts.settings.video_episodes, len(parts.env), parts.settings.eval_episodes)
     if not num:

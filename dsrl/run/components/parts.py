@@ -57,7 +57,7 @@ class Parts:
 class HasFps(Protocol):
     """A task with a control frequency (optional)."""
 
-    fps: int | None  # control steps per second; None where the environment declares none
+    fps: float | None  # control steps per second; None where the environment declares none
 
 
 @runtime_checkable

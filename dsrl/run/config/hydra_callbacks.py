@@ -97,8 +97,12 @@ class ClusterOptions(Callback):
         """Compare the values with the types and ranges that the launcher declares."""
         cluster: Any = OmegaConf.to_container(config.cluster, resolve=True)
         with _exiting():
-            for name, option in signatures.options(cluster["_target_"]).items():
-                ranges.check(f"cluster.{name}", cluster[name], option.type())
+            target = cluster["_target_"]
+            for name, option in signatures.options(target).items():
+                if option.required and name not in cluster:
+                    raise ValueError(f"cluster.{name} is missing and {target} needs it; type +cluster.{name}=…")
+                if name in cluster:
+                    ranges.check(f"cluster.{name}", cluster[name], option.type())
 
 
 class SearchOptions(Callback):

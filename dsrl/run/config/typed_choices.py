@@ -16,20 +16,23 @@ from dsrl.run.config.allow_list import UnknownOptionError
 from dsrl.run.terminal import choices
 
 
-def check_choices(typed: Mapping[str, str], chosen: Mapping[str, Any]) -> None:
-    """Raise ValueError for choices that contradict each other, where one would silently undo what the other names."""
+def check_choices(typed: Mapping[str, str], chosen: Mapping[str, Any], folders: choices.Folders) -> None:
+    """Raise ValueError for choices that contradict each other, where one would silently undo what the other names.
+
+    folders: those in which the choices are, dsrl's own and those of hydra.searchpath.
+    """
     for group, choice in chosen.items():
         if group in typed and str(choice).startswith("_"):
             raise ValueError(f"{group}={choice} is not known; choose one of {', '.join(choices.names(group))}")
-    for other, choice in choices.chosen_by("method", str(chosen.get("method"))).items():
+    for other, choice in choices.chosen_by("method", str(chosen.get("method")), folders).items():
         if chosen.get(other) != choice and other not in typed:
-            chooser = "suite" if other in choices.chosen_by("suite", str(chosen.get("suite"))) else "task"
+            chooser = "suite" if other in choices.chosen_by("suite", str(chosen.get("suite")), folders) else "task"
             raise ValueError(
                 f"method={chosen['method']} means {other}={choice} but {chooser}={chosen[chooser]} chooses "
                 f"{other}={chosen[other]}; type {other}={choice} too, or another method"
             )
     for group in ("experiment", "suite"):
-        named, task = choices.chosen_by(group, str(chosen.get(group))).get("task"), chosen.get("task")
+        named, task = choices.chosen_by(group, str(chosen.get(group)), folders).get("task"), chosen.get("task")
         if named is not None and named != task:
             other = "suite" if group == "experiment" else "experiment"
             leave = f"task={task}" if "task" in typed or other not in typed else f"{other}={chosen[other]}"

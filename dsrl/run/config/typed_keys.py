@@ -3,7 +3,7 @@
 typed key            has an effect where
 sac.gamma            the chosen component takes it (see dsrl.run.config.allow_list)
 gamma                a component that the run builds refers to ${gamma}
-utd                  the algorithm has the option that LEARNERS names
+utd                  the algorithm uses it (see dsrl.run.config.learners)
 sac.alpha_lr         the other key that ONLY_WITH names has that value, or ALWAYS_BESIDE names one that is there
 method=sac_full      the task has not chosen another noise
 
@@ -24,6 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dsrl.run.config.learners import LEARNERS, OFF, learns_with, other_learner
 from dsrl.run.config.plugins import check_typed_plugins, plugins_of
 from dsrl.run.config.request import check_returned, check_used, check_worlds, files_of
 from dsrl.run.config.settings import (
@@ -44,27 +45,6 @@ from dsrl.run.terminal import choices
 from dsrl.run.terminal.errors import UserError, one_sentence, user_errors
 from dsrl.run.terminal.ranges import shown
 
-LEARNERS = {  # keys of conf/train.yaml that not all algorithms use -> the option that those have which do
-    "batch_size": "gamma",
-    "buffer_size": "gamma",
-    "utd": "gamma",
-    "learner_device": "gamma",
-    "success_share": "gamma",
-    "warmup_decisions": "gamma",
-    "eval_every": "gamma",
-    "stop_on_collapse": "gamma",
-    "best_of": "replay",
-    "offline_data": "regulariser",
-    "offline_updates": "regulariser",
-    "offline_share": "regulariser",
-    "offline_cloning_updates": "regulariser",
-}
-OFF = (None, False)  # typed values that only confirm that an option has no effect
-WITHOUT = {
-    "gamma": "which learns no networks",
-    "replay": "which does not learn from executed chunks",
-    "regulariser": "which does not learn from recorded decisions",
-}
 ONLY_WITH = {  # key -> other keys, each with the value with which alone it has an effect
     "sac.initial_alpha": {"sac.alpha": "auto"},
     "sac.target_kl": {"sac.alpha": "auto", "sac.regulariser": "kl"},
@@ -129,7 +109,7 @@ def _noting_refusal() -> Iterator[None]:
 def check_config(cfg: DictConfig, typed: Mapping[str, str], hydra: Any) -> None:
     """Check a config without Hydra's own part, `hydra`, and keys of `typed_keys`; raises ValueError or UserError."""
     chosen = {str(group): choice for group, choice in hydra.runtime.choices.items()}
-    check_choices(typed, chosen)
+    check_choices(typed, chosen, choices.folders_of(hydra.runtime.config_sources))
     check_typed_plugins(cfg, typed)
     removed = next((name for name in (*TYPES, *CHECKPOINT_TYPES) if name not in cfg), None)
     if removed is not None:
@@ -246,8 +226,8 @@ def check_typed(cfg: DictConfig, typed: Mapping[str, str], chosen: Mapping[str, 
             raise ValueError(f"{text} is not used with {first}=none; type {works} too")
         if first in chosen or key in NOT_WITH:
             _check_condition(cfg, key, text)
-        elif key in LEARNERS and LEARNERS[key] not in cfg.sac and cfg[key] not in OFF:
-            raise ValueError(_other_learner(text, LEARNERS[key], str(chosen.get("sac"))))
+        elif key in LEARNERS and cfg[key] not in OFF and not learns_with(cfg.sac, key):
+            raise ValueError(other_learner(text, key, str(chosen.get("sac"))))
         elif key in choices.groups():
             raise ValueError(f"{text} is no choice; type one without brackets, or several as {key}=a,b with -m")
         elif first not in used and key in choices.top_level():
@@ -271,12 +251,6 @@ def _check_condition(cfg: DictConfig, key: str, text: str) -> None:
         other = found.partition("=")[0]
         works = f"{other}={ONLY_WITH[key][other]}" if key in ONLY_WITH else f"another {other}"
         raise ValueError(f"{text} is not used with {found}; type {works}, or leave it out")
-
-
-def _other_learner(text: str, option: str, sac: str) -> str:
-    works = choices.with_option("sac", option)
-    other = f", or choose sac={' or sac='.join(works)}" if len(works) <= 4 else ""
-    return f"{text} is not used by sac={sac}, {WITHOUT[option]}; leave it out{other}"
 
 
 def _own_keys(cfg: DictConfig, key: str, text: str, sac: str) -> str:

@@ -1,14 +1,38 @@
-"""Reads which choices the folders of conf/ offer, and which options each of them has."""
+"""Reads which choices the folders of conf/ offer, which options each of them has, and what it chooses.
+
+A choice may stand in a folder of hydra.searchpath: what takes `folders` reads it from the first that has it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
 from dsrl.run.terminal.installed import CONF
+
+Folders = Sequence[Traversable]
+
+
+def folders_of(sources: Iterable[Mapping[str, str]]) -> Folders:
+    """Return the folders of Hydra's config sources, in the order in which it searches them.
+
+    sources: those of hydra.runtime.config_sources, each with `schema` (file, pkg or structured) and `path`.
+    """
+    found: list[Traversable] = []
+    for one in sources:
+        if one["schema"] == "file":
+            found.append(Path(one["path"]))
+        elif one["schema"] == "pkg":
+            with suppress(ModuleNotFoundError):  # Hydra has warned, and searches on
+                found.append(files(one["path"].replace("/", ".")))
+    return tuple(found)
 
 
 def names(group: str) -> list[str]:
@@ -56,15 +80,17 @@ def with_option(group: str, option: str) -> list[str]:
     return found
 
 
-def chosen_by(group: str, choice: str) -> dict[str, str]:
+def chosen_by(group: str, choice: str, folders: Folders = (CONF,)) -> dict[str, str]:
     """Return the choices of other groups that a choice, such as method=sac_full, makes."""
-    content = _read(group, choice)
+    content = _read(group, choice, folders)
     found: dict[str, str] = {}
     for base in _bases(content):
-        found |= chosen_by(*(base[1:].split("/") if base.startswith("/") else (group, base)))
+        place, _, name = base[1:].rpartition("/") if base.startswith("/") else (group, "", base)
+        found |= chosen_by(place, name, folders)
     for entry in content.get("defaults", []):
         for key, value in entry.items() if isinstance(entry, dict) else ():
-            if key.startswith("override /") and not key.startswith("override /hydra"):
+            chooses = key.startswith("override /") and not key.startswith("override /hydra")
+            if chooses and "${" not in str(value):  # what that will be is for Hydra to say
                 found[key.removeprefix("override /").partition("@")[0]] = value  # group@package
     return found
 
@@ -87,7 +113,11 @@ def _bases(content: dict[str, Any]) -> list[str]:
     return [entry for entry in content.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
 
 
+def _read(group: str, choice: str, folders: Folders = (CONF,)) -> dict[str, Any]:
+    paths = (folder.joinpath(group, f"{choice}.yaml") for folder in folders)
+    return next((_parsed(path.read_text(encoding="utf-8")) for path in paths if path.is_file()), {})
+
+
 @cache
-def _read(group: str, choice: str) -> dict[str, Any]:
-    path = CONF / group / f"{choice}.yaml"
-    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.is_file() else {}
+def _parsed(text: str) -> dict[str, Any]:
+    return yaml.safe_load(text) or {}
