@@ -152,6 +152,7 @@ def test_every_option_of_every_component_has_a_type_that_can_be_worded() -> None
         (" ", str, False),
         ("cuda:3", Literal["cuda:<n>"], True),
         ("cuda:x", Literal["cuda:<n>"], False),
+        ("cuda:00", Literal["cuda:<n>"], False),
         ([1, 2], list[Annotated[int, Ge(0)]], True),
         ([1, -2], list[Annotated[int, Ge(0)]], False),
         (None, int | None, True),

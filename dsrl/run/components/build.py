@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from dsrl.devices import choose_device
 from dsrl.edits import action_bounds
 from dsrl.evaluation.collapse import check_stop
 from dsrl.evaluation.confirmation import check_confirmation, few_returns
@@ -145,15 +146,9 @@ def learner_device(name: str, policy: Policy) -> torch.device:
 
     Raises ValueError for a device that is not on this machine.
     """
-    import torch
-
-    if name == "auto":
-        return policy.device if isinstance(policy, HasDevice) else torch.device("cpu")
-    device, present = torch.device(name), torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= present:
-        found = f"torch {torch.__version__} sees {present or 'no'} CUDA device{'s' if present > 1 else ''}"
-        raise ValueError(f"learner_device={name} but {found}; type auto or cpu")
-    return device
+    if name == "auto" and isinstance(policy, HasDevice):
+        return policy.device
+    return choose_device("cpu" if name == "auto" else name, "learner_device=")
 
 
 def build_player(content: Mapping[str, Any], task: Task) -> tuple[NoiseActionEnv, Any]:

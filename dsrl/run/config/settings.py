@@ -11,12 +11,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from annotated_types import Ge, Gt, Le
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dsrl.devices import Device
 from dsrl.run.config.allow_list import check_targets
 from dsrl.run.config.env_files import check_files
 from dsrl.run.config.judging_worlds import Episodes, Seed, check_below_training
@@ -82,7 +83,7 @@ class Settings:
     num_envs: Annotated[int, Ge(1), Le(100_000)]
     horizon: Positive | None
     threads: Annotated[int, Ge(1), Le(4096)] | None
-    learner_device: Literal["auto", "cpu", "cuda", "cuda:<n>"]  # <n> is a number
+    learner_device: Device
     decisions: Budget
     warmup_decisions: Budget
     batch_size: Annotated[int, Ge(1), Le(1_000_000)]

@@ -90,9 +90,9 @@ def _as_yaml(text: str) -> Any:
 
 
 def _matches(value: Any, literal: Any) -> bool:
-    """Compare a value with a literal; in one of text <n> stands for a number."""
+    """Compare a value with a literal; in one of text <n> stands for a number without leading zeros."""
     if isinstance(value, str) and isinstance(literal, str):
-        return re.fullmatch(re.escape(literal).replace("<n>", r"\d+"), value) is not None
+        return re.fullmatch(re.escape(literal).replace("<n>", r"(0|[1-9][0-9]*)"), value) is not None
     return type(value) is type(literal) and bool(value == literal)
 
 
