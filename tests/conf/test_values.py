@@ -103,6 +103,11 @@ def test_a_wrong_value_is_one_sentence_that_names_the_key(key: str, needs: tuple
         (["stop_on_collapse=1"], "stop_on_collapse=1 must be true or false"),
         (["decisions=0"], "decisions=0 must be at least 1"),
         (["decisions=100"], "warmup_decisions=384 leaves nothing of decisions=100"),
+        (
+            ["num_envs=4", "decisions=120", "warmup_decisions=119"],
+            "warmup_decisions=119 leaves nothing of decisions=120 in rounds of num_envs=4 decisions; type a larger",
+        ),
+        (["utd=1e-12"], "utd=1e-12 takes no gradient step in the 5616 decisions after warm-up; type a larger utd"),
         (["warmup_decisions=0"], "warmup_decisions=0 leaves no play by which features and rewards are scaled; type "),
         (["resume=nope"], "resume=nope does not exist"),
     ],
