@@ -75,7 +75,7 @@ NEVER = {
 WITHIN_RUN = ("terminal", "saved", "config", "components")
 RUNS_LEROBOT = {"lerobot", "_lerobot_world", "_libero_package"}  # the tasks that are lerobot's environments
 MEETS_CONFIG = {"build", "evaluate", "train", "settings", "errors", "hydra_callbacks", "typed_keys", "commands"}
-MEETS_CONFIG |= {"auto_noise"}
+MEETS_CONFIG |= {"auto_noise", "swept_values"}
 HEAVY_AT_THE_TOP = {"genesis", "lerobot", "wandb", "tianshou", "matplotlib", "scipy.stats", "av"}
 
 
