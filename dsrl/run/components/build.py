@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from dsrl.run.components.few_worlds import fitted
 from dsrl.run.components.members import check_digest, check_members
 from dsrl.run.components.network_memory import check_networks
 from dsrl.run.components.parts import HasRemarks, Parts, executed_slots, horizon_of
+from dsrl.run.components.wasteful_values import large_batches, many_threads
 from dsrl.run.config.allow_list import component
 from dsrl.run.config.settings import Settings, checked, identity, settings_of
 from dsrl.run.saved.files import make_writable
@@ -182,7 +184,7 @@ def build_loggers(cfg: DictConfig, described: Description, folder: Path | None =
 
 
 def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
-    """Announce episodes that validations cut short, too few worlds, and the memory of chunks or states in replay.
+    """Announce episodes that validations cut short, too few worlds, wasteful values, and the memory of replay.
 
     Raises UserError where replay does not fit into memory, or the decisions do not suffice for a search, or the
     worlds for a confirmation or to stop at a collapse.
@@ -192,10 +194,11 @@ def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
     settings, algorithm = parts.settings, parts.algorithm
     with user_errors():
         check_confirmation(settings.confirm_episodes, parts.num_worlds)
+        slower = many_threads(settings.threads, os.cpu_count() or 1)
         compared = not parts.env.has_success and parts.policy_sha256() is not None
         few = few_returns(settings.confirm_episodes) if compared else None
-        if few is not None:
-            announce(few)
+        for sentence in filter(None, (few, slower)):
+            announce(sentence)
         if isinstance(algorithm, Searcher):
             plan(len(algorithm.candidates), settings.decisions, parts.env.longest_episode)
             return
@@ -207,7 +210,7 @@ def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
         stored = "chunks" if algorithm.replay == "chunks" else "states"
         announce(f"replay stores {stored}: up to {taken / GIB:.2f} GiB for {transitions} transitions")
     cut = cut_episodes(settings, parts.env.longest_episode)
-    for sentence in filter(None, (cut, seldom)):
+    for sentence in filter(None, (cut, seldom, large_batches(settings.batch_size, transitions))):
         announce(sentence)
 
 
