@@ -24,7 +24,8 @@ MAY = {
     "dsrl.foreign_json": set(),
     "dsrl.schema": {"dsrl.foreign_json"},
     "dsrl.cuda_graph": set(),
-    "dsrl.policy": {"dsrl.interfaces", "dsrl.cuda_graph", *FOREIGN},
+    "dsrl.devices": set(),
+    "dsrl.policy": {"dsrl.interfaces", "dsrl.cuda_graph", "dsrl.devices", *FOREIGN},
     "dsrl.noise": {"dsrl.interfaces"},
     "dsrl.logging": {"dsrl.interfaces"},
     "dsrl.sac": {"dsrl.interfaces", "dsrl.edits", "dsrl.cuda_graph"},
@@ -39,7 +40,7 @@ MAY = {
     },
     "dsrl.evaluation": PAGES,
     "dsrl.training": {*PAGES, *FOREIGN, "dsrl.history", "dsrl.evaluation"},
-    "dsrl.run": {*PAGES, *FOREIGN, "dsrl.evaluation", "dsrl.training"},  # and MAY_EXACTLY
+    "dsrl.run": {*PAGES, *FOREIGN, "dsrl.devices", "dsrl.evaluation", "dsrl.training"},  # and MAY_EXACTLY
     "hydra_plugins": {
         *("dsrl.run.terminal.installed", "dsrl.run.terminal.errors"),
         *("dsrl.run.saved.files", "dsrl.run.saved.lock", "dsrl.run.saved.provenance"),
@@ -53,6 +54,7 @@ NEVER = {
     "dsrl.foreign_json": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb", "numpy", "torch"},
     "dsrl.schema": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb", "gymnasium", "numpy", "torch"},
     "dsrl.cuda_graph": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb", "gymnasium", "numpy"},
+    "dsrl.devices": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb", "gymnasium", "numpy"},
     "dsrl.task": {"tianshou", "lerobot", "hydra", "omegaconf", "wandb"},  # and RUNS_LEROBOT
     "dsrl.policy": {"tianshou", "genesis", "hydra", "omegaconf", "wandb"},
     "dsrl.noise": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
@@ -73,7 +75,7 @@ NEVER = {
 WITHIN_RUN = ("terminal", "saved", "config", "components")
 RUNS_LEROBOT = {"lerobot", "_lerobot_world", "_libero_package"}  # the tasks that are lerobot's environments
 MEETS_CONFIG = {"build", "evaluate", "train", "settings", "errors", "hydra_callbacks", "typed_keys", "commands"}
-MEETS_CONFIG |= {"auto_noise"}
+MEETS_CONFIG |= {"auto_noise", "swept_values"}
 HEAVY_AT_THE_TOP = {"genesis", "lerobot", "wandb", "tianshou", "matplotlib", "scipy.stats", "av"}
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Gt, Le
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from dsrl.noise._padding import checked_magnitude, checked_vectors, steered_dims
 
-Magnitude = Annotated[float, Gt(0), Le(1_000_000)]
+Magnitude = Annotated[float, Ge(1e-6), Le(1_000_000)]
 Unsteered = Literal["zero", "fresh"]
 
 

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, get_args
 import torch
 from torch import Tensor
 
+from dsrl.devices import Device, choose_device
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy import _lerobot
 from dsrl.policy._config_file import check_config
@@ -27,7 +28,7 @@ from dsrl.policy._find import PREPROCESSOR, find_backbone, find_checkpoint
 from dsrl.policy._options import NumSteps
 from dsrl.policy._statistics import check_processors
 from dsrl.policy._tokenizer import clean_tokenizer
-from dsrl.policy._weights import Device, Dtype, choose_device, weights_sha256
+from dsrl.policy._weights import Dtype, weights_sha256
 
 
 class LerobotPolicy(ABC):

@@ -15,12 +15,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from dsrl.devices import Device, choose_device
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy._denoiser import Denoiser
 from dsrl.policy._mlp_checkpoint import MLPConfig, load_checkpoint, read_checkpoint
 from dsrl.policy._observation_key import typed_for
 from dsrl.policy._options import NumSteps
-from dsrl.policy._weights import Device, choose_device, weights_sha256
+from dsrl.policy._weights import weights_sha256
 
 FARTHEST = 10.0  # standard deviations; states beyond them, which the data lacks, are clipped
 

@@ -1,4 +1,4 @@
-"""The folder of bundled policies, the device of a policy, and a digest of its weights."""
+"""The folder of bundled policies, and a digest of a policy's weights."""
 
 from __future__ import annotations
 
@@ -12,27 +12,7 @@ from torch import Tensor, nn
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"  # the policies that come with dsrl
 
-Device = Literal["auto", "cpu", "cuda", "cuda:<n>"]  # as a config names it; <n> is a number
 Dtype = Literal["checkpoint", "float32", "bfloat16"]  # of a policy's computation
-
-
-def choose_device(device: str, named: str = "policy.device=") -> torch.device:
-    """Return the device that a config names; `auto` is CUDA where there is one. Errors begin with `named`.
-
-    Raises:
-        ValueError: if there is no such device, or not on this machine.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"{named}{device} is no device; type auto, cpu or cuda") from None
-    present = torch.cuda.device_count()
-    if chosen.type == "cuda" and (chosen.index or 0) >= present:
-        found = f"torch {torch.__version__} sees {present or 'no'} CUDA device{'s' if present > 1 else ''}"
-        raise ValueError(f"{named}{device} but {found}; type auto or cpu")
-    return chosen
 
 
 def weights_sha256(module: nn.Module) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
+from dsrl.devices import Device
 from dsrl.policy._checkpoint_files import file_inside, read_json
 from dsrl.policy._config_file import check_config
 from dsrl.policy._find import find_checkpoint
 from dsrl.policy._options import NumSteps
-from dsrl.policy._weights import Device, Dtype
+from dsrl.policy._weights import Dtype
 
 DIFFUSERS = "'diffusers==0.39.0'"
 CLASSES = {  # type -> module and class of ours, packages that it needs, what installs them

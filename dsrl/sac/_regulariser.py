@@ -57,8 +57,17 @@ class Entropy:
     in_backup = True
 
     def __init__(self, target_entropy: float | Auto, dim: int) -> None:
-        """`target_entropy` H̄ is in nats of u, summed over its `dim` numbers; `auto` is -dim."""
+        """`target_entropy` H̄ is in nats of u, summed over its `dim` numbers; `auto` is -dim.
+
+        Raises ValueError unless it is below dim·log 2, the entropy of uniform u in [-1, 1], which no other exceeds.
+        """
         self.limit = float(dim if target_entropy == "auto" else -target_entropy)
+        largest = dim * math.log(2.0)
+        if -self.limit >= largest:
+            raise ValueError(
+                f"sac.target_entropy={target_entropy} cannot be reached: noise of dimension {dim} has an entropy below "
+                f"{largest:.2f} nats; type a smaller one, such as {self.limit}, or auto for -{dim}"
+            )
 
     def penalty(self, mean: Tensor, log_std: Tensor, log_prob: Tensor) -> Tensor:
         """Return log π(u) [n]."""

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Unpack
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from tianshou.data import ReplayBuffer
@@ -123,8 +123,8 @@ def build_dsrl_edit(
     decoder: Decoder,
     chunk_shape: tuple[int, int],
     action_bounds: tuple[Tensor, Tensor] | None,
-    edit_scale: Annotated[float, Gt(0), Le(10)],
-    edit_noise: Annotated[float, Gt(0), Le(2)],
+    edit_scale: Annotated[float, Ge(1e-9), Le(10)],
+    edit_noise: Annotated[float, Ge(1e-9), Le(2)],
     edit_kl: Positive,
     edit_draws: Annotated[int, Ge(0), Le(1024)],
     **options: Unpack[NAOptions],

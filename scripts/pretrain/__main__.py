@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with ending_in_a_sentence(FileNotFoundError, ValueError), complete_folder(options.out) as out:
         dataset_named(options.dataset, "--dataset ")  # before lerobot is loaded
         if "cuda" in getattr(options, "device", "cpu"):
-            from dsrl.policy._weights import choose_device
+            from dsrl.devices import choose_device
 
             choose_device(options.device, "--device ")
         if chosen.policy == "smolvla":

@@ -36,6 +36,43 @@ def test_two_choices_of_one_group_are_refused_in_a_sweep(typed: str, ranges: str
         assert callbacks.typed_words._target_ == "dsrl.run.config.hydra_callbacks.TypedWords"
 
 
+@pytest.mark.parametrize(
+    ("ranges", "sentence"),
+    [
+        ("seed=range(0,0)", "seed=range(0,0) names no value; type one or more"),
+        ("seed=range(0,3,-1)", "seed=range(0,3,-1) names no value"),
+        ("seed=range(0,1,0)", "seed=range(0,1,0) has a step of 0; type another one"),
+        ("seed=0,1,a", "seed=a must be a whole number"),
+        ("sac.hidden=range(64,0,-64)", "sac.hidden=range(64,0,-64) has a step of -64; type one above 0"),
+        ("sac.tau=interval(0.1,0.01)", "sac.tau=interval(0.1,0.01) ends below its start; type the smaller number"),
+        ("sac.tau=interval(0.1,2)", "sac.tau=2.0 must be above 0 and at most 1"),
+        ("sac.tau=tag(log,interval(0,1))", "sac.tau=tag(log,interval(0,1)) has no logarithm at its start"),
+        ("learning_rate=0.1,0", "learning_rate=0 must be above 0 and at most 1"),
+        ("sac.activation=choice(ReLU,relu)", "sac.activation=relu must be ReLU, Tanh, SiLU, GELU or ELU"),
+        ("out=range(0,0)", "out=range(0,0) names no value"),
+    ],
+)
+def test_values_that_no_run_takes_are_refused_before_the_first(ranges: str, sentence: str) -> None:
+    search = ["hparams=optuna"] if "sac" in ranges else []
+    with pytest.raises(SystemExit, match=f"^error: {re.escape(sentence)}"):
+        TypedWords().on_multirun_start(swept(ranges, *search))
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        "seed=range(3,0,-1) sac.alpha=auto,0.1 sac.activation='ReLU',Tanh utd=${num_envs},1",
+        "sac=dsrl_na,lp_ds sac.delta=1,2 sac.tau=2,3 resume=null,some/run unknown=1,2 sac.unknown=1,2",
+        "task.id=Pendulum-v1,'3' offline_data='a b',c hydra.verbose=true,false plugins=[],[a]",
+    ],
+)
+def test_values_that_some_run_may_take_start_a_sweep(ranges: str) -> None:
+    config = swept("", "task=pendulum")
+    with open_dict(config):
+        config.hydra.overrides.task.extend(re.split(r" (?=[\w.]+=)", ranges))
+    TypedWords().on_multirun_start(config)
+
+
 @pytest.mark.parametrize("ranges", ["", "seed=0,1", "seed=range(0,2)"])
 def test_a_value_that_no_seed_mends_is_refused_once(ranges: str) -> None:
     with pytest.raises(SystemExit, match=r"^error: decisions=0 must be at least 1"):

@@ -50,3 +50,20 @@ def test_the_check_of_the_budget_announces_it() -> None:
         check_budget(replace(parts, settings=replace(parts.settings, eval_every=eval_every)), announced.append)
     (sentence,) = announced
     assert sentence.startswith(f"an episode takes up to {parts.env.longest_episode} decision")
+
+
+def test_a_run_with_threads_or_batches_that_gain_nothing_begins_with_a_sentence_about_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    announced: list[str] = []
+    parts = toy_parts()
+    for threads, batch_size in ((2, 600), (None, 32), (3, 601)):
+        assert not announced
+        settings = replace(parts.settings, threads=threads, batch_size=batch_size)
+        check_budget(replace(parts, settings=settings), announced.append)
+    assert announced == [
+        "threads=3 on a machine of 2 cores makes torch slower; threads=2 is the most that helps",
+        "batch_size=601 is more than the 600 transitions that replay will have in the end: every batch repeats them; "
+        "a batch_size of 600 or less takes less time",
+    ]

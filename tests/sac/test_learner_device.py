@@ -47,6 +47,8 @@ def test_a_device_that_is_not_on_this_machine_is_refused(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UserError, match=r"learner_device=cuda:2 but torch \S+ sees 2 CUDA devices; type auto or cpu"):
         build(composed("cuda:2"), print)
+    with pytest.raises(UserError, match=r"learner_device=cuda:256 but torch \S+ sees 2 CUDA devices"):
+        build(composed("cuda:256"), print)  # of which torch makes cuda:0
     with pytest.raises(UserError, match=r"learner_device=tpu must be auto, cpu, cuda or cuda:<n>"):
         build(composed("tpu"), print)
     assert {one.device.type for one in build(composed("cpu"), print).algorithm.parameters()} == {"cpu"}

@@ -61,6 +61,12 @@ def test_entropy_is_penalised_by_its_density_and_limited_by_its_target() -> None
     assert regulariser_named("entropy", STD, 1.0, 0.0, 32).limit == 0.0
 
 
+def test_an_entropy_above_that_of_uniform_noise_is_refused() -> None:
+    assert regulariser_named("entropy", STD, 1.0, 22.0, 32).limit == -22.0
+    with pytest.raises(ValueError, match=r"sac.target_entropy=23.0 cannot be reached: .* below 22.18 nats; .* -23.0"):
+        regulariser_named("entropy", STD, 1.0, 23.0, 32)
+
+
 def test_a_regulariser_of_another_name_is_refused() -> None:
     with pytest.raises(ValueError, match=r"sac.regulariser=trust must be kl or entropy"):
         regulariser_named("trust", STD, 1.0, "auto", 32)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from dsrl.devices import choose_device
 from dsrl.edits import action_bounds
 from dsrl.evaluation.collapse import check_stop
 from dsrl.evaluation.confirmation import check_confirmation, few_returns
@@ -27,6 +29,7 @@ from dsrl.run.components.few_worlds import fitted
 from dsrl.run.components.members import check_digest, check_members
 from dsrl.run.components.network_memory import check_networks
 from dsrl.run.components.parts import HasRemarks, Parts, executed_slots, horizon_of
+from dsrl.run.components.wasteful_values import large_batches, many_threads
 from dsrl.run.config.allow_list import component
 from dsrl.run.config.settings import Settings, checked, identity, settings_of
 from dsrl.run.saved.files import make_writable
@@ -146,15 +149,9 @@ def learner_device(name: str, policy: Policy) -> torch.device:
 
     Raises ValueError for a device that is not on this machine.
     """
-    import torch
-
-    if name == "auto":
-        return policy.device if isinstance(policy, HasDevice) else torch.device("cpu")
-    device, present = torch.device(name), torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= present:
-        found = f"torch {torch.__version__} sees {present or 'no'} CUDA device{'s' if present > 1 else ''}"
-        raise ValueError(f"learner_device={name} but {found}; type auto or cpu")
-    return device
+    if name == "auto" and isinstance(policy, HasDevice):
+        return policy.device
+    return choose_device("cpu" if name == "auto" else name, "learner_device=")
 
 
 def build_player(content: Mapping[str, Any], task: Task) -> tuple[NoiseActionEnv, Any]:
@@ -191,7 +188,7 @@ def build_loggers(cfg: DictConfig, described: Description, folder: Path | None =
 
 
 def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
-    """Announce episodes that validations cut short, too few worlds, and the memory of chunks or states in replay.
+    """Announce episodes that validations cut short, too few worlds, wasteful values, and the memory of replay.
 
     Raises UserError where replay does not fit into memory, or the decisions do not suffice for a search, or the
     worlds for a confirmation or to stop at a collapse.
@@ -201,10 +198,11 @@ def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
     settings, algorithm = parts.settings, parts.algorithm
     with user_errors():
         check_confirmation(settings.confirm_episodes, parts.num_worlds)
+        slower = many_threads(settings.threads, os.cpu_count() or 1)
         compared = not parts.env.has_success and parts.policy_sha256() is not None
         few = few_returns(settings.confirm_episodes) if compared else None
-        if few is not None:
-            announce(few)
+        for sentence in filter(None, (few, slower)):
+            announce(sentence)
         if isinstance(algorithm, Searcher):
             plan(len(algorithm.candidates), settings.decisions, parts.env.longest_episode)
             return
@@ -216,7 +214,7 @@ def check_budget(parts: Parts, announce: Callable[[str], None]) -> None:
         stored = "chunks" if algorithm.replay == "chunks" else "states"
         announce(f"replay stores {stored}: up to {taken / GIB:.2f} GiB for {transitions} transitions")
     cut = cut_episodes(settings, parts.env.longest_episode)
-    for sentence in filter(None, (cut, seldom)):
+    for sentence in filter(None, (cut, seldom, large_batches(settings.batch_size, transitions))):
         announce(sentence)
 
 

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from dsrl.run.config import signatures
 from dsrl.run.config.description import OF_NO_RESULT
 from dsrl.run.config.study import check_fixed, num_trials
+from dsrl.run.config.swept_values import check_swept
 from dsrl.run.config.typed_keys import check_config, check_once, searched_keys, typed_keys, without_effect
 from dsrl.run.saved.folder_checks import check_entries, check_hard_links
 from dsrl.run.saved.lock import locked
@@ -73,9 +74,10 @@ class TypedWords(Callback):
     """Checks what was typed for a sweep: the sweeper takes the later of two choices, and jobs see that one alone."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse two choices of one group."""
+        """Refuse two choices of one group, and values that no run can take."""
         with _exiting():
             check_once(config.hydra.overrides.task)
+            check_swept(config, config.hydra.overrides.task, search="study_name" in config.hydra.sweeper)
 
 
 class SharedValues(Callback):

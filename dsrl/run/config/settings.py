@@ -10,13 +10,15 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from annotated_types import Ge, Gt, Le
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dsrl.devices import Device
 from dsrl.run.config.allow_list import check_targets
+from dsrl.run.config.budget import check_learning
 from dsrl.run.config.env_files import check_files
 from dsrl.run.config.plugins import check_again, plugins_of
 from dsrl.run.config.request import Request, requests
@@ -81,7 +83,7 @@ class Settings:
     num_envs: Annotated[int, Ge(1), Le(100_000)]
     horizon: Positive | None
     threads: Annotated[int, Ge(1), Le(4096)] | None
-    learner_device: Literal["auto", "cpu", "cuda", "cuda:<n>"]  # <n> is a number
+    learner_device: Device
     decisions: Budget
     warmup_decisions: Budget
     batch_size: Annotated[int, Ge(1), Le(1_000_000)]
@@ -93,7 +95,7 @@ class Settings:
     eval_every: Positive
     validation_episodes: Episodes
     validation_seed: Seed
-    confirm_episodes: Budget
+    confirm_episodes: Annotated[int, Ge(0), Le(1_000_000)]
     confirm_seed: Seed
     video_episodes: Budget
     plot: bool
@@ -267,15 +269,14 @@ def _check_budget(settings: Settings, *, warms_up: bool) -> None:
         )
     if settings.decisions == 0 and not offline:
         raise ValueError("decisions=0 must be at least 1; without play, offline_data and offline_updates are needed")
-    if warms_up and settings.warmup_decisions >= settings.decisions + offline:
-        raise ValueError(
-            f"warmup_decisions={settings.warmup_decisions} leaves nothing of decisions={settings.decisions}; "
-            "type a larger decisions or a smaller warmup_decisions"
-        )
-    if warms_up and settings.warmup_decisions == 0 and settings.offline_data is None:
-        raise ValueError(
-            "warmup_decisions=0 leaves no play by which features and rewards are scaled; "
-            f"type warmup_decisions={settings.num_envs} or more, or give offline_data"
+    if warms_up:
+        check_learning(
+            settings.decisions,
+            settings.warmup_decisions,
+            num_envs=settings.num_envs,
+            utd=settings.utd,
+            recorded=settings.offline_data is not None,
+            offline_updates=settings.offline_updates if offline else 0,
         )
 
 

@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml  # type: ignore[import-untyped]
 from annotated_types import Ge, Gt, Interval, Le, Lt
 
+from dsrl.run.terminal.installed import typed_option
+
 NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
 LONGEST = 60  # characters of a wrong value that a message repeats
 MOST_BITS = 10_000  # of a whole number in decimals: Python refuses to write longer ones
@@ -33,7 +35,7 @@ def check(key: str, value: Any, declared: Any) -> None:
     in_type = [one for one in _alternatives(declared) if fits(value, _bare(one))]
     words = " or ".join(_range(one) for one in in_type) if in_type else _words(declared)
     empty = isinstance(value, str) and not value.strip()
-    hint = "" if in_type or empty or not _is_text(declared) else f"; in quotes it is: '{key}=\"{shown(value)}\"'"
+    hint = "" if in_type or empty or not _is_text(declared) else f"; in quotes it is: {typed_option(key, shown(value))}"
     words += ", and not empty" if empty and _is_text(declared) else ""
     raise ValueError(f"{key}={shown(value)} must be {words}{hint}")
 
@@ -75,6 +77,8 @@ def written(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False) if quoted else " ".join(value.split())
     elif isinstance(value, int) and value.bit_length() > MOST_BITS:
         text = hex(value)
+    elif isinstance(value, list):
+        text = f"[{','.join(map(written, value))}]"
     elif value is None or isinstance(value, bool):
         text = {None: "null", True: "true", False: "false"}[value]
     else:
@@ -90,9 +94,9 @@ def _as_yaml(text: str) -> Any:
 
 
 def _matches(value: Any, literal: Any) -> bool:
-    """Compare a value with a literal; in one of text <n> stands for a number."""
+    """Compare a value with a literal; in one of text <n> stands for a number without leading zeros."""
     if isinstance(value, str) and isinstance(literal, str):
-        return re.fullmatch(re.escape(literal).replace("<n>", r"\d+"), value) is not None
+        return re.fullmatch(re.escape(literal).replace("<n>", r"(0|[1-9][0-9]*)"), value) is not None
     return type(value) is type(literal) and bool(value == literal)
 
 
