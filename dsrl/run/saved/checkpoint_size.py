@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dsrl.available_memory import available_memory
 from dsrl.run.saved.files import MIB, check_length
-from dsrl.training.available_memory import available_memory
 
 
 class MemoryShortError(ValueError):
