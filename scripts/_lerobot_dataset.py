@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dsrl.available_memory import available_memory
 from dsrl.interfaces import Task
-from dsrl.training.available_memory import available_memory
 from dsrl.training.dataset_process import check_apart
 from dsrl.training.lerobot_columns import DECODER, NO_HUB_ID, columns_of, dataset_named, downloaded
 

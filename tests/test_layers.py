@@ -20,7 +20,8 @@ CHOICES = ("task", "policy", "noise", "sac", "logging")
 # room -> the modules of ours that it may import besides its own
 MAY = {
     "dsrl.interfaces": set(),
-    "dsrl.task": {"dsrl.interfaces"},
+    "dsrl.available_memory": set(),
+    "dsrl.task": {"dsrl.interfaces", "dsrl.available_memory"},
     "dsrl.foreign_json": set(),
     "dsrl.schema": {"dsrl.foreign_json"},
     "dsrl.cuda_graph": set(),
@@ -39,8 +40,10 @@ MAY = {
         *("dsrl.noise_rules", "dsrl.noise.space"),
     },
     "dsrl.evaluation": PAGES,
-    "dsrl.training": {*PAGES, *FOREIGN, "dsrl.history", "dsrl.evaluation"},
-    "dsrl.run": {*PAGES, *FOREIGN, "dsrl.devices", "dsrl.evaluation", "dsrl.training"},  # and MAY_EXACTLY
+    "dsrl.training": {*PAGES, *FOREIGN, "dsrl.available_memory", "dsrl.history", "dsrl.evaluation"},
+    "dsrl.run": {
+        *(*PAGES, *FOREIGN, "dsrl.devices", "dsrl.available_memory", "dsrl.evaluation", "dsrl.training")
+    },  # and MAY_EXACTLY
     "hydra_plugins": {
         *("dsrl.run.terminal.installed", "dsrl.run.terminal.errors"),
         *("dsrl.run.saved.files", "dsrl.run.saved.lock", "dsrl.run.saved.provenance"),
@@ -51,6 +54,7 @@ MAY_EXACTLY = {"dsrl.run": {"dsrl.logging", "dsrl"}}  # dsrl: its version
 # room -> libraries that it never imports
 NEVER = {
     "dsrl.interfaces": {"hydra", "omegaconf", "tianshou", "lerobot", "genesis", "wandb", "gymnasium", "numpy"},
+    "dsrl.available_memory": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb", "numpy", "torch"},
     "dsrl.foreign_json": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb", "numpy", "torch"},
     "dsrl.schema": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb", "gymnasium", "numpy", "torch"},
     "dsrl.cuda_graph": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb", "gymnasium", "numpy"},

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from dsrl.logging._named import naming
+from dsrl.logging._restored import check_list, check_point
 
 
 class CsvLogger:
@@ -51,8 +52,10 @@ class CsvLogger:
         return list(self._lines)
 
     def load_state_dict(self, state: list[str] | None) -> None:
-        """Replace the rows of both files by those of `state`."""
-        self._lines = [line if isinstance(line, str) else json.dumps(line) + "\n" for line in state or ()]
+        """Replace the rows of both files by those of `state`. Raises ValueError for a state that has others."""
+        check_list("the rows of metrics.jsonl", [] if state is None else state)
+        rows = [_row(line if isinstance(line, str) else json.dumps(line)) for line in state or ()]
+        self._lines = [json.dumps(row) + "\n" for row in rows]
         self._columns = list(dict.fromkeys(name for row in self._rows() for name in row))
         if self._lines:
             partial = self._jsonl.with_suffix(".jsonl.partial")
@@ -86,9 +89,18 @@ def _whole_lines(jsonl: Path) -> list[str]:
     try:
         lines = jsonl.read_text(encoding="utf-8").splitlines(keepends=True) if jsonl.exists() else []
         whole = [line for line in lines if line.endswith("\n")]
-        damaged = not all(isinstance(json.loads(line), dict) for line in whole)
-    except (ValueError, RecursionError):
-        damaged = True
-    if damaged:
-        raise ValueError(f"{jsonl} is damaged: a line is no JSON object; remove it")
+        for line in whole:
+            _row(line)
+    except ValueError as error:
+        raise ValueError(f"{jsonl} is damaged: a line is no JSON object; remove it") from error
     return whole
+
+
+def _row(line: str) -> dict[str, float]:
+    """Read a line. Raises ValueError for anything but an object of numbers."""
+    try:
+        row = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("a row of metrics.jsonl is nested too deeply") from error
+    check_point("a row of metrics.jsonl", row)
+    return dict(row)

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from dsrl.logging._named import naming
+from dsrl.logging._restored import check_list, check_point
+
+_LARGEST_STEP = 2**53  # that a count of a run has, by dsrl.training.restored_numbers
 
 
 class TensorBoardLogger:
@@ -48,10 +51,16 @@ class TensorBoardLogger:
     def load_state_dict(self, state: tuple[int, list[tuple[str, float]]] | int | None) -> None:
         """Begin an event file that hides the points of earlier ones from the latest step on, and has those of `state`.
 
-        A state of earlier versions is the step alone: its own points are not hidden.
+        A state of earlier versions is the step alone: its own points are not hidden. Raises ValueError for a state that
+        is none of these.
         """
         self._latest, points = (-1, []) if state is None else (state, []) if isinstance(state, int) else state
-        self._points = [(name, value) for name, value in points]
+        if type(self._latest) is not int or not -1 <= self._latest <= _LARGEST_STEP:
+            raise ValueError(f"the latest step of TensorBoard is not a whole number from -1 to {_LARGEST_STEP}")
+        check_list("the points of TensorBoard", points)
+        for point in points:
+            check_point("a point of TensorBoard", dict([point]))
+        self._points = [(name, float(value)) for name, value in points]
         if any(self._folder.glob("events*")):
             first = self._latest if self._points else self._latest + 1
             self._write(step=first, session_log=self._log_of(status=self._log_of.START))

@@ -15,6 +15,7 @@ from annotated_types import Gt
 from wandb.env import CACHE_DIR, get_cache_dir
 
 from dsrl.logging import Description
+from dsrl.logging._restored import check_list, check_point
 
 Mode = Literal["online", "offline", "disabled"]
 Point = dict[str, float | str]  # numbers, and videos by their paths from the run's folder
@@ -82,8 +83,12 @@ class WandbLogger:
 
         So are their videos where the run's folder has the files; a run in another folder leaves them out.
         Offline, this process's part has the whole run from its first point. Parts of previous processes would upload
-        points twice: they move to wandb/interrupted, which `wandb sync --sync-all` does not search.
+        points twice: they move to wandb/interrupted, which `wandb sync --sync-all` does not search. Raises ValueError
+        for a state that has something else than points.
         """
+        check_list("the points of wandb", [] if state is None else state)
+        for point in state or ():
+            check_point("a point of wandb", point, str)
         self._points = []
         for point in state or ():
             self._points.append(point)

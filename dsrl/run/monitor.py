@@ -24,7 +24,7 @@ from dsrl.run.saved.weights import check_bytes
 from dsrl.run.terminal.console import LiveLine, Screen
 from dsrl.training.loop import restoring
 from dsrl.training.metrics import Counters, Metrics
-from dsrl.training.restored_numbers import check_finite_numbers
+from dsrl.training.restored_numbers import check_seconds
 from dsrl.training.validation_schedule import decisions_apart
 
 
@@ -227,16 +227,20 @@ class Monitor:
         The states of loggers that this process lacks stay, so that a later one with them continues their curves.
         """
         self.folder.check_in_place()
-        self._unused = {} if state is None else dict(state["loggers"])
-        for name, logger in self.loggers.items():
-            known = name if name in self._unused else type(logger).__name__  # as an earlier version named it
-            logger.load_state_dict(self._unused.pop(known, None))
         if state is None:
+            self._load_logs({})
             return
         with restoring():
             self._load_results(state)
+            self._load_logs(dict(state["loggers"]))
         if self._best is not None:
             self.folder.save("best", self._best)
+
+    def _load_logs(self, states: dict[str, Any]) -> None:
+        self._unused = states
+        for name, logger in self.loggers.items():
+            known = name if name in self._unused else type(logger).__name__  # as an earlier version named it
+            logger.load_state_dict(self._unused.pop(known, None))
 
     def _load_results(self, state: StateDict) -> None:
         curve = state["curve"]  # of an earlier version without gradient steps
@@ -245,6 +249,6 @@ class Monitor:
         if self._best is not None:
             check_bytes("the best weights of the checkpoint", self._best, self.parts.algorithm)
         self.best = tuple(state["best_name_and_score"]) if state.get("best_name_and_score") else self._best_of_curve()
-        check_finite_numbers("seconds of the run", state["seconds"])
+        check_seconds("seconds of the run", state["seconds"])
         total, self._trained = state["seconds"]
         self._begin -= total

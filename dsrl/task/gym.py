@@ -18,6 +18,7 @@ from dsrl.task._gym_observations import ObservationParts
 from dsrl.task._gym_trial import Trial, tried
 from dsrl.task._gym_worlds import GymWorlds
 from dsrl.task._options import Steps
+from dsrl.task._world_memory import WorldMemory, observed_bytes
 
 _WITHOUT_SUCCESS = "no info of a trial episode has is_success or success, so that the run is scored by returns"
 
@@ -53,14 +54,15 @@ class GymTask(GymWorlds):
         announce: prints where there is no success, where a seed is no world and where random actions are refused.
         instruction: of every world, for policies that read one.
 
-        Raises ValueError for an unknown id, for spaces other than boxes, where there is no time limit, and for an
-        environment whose reset or step fails or returns what no run can use, such as a success that is no bool;
-        ImportError where a package is missing.
+        Raises ValueError for an unknown id, for spaces other than boxes, where there is no time limit, for more worlds
+        than the memory holds, and for an environment whose reset or step fails or returns what no run can use, such as
+        a success that is no bool; ImportError where a package is missing.
         """
-        envs = _made(id, num_envs, max_steps, env_kwargs or {})
-        self._parts = ObservationParts(id, envs[0].observation_space)
-        _check_actions(id, envs[0])
-        limit = _time_limit(id, envs[0])
+        first = make(id, max_steps, env_kwargs or {})
+        self._parts = ObservationParts(id, first.observation_space)
+        _check_actions(id, first)
+        limit = _time_limit(id, first)
+        envs = _copies(id, first, num_envs, max_steps, env_kwargs or {})
         trial = _tried(id, envs[0], self._parts, env_kwargs or {})
         super().__init__(
             f"task.id={id}",
@@ -97,17 +99,21 @@ class GymTask(GymWorlds):
         return None if self.cameras else super().state_dict()
 
 
-def _made(
-    id: str, num_envs: int, max_steps: int | None, env_kwargs: Mapping[str, Any]
+def _copies(
+    id: str, first: gymnasium.Env[Any, Any], num_envs: int, max_steps: int | None, env_kwargs: Mapping[str, Any]
 ) -> list[gymnasium.Env[Any, Any]]:
-    envs = [make(id, max_steps, env_kwargs)]
-    try:
-        envs += [make(id, max_steps, env_kwargs) for _ in range(num_envs - 1)]
-    except (ValueError, MemoryError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())[:300] or type(error).__name__
-        raise ValueError(
-            f"task.id={id} can be made but not num_envs={num_envs} times ({reason}); type a smaller num_envs"
-        ) from error
+    """Return `num_envs` equal environments, of which the first is there."""
+    envs, memory = [first], WorldMemory(num_envs)
+    memory.add(observed_bytes(first.observation_space))
+    while len(envs) < num_envs:
+        try:
+            envs.append(make(id, max_steps, env_kwargs))
+        except (ValueError, MemoryError) as error:
+            reason = " ".join(str(error.__cause__ or error).split())[:300] or type(error).__name__
+            raise ValueError(
+                f"task.id={id} can be made but not num_envs={num_envs} times ({reason}); type a smaller num_envs"
+            ) from error
+        memory.add(observed_bytes(envs[-1].observation_space))
     return envs
 
 

@@ -29,9 +29,10 @@ from torch import Tensor
 
 from dsrl.interfaces import Observation, Step
 from dsrl.task._hold import nearest_to_zero
-from dsrl.task._lerobot_world import GroupError, make_world
+from dsrl.task._lerobot_world import GroupError, World, make_world
 from dsrl.task._metaworld_language import SENTENCES
 from dsrl.task._options import Steps
+from dsrl.task._world_memory import TooManyWorldsError, WorldMemory, observed_bytes
 
 PACKAGES = {  # what to install for each environment of lerobot that is known to run here
     "pusht": "'gym-pusht==0.1.8' 'pymunk==6.11.1'",
@@ -50,6 +51,7 @@ NOT_TYPED |= {"render_mode", "max_parallel_tasks", "disable_env_checker"}  # wit
 _LARGEST_FIELD = 10_000  # of sizes in pixels and rates in Hz
 _LARGEST_SEED = 2**31
 _MOST_PROCESSES = 1024  # that one machine steps; each takes about 0.5 GB
+_OWN_OF_A_PROCESS = 2**25  # bytes that it shares with no other at least; PushT: 37 MB before a reset
 _KEYS = ("observation.state", "observation.environment_state")  # of the state, in this order
 
 
@@ -74,7 +76,8 @@ class LerobotTask:
         reward: sparse pays 1 at success, dense what the environment pays; max_steps None: lerobot's time limit;
         env_kwargs: further fields of lerobot's configuration of the environment, such as observation_height.
 
-        Raises ValueError for names and fields that lerobot does not know, ImportError where a package is missing.
+        Raises ValueError for names and fields that lerobot does not know and more worlds than the memory holds,
+        ImportError where a package is missing.
         """
         fields = _fields(env, name, id, max_steps, env_kwargs or {})
         self._sparse, self._draws_late = reward == "sparse", env == "libero"
@@ -221,7 +224,8 @@ def _start(env: str, fields: Mapping[str, Any], id: int, max_steps: int | None, 
         )
     if env in LATE and find_spec(LATE[env]) is None:
         raise _missing(env, f"No module named {LATE[env]!r}")
-    makers = [partial(make_world, env, fields, id, max_steps, row) for row in range(num_envs)]
+    memory = WorldMemory(num_envs, _OWN_OF_A_PROCESS if processes else 0)
+    makers = [partial(_counted, memory, env, fields, id, max_steps, row) for row in range(num_envs)]
     try:
         if not processes:
             return SyncVectorEnv(makers)
@@ -229,7 +233,7 @@ def _start(env: str, fields: Mapping[str, Any], id: int, max_steps: int | None, 
         return AsyncVectorEnv(makers, context="forkserver")
     except ImportError as error:
         raise _missing(env, str(error)) from error
-    except GroupError:
+    except (GroupError, TooManyWorldsError):
         raise
     except Exception as error:  # of lerobot, gymnasium and every simulator: what was typed does not suit them
         typed = {**fields, "max_steps": max_steps}
@@ -238,6 +242,16 @@ def _start(env: str, fields: Mapping[str, Any], id: int, max_steps: int | None, 
         raise ValueError(
             f"task.env={env} cannot be made of {typed} ({reason}); type another task.name{near} or task.env_kwargs"
         ) from error
+
+
+def _counted(
+    memory: WorldMemory, env: str, fields: Mapping[str, Any], id: int, max_steps: int | None, row: int
+) -> World:
+    """Make a world and count it in the process of the run: gymnasium makes a first one there for its spaces."""
+    world = make_world(env, fields, id, max_steps, row)
+    if not multiprocessing.current_process().daemon:
+        memory.add(observed_bytes(world.observation_space))
+    return world
 
 
 def _near(name: str | None) -> str:

@@ -12,6 +12,7 @@ goal is hidden, which sets the goal in every observation to zero; `make_world` m
 from __future__ import annotations
 
 import difflib
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from dsrl.task._gym_worlds import GymWorlds
 from dsrl.task._metaworld_language import SENTENCES
 from dsrl.task._mujoco_drawing import MujocoDrawing
 from dsrl.task._options import Steps
+from dsrl.task._world_memory import WorldMemory
 
 CAMERAS = ("topview", "corner", "corner2", "corner3", "behindGripper", "gripperPOV")
 _CORNER2 = (0.75, 0.075, 0.7)  # m: nearer than MetaWorld's own place, as lerobot's datasets were recorded
@@ -55,18 +57,20 @@ class MetaWorldTask(GymWorlds):
         reward: sparse pays 1 at success, dense MetaWorld's own from 0 to 1; max_steps: control steps (1/80 s) until
         truncation; cameras: names of MetaWorld's, drawn for observation="images", image_size pixels square.
 
-        Raises ValueError for an unknown name or camera, ImportError where MetaWorld is not installed.
+        Raises ValueError for an unknown name or camera and more worlds than the memory holds, ImportError where
+        MetaWorld is not installed.
         """
         _check_names(name, cameras)
         self._instructions = (SENTENCES[name],) * num_envs
         self.observation = observation
         self._drawing = MujocoDrawing()
         self._image_size = image_size
+        drawn = dict.fromkeys(cameras, (3, image_size, image_size)) if observation == "images" else {}
         super().__init__(
             f"task.name={name}",
-            [SawyerWorld(make_world(name, max_steps), reward == "dense") for _ in range(num_envs)],
+            _worlds(name, num_envs, max_steps, reward == "dense", sum(map(math.prod, drawn.values()))),
             state_dim=4 if observation == "images" else 39,
-            cameras=dict.fromkeys(cameras, (3, image_size, image_size)) if observation == "images" else {},
+            cameras=drawn,
             max_steps=max_steps,
             has_success=True,
         )
@@ -127,6 +131,16 @@ class SawyerWorld(gymnasium.Wrapper):  # type: ignore[misc]  # gymnasium is not 
         success = bool(info["success"])
         paid = float(reward) / _LARGEST_REWARD if self._dense else float(success)
         return observation, paid, success, bool(truncated), {"is_success": success}
+
+
+def _worlds(name: str, num_envs: int, max_steps: int, dense: bool, observed: int) -> list[SawyerWorld]:
+    """Make the worlds, each of which is drawn in `observed` bytes."""
+    worlds: list[SawyerWorld] = []
+    memory = WorldMemory(num_envs)
+    while len(worlds) < num_envs:
+        worlds.append(SawyerWorld(make_world(name, max_steps), dense))
+        memory.add(observed)
+    return worlds
 
 
 def make_world(name: str, max_steps: int) -> gymnasium.Env[Any, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from dsrl.foreign_json import short
 
 MOST = 2**53  # of a count: logs take floats, in which whole numbers above are not exact
+MOST_SECONDS = 1e10  # three centuries
 
 
 def check_count(name: str, count: Any, most: int = MOST) -> None:
@@ -28,3 +29,10 @@ def check_finite_numbers(name: str, numbers: Iterable[Any]) -> None:
     for number in numbers:
         if not math.isfinite(number):
             raise ValueError(f"{name} has {number}, which is not finite")
+
+
+def check_seconds(name: str, seconds: Iterable[Any]) -> None:
+    """Raise ValueError where a duration is not from 0 to `MOST_SECONDS`, TypeError where it is no number."""
+    for number in seconds:
+        if not 0 <= number <= MOST_SECONDS:
+            raise ValueError(f"{name} has {short(number)}, not a number from 0 to {MOST_SECONDS:.0e}")

@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from dsrl.available_memory import available_memory
 from dsrl.run.terminal.installed import typed
-from dsrl.training.available_memory import available_memory
 from scripts.doctor.findings import Check, Finding
 
 OUTPUTS = Path("outputs")  # where Hydra makes run folders

@@ -142,21 +142,54 @@ def test_a_database_that_optuna_cannot_read_is_one_sentence(view: bool, tmp_path
     ("sql", "found"),
     [
         (
-            "ALTER TABLE trials RENAME TO other; CREATE VIEW trials AS WITH RECURSIVE rows(n) AS "
+            "DROP TABLE trials; CREATE VIEW trials AS WITH RECURSIVE rows(n) AS "
             "(SELECT 1 UNION ALL SELECT n + 1 FROM rows) SELECT n AS trial_id FROM rows",
             "the view 'trials'",
         ),
         ("CREATE TRIGGER more AFTER INSERT ON trials BEGIN DELETE FROM studies; END", "the trigger 'more'"),
         ("CREATE TABLE more (a INTEGER, b TEXT GENERATED ALWAYS AS (hex(a)))", "the table 'more'"),
+        ("CREATE INDEX more ON study_user_attributes(hex(zeroblob(400000000)))", "the index 'more'"),
+        ("DROP TABLE studies; CREATE TABLE studies (study_id INTEGER CHECK (length(hex(zeroblob(9)))))", "the table"),
     ],
 )
-def test_a_database_that_computes_its_rows_is_not_read(sql: str, found: str, tmp_path: Path) -> None:
+def test_a_database_with_more_than_a_study_of_optuna_is_not_read(sql: str, found: str, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/study.db"
     optuna.create_study(study_name="mine", storage=storage)
     with sqlite3.connect(tmp_path / "study.db") as database:
         database.executescript(sql)
-    with pytest.raises(ValueError, match=rf"Optuna can read \({found} computes what would be read\); restore it"):
+    with pytest.raises(ValueError, match=rf"Optuna can read \({found}.* is none of Optuna's\); restore it"):
         num_trials(storage, "mine", end_running=False)
+
+
+def killed_in_a_commit(folder: Path, sql: str = "") -> str:
+    """Copy a study with half a write: one trial, which is deleted, and before that what `sql` adds."""
+    study = optuna.create_study(study_name="mine", storage=f"sqlite:///{folder}/whole.db")
+    study.tell(study.ask(), 1.0)
+    with sqlite3.connect(folder / "whole.db") as database:
+        database.executescript(sql)
+    database.executescript("PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN; DELETE FROM trials")
+    database.executemany("INSERT INTO studies (study_name) VALUES (?)", ((f"{n:500}",) for n in range(100)))
+    (folder / "study.db").write_bytes((folder / "whole.db").read_bytes())
+    (folder / "study.db-journal").write_bytes((folder / "whole.db-journal").read_bytes())
+    database.close()
+    return f"sqlite:///{folder}/study.db"
+
+
+def test_a_search_that_was_killed_in_a_commit_continues(tmp_path: Path) -> None:
+    assert num_trials(killed_in_a_commit(tmp_path), "mine", end_running=True) == 1
+
+
+def test_half_a_write_is_undone_only_where_the_study_is_then_one_of_optuna(tmp_path: Path) -> None:
+    storage, journal = killed_in_a_commit(tmp_path, "CREATE INDEX more ON trials(abs(number))"), "study.db-journal"
+    content = (tmp_path / journal).read_bytes()
+    for written, found in (
+        (content, "the index 'more' is none of Optuna's"),
+        (content + bytes.fromhex("d9d505f920a163d7"), "study.db-journal names a journal of other databases"),
+    ):
+        (tmp_path / journal).write_bytes(written)
+        with pytest.raises(ValueError, match=rf"is no database that Optuna can read \({found}\); restore it"):
+            num_trials(storage, "mine", end_running=True)
+        assert (tmp_path / journal).read_bytes() == written
 
 
 @pytest.mark.parametrize(

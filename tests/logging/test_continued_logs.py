@@ -12,6 +12,7 @@ import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toys.wandb_files import history
 
+from dsrl.logging.csv import CsvLogger
 from dsrl.logging.tensorboard import TensorBoardLogger
 from dsrl.logging.wandb import WandbLogger
 
@@ -147,3 +148,35 @@ def test_wandb_starts_a_new_run_where_the_file_of_its_id_is_damaged(damaged: byt
     assert ids == [file.read_text()] * 2
     assert re.fullmatch("[0-9a-f]{8}", ids[0])
     assert [path.name for path in tmp_path.glob("wandb_run_id*")] == [file.name]
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "words"),
+    [
+        ("csv", 5, "the rows of metrics.jsonl are of type int, not a list"),
+        ("csv", [1], "a row of metrics.jsonl is of type int, not an object of numbers"),
+        ("csv", ["[1, 2]\n"], "a row of metrics.jsonl is of type list, not an object of numbers"),
+        ("csv", ["[" * 50_000], "a row of metrics.jsonl is nested too deeply"),
+        ("csv", ['{"a": {}}\n'], "a row of metrics.jsonl has 'a' of type dict, not a number"),
+        ("tensorboard", ["4", []], "the latest step of TensorBoard is not a whole number from -1"),
+        ("tensorboard", [2**60, []], "the latest step of TensorBoard is not a whole number from -1"),
+        ("tensorboard", [40, [["a", "b"]]], "a point of TensorBoard has 'a' of type str, not a number"),
+        ("wandb", {"a": 1.0}, "the points of wandb are of type dict, not a list"),
+        ("wandb", [5], "a point of wandb is of type int, not an object"),
+        ("wandb", [{"a": None}], "a point of wandb has 'a' of type NoneType, not a number"),
+    ],
+)
+def test_a_state_that_no_logger_has_written_is_refused_before_a_file_is(
+    kind: str, state: Any, words: str, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"project": "toy", "entity": None, "group": None, "name": None, "timeout": 5.0}
+    logger: Any = {
+        "csv": CsvLogger,
+        "tensorboard": TensorBoardLogger,
+        "wandb": lambda folder: WandbLogger(folder, mode="disabled", **options),
+    }[kind](str(tmp_path))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=re.escape(words)):
+        logger.load_state_dict(state)
+    assert sorted(tmp_path.rglob("*")) == before
+    logger.close()

@@ -207,6 +207,8 @@ CHANGES: list[tuple[str, Any, str]] = [  # keys of what is replaced in a state, 
     ("loop counts", [20, 0, -(10**12), 0], "learned is -1000000000000, not a whole"),
     ("run curve", 3, "TypeError"),
     ("run seconds", [float("nan"), 1.0], "seconds of the run has nan"),
+    ("run seconds", [1e308, -1e308], r"seconds of the run has 1e\+308, not a number from 0"),
+    ("run loggers", {"CsvLogger": 5}, "the rows of metrics.jsonl are of type int, not a list"),
     ("run best", {"weight": torch.zeros(10**7)}, "the best weights of the checkpoint does not fit the run's algorithm"),
 ]
 

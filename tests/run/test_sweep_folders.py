@@ -33,7 +33,7 @@ def test_a_link_out_of_the_folder_of_a_sweep_is_refused(name: str, tmp_path: Pat
         SweepFolder().on_multirun_start(_config(sweep))
 
 
-@pytest.mark.parametrize("name", ["multirun.yaml", "study.db", ".sweep.lock"])
+@pytest.mark.parametrize("name", ["multirun.yaml", "study.db", "study.db-wal", ".sweep.lock"])
 def test_a_file_of_a_sweep_that_has_another_name_elsewhere_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "sweep").mkdir()
     (tmp_path / "canary").write_text("mine")

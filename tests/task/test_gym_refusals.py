@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dsrl.policy.identity import IdentityPolicy
+from dsrl.task import _world_memory
 from dsrl.task._gym_observations import ObservationParts
 from dsrl.task._lerobot_world import World
 from dsrl.task.gym import GymTask
@@ -123,6 +124,29 @@ def test_a_constructor_that_fails_after_some_worlds_is_told_to_make_fewer(monkey
     left = [None, None]
     with pytest.raises(ValueError, match=r"made but not num_envs=9 times \(pop from empty list\); type a smaller"):
         walk(monkeypatch, num_envs=9, __init__=lambda self: left.pop())
+
+
+def test_worlds_that_the_free_memory_does_not_hold_are_refused_once_a_few_are_made(monkeypatch):
+    made = []
+    monkeypatch.setattr(_world_memory, "_resident", lambda: 2**24 * len(made))
+    words = r"^num_envs=1000 would take 15\.5 GiB more, by 8 made so far and their observations, but 8.0 GiB are free; "
+    monkeypatch.setattr(_world_memory, "available_memory", lambda: 2**33)
+    with pytest.raises(_world_memory.TooManyWorldsError, match=words):
+        walk(monkeypatch, num_envs=1000, __init__=lambda self: made.append(1))
+    assert len(made) == 8
+    monkeypatch.setattr(_world_memory, "available_memory", lambda: 2 * 9 * (4 * 6 * 3 + 2 * 4) - 1)
+    with pytest.raises(
+        _world_memory.TooManyWorldsError, match=r"^num_envs=9 would take 0\.0 GiB more, by 1 made so far"
+    ):
+        walk(monkeypatch, num_envs=9)
+
+
+def test_an_id_that_cannot_be_used_is_made_once(monkeypatch):
+    made = []
+    monkeypatch.setattr(Walk, "action_space", gymnasium.spaces.Discrete(2))
+    with pytest.raises(ValueError, match=r"has action_space Discrete\(2\) but task=gym needs a flat Box"):
+        walk(monkeypatch, num_envs=9, __init__=lambda self: made.append(1))
+    assert len(made) == 1
 
 
 def _needing(error: type[Exception]) -> Any:

@@ -14,6 +14,7 @@ from toys.commands import ROOT
 
 from dsrl.interfaces import BoundedActions, Filmable, Restorable
 from dsrl.run.components.few_worlds import FewWorlds
+from dsrl.task import _world_memory
 from dsrl.task._lerobot_world import World
 from dsrl.task.lerobot import LATE, LerobotTask
 from dsrl.task.pusht import PushTTask
@@ -224,6 +225,15 @@ def test_a_lerobot_task_is_bounded_and_filmable_and_cannot_be_restored_in_mid_ep
 def test_what_lerobot_does_not_have_is_one_sentence(options, sentence):
     with pytest.raises(ValueError, match=sentence):
         make(**options)
+
+
+@pytest.mark.parametrize(("processes", "free"), [(True, 2 * 2**25 - 1), (False, 2 * 2 * 96 * 96 * 3)])
+def test_more_worlds_than_the_free_memory_holds_are_refused(processes, free, monkeypatch):
+    monkeypatch.setattr(_world_memory, "available_memory", lambda: free)
+    with pytest.raises(
+        _world_memory.TooManyWorldsError, match=r"^num_envs=2 would take .* by 1 made so far and their o"
+    ):
+        make(processes=processes, env_kwargs={"obs_type": "pixels_agent_pos"})
 
 
 def test_pusht_observes_what_its_own_key_says():

@@ -12,12 +12,12 @@ from toys.countdown import CountdownTask, EchoPolicy
 from toys.monitor import Recording
 from toys.replay import played, stored_context
 
+from dsrl.available_memory import available_memory
 from dsrl.interfaces import Encoding, Observation
 from dsrl.noise.full import FullNoise
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.components.build import build, check_budget
 from dsrl.run.terminal.errors import UserError
-from dsrl.training.available_memory import available_memory
 from dsrl.training.replay_format import ReplayDecoder, observation_from, observation_tensors, stored_arrays
 from dsrl.training.replay_memory import buffer_length, check_stored, checked_replay_bytes, replay_bytes
 from dsrl.training.trainer import Trainer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dsrl.training.available_memory import available_memory
+from dsrl.available_memory import available_memory
 from dsrl.training.replay_memory import GIB
 
 

@@ -38,6 +38,7 @@ OF_NO_VALIDATION = (*OF_NO_RESULT, "eval_episodes", "test_seed")
 """Groups and keys that change no score by which a search chooses: it never sees the final evaluation."""
 
 LOCK = ".sweep.lock"  # not that of a run, whose folder a sweep of one run may name: hydra.sweep.subdir=.
+WRITTEN_INTO = ("multirun.yaml", "study.db", "study.db-journal", "study.db-wal", "study.db-shm", LOCK)
 
 
 class OutputSubdir(Callback):
@@ -65,7 +66,7 @@ class SweepFolder(Callback):
             if sweep.exists() and not sweep.is_dir():
                 raise ValueError(f"hydra.sweep.dir={sweep} is a file; name a folder")
             check_entries(sweep)
-            check_hard_links(sweep, ("multirun.yaml", "study.db", LOCK))
+            check_hard_links(sweep, WRITTEN_INTO)
             if (sweep / "multirun.yaml").is_dir():
                 raise ValueError(f"{sweep / 'multirun.yaml'} is a folder where a sweep has a file; remove it")
 

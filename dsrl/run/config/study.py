@@ -5,20 +5,19 @@ fixed values of all trials -> an attribute of the study, until a trial has finis
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dsrl.foreign_json import first_line
+from dsrl.run.config.study_file import check_file
 from dsrl.run.saved.digests import same
 from dsrl.run.terminal.ranges import shown
 
 FIXED = "fixed_values"
 """The attribute with what all trials of a study share; studies of earlier versions lack it."""
-_COMPUTED = re.compile(r"\b(VIRTUAL|AS)\b", re.IGNORECASE)  # in the definition of a table: its rows are no stored ones
 
 
 def num_trials(storage: str, name: str, *, end_running: bool) -> int:
@@ -61,12 +60,13 @@ def check_fixed(storage: str, name: str, directions: Sequence[str], fixed: Mappi
 
 @contextmanager
 def _readable(storage: str) -> Iterator[None]:
-    """Raise ValueError where the database is none that Optuna can read, or computes what is read."""
+    """Raise ValueError where the database is none that Optuna can read, or a file with more than Optuna's tables."""
     from optuna.exceptions import OptunaError
     from sqlalchemy.exc import SQLAlchemyError  # type: ignore[import-untyped]
 
     try:
-        _check_stored(storage)
+        if storage.startswith("sqlite:///") and (file := Path(storage.removeprefix("sqlite:///"))).is_file():
+            check_file(file)
         yield
     except (OptunaError, SQLAlchemyError, sqlite3.Error) as error:
         place = storage.rpartition("@")[2]  # without a password
@@ -74,14 +74,3 @@ def _readable(storage: str) -> Iterator[None]:
             f"{place} is no database that Optuna can read ({first_line(error)}); restore it, or name another folder by "
             "hydra.sweep.dir"
         ) from error
-
-
-def _check_stored(storage: str) -> None:
-    """Raise DatabaseError where a file of SQLite has more than tables and indices: a view may have rows without end."""
-    file = Path(storage.removeprefix("sqlite:///"))
-    if not storage.startswith("sqlite:///") or not file.is_file():
-        return
-    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
-        for kind, name, text in database.execute("SELECT type, name, sql FROM sqlite_master"):
-            if kind not in ("table", "index") or _COMPUTED.search(str(text or "")):
-                raise sqlite3.DatabaseError(f"the {kind} {str(name)[:60]!r} computes what would be read")

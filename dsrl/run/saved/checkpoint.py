@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dsrl.available_memory import available_memory
 from dsrl.foreign_json import check_depth
 from dsrl.interfaces import StateDict
 from dsrl.run.saved.checkpoint_names import FILE, MANIFEST, PARTIAL, is_own
@@ -38,7 +39,6 @@ from dsrl.run.saved.files import (
     write_json,
 )
 from dsrl.run.saved.state_json import flatten, unflatten, unfolding
-from dsrl.training.available_memory import available_memory
 
 VERSION = 3
 EARLIER = (1, 2)  # of other losses and contexts in replay
