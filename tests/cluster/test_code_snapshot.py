@@ -75,4 +75,4 @@ def test_python_on_a_snapshot_imports_from_it_and_not_from_the_working_directory
     code = "from dsrl.run.saved import provenance; print(provenance.__file__, provenance.git_state()['git_commit'])"
     command = f'{python_on(snapshot)} -c "{code}"'
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == f"{snapshot / 'dsrl' / 'run' / 'provenance.py'} of the submission\n"
+    assert done.stdout == f"{snapshot / 'dsrl' / 'run' / 'saved' / 'provenance.py'} of the submission\n"

@@ -11,7 +11,7 @@ from toys.commands import SHORT_PENDULUM, type_command
 from hydra_plugins.dsrl_launcher._slurm import states
 from scripts.compare.runs import gather
 
-TWO = ("train.py", *SHORT_PENDULUM, "logging=csv", "batch_size=0,16", "hydra.sweep.dir=sweep")
+TWO = ("train.py", *SHORT_PENDULUM, "logging=csv", "buffer_size=1,1000", "hydra.sweep.dir=sweep")
 
 
 def _score(run: Path) -> str:
@@ -34,14 +34,14 @@ def test_local_processes_run_without_further_flags_and_the_failed_one_is_shown(t
     done = type_command(*TWO, "cluster=local", "cluster.parallel=1", cwd=tmp_path)
     assert done.returncode == 1
     assert "── job 0 failed" in done.stdout
-    assert "    dsrl.run.terminal.errors.UserError: batch_size=0 must be between 1 and" in done.stdout
+    assert "    dsrl.run.terminal.errors.UserError: buffer_size=1 must be at least the 2 worlds" in done.stdout
     assert "job 1 done: sweep/1" in done.stdout
     assert "error: 1 of 2 jobs failed (0); the log of the first is" in done.stderr
     assert done.stdout.splitlines()[-4:] == [
         "results in sweep",
         "job  result  validation  folder  overrides",
-        "0    FAILED  -           0       batch_size=0",
-        f"1    done    {_score(tmp_path / 'sweep' / '1'):10}  1       batch_size=16",
+        "0    FAILED  -           0       buffer_size=1",
+        f"1    done    {_score(tmp_path / 'sweep' / '1'):10}  1       buffer_size=1000",
     ]
     hydra = (tmp_path / "sweep" / "1" / ".hydra" / "hydra.yaml").read_text()
     assert str(tmp_path / "sweep" / ".snapshot" / "0" / "conf") in hydra
@@ -51,25 +51,25 @@ def test_a_multirun_in_this_process_ends_with_the_table_of_a_sweep(tmp_path: Pat
     done = type_command(*TWO, "-m", cwd=tmp_path)
     assert done.returncode == 1
     assert "── job 0 failed" in done.stdout
-    assert "\n  dsrl.run.terminal.errors.UserError: batch_size=0 must be between 1 and" in done.stdout
+    assert "\n  dsrl.run.terminal.errors.UserError: buffer_size=1 must be at least the 2\n" in done.stdout
     assert "\n  log " not in done.stdout  # the file of a refused run has the sentence above alone
-    assert "error: batch_size=0 must be between 1 and" in done.stderr
+    assert "error: buffer_size=1 must be at least the 2 worlds" in done.stderr
     assert done.stdout.splitlines()[-4:] == [
         "results in sweep",
         "job  result  validation  folder  overrides",
-        "0    FAILED  -           0       batch_size=0",
-        f"1    done    {_score(tmp_path / 'sweep' / '1'):10}  1       batch_size=16",
+        "0    FAILED  -           0       buffer_size=1",
+        f"1    done    {_score(tmp_path / 'sweep' / '1'):10}  1       buffer_size=1000",
     ]
 
 
 @pytest.mark.parametrize("launched", ["-m", "cluster=local"])
 def test_a_refused_job_leaves_its_sentence_and_its_folder_can_be_used(launched: str, tmp_path: Path) -> None:
     more = ("logging=csv", "plot=false", "hydra.sweep.dir=sweep", launched)
-    assert type_command("train.py", *SHORT_PENDULUM, "gamma=2,3", *more, cwd=tmp_path).returncode == 1
+    assert type_command("train.py", *SHORT_PENDULUM, "warmup_decisions=800,900", *more, cwd=tmp_path).returncode == 1
     runs = gather([str(tmp_path / "sweep")])
     assert [(run.path.name, run.state) for run in runs] == [("0", "failed"), ("1", "failed")]
-    for run, gamma in zip(runs, (2, 3), strict=True):
-        assert run.reason.startswith(f"UserError: gamma={gamma} must be between 0 and 1")
+    for run, warmup in zip(runs, (800, 900), strict=True):
+        assert run.reason.startswith(f"UserError: warmup_decisions={warmup} leaves nothing of decisions=120")
         assert len((run.path / "failure.txt").read_text().splitlines()) == 1
     if launched == "cluster=local":  # its folder is used by a process of its own
         assert type_command("train.py", *SHORT_PENDULUM, *more, cwd=tmp_path).returncode == 0
@@ -78,12 +78,16 @@ def test_a_refused_job_leaves_its_sentence_and_its_folder_can_be_used(launched: 
 
 def test_a_sweep_may_lie_beside_the_working_folder(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
-    more = ("gamma=2,3", "hydra.sweep.dir=../sweep", "-m")  # refused jobs are in the table of results, too
+    more = (
+        "warmup_decisions=800,900",
+        "hydra.sweep.dir=../sweep",
+        "-m",
+    )  # refused jobs are in the table of results, too
     done = type_command("train.py", *SHORT_PENDULUM, *more, cwd=tmp_path / "here")
     assert "Traceback" not in done.stderr
     assert done.stdout.splitlines()[-2:] == [
-        "0    FAILED  -           0       gamma=2",
-        "1    FAILED  -           1       gamma=3",
+        "0    FAILED  -           0       warmup_decisions=800",
+        "1    FAILED  -           1       warmup_decisions=900",
     ]
 
 

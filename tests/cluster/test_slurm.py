@@ -33,7 +33,7 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweeps]:
     same = "keep_checkpoints=2,3", "video_episodes=0,1", "batch_size=16"
     plant(folder / "multirun" / "serial", folder / "sign")
     four = Sweep(folder, "four", 4, *same, "cluster.parallel=2", "cluster.partition=long", flags=("-m",))
-    serial = Sweep(folder, "serial", 3, "batch_size=0,16,17", "cluster.parallel=1")
+    serial = Sweep(folder, "serial", 3, "buffer_size=1,1000,1001", "cluster.parallel=1")
     try:
         until(four.submitted, four, serial)
         until(serial.submitted, serial, four)
@@ -127,9 +127,9 @@ def test_a_job_that_fails_is_shown_with_its_log_and_the_others_end(sweeps: Sweep
     block = serial.text[serial.text.index("── job 0 failed") :]
     (log,) = serial.folder.glob(f".submitit/*/{serial.number}_0_0_log.err")
     assert f"log         {log.relative_to(serial.folder.parents[1])}" in block
-    assert "batch_size=0 " in block
+    assert "buffer_size=1 " in block
     assert "run folder  multirun/serial/0" in block
-    assert "    dsrl.run.terminal.errors.UserError: batch_size=0 must be between 1 and 1000000" in block
+    assert "    dsrl.run.terminal.errors.UserError: buffer_size=1 must be at least the 2 worlds of num_envs" in block
     assert (serial.folder / "1" / "summary.json").is_file()
     assert f"error: 2 of 3 jobs failed (0, 2); the log of the first is {log}" in serial.text
 

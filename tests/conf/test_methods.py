@@ -16,7 +16,7 @@ from toys.complaints import NEEDS, complaint, composed
 
 from dsrl.run.terminal import choices
 from dsrl.run.terminal.errors import UserError
-from scripts.parts import composed as composed_by_scripts
+from scripts._parts import composed as composed_by_scripts
 
 METHODS = {  # method -> the same, typed
     "sac_repeat": ("sac=dsrl_sac", "noise=repeat"),

@@ -199,7 +199,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"out": "???"}, "out=??? names no folder; type out=<folder>, or leave it out"),
     ({"foo": 1}, "foo is no option; python eval.py --help lists all"),
     ({"video_seeds": -1}, f"video_seeds=[-1] has -1, {SEED}"),
-    ({"video_seeds": [1, None]}, f"video_seeds=[1, None] has null, {SEED}"),
+    ({"video_seeds": [1, None]}, f"video_seeds=[1,null] has null, {SEED}"),
 ]
 
 

@@ -217,7 +217,7 @@ def test_a_folder_of_configs_has_the_key_that_a_script_takes(
 
 
 def test_packages_that_only_a_file_names_are_refused_by_scripts_too(tmp_path: Path) -> None:
-    from scripts.parts import composed
+    from scripts._parts import composed
 
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "sent.yaml").write_text("# @package _global_\nplugins: [yaml]\n", encoding="utf-8")
