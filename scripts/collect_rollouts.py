@@ -39,11 +39,11 @@ class IncompleteError(Exception):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Record the episodes and print their number of steps and mean score."""
     options = _options(arguments)
-    from dsrl.run.saved.eval_failure import noting_evaluation_failure
+    from dsrl.run.saved.eval_failure import noting_failure_in
 
     with (
         ending_in_a_sentence(ImportError),
-        noting_evaluation_failure(options.out.parent, f"{options.out.name}_failure.txt"),
+        noting_failure_in(options.out.parent, f"{options.out.name}_failure.txt"),
     ):
         _record(options)
 
@@ -95,7 +95,8 @@ def collect(parts: Any, out: Path, episodes: int, seed: int, fps: int | None = N
     env = NoiseActionEnv(task, parts.policy, parts.noise, parts.env.horizon)
     env.seed(seed)
     seeds, flags = env.draw_seeds(episodes), (DONE, TRUNCATED, *([SUCCESS] if task.has_success else []))
-    hz = fps or round((isinstance(parts.task, HasFps) and parts.task.fps) or 0) or UNKNOWN_FPS
+    named = parts.task.fps if isinstance(parts.task, HasFps) else None
+    hz = fps or (max(1, round(named)) if named else UNKNOWN_FPS)
     dataset = create_dataset(out, parts.task, hz, episodes, *flags, reward=True)
     steps, score, begin = 0, 0.0, time.monotonic()
     for start in range(0, episodes, len(env)):

@@ -45,10 +45,10 @@ def content_sha256(content: Any) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def folder_sha256(folder: Path) -> str:
-    """Return the SHA-256 of the names and the bytes of the files in `folder`, which has no folders inside."""
-    files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
-    return content_sha256(files)
+def tokenizer_sha256(folder: Path) -> str:
+    """Return the SHA-256 of a tokenizer's two files; others of a folder repeat them, and need not be there."""
+    names = ("tokenizer.json", "tokenizer_config.json")
+    return content_sha256([hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names])
 
 
 def _played(fields: Mapping[str, Any]) -> dict[str, Any]:

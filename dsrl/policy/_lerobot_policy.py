@@ -22,7 +22,7 @@ from dsrl.devices import Device, choose_device
 from dsrl.interfaces import Encoding, Observation, Task
 from dsrl.policy import _lerobot
 from dsrl.policy._config_file import check_config
-from dsrl.policy._configuration_digest import configuration_sha256, content_sha256, folder_sha256
+from dsrl.policy._configuration_digest import configuration_sha256, content_sha256, tokenizer_sha256
 from dsrl.policy._embodiment import check_features, read_embodiment
 from dsrl.policy._find import PREPROCESSOR, find_backbone, find_checkpoint
 from dsrl.policy._options import NumSteps
@@ -135,7 +135,7 @@ class LerobotPolicy(ABC):
     ) -> tuple[Any, Any]:
         """Load the saved pre- and post-processor; `step` takes the private folder of its tokenizer as `argument`."""
         with cleaned as clean:
-            self._backbone.append(folder_sha256(clean))
+            self._backbone.append(tokenizer_sha256(clean))
             replaced = {step: {argument: str(clean)}}
             return _lerobot.load_processors(self._config, checkpoint, steps, replaced, self.device)
 

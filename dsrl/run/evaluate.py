@@ -28,7 +28,7 @@ from dsrl.run.eval_remarks import held_values, reused_worlds
 from dsrl.run.named_runs import destinations, loaded, resolved, with_checkpoint, without_config
 from dsrl.run.saved import provenance
 from dsrl.run.saved.digests import BACKBONE_SHA256, CONFIGURATION_SHA256
-from dsrl.run.saved.eval_failure import noting_evaluation_failure
+from dsrl.run.saved.eval_failure import noting_failure_in
 from dsrl.run.saved.files import atomic_write, write_json
 from dsrl.run.saved.folder import RunFolder
 from dsrl.run.saved.policy_path import find_policy
@@ -172,7 +172,7 @@ def evaluate_run(
         raise ValueError("video_seeds needs a task with a camera and this one has none; leave video_seeds out")
     out = out or folder.new_evaluation()
     has_base = parts.policy_sha256() is not None and state is not None
-    with noting_evaluation_failure(out):
+    with noting_failure_in(out):
         if request.video_seeds:
             score = _record_videos(parts, out, act, request.video_seeds, screen, has_base=has_base)
             content = {"request": asdict(request), "videos": [str(_video(out, seed)) for seed in request.video_seeds]}

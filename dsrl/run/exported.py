@@ -28,7 +28,7 @@ from dsrl.run.config.settings import TYPES
 from dsrl.run.config.worlds import Seed
 from dsrl.run.saved.files import LARGEST_SUMMARY, parse_json
 from dsrl.run.saved.plain_yaml import check_literal, check_references
-from dsrl.run.saved.state_json import unflatten, unfolding
+from dsrl.run.saved.state_json import naming_damage, unflatten
 from dsrl.run.saved.weights import check_weights_size, load_weights
 from dsrl.run.terminal import ranges
 from dsrl.run.terminal.errors import UserError, user_errors
@@ -236,5 +236,5 @@ def _weights(folder: Path, state: Any, algorithm: Any) -> Any:
     if not file.is_file():
         raise UserError(f"{file} is missing; export the run again")
     check_weights_size(file, algorithm)
-    with unfolding(lambda reason: UserError(f"{folder} is damaged ({reason}); export the run again")):
+    with naming_damage(lambda reason: UserError(f"{folder} is damaged ({reason}); export the run again")):
         return unflatten(state, load_file(file))

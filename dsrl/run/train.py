@@ -35,7 +35,7 @@ from dsrl.run.resume import Checkpointer
 from dsrl.run.returned import confirm_steered, returned_name
 from dsrl.run.returned import content as returned_content
 from dsrl.run.saved import provenance
-from dsrl.run.saved.base_results import base_results
+from dsrl.run.saved.base_results import stored_or_played
 from dsrl.run.saved.folder import RunFolder
 from dsrl.run.terminal.console import Screen, clock
 from dsrl.run.terminal.errors import UserError, one_sentence, type_and_text, user_errors
@@ -192,7 +192,7 @@ def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> 
     key = {"test_seed": seed, "eval_episodes": num, **({"zero_noise": True} if settings.zero_noise else {})}
     names = ["base", "base_actor_noise", *["zero_noise"] * settings.zero_noise]
     folders, identity = checkpointer.folders, checkpointer.identity
-    results = base_results(folders, identity, key, names, played, screen.phase, has_success=parts.env.has_success)
+    results = stored_or_played(folders, identity, key, names, played, screen.phase, has_success=parts.env.has_success)
     base, prior = results["base"], results["base_actor_noise"]
     change = prior.score - base.score
     difference = f"{change:+.1%}" if base.successes else digits.fixed(change, 2, "+")

@@ -23,10 +23,10 @@ from scripts._options import Parser, ending_in_a_sentence, finite, out_folder, w
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, judge, print and write."""
     options = _options(arguments)
-    from dsrl.run.saved.eval_failure import noting_evaluation_failure
+    from dsrl.run.saved.eval_failure import noting_failure_in
 
     out = options.out or Path("outputs") / f"{datetime.now():%Y-%m-%d/%H-%M-%S}-preflight"
-    with ending_in_a_sentence(ImportError), noting_evaluation_failure(out, "preflight_failure.txt"):
+    with ending_in_a_sentence(ImportError), noting_failure_in(out, "preflight_failure.txt"):
         _preflight(options, out)
 
 
@@ -100,9 +100,8 @@ def _parts(overrides: Sequence[str], screen: Any) -> Any:
     from scripts._parts import composed
 
     cfg = composed(overrides)
-    from dsrl.run.components.auto_noise import (
-        with_chosen_noise,  # these load torch, which a misspelled key need not wait for
-    )
+    # these load torch, which a misspelled key need not wait for
+    from dsrl.run.components.auto_noise import with_chosen_noise
     from dsrl.run.components.build import build
     from dsrl.run.terminal.signals import Signals
 

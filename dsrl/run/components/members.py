@@ -33,6 +33,7 @@ from dsrl.run.components.few_worlds import FewWorlds
 from dsrl.run.components.parts import (
     ChoosesHorizon,
     DenoisesPast,
+    HasBackbone,
     HasConfiguration,
     HasFps,
     HasLanguage,
@@ -45,6 +46,7 @@ ABILITIES: Mapping[type, Sequence[type]] = {  # optional ones of objects, in the
     Policy: (
         HasWeights,
         HasConfiguration,
+        HasBackbone,
         Measured,
         ChecksTask,
         HasDevice,
@@ -72,8 +74,8 @@ def check_members(part: object, protocol: type) -> None:
     name = f"{protocol.__name__.lower()} {type(part).__name__}"
     _check(part, name, protocol, "add")
     for ability in ABILITIES[protocol]:
-        has = [one for one in get_type_hints(ability) if hasattr(part, one)]
-        has += [one for one in _methods(ability) if getattr(part, one, None) is not None]
+        declared = [*get_type_hints(ability), *_methods(ability)]
+        has = [one for one in declared if getattr(part, one, None) is not None]
         if has:
             _check(part, name, ability, f"rename {has[0]}, or add")
 

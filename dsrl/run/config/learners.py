@@ -32,13 +32,13 @@ WITHOUT = {
     "replay": "which does not learn from executed chunks",
     "regulariser": "which does not learn from recorded decisions",
 }
-NO_RECORDS = ("dsrl_pi0", "golden_ticket", "lp_ds")  # modules of ours that do not learn from recorded decisions
+NO_RECORDS = ("dsrl_pi0", "golden_ticket", "lp_ds")  # modules of dsrl.sac that do not learn from recorded decisions
 
 
 def learns_with(sac: Mapping[str, Any], key: str) -> bool:
     """Return whether an algorithm with the options `sac` may use a key of LEARNERS."""
     option = LEARNERS[key]
-    added = sac["_target_"].split(".")[-2] not in NO_RECORDS
+    added = sac["_target_"].rpartition(".")[0] not in [f"dsrl.sac.{name}" for name in NO_RECORDS]
     return option in sac or (option == "regulariser" and added)
 
 

@@ -18,7 +18,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.devices import Device
 from dsrl.run.config.allow_list import check_targets
-from dsrl.run.config.budget import check_learning
 from dsrl.run.config.env_files import check_files
 from dsrl.run.config.plugins import check_again, plugins_of
 from dsrl.run.config.request import Request, requests
@@ -130,10 +129,15 @@ def settings_of(cfg: DictConfig) -> Settings:
     values = _scalars(cfg, TYPES)
     settings = Settings(**values)
     settings.utd = float(settings.utd)
-    _check_budget(settings, warms_up="gamma" in (cfg.get("sac") or {}))  # a search has no discount and no warm-up
+    _check_budget(settings, warms_up=learns(cfg))
     _check_offline(settings)
     check_apart(settings.judging_worlds)
     return settings
+
+
+def learns(cfg: DictConfig) -> bool:
+    """Return whether the algorithm of a config has networks: a search has no discount and no warm-up."""
+    return "gamma" in (cfg.get("sac") or {})
 
 
 def check_scalars(cfg: DictConfig) -> None:
@@ -269,14 +273,15 @@ def _check_budget(settings: Settings, *, warms_up: bool) -> None:
         )
     if settings.decisions == 0 and not offline:
         raise ValueError("decisions=0 must be at least 1; without play, offline_data and offline_updates are needed")
-    if warms_up:
-        check_learning(
-            settings.decisions,
-            settings.warmup_decisions,
-            num_envs=settings.num_envs,
-            utd=settings.utd,
-            recorded=settings.offline_data is not None,
-            offline_updates=settings.offline_updates if offline else 0,
+    if warms_up and settings.warmup_decisions >= settings.decisions + offline:
+        raise ValueError(
+            f"warmup_decisions={settings.warmup_decisions} leaves nothing of decisions={settings.decisions}; "
+            "type a larger decisions or a smaller warmup_decisions"
+        )
+    if warms_up and settings.warmup_decisions == 0 and settings.offline_data is None:
+        raise ValueError(
+            "warmup_decisions=0 leaves no play by which features and rewards are scaled; "
+            f"type warmup_decisions={settings.num_envs} or more, or give offline_data"
         )
 
 

@@ -9,13 +9,14 @@ Each run checks the values together, and in a sweep over choices of a group all 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from omegaconf import DictConfig
 
 from dsrl.run.config import signatures
@@ -34,7 +35,7 @@ def check_swept(cfg: DictConfig, overrides: Sequence[str], *, search: bool) -> N
     groups = {*choices.groups(), *GROUPS}
     whole = not any(one.key_or_group in groups for one in swept)
     for one in swept:
-        if one.key_or_group in groups or one.is_hydra_override():
+        if one.key_or_group in groups or one.is_hydra_override() or isinstance(one.value(), Glob):
             continue
         values = list(_values(one, search=search))
         if not values:
@@ -57,7 +58,11 @@ def _values(one: Override, *, search: bool) -> Iterator[Any]:
         if sweep.step == 0 or (search and sweep.step < 0):
             works = "one above 0" if search else "another one"
             raise ValueError(f"{one.input_line} has a step of {sweep.step}; type {works}")
-        yield from islice(sweep.range(), MOST)
+        if search:  # which includes the end
+            count = math.floor((sweep.stop - sweep.start) / sweep.step)
+            yield from (sweep.start, sweep.start + count * sweep.step) if count >= 0 else ()
+        else:
+            yield from islice(sweep.range(), MOST)
     else:
         parser = OverridesParser.create()
         yield from (parser.parse_override(f"{one.key_or_group}={text}").value() for text in one.sweep_string_iterator())
@@ -70,6 +75,6 @@ def _declared(cfg: DictConfig, key: str, *, components: bool) -> Any:
         return Any if found is None else found
     referring = {other: own for group in GROUPS for own, other in references(cfg, group)}
     group, _, name = referring.get(key, key).rpartition(".")
-    with suppress(LookupError, ValueError, AttributeError):  # of a group that each run refuses
+    with suppress(LookupError, ValueError, AttributeError, TypeError):  # of a group that each run refuses
         return signatures.options(cfg[group]["_target_"])[name].type()
     return Any

@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dsrl.run.config.learners import LEARNERS, OFF, learns_with, other_learner
+from dsrl.run.config.learning_budget import check_rounds
 from dsrl.run.config.plugins import check_typed_plugins, plugins_of
 from dsrl.run.config.request import check_returned, check_used, check_worlds, files_of
 from dsrl.run.config.settings import (
@@ -33,6 +34,7 @@ from dsrl.run.config.settings import (
     TYPES,
     check_scalars,
     checked,
+    learns,
     references,
     requests_of,
     resume_options,
@@ -121,7 +123,9 @@ def check_config(cfg: DictConfig, typed: Mapping[str, str], hydra: Any) -> None:
     check_typed(cfg, typed, chosen)
     check_best_of_draws(cfg.best_of, cfg.sac, dict(references(cfg, "sac")))
     resume_options(cfg)
-    settings_of(cfg)
+    settings = settings_of(cfg)
+    if learns(cfg):
+        check_rounds(settings)
 
 
 def _check_primary(hydra: Any, other: str, own: str) -> None:

@@ -12,7 +12,7 @@ from dsrl.run.saved.files import LARGEST_WORLDS, read_json
 from dsrl.run.saved.folder import RunFolder
 
 
-def base_results(
+def stored_or_played(
     folders: Sequence[RunFolder],
     identity: Mapping[str, Any],
     key: Mapping[str, Any],

@@ -38,7 +38,7 @@ from dsrl.run.saved.files import (
     sync_folder,
     write_json,
 )
-from dsrl.run.saved.state_json import flatten, unflatten, unfolding
+from dsrl.run.saved.state_json import flatten, naming_damage, unflatten
 
 VERSION = 3
 EARLIER = (1, 2)  # of other losses and contexts in replay
@@ -100,7 +100,7 @@ def read_checkpoint(folder: Path, largest: int = LARGEST_JSON) -> StateDict:
         if not path.is_file() or sha256_of(path) != digest:
             raise ValueError(f"{path} is damaged: its sha256 differs from the manifest's; use another checkpoint")
         parts[path.suffix] = path
-    with unfolding(lambda reason: ValueError(f"{folder} is damaged: {reason}; use another checkpoint")):
+    with naming_damage(lambda reason: ValueError(f"{folder} is damaged: {reason}; use another checkpoint")):
         tensors = load_file(parts[".safetensors"])
         structure = parse_json(parts[".json"], largest)
         check_depth(structure, DEEPEST)

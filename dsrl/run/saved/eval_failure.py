@@ -15,7 +15,7 @@ AGAIN = "type the command again"
 
 
 @contextmanager
-def noting_evaluation_failure(out: Path, name: str = NAME) -> Iterator[None]:
+def noting_failure_in(out: Path, name: str = NAME) -> Iterator[None]:
     """Write the file `name` into `out` when the task, the policy or the system fails in the block.
 
     Raises UserError, one sentence, in place of that error; what the user typed or has to install has one already.

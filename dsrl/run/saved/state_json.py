@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 @contextmanager
-def unfolding(worded: Callable[[str], Exception]) -> Iterator[None]:
+def naming_damage(worded: Callable[[str], Exception]) -> Iterator[None]:
     """Raise the error that `worded` makes of the reason where the block reads tensors or JSON that no state has."""
     try:
         yield
