@@ -32,10 +32,16 @@ class WorldError(ValueError):
     """An environment ends the program, or returns what no run can use."""
 
 
-class RaisedError(WorldError):
-    """An environment raised an error of its own in a trial; `reason` is the call, type, text and place."""
+class RefusedError(WorldError):
+    """An environment failed in a trial, perhaps by its actions alone; `reason` is the call and what was wrong."""
 
-    reason = ""
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class RaisedError(RefusedError):
+    """An environment raised an error of its own in a trial; `reason` is the call, type, text and place."""
 
 
 def reset(env: gymnasium.Env[Any, Any], name: str, seed: int | None) -> Any:
@@ -83,11 +89,12 @@ def number(reward: Any, name: str) -> float:
 
 
 def finite(reward: float, name: str) -> float:
-    """Return a reward. Raises WorldError, which begins with `name`, for NaN or infinity."""
+    """Return a reward of a trial. Raises RefusedError, which begins with `name`, for NaN or infinity."""
     if not math.isfinite(reward):
-        raise WorldError(
+        raise RefusedError(
             f"{name} returned the reward {reward} in its step, which is not finite; check the reward of the task's "
-            "environment"
+            "environment",
+            f"step: the reward {reward} is not finite",
         )
     return reward
 
@@ -136,12 +143,11 @@ def trying(name: str, call: str) -> Iterator[None]:
     except (WorldError, ImportError, gymnasium.error.DependencyNotInstalled):
         raise
     except Exception as error:
-        raised = RaisedError(
+        raise RaisedError(
             f"{name} raised in {call} ({_raised(error)}); task=gym calls {_EXPECTED[call]}: correct the environment, "
-            "or register a wrapper that has these"
-        )
-        raised.reason = f"{call}: {_raised(error)}"
-        raise raised from error
+            "or register a wrapper that has these",
+            f"{call}: {_raised(error)}",
+        ) from error
 
 
 def _checked(found: Any, name: str, call: str, length: int) -> Any:
