@@ -1,7 +1,7 @@
 """Calls reset and step of a gymnasium environment, and names what it raises or returns that no run can use.
 
 reset, step   raise WorldError for an exit of the program, and for what no run can use
-playing       in a run: what an environment raises becomes a WorldError, with the call that raised it
+playing       in a run: what an environment raises becomes a FailedError, with the call that raised it
 trying        in a trial, before anything is played: the same, with the interface that the environment may have broken
 """
 
@@ -30,6 +30,10 @@ _EXPECTED = {  # call -> what gymnasium has it take and return
 
 class WorldError(ValueError):
     """An environment ends the program, or returns what no run can use."""
+
+
+class FailedError(RuntimeError):
+    """An environment raised an error of its own in a run: no ValueError, which would blame what was typed or saved."""
 
 
 class RefusedError(WorldError):
@@ -124,15 +128,15 @@ def naming_exit(name: str, call: str) -> Iterator[None]:
 
 @contextmanager
 def playing(name: str, call: str) -> Iterator[None]:
-    """Raise WorldError, which begins with `name`, for what an environment raises in `call`, but for system errors."""
+    """Raise FailedError, which begins with `name`, for what it raises in `call`, but for errors of the system."""
     try:
         yield
-    except (WorldError, ImportError):
+    except (WorldError, ImportError, MemoryError):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:  # the system refused a file
             raise
-        raise WorldError(f"{name} raised in {call} ({_raised(error)}); correct the environment") from error
+        raise FailedError(f"{name} raised in {call} ({_raised(error)}); correct the environment") from error
 
 
 @contextmanager
