@@ -166,7 +166,7 @@ def _steer(
     content = {**_summary(parts, monitor, checkpointer, results, counters), **returned_content(confirmation, folder)}
     monitor.log_results(results, content, film)
     folder.write_json(folder.summary, content)
-    _conclude(folder, results, monitor.seconds, screen, confirmation, failure)
+    _conclude(folder, results, monitor.seconds, screen, confirmation, film, failure)
     return monitor.best_score
 
 
@@ -241,23 +241,28 @@ def _conclude(
     seconds: float,
     screen: Screen,
     confirmation: Confirmation | None,
+    film: Path | None,
     failure: Exception | None,
 ) -> None:
     """Print the table, the policy that the run returns, the paths of all files, and the next command.
 
-    Raises UserError with the `failure` of the video, where it has one.
+    Raises UserError with the `failure` of the video, where it has one; a trial would lose its score by that, and
+    announces it. Where there is no `film`, the folder may have one of the policy before a continuation.
     """
     screen.print(report.summary_table(results))
     screen.phase(f"done after {clock(seconds)} of work, without loading and building the simulation")
     if confirmation is not None:
         screen.print(f"returned:       the {returned_name(confirmation)} policy")
-    pictures = [path for path in (folder.learning_curve, folder.video) if path.is_file()]
+    pictures = [path for path in (folder.learning_curve, film) if path is not None and path.is_file()]
     if pictures:
         screen.print(f"pictures:       {'  '.join(map(str, pictures))}")
     screen.print(f"numbers:        {folder.summary}")
     screen.print(f"evaluate again: {typed('eval.py')} {folder.eval_option}")
     if failure is not None:
-        raise UserError(f"no video was made ({type_and_text(failure)}); all other results are there") from failure
+        sentence = f"no video was made ({type_and_text(failure)}); all other results are there"
+        if not folder.is_trial:
+            raise UserError(sentence) from failure
+        screen.phase(sentence)
 
 
 def make_checkpointer(

@@ -1,7 +1,7 @@
 """Calls reset and step of a gymnasium environment, and names what it raises or returns that no run can use.
 
 reset, step   raise WorldError for an exit of the program, and for what no run can use
-playing       in a run: what an environment raises becomes a WorldError, with the call that raised it
+playing       in a run: what an environment raises becomes a FailedError, with the call that raised it
 trying        in a trial, before anything is played: the same, with the interface that the environment may have broken
 """
 
@@ -32,10 +32,20 @@ class WorldError(ValueError):
     """An environment ends the program, or returns what no run can use."""
 
 
-class RaisedError(WorldError):
-    """An environment raised an error of its own in a trial; `reason` is the call, type, text and place."""
+class FailedError(RuntimeError):
+    """An environment raised an error of its own in a run: no ValueError, which would blame what was typed or saved."""
 
-    reason = ""
+
+class RefusedError(WorldError):
+    """An environment failed in a trial, perhaps by its actions alone; `reason` is the call and what was wrong."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class RaisedError(RefusedError):
+    """An environment raised an error of its own in a trial; `reason` is the call, type, text and place."""
 
 
 def reset(env: gymnasium.Env[Any, Any], name: str, seed: int | None) -> Any:
@@ -83,11 +93,12 @@ def number(reward: Any, name: str) -> float:
 
 
 def finite(reward: float, name: str) -> float:
-    """Return a reward. Raises WorldError, which begins with `name`, for NaN or infinity."""
+    """Return a reward of a trial. Raises RefusedError, which begins with `name`, for NaN or infinity."""
     if not math.isfinite(reward):
-        raise WorldError(
+        raise RefusedError(
             f"{name} returned the reward {reward} in its step, which is not finite; check the reward of the task's "
-            "environment"
+            "environment",
+            f"step: the reward {reward} is not finite",
         )
     return reward
 
@@ -117,15 +128,15 @@ def naming_exit(name: str, call: str) -> Iterator[None]:
 
 @contextmanager
 def playing(name: str, call: str) -> Iterator[None]:
-    """Raise WorldError, which begins with `name`, for what an environment raises in `call`, but for system errors."""
+    """Raise FailedError, which begins with `name`, for what it raises in `call`, but for errors of the system."""
     try:
         yield
-    except (WorldError, ImportError):
+    except (WorldError, ImportError, MemoryError):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:  # the system refused a file
             raise
-        raise WorldError(f"{name} raised in {call} ({_raised(error)}); correct the environment") from error
+        raise FailedError(f"{name} raised in {call} ({_raised(error)}); correct the environment") from error
 
 
 @contextmanager
@@ -136,12 +147,11 @@ def trying(name: str, call: str) -> Iterator[None]:
     except (WorldError, ImportError, gymnasium.error.DependencyNotInstalled):
         raise
     except Exception as error:
-        raised = RaisedError(
+        raise RaisedError(
             f"{name} raised in {call} ({_raised(error)}); task=gym calls {_EXPECTED[call]}: correct the environment, "
-            "or register a wrapper that has these"
-        )
-        raised.reason = f"{call}: {_raised(error)}"
-        raise raised from error
+            "or register a wrapper that has these",
+            f"{call}: {_raised(error)}",
+        ) from error
 
 
 def _checked(found: Any, name: str, call: str, length: int) -> Any:

@@ -11,7 +11,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from dsrl.task import _gym_calls, _gym_state
-from dsrl.task._gym_calls import RaisedError
+from dsrl.task._gym_calls import RefusedError
 from dsrl.task._gym_observations import ObservationParts
 from dsrl.task._gym_packing import UnsupportedStateError
 from dsrl.task._gym_repeats import TWICE, Moment, difference, moment
@@ -27,7 +27,7 @@ class Trial(NamedTuple):
 
     has_success: bool  # whether one step, or else one episode, has success in its info
     unrepeated: str | None  # where two episodes of one seed and the same actions differ
-    refusal: str | None  # what actions drawn from the action space made the environment raise
+    refusal: str | None  # how actions drawn from the action space made the environment fail
 
 
 class _Episode(NamedTuple):
@@ -48,7 +48,7 @@ def tried(env: gymnasium.Env[Any, Any], name: str, parts: ObservationParts) -> T
         state = None
     try:
         trial = _tried_twice(env, name, parts, _drawn, has_success)
-    except RaisedError as error:  # perhaps at actions that no policy would ever choose
+    except RefusedError as error:  # perhaps at actions that no policy would ever choose
         trial = _tried_twice(env, name, parts, _still, has_success)._replace(refusal=error.reason)
     if state is None:
         _first_step(env, name, parts)  # its random generator, seeded again, is where it was

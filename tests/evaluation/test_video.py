@@ -213,3 +213,17 @@ def test_a_video_that_fails_after_training_costs_itself_alone(tmp_path: Path, mo
         steer(filming, folder, {}, Screen())
     assert json.loads(folder.summary.read_text())["steered"]
     assert not folder.video.exists()
+
+
+def test_a_trial_keeps_its_score_without_its_video_and_shows_none_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Film, "wrong", None)
+    monkeypatch.setattr(Film, "good", 3)
+    parts, folder = short_parts("dsrl_sac", Film), RunFolder(tmp_path, tmp_path, is_trial=True)
+    folder.video.write_bytes(b"of the policy before")
+    score = steer(replace(parts, settings=replace(parts.settings, video_episodes=2)), folder, {}, Screen())
+    assert score == json.loads(folder.summary.read_text(encoding="utf-8"))["best_validation"]
+    shown = "".join(capsys.readouterr().out.split())
+    assert "novideowasmade(RuntimeError:nodisplay);allotherresultsarethere" in shown
+    assert folder.video.name not in shown

@@ -20,7 +20,7 @@ NOTES: dict[Callable[[Sequence[str]], None], str] = {
 ODD = (
     (
         "fails: exploded",
-        f"WorldError: task.id={ID} raised in step (RuntimeError [31mexploded, toys/odd_worlds.py",
+        f"FailedError: task.id={ID} raised in step (RuntimeError [31mexploded, toys/odd_worlds.py",
     ),
     ("reward: nan", "FloatingPointError: reward of world [0, 1] is not finite; check the reward"),
     ("reward: -inf", "FloatingPointError: reward of world [0, 1] is not finite; check the reward"),

@@ -13,9 +13,11 @@ import torch
 
 from dsrl.policy.identity import IdentityPolicy
 from dsrl.task import _world_memory
+from dsrl.task._gym_calls import FailedError
 from dsrl.task._gym_observations import ObservationParts
 from dsrl.task._lerobot_world import World
 from dsrl.task.gym import GymTask
+from dsrl.training.loop import restoring
 
 
 class Walk(gymnasium.Env):
@@ -88,6 +90,10 @@ def _old_step(self, action):
 
 def _failing_step(self, action):
     raise RuntimeError("robot is\nunplugged")
+
+
+def _without_memory(self, action):
+    raise MemoryError("no room")
 
 
 @pytest.mark.parametrize(
@@ -254,11 +260,18 @@ def test_a_reward_that_is_not_finite_is_named_by_the_trial(reward, monkeypatch):
         walk(monkeypatch, reward=lambda self: reward)
 
 
-@pytest.mark.parametrize(("call", "replaced"), [("reset", _unplugged), ("step", _failing_step)])
-def test_what_an_environment_raises_in_a_run_is_named_with_the_call(call, replaced, monkeypatch):
+@pytest.mark.parametrize(
+    ("call", "replaced", "kind", "sentence"),
+    [
+        ("reset", _unplugged, FailedError, r"task.id=\S+Walk-v0 raised in reset \(RuntimeError robot is unplugged, "),
+        ("step", _failing_step, FailedError, r"task.id=\S+Walk-v0 raised in step \(RuntimeError robot is unplugged, "),
+        ("step", _without_memory, MemoryError, "no room$"),  # which is no mistake of the environment
+    ],
+)
+def test_what_an_environment_raises_in_a_run_is_named_with_the_call(call, replaced, kind, sentence, monkeypatch):
     task, _ = walk(monkeypatch)
     monkeypatch.setattr(Walk, call, replaced)
-    with pytest.raises(ValueError, match=rf"^task.id=\S+Walk-v0 raised in {call} \(RuntimeError robot is unplugged, "):
+    with pytest.raises(kind, match=f"^{sentence}"), restoring():  # which would blame a checkpoint for a ValueError
         _begin(task)
 
 

@@ -86,12 +86,23 @@ def test_the_trial_acts_within_the_box(box):
     assert lift("at the end", box=box)[0].has_success
 
 
-def test_an_environment_that_refuses_random_actions_has_no_success_but_is_made(monkeypatch):
+def _unrewarded(self: Lift, action: Any) -> Any:
+    return np.zeros(2), float("nan"), False, False, {}
+
+
+@pytest.mark.parametrize(
+    ("refuse", "reason"),
+    [
+        (lambda self, action: 1 / 0, "ZeroDivisionError division by zero, task/test_gym_success.py line"),
+        (_unrewarded, "the reward nan is not finite), which would end the run"),
+    ],
+)
+def test_an_environment_that_refuses_random_actions_has_no_success_but_is_made(refuse, reason, monkeypatch):
     step = Lift.step
-    monkeypatch.setattr(Lift, "step", lambda self, action: step(self, action) if action[0] == 0 else 1 / 0)
+    monkeypatch.setattr(Lift, "step", lambda self, action: (step if action[0] == 0 else refuse)(self, action))
     task, announced = lift("never")
     assert not task.has_success
-    assert "raise an error (step: ZeroDivisionError division by zero, task/test_gym_success.py line" in announced[0]
+    assert f"raise an error (step: {reason}" in announced[0]
     assert "is scored by returns" in announced[1]
 
 

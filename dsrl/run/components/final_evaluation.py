@@ -107,7 +107,7 @@ def film_comparison(
 ) -> tuple[Path, None] | tuple[None, Exception | None]:
     """Write the video of base and steered policy; returns its path, if any, and the error of one that fails.
 
-    That costs the video alone: it is to be raised when the results of training are written.
+    That costs the video alone: it is to be shown when the results of training are written.
     """
     try:
         content = _record_comparison(parts, steered, screen)

@@ -46,7 +46,7 @@ class RunFolder:
 
         `plugins` are the packages, besides dsrl, that its config builds from; `is_trial`: a search chose its values.
         """
-        self.plugins, self._is_trial = plugins, is_trial
+        self.plugins, self.is_trial = plugins, is_trial
         self.path, self.sweep = path, sweep
         self.continuing: Callable[[], str] | None = None  # the command that continues, once the run has begun
         self._claimed: os.stat_result | None = None
@@ -249,7 +249,7 @@ class RunFolder:
 
     def same_command(self, effect: str) -> str:
         """Return the command that was typed and its `effect` on this run; that of a search begins other trials."""
-        effect = "goes on with other values and counts this trial as failed" if self._is_trial else effect
+        effect = "goes on with other values and counts this trial as failed" if self.is_trial else effect
         return f"the same command with {self.option} {effect}"
 
     def checkpoint(self, name: str) -> Path:
