@@ -215,7 +215,7 @@ class Monitor:
             "best_name_and_score": self.best,
             "best": self._best,
             "collapse": self.collapse,
-            "loggers": self._unused | {name: logger.state_dict() for name, logger in self.loggers.items()},
+            "loggers": self._unused | {_key(name, one): one.state_dict() for name, one in self.loggers.items()},
             "seconds": [self.seconds, time.monotonic() - self._training_begin],
         }
 
@@ -239,8 +239,9 @@ class Monitor:
     def _load_logs(self, states: dict[str, Any]) -> None:
         self._unused = states
         for name, logger in self.loggers.items():
-            known = name if name in self._unused else type(logger).__name__  # as an earlier version named it
-            logger.load_state_dict(self._unused.pop(known, None))
+            names = (_key(name, logger), name, type(logger).__name__)  # the latter two in earlier versions
+            known = next((one for one in names if one in self._unused), None)
+            logger.load_state_dict(None if known is None else self._unused.pop(known))
 
     def _load_results(self, state: StateDict) -> None:
         curve = state["curve"]  # of an earlier version without gradient steps
@@ -252,3 +253,8 @@ class Monitor:
         check_seconds("seconds of the run", state["seconds"])
         total, self._trained = state["seconds"]
         self._begin -= total
+
+
+def _key(name: str, logger: Logger) -> str:
+    """Return the key of a logger's state: under one name, loggers of another class continue from other states."""
+    return f"{name} {type(logger).__name__}"
