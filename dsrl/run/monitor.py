@@ -199,6 +199,8 @@ class Monitor:
 
     def should_stop(self) -> bool:
         """Report a collapse of training once; returns whether training ends for it."""
+        if self.collapse is not None and not self.parts.settings.stop_on_collapse:
+            return False  # without the test, whose random signs take a second with 10,000 worlds
         sentence = collapse([point.evaluation for point in self.curve], self.base)
         if sentence is not None and self.collapse is None:
             self.collapse = sentence

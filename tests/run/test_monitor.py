@@ -60,7 +60,7 @@ def test_the_rate_is_of_this_process_and_of_learning_alone_once_it_has_begun(
     parts = toy_parts()
     parts = replace(parts, settings=replace(parts.settings, decisions=6000))
     screen, text = _text_screen()
-    monitor = Monitor(parts, RunFolder(tmp_path), [], screen, 0.0)
+    monitor = Monitor(parts, RunFolder(tmp_path), {}, screen, 0.0)
     with monitor.training():
         for clock.now, decisions, gradient_steps in ((1, 4000, 0), (21, 5000, 0), (81, 5004, 20), (101, 5104, 20)):
             monitor.show(Counters(decisions=decisions, gradient_steps=gradient_steps), {})
