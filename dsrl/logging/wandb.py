@@ -20,6 +20,7 @@ from dsrl.logging._restored import check_list, check_point
 Mode = Literal["online", "offline", "disabled"]
 Point = dict[str, float | str]  # numbers, and videos by their paths from the run's folder
 LONGEST = 128  # characters of a name that wandb takes
+_OWN_CACHES: set[str] = set()  # that this process has put in the place of the user's
 
 
 class WandbLogger:
@@ -165,13 +166,17 @@ def _described(described: Description | None, **given: Any) -> dict[str, Any]:
 def _make_cache(instead: Path) -> None:
     """Make the folder into which wandb's own process logs; use `instead` where the user's home cannot be written.
 
-    Without any, that process prints its log among our lines.
+    Without any, that process prints its log among our lines. A folder that an earlier run of this process chose
+    is not used again: that run may have been moved.
     """
+    if os.environ.get(CACHE_DIR) in _OWN_CACHES:
+        del os.environ[CACHE_DIR]
     folder = get_cache_dir()
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
         os.environ[CACHE_DIR] = str(instead.resolve())
+        _OWN_CACHES.add(os.environ[CACHE_DIR])
 
 
 def _run_id(file: Path) -> str:

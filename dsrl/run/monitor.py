@@ -199,6 +199,8 @@ class Monitor:
 
     def should_stop(self) -> bool:
         """Report a collapse of training once; returns whether training ends for it."""
+        if self.collapse is not None and not self.parts.settings.stop_on_collapse:
+            return False  # without the test, whose random signs take a second with 10,000 worlds
         sentence = collapse([point.evaluation for point in self.curve], self.base)
         if sentence is not None and self.collapse is None:
             self.collapse = sentence
@@ -215,7 +217,7 @@ class Monitor:
             "best_name_and_score": self.best,
             "best": self._best,
             "collapse": self.collapse,
-            "loggers": self._unused | {name: logger.state_dict() for name, logger in self.loggers.items()},
+            "loggers": self._unused | {_key(name, one): one.state_dict() for name, one in self.loggers.items()},
             "seconds": [self.seconds, time.monotonic() - self._training_begin],
         }
 
@@ -239,8 +241,9 @@ class Monitor:
     def _load_logs(self, states: dict[str, Any]) -> None:
         self._unused = states
         for name, logger in self.loggers.items():
-            known = name if name in self._unused else type(logger).__name__  # as an earlier version named it
-            logger.load_state_dict(self._unused.pop(known, None))
+            names = (_key(name, logger), name, type(logger).__name__)  # the latter two in earlier versions
+            known = next((one for one in names if one in self._unused), None)
+            logger.load_state_dict(None if known is None else self._unused.pop(known))
 
     def _load_results(self, state: StateDict) -> None:
         curve = state["curve"]  # of an earlier version without gradient steps
@@ -252,3 +255,8 @@ class Monitor:
         check_seconds("seconds of the run", state["seconds"])
         total, self._trained = state["seconds"]
         self._begin -= total
+
+
+def _key(name: str, logger: Logger) -> str:
+    """Return the key of a logger's state: under one name, loggers of another class continue from other states."""
+    return f"{name} {type(logger).__name__}"

@@ -247,7 +247,7 @@ def _conclude(
     """Print the table, the policy that the run returns, the paths of all files, and the next command.
 
     Raises UserError with the `failure` of the video, where it has one; a trial would lose its score by that, and
-    announces it. Where there is no `film`, the folder may have one of the policy before a continuation.
+    announces it.
     """
     screen.print(report.summary_table(results))
     screen.phase(f"done after {clock(seconds)} of work, without loading and building the simulation")

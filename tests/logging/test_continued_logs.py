@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -133,6 +135,24 @@ def test_a_continued_run_uploads_no_file_but_its_own_videos(
     assert sent == [{"env_steps": 10.0}]
     assert logger.state_dict() == state
     logger.close()
+
+
+def test_runs_of_one_process_log_into_caches_of_their_own_where_the_home_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run's folder may be moved or removed before the next one begins, and is not made again."""
+    options: dict[str, Any] = {"project": "toy", "entity": None, "group": None, "name": None, "timeout": 5.0}
+    run = SimpleNamespace(starting_step=0, define_metric=lambda *_, **__: None)
+    monkeypatch.setattr(WandbLogger, "_init", lambda *_: run)
+    (tmp_path / "home").write_text("")  # no folder can be made in it
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WANDB_CACHE_DIR", "")  # brought back afterwards
+    monkeypatch.delenv("WANDB_CACHE_DIR")
+    for name in ("first", "second"):
+        WandbLogger(str(tmp_path / name), mode="offline", **options)
+        assert os.environ["WANDB_CACHE_DIR"] == str(tmp_path / name / "wandb" / "cache")
+        (tmp_path / name).rename(tmp_path / f"{name} moved")
+    assert not (tmp_path / "first").exists()
 
 
 @pytest.mark.parametrize("damaged", [b"", b"\n", b"1a2b", b"../../ab\n", b"\xff\x00" * 4, b"run/with?all#of*them" * 20])

@@ -7,6 +7,7 @@ from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -59,7 +60,7 @@ def test_the_rate_is_of_this_process_and_of_learning_alone_once_it_has_begun(
     parts = toy_parts()
     parts = replace(parts, settings=replace(parts.settings, decisions=6000))
     screen, text = _text_screen()
-    monitor = Monitor(parts, RunFolder(tmp_path), [], screen, 0.0)
+    monitor = Monitor(parts, RunFolder(tmp_path), {}, screen, 0.0)
     with monitor.training():
         for clock.now, decisions, gradient_steps in ((1, 4000, 0), (21, 5000, 0), (81, 5004, 20), (101, 5104, 20)):
             monitor.show(Counters(decisions=decisions, gradient_steps=gradient_steps), {})
@@ -116,7 +117,8 @@ def test_a_logger_that_one_process_lacked_continues_its_rows_in_the_next(tmp_pat
         monitor.load_state_dict(state)
         monitor.log({}, Counters(decisions=decisions))
         state = monitor.state_dict()
-        assert [json.loads(row)["decisions"] for row in state["loggers"]["csv"]] == [8] + [24] * (decisions == 24)
+        rows = [json.loads(row) for row in state["loggers"]["csv CsvLogger"]]
+        assert [row["decisions"] for row in rows] == [8] + [24] * (decisions == 24)
     assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 3
 
 
@@ -132,6 +134,25 @@ def test_two_loggers_of_one_class_continue_their_own_rows_and_one_of_an_earlier_
         state = monitor.state_dict()
     rows = {name: (folder / "metrics.jsonl").read_text().splitlines() for name, folder in folders.items()}
     assert [len(found) for found in rows.values()] == [2, 2]
-    monitor = Monitor(toy_parts(), RunFolder(tmp_path), {"csv": loggers["csv"]}, _text_screen()[0], 0.0)
-    monitor.load_state_dict({**state, "loggers": {"CsvLogger": state["loggers"]["lab"][:1]}})  # named by the class
-    assert (folders["csv"] / "metrics.jsonl").read_text().splitlines() == rows["lab"][:1]
+    for number, earlier in enumerate(("CsvLogger", "csv"), start=1):  # the class or the name alone
+        monitor = Monitor(toy_parts(), RunFolder(tmp_path), {"csv": loggers["csv"]}, _text_screen()[0], 0.0)
+        monitor.load_state_dict({**state, "loggers": {earlier: state["loggers"]["lab CsvLogger"][:number]}})
+        assert (folders["csv"] / "metrics.jsonl").read_text().splitlines() == rows["lab"][:number]
+
+
+def test_a_logger_in_the_place_of_one_of_another_class_begins_anew_and_leaves_its_state(tmp_path: Path) -> None:
+    class OwnLogger(CsvLogger):
+        def state_dict(self) -> Any:
+            return "mine"
+
+        def load_state_dict(self, state: Any) -> None:
+            loaded.append(state)
+
+    loaded: list[Any] = []
+    state = None
+    for kind in (OwnLogger, CsvLogger, OwnLogger):
+        monitor = Monitor(toy_parts(), RunFolder(tmp_path), {"csv": kind(str(tmp_path))}, _text_screen()[0], 0.0)
+        monitor.load_state_dict(state)
+        state = monitor.state_dict()
+    assert loaded == [None, "mine"]
+    assert state["loggers"] == {"csv CsvLogger": [], "csv OwnLogger": "mine"}

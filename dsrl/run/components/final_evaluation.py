@@ -107,11 +107,13 @@ def film_comparison(
 ) -> tuple[Path, None] | tuple[None, Exception | None]:
     """Write the video of base and steered policy; returns its path, if any, and the error of one that fails.
 
-    That costs the video alone: it is to be shown when the results of training are written.
+    That costs the video alone: it is to be shown when the results of training are written. One of before, which shows
+    the policy before a continuation, is removed then.
     """
     try:
         content = _record_comparison(parts, steered, screen)
     except Exception as error:  # of any simulator or renderer
+        folder.video.unlink(missing_ok=True)
         return None, error
     if content is None:
         return None, None
