@@ -87,7 +87,7 @@ def collect(parts: Any, out: Path, episodes: int, seed: int, fps: int | None = N
     from dsrl.evaluation.episodes import play_worlds
     from dsrl.evaluation.noise_sources import base_noise
     from dsrl.noise_action_env import NoiseActionEnv
-    from dsrl.run.components.parts import HasFps
+    from dsrl.run.components.parts import whole_fps
     from dsrl.training.lerobot_columns import DONE, SUCCESS, TRUNCATED
     from scripts._lerobot_dataset import create_dataset
 
@@ -95,8 +95,7 @@ def collect(parts: Any, out: Path, episodes: int, seed: int, fps: int | None = N
     env = NoiseActionEnv(task, parts.policy, parts.noise, parts.env.horizon)
     env.seed(seed)
     seeds, flags = env.draw_seeds(episodes), (DONE, TRUNCATED, *([SUCCESS] if task.has_success else []))
-    named = parts.task.fps if isinstance(parts.task, HasFps) else None
-    hz = fps or (max(1, round(named)) if named else UNKNOWN_FPS)
+    hz = fps or whole_fps(parts.task) or UNKNOWN_FPS
     dataset = create_dataset(out, parts.task, hz, episodes, *flags, reward=True)
     steps, score, begin = 0, 0.0, time.monotonic()
     for start in range(0, episodes, len(env)):

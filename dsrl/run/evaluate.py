@@ -18,7 +18,7 @@ from dsrl.interfaces import StateDict
 from dsrl.logging import ShowsResults, ShowsVideos
 from dsrl.run.components.build import build, build_loggers
 from dsrl.run.components.final_evaluation import build_simulation, play, record_video
-from dsrl.run.components.parts import Parts
+from dsrl.run.components.parts import Parts, backbone_sha256, configuration_sha256
 from dsrl.run.config.description import described_evaluation, flat_results, saved_choices
 from dsrl.run.config.plugins import plugins_of
 from dsrl.run.config.request import Request, files_of
@@ -141,8 +141,8 @@ def check_same_policy(parts: Parts, folder: RunFolder) -> None:
             f"the policy's weights have sha256 {found} but the run steered {str(expected)[:64]}; restore its checkpoint"
         )
     for key, content, digest in (
-        (CONFIGURATION_SHA256, "configuration, processors and statistics", parts.configuration_sha256()),
-        (BACKBONE_SHA256, "backbone's sizes and tokenizer", parts.backbone_sha256()),
+        (CONFIGURATION_SHA256, "configuration, processors and statistics", configuration_sha256(parts.policy)),
+        (BACKBONE_SHA256, "backbone's sizes and tokenizer", backbone_sha256(parts.policy)),
     ):
         expected = requested.get(key) if isinstance(requested, dict) else None
         if expected is not None and expected != digest:

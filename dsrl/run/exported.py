@@ -23,7 +23,7 @@ from dsrl.foreign_json import check_depth
 from dsrl.interfaces import HasWeights, Observation, Policy, Step
 from dsrl.noise_action_env import check_worlds_finite
 from dsrl.run.components.build import build_player
-from dsrl.run.components.parts import HasBackbone, HasConfiguration
+from dsrl.run.components.parts import backbone_sha256, configuration_sha256
 from dsrl.run.config.settings import TYPES
 from dsrl.run.config.worlds import Seed
 from dsrl.run.saved.files import LARGEST_SUMMARY, parse_json
@@ -152,16 +152,8 @@ class ExportedPolicy:
 def _check_rest(policy: Policy, content: Mapping[str, Any], path: str) -> None:
     """Compare what else the base policy's chunks depend on; raises UserError where it is another than was steered."""
     for key, named, found in (
-        (
-            CONFIGURATION,
-            "configuration, processors and statistics",
-            policy.configuration_sha256() if isinstance(policy, HasConfiguration) else None,
-        ),
-        (
-            BACKBONE,
-            "a backbone's sizes and tokenizer",
-            policy.backbone_sha256() if isinstance(policy, HasBackbone) else None,
-        ),
+        (CONFIGURATION, "configuration, processors and statistics", configuration_sha256(policy)),
+        (BACKBONE, "a backbone's sizes and tokenizer", backbone_sha256(policy)),
     ):
         if content[key] is not None and found != content[key]:
             raise UserError(

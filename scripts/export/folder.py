@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from dsrl.interfaces import BoundedActions
 from dsrl.policy._checkpoint_files import file_inside
 from dsrl.run.components.build import build
-from dsrl.run.components.parts import Parts, reads_instruction
+from dsrl.run.components.parts import Parts, backbone_sha256, configuration_sha256, reads_instruction
 from dsrl.run.config.settings import checked, saved_config
 from dsrl.run.evaluate import check_same_policy
 from dsrl.run.exported import BACKBONE, BASE, CONFIGURATION, PROCESSORS, STEERING, VERSION, WEIGHTS
@@ -147,8 +147,8 @@ def _steering(saved: DictConfig, parts: Parts, *, copied: bool) -> dict[str, Any
         "first_seed": parts.settings.test_seed,
         "copied": copied,
         "base_sha256": parts.policy_sha256(),
-        CONFIGURATION: parts.configuration_sha256(),
-        BACKBONE: parts.backbone_sha256(),
+        CONFIGURATION: configuration_sha256(parts.policy),
+        BACKBONE: backbone_sha256(parts.policy),
         "action_low": bounds[0],
         "action_high": bounds[1],
         "task": {

@@ -13,7 +13,7 @@ from dsrl.evaluation.noise_sources import Act, base_noise
 from dsrl.evaluation.report import shown
 from dsrl.interfaces import Filmable, Restorable, Task
 from dsrl.noise_action_env import NoiseActionEnv
-from dsrl.run.components.parts import HasFps, Parts
+from dsrl.run.components.parts import Parts, whole_fps
 from dsrl.run.components.recorded_data import other_sentences
 from dsrl.run.saved.folder import RunFolder
 from dsrl.run.saved.state_json import flatten
@@ -92,14 +92,9 @@ def record_video(parts: Parts, acts: Sequence[Act], seeds: Sequence[int]) -> tup
         results.append(play_worlds(env, act, seeds))
         recorders.append(recorder)
     side_by_side = len(recorders) == 2
-    fps, first = _fps(parts.task), recorders[0]
+    fps, first = whole_fps(parts.task) or video.FPS, recorders[0]
     drawn = video.side_by_side(first, recorders[1], seeds, fps) if side_by_side else video.alone(first, seeds, fps)
     return video.mp4(drawn, fps), results
-
-
-def _fps(task: Task) -> int:
-    named = task.fps if isinstance(task, HasFps) else None
-    return max(1, round(named)) if named else video.FPS
 
 
 def film_comparison(

@@ -37,18 +37,13 @@ class Parts:
         """Return the digest of the policy's weights; None for a policy without any, so that there is no base."""
         return self.policy.policy_sha256() if isinstance(self.policy, HasWeights) else None
 
-    def configuration_sha256(self) -> str | None:
-        """Return the digest of what else the policy's chunks depend on; None for a policy without one."""
-        return self.policy.configuration_sha256() if isinstance(self.policy, HasConfiguration) else None
-
-    def backbone_sha256(self) -> str | None:
-        """Return the digest of the backbone's sizes and tokenizer; None for a policy without one."""
-        return self.policy.backbone_sha256() if isinstance(self.policy, HasBackbone) else None
-
     def whole_identity(self) -> dict[str, Any]:
         """Return `identity` with the digests of the policy and of the recorded data's numbers."""
         data = {} if self.offline is None else {OFFLINE_SHA256: self.offline.sha256}
-        found = {CONFIGURATION_SHA256: self.configuration_sha256(), BACKBONE_SHA256: self.backbone_sha256()}
+        found = {
+            CONFIGURATION_SHA256: configuration_sha256(self.policy),
+            BACKBONE_SHA256: backbone_sha256(self.policy),
+        }
         rest = {key: digest for key, digest in found.items() if digest is not None}
         return {**self.identity, "policy_sha256": self.policy_sha256(), **rest, **data}
 
@@ -58,6 +53,12 @@ class HasFps(Protocol):
     """A task with a control frequency (optional)."""
 
     fps: float | None  # control steps per second; None where the environment declares none
+
+
+def whole_fps(task: Task) -> int | None:
+    """Return the control steps per second of a task as videos and datasets have them, 1 or more; None for unknown."""
+    named = task.fps if isinstance(task, HasFps) else None
+    return max(1, round(named)) if named else None
 
 
 @runtime_checkable
@@ -105,6 +106,16 @@ class HasBackbone(Protocol):
 
     def backbone_sha256(self) -> str | None:
         """Return the digest of these, to check that they stay the same; None without any."""
+
+
+def configuration_sha256(policy: Policy) -> str | None:
+    """Return the digest of what else a policy's chunks depend on; None for a policy without one."""
+    return policy.configuration_sha256() if isinstance(policy, HasConfiguration) else None
+
+
+def backbone_sha256(policy: Policy) -> str | None:
+    """Return the digest of the backbone's sizes and tokenizer; None for a policy without one."""
+    return policy.backbone_sha256() if isinstance(policy, HasBackbone) else None
 
 
 @runtime_checkable
