@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dsrl import task_rules
 from dsrl.interfaces import HasHistory, Observation, Policy, Task
+from dsrl.rules import task_rules
 
 
 def length(policy: Policy) -> int:

@@ -21,10 +21,11 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsrl import history, noise_rules, policy_rules, task_rules
+from dsrl import history
 from dsrl.edits import Editor
 from dsrl.interfaces import Encoding, Noise, Observation, Policy, Restorable, StateDict, Task
 from dsrl.noise.space import NoiseSpace
+from dsrl.rules import noise_rules, policy_rules, task_rules
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]

@@ -149,8 +149,8 @@ class RecordingTask:
         """
         import torch
 
-        from dsrl import task_rules
         from dsrl.interfaces import BoundedActions, Step
+        from dsrl.rules import task_rules
 
         executed = action.clone()
         if isinstance(self._task, BoundedActions):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = {"dsrl.interfaces", "dsrl.edits", "dsrl.policy_rules", "dsrl.task_rules", "dsrl.noise_action_env"}
+PAGES = {"dsrl.interfaces", "dsrl.edits", "dsrl.rules", "dsrl.noise_action_env"}
 FOREIGN = {"dsrl.foreign_json", "dsrl.schema"}  # what somebody else wrote
 CHOICES = ("task", "policy", "noise", "sac", "logging")
 
@@ -30,14 +30,11 @@ MAY = {
     "dsrl.noise": {"dsrl.interfaces"},
     "dsrl.logging": {"dsrl.interfaces"},
     "dsrl.sac": {"dsrl.interfaces", "dsrl.edits", "dsrl.cuda_graph"},
-    "dsrl.history": {"dsrl.interfaces", "dsrl.task_rules"},
+    "dsrl.history": {"dsrl.interfaces", "dsrl.rules"},
     "dsrl.edits": {"dsrl.interfaces"},
-    "dsrl.policy_rules": {"dsrl.interfaces"},
-    "dsrl.task_rules": {"dsrl.interfaces"},
-    "dsrl.noise_rules": {"dsrl.interfaces"},
+    "dsrl.rules": {"dsrl.interfaces"},
     "dsrl.noise_action_env": {
-        *("dsrl.interfaces", "dsrl.history", "dsrl.edits", "dsrl.policy_rules", "dsrl.task_rules"),
-        *("dsrl.noise_rules", "dsrl.noise.space"),
+        *("dsrl.interfaces", "dsrl.history", "dsrl.edits", "dsrl.rules", "dsrl.noise.space"),
     },
     "dsrl.evaluation": PAGES,
     "dsrl.training": {*PAGES, *FOREIGN, "dsrl.available_memory", "dsrl.history", "dsrl.evaluation"},
@@ -66,9 +63,7 @@ NEVER = {
     "dsrl.sac": {"genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "dsrl.history": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "dsrl.edits": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
-    "dsrl.task_rules": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
-    "dsrl.policy_rules": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
-    "dsrl.noise_rules": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
+    "dsrl.rules": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "dsrl.noise_action_env": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "dsrl.evaluation": {"tianshou", "genesis", "lerobot", "hydra", "omegaconf", "wandb"},
     "dsrl.training": {"genesis", "hydra", "omegaconf", "wandb"},

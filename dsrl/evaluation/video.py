@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsrl import task_rules
 from dsrl.interfaces import Filmable, Observation, Step, Task
+from dsrl.rules import task_rules
 
 Frame = NDArray[np.uint8]  # [H, W, 3]
 

@@ -17,9 +17,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from dsrl import policy_rules
 from dsrl.interfaces import DrawsUnsteered, Encoding
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.rules import policy_rules
 from dsrl.training.slopes import Decode, slopes, step_of
 
 SIGMA = 0.01  # error that weighs as much as one standard deviation of noise, in standard deviations of the actions

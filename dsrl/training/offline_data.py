@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsrl import history, policy_rules
+from dsrl import history
 from dsrl.available_memory import available_memory
 from dsrl.foreign_json import first_line
 from dsrl.interfaces import Observation, Replay
 from dsrl.noise_action_env import Decision, NoiseActionEnv
+from dsrl.rules import policy_rules
 from dsrl.training.dataset_process import check_apart
 from dsrl.training.lerobot_columns import (
     ACTION,

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from dsrl import policy_rules
 from dsrl.available_memory import available_memory
 from dsrl.interfaces import Encoding, Replay, ReplaysDraws
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.rules import policy_rules
 from dsrl.training.replay_format import blank_observation, stored_arrays
 from dsrl.training.state_tensors import num_bytes
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from dsrl import task_rules
 from dsrl.evaluation import video
 from dsrl.evaluation.episodes import Evaluation, evaluate, play_worlds
 from dsrl.evaluation.noise_sources import Act, base_noise
 from dsrl.evaluation.report import shown
 from dsrl.interfaces import Filmable, Restorable, Task
 from dsrl.noise_action_env import NoiseActionEnv
+from dsrl.rules import task_rules
 from dsrl.run.components.parts import Parts, whole_fps
 from dsrl.run.components.recorded_data import other_sentences
 from dsrl.run.saved.folder import RunFolder

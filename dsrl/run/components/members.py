@@ -28,7 +28,7 @@ from dsrl.interfaces import (
     Restorable,
     Task,
 )
-from dsrl.policy_rules import Measured
+from dsrl.rules.policy_rules import Measured
 from dsrl.run.components.few_worlds import FewWorlds
 from dsrl.run.components.parts import (
     ChoosesHorizon,

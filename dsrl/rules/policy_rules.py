@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from dsrl.interfaces import Encoding, Observation, Policy
+from dsrl.rules._described import described
 
 MOVED = 1e-3  # of what another noise moves: more is no rounding where the same shapes are computed again
 ROUNDED = 1e-6  # of the size of a chunk: rounding, where noise moves next to nothing
@@ -40,16 +41,16 @@ def encode(policy: Policy, observation: Observation) -> Encoding:
     """Encode a batch of observations. Raises ValueError where the result is not what a policy has to return."""
     encoding, num, name = policy.encode(observation), len(observation.state), f"policy {type(policy).__name__}.encode"
     if not isinstance(encoding, Encoding):
-        raise ValueError(f"{name} returned {_kind(encoding)}; return an Encoding of dsrl.interfaces")
+        raise ValueError(f"{name} returned {described(encoding)}; return an Encoding of dsrl.interfaces")
     _check(f"{name} returned features", encoding.features, (num, policy.feature_dim), f"{num} rows and feature_dim")
     if not isinstance(encoding.context, Mapping):
-        found = _kind(encoding.context)
+        found = described(encoding.context)
         raise ValueError(f"{name} returned {found} as context; return a dictionary of torch tensors, {{}} without any")
     for key, value in encoding.context.items():
         if not isinstance(value, Tensor) or value.ndim < 1 or len(value) != num:
             raise ValueError(
-                f"{name} returned context {key!r} as {_kind(value)} but {num} rows make torch tensors [{num}, ...], "
-                "batch first"
+                f"{name} returned context {key!r} as {described(value)} but {num} rows make torch tensors "
+                f"[{num}, ...], batch first"
             )
     return encoding
 
@@ -64,14 +65,8 @@ def decode(policy: Policy, encoding: Encoding, noise: Tensor) -> Tensor:
 
 def _check(returned: str, found: Any, expected: tuple[int, ...], of: str) -> None:
     if not isinstance(found, Tensor) or tuple(found.shape) != expected:
-        kind = list(found.shape) if isinstance(found, Tensor) else _kind(found)
+        kind = list(found.shape) if isinstance(found, Tensor) else described(found)
         raise ValueError(f"{returned} {kind} but {of} make a torch tensor {list(expected)}")
-
-
-def _kind(found: Any) -> str:
-    """Return type and shape of what a policy returned instead."""
-    kind = "a tensor" if isinstance(found, Tensor) else f"{type(found).__module__}.{type(found).__name__}"
-    return f"{kind} {list(found.shape)}" if hasattr(found, "shape") else kind
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dsrl.interfaces import Filmable, Observation, ObservesRows, Step, Task
+from dsrl.rules._described import described
 
 
 def observe(task: Task, worlds: Tensor) -> Observation:
@@ -35,9 +36,9 @@ def step_all(task: Task, action: Tensor) -> Step:
     found = task.step(action)
     name, worlds = f"task {type(task).__name__}.step returned", f"{task.num_envs} worlds"
     if not isinstance(found, Step):
-        raise ValueError(f"{name} {_kind(found)}; return a Step of dsrl.interfaces")
+        raise ValueError(f"{name} {described(found)}; return a Step of dsrl.interfaces")
     if (found.success is not None) != task.has_success:
-        has = "None" if found.success is None else _kind(found.success)
+        has = "None" if found.success is None else described(found.success)
         raise ValueError(f"{name} success {has} but has_success is {task.has_success}; correct the one or the other")
     _check(f"{name} reward", found.reward, [task.num_envs], "float", worlds)
     for flag in ("terminated", "truncated", "success") if task.has_success else ("terminated", "truncated"):
@@ -84,10 +85,10 @@ def check_length(task: Task, left: Tensor, ended: Tensor) -> None:
 def _checked(task: Task, found: Any, num: int, method: str) -> Observation:
     name = f"task {type(task).__name__}.{method} returned"
     if not isinstance(found, Observation):
-        raise ValueError(f"{name} {_kind(found)}; return an Observation of dsrl.interfaces")
+        raise ValueError(f"{name} {described(found)}; return an Observation of dsrl.interfaces")
     _check(f"{name} state", found.state, [num, task.state_dim], "float", f"{num} worlds and state_dim")
     if not isinstance(found.images, Mapping) or set(found.images) != set(task.cameras):
-        has = sorted(found.images) if isinstance(found.images, Mapping) else _kind(found.images)
+        has = sorted(found.images) if isinstance(found.images, Mapping) else described(found.images)
         raise ValueError(
             f"{name} images {has} but cameras are {sorted(task.cameras)}; return a dictionary with an image for each "
             "camera, {} without any"
@@ -119,10 +120,4 @@ def _type(tensor: Tensor) -> str:
 
 
 def _seen(found: Any) -> str:
-    return f"{list(found.shape)} of {_type(found)}" if isinstance(found, Tensor) else _kind(found)
-
-
-def _kind(found: Any) -> str:
-    """Return type and shape of what a task returned instead."""
-    kind = "a tensor" if isinstance(found, Tensor) else f"{type(found).__module__}.{type(found).__name__}"
-    return f"{kind} {list(found.shape)}" if hasattr(found, "shape") else kind
+    return f"{list(found.shape)} of {_type(found)}" if isinstance(found, Tensor) else described(found)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dsrl.interfaces import DrawsUnsteered, Noise
+from dsrl.rules._described import described
 
 ROWS = 3
 ROUNDED = 1e-3  # of the largest number of the noise: rounding, which may depend on the size of a batch
@@ -27,8 +28,8 @@ def try_rules(noise: Noise, noise_shape: tuple[int, int]) -> None:
         name, vectors = f"noise {type(noise).__name__}", noise.sample_prior(ROWS, torch.Generator().manual_seed(0))
         if not isinstance(vectors, Tensor) or tuple(vectors.shape) != (ROWS, noise.dim):
             raise ValueError(
-                f"{name}.sample_prior returned {_kind(vectors)} but {ROWS} vectors of its dim={noise.dim} make a torch "
-                f"tensor [{ROWS}, {noise.dim}]"
+                f"{name}.sample_prior returned {described(vectors)} but {ROWS} vectors of its dim={noise.dim} make a "
+                f"torch tensor [{ROWS}, {noise.dim}]"
             )
         kept = vectors.clone()
         first = _expanded(noise, vectors, noise_shape).clone()
@@ -47,7 +48,7 @@ def _expanded(noise: Noise, vectors: Tensor, noise_shape: tuple[int, int]) -> Te
     found: Any = noise.expand(vectors)
     if not isinstance(found, Tensor) or found.ndim == 0 or len(found) != len(vectors):
         raise ValueError(
-            f"noise {type(noise).__name__}.expand returned {_kind(found)} but {len(vectors)} vectors make a torch "
+            f"noise {type(noise).__name__}.expand returned {described(found)} but {len(vectors)} vectors make a torch "
             f"tensor {[len(vectors), *noise_shape]}"
         )
     expanded, takes = tuple(found.shape[1:]), tuple(noise_shape)
@@ -60,9 +61,3 @@ def _check(found: Tensor, expected: Tensor, broken: str, advice: str, allowed: f
     drift = float((found - expected).abs().max())
     if not drift <= allowed:
         raise ValueError(f"{broken} by {drift:.2g}; {advice}")
-
-
-def _kind(found: Any) -> str:
-    """Return type and shape of what a noise returned instead."""
-    kind = "a tensor" if isinstance(found, Tensor) else f"{type(found).__module__}.{type(found).__name__}"
-    return f"{kind} {list(found.shape)}" if hasattr(found, "shape") else kind
