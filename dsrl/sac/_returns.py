@@ -175,7 +175,7 @@ def _longest_time_out(buffer: ReplayBuffer) -> int:
     ends = np.flatnonzero(_last_of_episodes(buffer, indices))
     by_time = np.asarray(buffer.truncated[indices[ends]], dtype=bool)
     if len(ends):
-        by_time &= ~np.logical_or.reduceat(buffer.cut[indices], np.append(0, ends[:-1] + 1))
+        by_time &= ~np.logical_or.reduceat(buffer.incomplete[indices], np.append(0, ends[:-1] + 1))
     return int(np.diff(ends, prepend=-1)[by_time].max(initial=0))
 
 

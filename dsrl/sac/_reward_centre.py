@@ -69,6 +69,6 @@ class RewardCentre(nn.Module):
 
 
 def timed_out(buffer: ReplayBuffer, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return at which of `rows` [B] an episode ran out of time: not one that was recorded, or cut by a reset."""
+    """Return at which of `rows` [B] an episode ran out of time, also a recorded one: not one that a reset has cut."""
     by_time = buffer.truncated[rows] & ~buffer.terminated[rows] & ~buffer.cut[rows]
     return np.asarray(by_time, dtype=bool)

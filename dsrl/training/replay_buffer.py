@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tianshou.data import Batch, ReplayBuffer, ReplayBufferManager
-from torch import Tensor
 
 from dsrl.interfaces import StateDict
 from dsrl.training.next_observations import NextObservations
 from dsrl.training.random_state import check_position
+from dsrl.training.state_tensors import as_arrays, as_tensors
 
 Pools = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -55,7 +55,8 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         sizes = [-(-size // num_envs)] * num_envs + [offline] * bool(offline)
         super().__init__([ReplayBuffer(part, ignore_obs_next=True) for part in sizes])
         self._next = NextObservations(self)
-        self.cut = np.zeros(self.maxsize, dtype=bool)  # rows by which their episode shows no time limit
+        self.cut = np.zeros(self.maxsize, dtype=bool)  # rows after which a reset ended their episode
+        self.incomplete = self.cut.copy()  # rows by which an episode shows no time limit: those, recorded and torn ones
         # tianshou seeds none of them: each part, and the choice among parts, would draw from RandomState(42)
         for i, part in enumerate(self._with_random_state()):
             part._random_state = np.random.RandomState([seed, i])
@@ -96,8 +97,9 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         torn = self._torn(parts)
         added = super().add(batch, buffer_ids)
         self._next.store(added[0], batch.obs, batch.obs_next)
-        self.cut[added[0]] = parts == self.num_envs
-        self.cut[torn] = True
+        self.cut[added[0]] = False
+        self.incomplete[added[0]] = parts == self.num_envs
+        self.incomplete[torn] = True
         return added  # type: ignore[no-any-return]
 
     def _torn(self, parts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -122,7 +124,7 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         for i, part in enumerate(self.buffers[: self.num_envs]):
             if len(part) and not self.done[self.last_index[i]]:
                 self._meta.truncated[self.last_index[i]] = self._meta.done[self.last_index[i]] = True
-                self.cut[self.last_index[i]] = True
+                self.cut[self.last_index[i]] = self.incomplete[self.last_index[i]] = True
                 part._ep_return, part._ep_len, part._ep_start_idx = 0.0, 0, part._insertion_idx
 
     def sample_indices(self, batch_size: int | None) -> NDArray[np.int64]:
@@ -178,11 +180,12 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
             }
             for part in self.buffers[: self.num_envs]
         ]
-        rows = _tensors(self._meta[: self.played_size].to_dict()) if len(self) else {}
-        random = [_tensors(part._random_state.get_state(legacy=False)) for part in self._with_random_state()]
+        rows = as_tensors(self._meta[: self.played_size].to_dict()) if len(self) else {}
+        random = [as_tensors(part._random_state.get_state(legacy=False)) for part in self._with_random_state()]
         ends = {
             "apart": self._next.state_dict(self.played_size),
             "cut": torch.from_numpy(np.flatnonzero(self.cut[: self.played_size])),
+            "incomplete": torch.from_numpy(np.flatnonzero(self.incomplete[: self.played_size])),
         }
         return {"rows": rows, **ends, "part_size": self.buffers[0].maxsize, "parts": parts, "random": random}
 
@@ -206,12 +209,14 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         if state["rows"]:
             rows = dict(state["rows"])
             apart = _apart_of_earlier(rows, state["parts"], previous_size) if "obs_next" in rows else state["apart"]
-            self.set_batch(self._enlarged(Batch(_arrays(rows)), parts, previous_size))
+            self.set_batch(self._enlarged(Batch(as_arrays(rows)), parts, previous_size))
             order = np.concatenate([i * previous_size + _order(part, previous_size) for i, part in enumerate(parts)])
             moved = np.empty(len(order), dtype=np.int64)
             moved[order] = np.concatenate([i * size + np.arange(previous_size) for i in range(len(parts))])
             self._next.load_state_dict(apart, moved)
-            self.cut[moved[np.asarray(state.get("cut", []), dtype=np.int64)]] = True
+            cut = np.asarray(state.get("cut", []), dtype=np.int64)
+            self.cut[moved[cut]] = True
+            self.incomplete[moved[np.asarray(state.get("incomplete", cut), dtype=np.int64)]] = True
         for i, (part, previous) in enumerate(zip(self.buffers, parts, strict=False)):
             part._size, part._insertion_idx = previous["size"], previous["insertion"]
             part.last_index = np.array([previous["last"]])
@@ -219,7 +224,7 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
             self._lengths[i] = previous["size"]
             self.last_index[i] = self._offset[i] + previous["last"]
         for part, random in zip(self._with_random_state(), state["random"], strict=True):
-            part._random_state.set_state(_arrays(random))
+            part._random_state.set_state(as_arrays(random))
 
     def _enlarged(self, rows: Batch, parts: Sequence[Mapping[str, Any]], previous_size: int) -> Batch:
         """Return a batch for the whole buffer: each part's rows in their order, then blank ones, then offline data."""
@@ -284,17 +289,3 @@ def _order(part: Mapping[str, Any], size: int) -> NDArray[np.int64]:
 def _blank(rows: Batch, num: int) -> Batch:
     """Return `num` placeholder rows of the same keys, shapes and types, which are never sampled."""
     return rows[np.zeros(num, dtype=int)]
-
-
-def _tensors(node: Any) -> Any:
-    """Replace the arrays in nested dicts by tensors of the same memory."""
-    if isinstance(node, dict):
-        return {key: _tensors(value) for key, value in node.items()}
-    return torch.from_numpy(node) if isinstance(node, np.ndarray) else node
-
-
-def _arrays(node: Any) -> Any:
-    """Invert `_tensors`, in memory of its own."""
-    if isinstance(node, dict):
-        return {key: _arrays(value) for key, value in node.items()}
-    return node.numpy().copy() if isinstance(node, Tensor) else node

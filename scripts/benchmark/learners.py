@@ -80,7 +80,7 @@ def _buffer(features: int, dim: int) -> Any:
 
     generator = np.random.default_rng(0)
     buffer = VectorReplayBuffer(ROWS, 1)
-    buffer.longest_episode, buffer.cut = None, np.zeros(ROWS, bool)
+    buffer.longest_episode, buffer.cut, buffer.incomplete = None, np.zeros(ROWS, bool), np.zeros(ROWS, bool)
     for _ in range(ROWS):
         obs, following = generator.standard_normal((2, 1, features), dtype=np.float32)
         act = generator.uniform(-1, 1, (1, dim)).astype(np.float32)

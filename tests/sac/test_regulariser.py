@@ -37,8 +37,8 @@ def test_the_base_policys_noise_is_free_and_all_other_noise_costs() -> None:
         assert divergence(torch.full((1, 32), mean), torch.full((1, 32), log_std)) > 1e-3
 
 
-@pytest.mark.parametrize("magnitude", [0.1, 0.2, 1.5])
-def test_an_actor_starts_at_no_penalty_in_a_narrow_box_too(magnitude: float) -> None:
+@pytest.mark.parametrize("magnitude", [0.1, 0.2, 1.5, 1e6])
+def test_an_actor_starts_at_no_penalty_in_narrow_and_wide_boxes_too(magnitude: float) -> None:
     std = prior_std(magnitude)
     mean, log_std = Actor(3, 4, 8, 1, "ReLU", std)(torch.randn(5, 3))
     penalty = Divergence(math.log(std), 1.0).penalty(mean, log_std, torch.zeros(5))

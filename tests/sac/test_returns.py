@@ -109,7 +109,7 @@ def test_an_episode_that_a_reset_cut_is_no_time_limit() -> None:
     twin = Replay(16, 2, 0)
     twin.load_state_dict(buffer.state_dict())
     assert limited_discount(twin, 0.97, 0.5) == 0.97
-    buffer.cut[:] = False  # as if it had run out of time
+    buffer.incomplete[:] = False  # as if it had run out of time
     assert limited_discount(buffer, 0.97, 0.5) == 0.5 ** (1 / 3)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -27,10 +29,21 @@ def build(**changes) -> DSRLSAC:
     return build_dsrl_sac(Box(-np.inf, np.inf, (FEATURES,), np.float32), NoiseSpace(DIM, 1.5), **options)
 
 
-def play(offset: float = 0.0, at_end: float = 0.0, *, terminated: bool = False, spread: float = 1.0) -> Replay:
-    """Return episodes of LENGTH decisions whose rewards differ by `spread`, in one part for each of NUM worlds."""
+def play(
+    offset: float = 0.0,
+    at_end: float = 0.0,
+    *,
+    terminated: bool = False,
+    spread: float = 1.0,
+    size: int = 64,
+    recorded: bool = False,
+) -> Replay:
+    """Return episodes of LENGTH decisions whose rewards differ by `spread`, in one part for each of NUM worlds.
+
+    The same that world 0 has played are offline data where they are `recorded`.
+    """
     drawn = np.random.default_rng(0)
-    buffer = Replay(64, NUM, 0)
+    buffer = Replay(size, NUM, 0, offline=2 * LENGTH * recorded)
     for i in range(2 * LENGTH):
         last = i % LENGTH == LENGTH - 1
         ends = {"terminated": last and terminated, "truncated": last and not terminated, "done": last}
@@ -45,7 +58,9 @@ def play(offset: float = 0.0, at_end: float = 0.0, *, terminated: bool = False, 
             )
             for _ in range(NUM)
         ]
-        buffer.add(Batch.stack(rows))
+        buffer.add(Batch.stack(rows), buffer_ids=np.arange(NUM))
+        if recorded:
+            buffer.add_offline(Batch.stack(rows[:1]))
     return buffer
 
 
@@ -59,9 +74,13 @@ def trained(buffer: Replay, **changes) -> tuple[DSRLSAC, dict[str, torch.Tensor]
     return algorithm, {name: value.clone() for name, value in algorithm.policy.actor.state_dict().items()}
 
 
+@pytest.mark.parametrize("replay", [{}, {"size": NUM * (LENGTH + 1)}, {"recorded": True}], ids=str)
 @pytest.mark.parametrize(("offset", "at_end"), [(100.0, 0.0), (-30.0, 0.0), (0.0, 50.0), (10.0, -20.0)])
-def test_what_every_policy_is_paid_leads_to_the_same_actor(offset: float, at_end: float) -> None:
-    actor, shifted = trained(play())[1], trained(play(offset, at_end))[1]
+def test_what_every_policy_is_paid_leads_to_the_same_actor(
+    offset: float, at_end: float, replay: dict[str, Any]
+) -> None:
+    """Also when all of an episode but its last decision is overwritten, and with offline data."""
+    actor, shifted = trained(play(**replay))[1], trained(play(offset, at_end, **replay))[1]
     for name, value in actor.items():
         torch.testing.assert_close(shifted[name], value, rtol=1e-4, atol=1e-5)
 

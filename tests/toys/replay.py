@@ -35,7 +35,7 @@ def stored_context(buffer: ReplayBuffer) -> dict[str, torch.Tensor]:
 def plain_buffer(size: int) -> ReplayBuffer:
     """Return an empty buffer of one part, without a time limit, in which no episode is cut."""
     buffer = ReplayBuffer(size)
-    buffer.longest_episode, buffer.cut = None, np.zeros(size, dtype=bool)
+    buffer.longest_episode, buffer.cut, buffer.incomplete = None, np.zeros(size, bool), np.zeros(size, bool)
     return buffer
 
 
