@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from itertools import chain, product
+from itertools import chain
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from toys.complaints import NEEDS, complaint, composed
+from toys.complaints import complaint, composed
 from toys.in_process import start
 from toys.requests import request_of
 
@@ -240,12 +240,6 @@ def test_an_evaluation_names_keys_of_its_run_as_such(typed: str, key: str, tmp_p
         f"error: {key} is no option of eval.py, where all but its own keys come from the run's config; "
         "leave it out, python eval.py --help lists those keys"
     )
-
-
-def test_all_tasks_take_all_methods_or_say_why_not() -> None:
-    for task, method in product(choices.names("task"), choices.names("method")):
-        message = complaint(f"task={task}", f"method={method}", *NEEDS.get(task, ()))
-        assert message is None or (method == "sac_repeat" and "chooses noise=full; type noise=repeat too" in message)
 
 
 @pytest.mark.parametrize(

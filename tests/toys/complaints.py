@@ -37,27 +37,45 @@ def complaint(*overrides: str) -> str | None:
         cfg = composed(*overrides)
     except HydraException as error:
         return f"error: {explain(error)}"
-    return _checked(cfg)
+    return complaint_of(cfg)
 
 
 def complaint_about(value: str, *needs: str) -> str | None:
     """Return the same for one key=value of an existing key beside overrides, which are composed only once."""
-    cfg = _composed_once(needs).copy()
+    whole, hydra = _composed_once(needs)
+    cfg = whole.copy()
     (override,) = OverridesParser.create().parse_overrides([value])
     OmegaConf.update(cfg, override.key_or_group, override.value(), merge=False)
-    cfg.hydra.overrides.task.append(value)
-    return _checked(cfg)
+    hydra.hydra.overrides.task = [*needs, value]
+    HydraConfig.instance().cfg = hydra
+    return _refusal(cfg)
 
 
 @cache
-def _composed_once(needs: tuple[str, ...]) -> DictConfig:
-    return composed(*needs)
+def _composed_once(needs: tuple[str, ...]) -> tuple[DictConfig, DictConfig]:
+    """Return a config without Hydra's own part, and that part, which is large to copy for each value."""
+    cfg = composed(*needs)
+    hydra = _without_hydra(cfg)
+    OmegaConf.set_readonly(hydra.hydra, False)
+    return cfg, hydra
 
 
-def _checked(cfg: DictConfig) -> str | None:
+def complaint_of(cfg: DictConfig) -> str | None:
+    """Return the same for a config of `composed`, from which it removes Hydra's own part."""
+    _without_hydra(cfg)
+    return _refusal(cfg)
+
+
+def _without_hydra(cfg: DictConfig) -> DictConfig:
+    """Give Hydra its own part of a config, as a job does, and remove it there; returns that part."""
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
         del cfg["hydra"]
+    hydra: DictConfig = HydraConfig.instance().cfg
+    return hydra
+
+
+def _refusal(cfg: DictConfig) -> str | None:
     try:
         check_train(cfg)
     except SystemExit as refused:
