@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import resource
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -122,10 +124,12 @@ def test_what_cannot_work_is_one_sentence_before_any_simulation(overrides: list[
 @pytest.fixture(scope="module")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "run"
-    done = type_command("train.py", *SHORT_PENDULUM, "video_episodes=1", f"hydra.run.dir={folder}", cwd=folder.parent)
-    assert done.returncode == 0, done.stderr
-    assert f"evaluate again: python eval.py run={folder}" in done.stdout
-    assert "no video: this task has no camera and draws no picture" in done.stdout
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        ending = start("train.py", *SHORT_PENDULUM, "video_episodes=1", f"hydra.run.dir={folder}", cwd=folder.parent)
+    assert ending is None
+    assert f"evaluate again: python eval.py run={folder}" in printed.getvalue()
+    assert "no video: this task has no camera and draws no picture" in printed.getvalue()
     return folder
 
 

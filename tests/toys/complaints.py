@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -34,10 +34,11 @@ def composed(*overrides: str) -> DictConfig:
 def complaint(*overrides: str) -> str | None:
     """Return the sentence with which train.py refuses overrides, None where it accepts them."""
     try:
-        cfg = composed(*overrides)
+        cfg, hydra = _composed_once(overrides)
     except HydraException as error:
         return f"error: {explain(error)}"
-    return complaint_of(cfg)
+    HydraConfig.instance().cfg = hydra
+    return _refusal(cfg.copy())
 
 
 def complaint_about(value: str, *needs: str) -> str | None:
@@ -46,12 +47,15 @@ def complaint_about(value: str, *needs: str) -> str | None:
     cfg = whole.copy()
     (override,) = OverridesParser.create().parse_overrides([value])
     OmegaConf.update(cfg, override.key_or_group, override.value(), merge=False)
-    hydra.hydra.overrides.task = [*needs, value]
     HydraConfig.instance().cfg = hydra
-    return _refusal(cfg)
+    hydra.hydra.overrides.task.append(value)
+    try:
+        return _refusal(cfg)
+    finally:
+        hydra.hydra.overrides.task.pop()
 
 
-@cache
+@lru_cache(maxsize=64)  # several tests in a row look at the same
 def _composed_once(needs: tuple[str, ...]) -> tuple[DictConfig, DictConfig]:
     """Return a config without Hydra's own part, and that part, which is large to copy for each value."""
     cfg = composed(*needs)
