@@ -123,18 +123,15 @@ def _run(folder: Path, script: str, *arguments: str) -> str:
     return done.stdout
 
 
-def test_an_added_task_and_policy_run(extended: Path) -> None:
-    _run(extended, "train.py", *CHOSEN, *TINY, "hydra.run.dir=first")
-    summary = json.loads((extended / "first" / "summary.json").read_text())
+def test_an_added_task_policy_noise_algorithm_and_logger_run_on_an_added_cluster(extended: Path) -> None:
+    added = ("noise=knots", "sac=cautious_sac", "logging=latest", "cluster=workstation", "cluster.gpus=0")
+    _run(extended, "train.py", *CHOSEN, *TINY, *added, "hydra.sweep.dir=first")
+    run = extended / "first" / "0"
+    summary = json.loads((run / "summary.json").read_text())
     assert summary["base"]["episodes"] == summary["steered"]["episodes"] == 8
     assert summary["policy_sha256"]["before"] == summary["policy_sha256"]["after"] is not None
-
-
-def test_an_added_noise_algorithm_and_logger_run_on_an_added_cluster(extended: Path) -> None:
-    added = ("noise=knots", "sac=cautious_sac", "logging=latest", "cluster=workstation", "cluster.gpus=0")
-    _run(extended, "train.py", *CHOSEN, *TINY, *added, "hydra.sweep.dir=second")
-    assert "learn/critic_loss" in (extended / "second" / "0" / "latest.txt").read_text()
-    assert json.loads((extended / "second" / "0" / "summary.json").read_text())["decisions"] == 160
+    assert summary["decisions"] == 160
+    assert "learn/critic_loss" in (run / "latest.txt").read_text()
 
 
 def test_an_own_environment_is_a_task_with_success_and_its_demonstrations_are_cloned(

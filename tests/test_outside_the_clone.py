@@ -13,7 +13,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from toys.commands import ROOT, SHORT_PENDULUM
+from toys.commands import ROOT
 from toys.typed import type_eval, type_train
 
 from scripts.doctor.machine import rendering
@@ -69,19 +69,6 @@ def _type(bin_folder: Path, folder: Path, name: str, *arguments: str) -> subproc
     )
 
 
-def test_the_wheel_trains_and_evaluates_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
-    done = _type(installed, tmp_path, "dsrl-train", *SHORT_PENDULUM, "plot=false", "hydra.run.dir=run")
-    assert done.returncode == 0, done.stderr
-    assert f"evaluate again: dsrl-eval run={tmp_path / 'run'}" in done.stdout
-    assert json.loads((tmp_path / "run" / "environment.json").read_text())["git_commit"] is None
-    done = _type(installed, tmp_path, "dsrl-eval", "run=run")
-    assert done.returncode == 0, done.stderr
-    (written,) = (tmp_path / "run" / "eval").glob("*/eval.json")
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert json.loads(written.read_text())["result"] == summary["steered"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
-
-
 def test_the_wheel_brings_its_own_code_and_no_package_with_a_common_name(installed: Path, tmp_path: Path) -> None:
     code = "import dsrl, hydra_plugins.dsrl_launcher as launcher; print(dsrl.__file__, launcher.__file__)"
     done = _type(installed, tmp_path, "python", "-c", code)
@@ -106,23 +93,27 @@ def test_every_command_has_a_help_page(name: str, installed: Path, tmp_path: Pat
 
 
 def test_an_error_of_the_wheel_names_commands_that_it_has(installed: Path, tmp_path: Path) -> None:
-    typed = ("task=pendulum", "policy=flow_mlp", "policy.path=nowhere", "hydra.run.dir=run")
-    done = _type(installed, tmp_path, "dsrl-train", *typed)
-    assert "checkpoint that `python -m dsrl.scripts.pretrain` wrote" in done.stderr
+    done = _type(installed, tmp_path, "dsrl-train", "task=pendulum", "checkpoint=last")
+    assert done.stderr == (
+        "error: checkpoint is an option of dsrl-eval, which evaluates a run; dsrl-eval --help lists all of them\n"
+    )
     done = _type(installed, tmp_path, "python", "-m", "dsrl.scripts.pretrain", "--help")
     assert done.returncode == 0, done.stderr
     assert "python -m dsrl.scripts.pretrain --policy" in done.stdout
     assert "-m scripts." not in done.stdout
 
 
-def test_a_package_of_ones_own_brings_a_task_and_a_policy(installed: Path, tmp_path: Path) -> None:
+def test_the_wheel_trains_and_evaluates_a_package_of_ones_own_from_an_empty_folder(
+    installed: Path, tmp_path: Path
+) -> None:
     where = "hydra.searchpath=[pkg://my_robot.conf]"
     done = _type(
         installed, tmp_path, "dsrl-train", where, "plugins=[my_robot]", "task=dock", *TINY_DOCK, "hydra.run.dir=run"
     )
     assert done.returncode == 0, done.stderr
     again = f"dsrl-eval run={tmp_path / 'run'} 'plugins=[my_robot]'"
-    assert again in done.stdout
+    assert f"evaluate again: {again}" in done.stdout
+    assert json.loads((tmp_path / "run" / "environment.json").read_text())["git_commit"] is None
     refused = _type(installed, tmp_path, "dsrl-eval", "run=run")
     assert refused.returncode == 1
     assert refused.stderr == (
@@ -134,6 +125,7 @@ def test_a_package_of_ones_own_brings_a_task_and_a_policy(installed: Path, tmp_p
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     (written,) = (tmp_path / "run" / "eval").glob("*/eval.json")
     assert json.loads(written.read_text())["result"] == summary["steered"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
 @pytest.fixture

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import resource
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from toys.commands import CONF, ROOT, SHORT_PENDULUM, type_command
+from toys.in_process import start
 from toys.requests import newest_evaluation
-from toys.typed import type_eval
 
 from dsrl.run.components.build import build
 from dsrl.run.terminal.errors import UserError
@@ -71,21 +73,20 @@ def test_help_shows_the_groups_and_loads_nothing_heavy(script: str, words: list[
         (["policy.camera_map.front=side"], "type +policy.camera_map.front=… to add it"),
     ],
 )
-def test_a_wrong_key_or_choice_is_one_sentence(overrides: list[str], words: str, tmp_path: Path) -> None:
-    done = type_command("train.py", *overrides, cwd=tmp_path)
-    assert done.returncode != 0
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert words in line
+def test_a_wrong_key_or_choice_is_one_sentence(
+    overrides: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ending = str(start("train.py", *overrides, cwd=tmp_path))
+    assert ending.startswith("error: ")
+    assert "\n" not in ending
+    assert words in ending
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_wrong_run_folder_is_one_sentence(tmp_path: Path) -> None:
-    done = type_command("eval.py", f"run={tmp_path}")
-    assert done.returncode != 0
-    (line,) = done.stderr.splitlines()
-    assert line == f"error: run={tmp_path} has no .hydra/config.yaml; type the folder of a run of train.py"
-    done = type_command("eval.py", f"run={tmp_path}/gone")
-    assert done.stderr == f"error: run={tmp_path}/gone does not exist; type the folder of a run of train.py\n"
+    for run, words in ((tmp_path, "has no .hydra/config.yaml"), (tmp_path / "gone", "does not exist")):
+        ending = start("eval.py", f"run={run}", cwd=tmp_path)
+        assert ending == f"error: run={run} {words}; type the folder of a run of train.py"
 
 
 @pytest.mark.parametrize(
@@ -123,10 +124,12 @@ def test_what_cannot_work_is_one_sentence_before_any_simulation(overrides: list[
 @pytest.fixture(scope="module")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny") / "run"
-    done = type_command("train.py", *SHORT_PENDULUM, "video_episodes=1", f"hydra.run.dir={folder}", cwd=folder.parent)
-    assert done.returncode == 0, done.stderr
-    assert f"python eval.py run={folder}" in done.stdout
-    assert "no video: this task has no camera and draws no picture" in done.stdout
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        ending = start("train.py", *SHORT_PENDULUM, "video_episodes=1", f"hydra.run.dir={folder}", cwd=folder.parent)
+    assert ending is None
+    assert f"evaluate again: python eval.py run={folder}" in printed.getvalue()
+    assert "no video: this task has no camera and draws no picture" in printed.getvalue()
     return folder
 
 
@@ -145,9 +148,9 @@ def test_a_run_leaves_everything_in_its_folder(tiny_run: Path) -> None:
 
 
 def test_eval_reproduces_the_run_and_takes_overrides(tiny_run: Path) -> None:
-    done = type_command("eval.py", f"run={tiny_run}", cwd=tiny_run.parent)
-    assert done.returncode == 0, done.stderr
+    assert start("eval.py", f"run={tiny_run}", cwd=tiny_run.parent) is None
     summary = json.loads((tiny_run / "summary.json").read_text())
     assert newest_evaluation(tiny_run)["result"] == summary["steered"]
-    assert type_eval(f"run={tiny_run}", "checkpoint=none", "eval_episodes=3", "test_seed=7") is None
+    changed = (f"run={tiny_run}", "checkpoint=none", "eval_episodes=3", "test_seed=7")
+    assert start("eval.py", *changed, cwd=tiny_run.parent) is None
     assert newest_evaluation(tiny_run)["worlds"]["seeds"] == [7, 8, 9]

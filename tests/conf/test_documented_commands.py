@@ -2,7 +2,9 @@
 
 Commands are read from indented and fenced blocks, from `code` within sentences and from the lines of the help pages:
 
-    python train.py $X sac=dsrl_na seed=0,1 -m      # remark   ->   overrides of each value of a sweep   ->   compose
+    python train.py $X sac=dsrl_na seed=0,1 -m      # remark   ->   overrides of each choice of a sweep   ->   compose
+
+The values of a sweep over a key that is no group compose alike: the first of them stands for all.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -20,6 +23,8 @@ from hydra.core.override_parser.types import IntervalSweep, RangeSweep
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from toys.commands import CONF, ROOT
+
+from dsrl.run.terminal import choices
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md")), *sorted(ROOT.glob("dsrl/assets/*/README.md"))]
 PAGES += sorted((CONF / "hydra" / "help").glob("*.yaml"))
@@ -92,19 +97,27 @@ def values_of(override: str) -> list[str]:
     return [f"{parsed.get_key_element()}={value}" for value in parsed.sweep_string_iterator()]
 
 
-def composed(script: str, overrides: list[str]) -> DictConfig:
+def composed_of(overrides: list[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the overrides of each config to compose: all choices of groups with one another, and every other value."""
+    swept = [values_of(override) for override in overrides]
+    of_groups = [values if values[0].partition("=")[0] in choices.groups() else values[:1] for values in swept]
+    yield from product(*of_groups)
+
+
+@cache
+def composed(script: str, overrides: tuple[str, ...]) -> DictConfig:
+    """Return the config of a script; pages share many commands, so that each is composed once."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(script, overrides, return_hydra_config=True)
+        return compose(script, list(overrides), return_hydra_config=True)
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[f"{page}: {command}" for page, command in COMMANDS])
 def test_a_documented_command_composes(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "docs" / "template")  # the package of docs/packages.md
     script, overrides, multirun = split(command)
-    choices = [values_of(override) for override in overrides]
-    for chosen in product(*choices):
-        cfg = composed(script, list(chosen))
-    if any(len(values) > 1 for values in choices):
+    for chosen in composed_of(overrides):
+        cfg = composed(script, chosen)
+    if any(len(values_of(override)) > 1 for override in overrides):
         assert multirun or cfg.hydra.mode == RunMode.MULTIRUN, f"{page}: {command} sweeps, which needs -m"
 
 
@@ -126,4 +139,5 @@ def test_commands_are_found_in_blocks_sentences_and_help_pages(tmp_path: Path) -
     assert found == ["eval run='a/*' episodes=8", "train task=pendulum seed=0,1 -m", "train seed=1"]
     assert split(found[1]) == ("train", ["task=pendulum", "seed=0,1"], True)
     assert values_of("seed=0,1") == ["seed=0", "seed=1"]
+    assert list(composed_of(["task=hopper,gym", "seed=0,1"])) == [("task=hopper", "seed=0"), ("task=gym", "seed=0")]
     assert values_of("sac.tau=tag(log,interval(0.001,0.1))") == ["sac.tau=0.001"]

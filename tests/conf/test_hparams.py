@@ -5,29 +5,24 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import optuna
 import pytest
 from omegaconf import DictConfig, OmegaConf, open_dict
-from toys.commands import ROOT, SHORT_PENDULUM, type_command
+from toys.commands import SHORT_PENDULUM
 from toys.complaints import complaint, composed
+from toys.in_process import start
 
 from dsrl.run.config.hydra_callbacks import ContinuedStudy, SearchOptions
 from dsrl.run.config.study import num_trials
 from dsrl.run.terminal import choices
 
-ASKED = (*SHORT_PENDULUM, "sac.hidden=8", "logging=csv", "sac.target_kl=0.5", "sac.gamma=interval(0.8,0.9)")
+SMALL = (*SHORT_PENDULUM, "sac.hidden=8", "decisions=80", "plot=false", "logging=csv")
+ASKED = (*SMALL, "sac.target_kl=0.5", "sac.gamma=interval(0.8,0.9)")
 LUCKY = "is not for hparams=optuna, which would search for the lucky one"
 AFTERWARDS = "and afterwards run what the search has found without hparams and with several"
 OPTIONS = "is not for hparams=optuna, because every {0} has options of its own; type one {0}, and run a search for each"
-
-
-def launch(folder: Path, trials: int) -> str:
-    command = [sys.executable, str(ROOT / "train.py"), "hparams=optuna", f"hparams.n_trials={trials}", *ASKED]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
 def best_of(run: Path) -> float:
@@ -44,10 +39,14 @@ def test_the_ranges_of_an_algorithm_are_of_options_that_it_has(sac: str) -> None
     assert complaint(f"sac={sac}", *(f"{key}={value}" for key, value in last.items())) is None
 
 
-def test_a_second_launch_continues_a_search_that_maximises_the_best_validation(tmp_path: Path) -> None:
-    table = launch(tmp_path, trials=2).rpartition("results in ")[2]
-    assert re.findall(r"^\d+ +(?:done|FAILED)", table, re.MULTILINE) == ["0    done", "1    done"]
-    launch(tmp_path, trials=1)
+def test_a_second_launch_continues_a_search_that_maximises_the_best_validation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for trials in (2, 1):
+        assert start("train.py", "hparams=optuna", f"hparams.n_trials={trials}", *ASKED, cwd=tmp_path) is None
+        table = capsys.readouterr().out.rpartition("results in ")[2]
+        shown = [f"{number}    done" for number in range(trials)]
+        assert re.findall(r"^\d+ +(?:done|FAILED)", table, re.MULTILINE) == shown
     (database,) = tmp_path.glob("multirun/*/study.db")
     study = optuna.load_study(study_name="pendulum_dsrl_sac_search", storage=f"sqlite:///{database}")
     assert study.direction == optuna.study.StudyDirection.MAXIMIZE
@@ -226,8 +225,8 @@ def test_a_wrong_option_of_a_search_is_one_sentence(typed: str, sentence: str) -
 
 
 def test_it_comes_before_any_run(tmp_path: Path) -> None:
-    done = type_command("train.py", "hparams=optuna", "hparams.n_jobs=0", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (1, "error: hparams.n_jobs=0 must be at least 1\n")
+    ending = start("train.py", "hparams=optuna", "hparams.n_jobs=0", cwd=tmp_path)
+    assert ending == "error: hparams.n_jobs=0 must be at least 1"
     assert not list(tmp_path.glob("multirun/*"))
 
 
@@ -240,11 +239,12 @@ def test_a_range_without_effect_leaves_the_search(capsys: pytest.CaptureFixture[
     assert "sac.target_kl is not searched: it has no effect with sac.regulariser=entropy" in capsys.readouterr().out
 
 
-def test_a_range_that_has_an_effect_in_some_trials_refuses_none(tmp_path: Path) -> None:
+def test_a_range_that_has_an_effect_in_some_trials_refuses_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     search = ("hparams=optuna", "hparams.n_trials=1", "hparams.seed=0", "sac.regulariser=choice(entropy,kl)")
-    done = type_command("train.py", *search, *SHORT_PENDULUM, "sac.hidden=8", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "is not searched" not in done.stdout
+    assert start("train.py", *search, *SMALL, cwd=tmp_path) is None
+    assert "is not searched" not in capsys.readouterr().out
     (database,) = tmp_path.glob("multirun/*/study.db")
     study = optuna.load_study(study_name="pendulum_dsrl_sac_search", storage=f"sqlite:///{database}")
     assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.COMPLETE]

@@ -12,8 +12,9 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 from toys.commands import CONF
-from toys.complaints import NEEDS, complaint, composed
+from toys.complaints import NEEDS, complaint, complaint_of, composed
 
+from dsrl.run.config.settings import checked
 from dsrl.run.terminal import choices
 from dsrl.run.terminal.errors import UserError
 from scripts._parts import composed as composed_by_scripts
@@ -87,7 +88,7 @@ def test_a_typed_noise_replaces_that_of_a_published_method(method: str) -> None:
 
 
 @pytest.mark.parametrize("task", choices.names("task"))
-def test_no_key_that_a_task_sets_is_changed_by_a_method(task: str) -> None:
+def test_a_task_takes_every_method_and_algorithm_and_none_changes_a_key_that_the_task_sets(task: str) -> None:
     """Each task meets every method, and every algorithm that is typed beside one; the tasks meet all pairs of both."""
     turn, sacs = choices.names("task").index(task), choices.names("sac")
     beside = islice(cycle(METHODS), turn, turn + len(sacs))
@@ -102,6 +103,12 @@ def test_no_key_that_a_task_sets_is_changed_by_a_method(task: str) -> None:
             assert _value(plain, key) == _value(alone, key), f"method={method} changes {key} of task={task}"
         for group, choice in chosen.items():
             assert cfg.hydra.runtime.choices[group] == choice
+        for group in ("task", "policy", "noise", "sac"):
+            checked(cfg, group)
+        if not sac:
+            message = complaint_of(cfg)
+            means_another = method == "sac_repeat" and "chooses noise=full; type noise=repeat too" in str(message)
+            assert message is None or means_another, message
 
 
 def _value(node: Any, key: str) -> Any:

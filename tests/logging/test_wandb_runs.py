@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import wandb
-from toys.commands import SHORT_PENDULUM, type_command
+from toys.commands import SHORT_PENDULUM
+from toys.in_process import start
 from toys.requests import request_of
 from toys.runs import toy_parts
 from toys.wandb_files import config_of, history, run_of, summary_of
@@ -55,13 +56,12 @@ def test_notes_that_hydra_did_not_write_are_one_sentence(tmp_path: Path) -> None
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep of two runs, the first of which is evaluated."""
     folder = tmp_path_factory.mktemp("wandb")
-    command = ("train.py", "-m", *SHORT_PENDULUM, *OFFLINE, "sac.alpha=0.1,0.2", "seed=3", "hydra.sweep.dir=mine")
-    done = type_command(*command, cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "results in mine" in done.stdout
+    small = ("plot=false", "eval_episodes=2")
+    words = ("-m", *SHORT_PENDULUM, *small, *OFFLINE, "sac.alpha=0.1,0.2", "seed=3", "hydra.sweep.dir=mine")
+    assert start("train.py", *words, cwd=folder) is None
     for _ in range(2):
-        again = type_command("eval.py", "run=mine/0", "eval_episodes=3", *OFFLINE, cwd=folder)
-        assert again.returncode == 0, again.stdout + again.stderr
+        assert start("eval.py", "run=mine/0", "eval_episodes=3", *OFFLINE, cwd=folder) is None
+    wandb.teardown()  # its service has then written all
     return folder / "mine"
 
 

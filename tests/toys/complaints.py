@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -34,30 +34,52 @@ def composed(*overrides: str) -> DictConfig:
 def complaint(*overrides: str) -> str | None:
     """Return the sentence with which train.py refuses overrides, None where it accepts them."""
     try:
-        cfg = composed(*overrides)
+        cfg, hydra = _composed_once(overrides)
     except HydraException as error:
         return f"error: {explain(error)}"
-    return _checked(cfg)
+    HydraConfig.instance().cfg = hydra
+    return _refusal(cfg.copy())
 
 
 def complaint_about(value: str, *needs: str) -> str | None:
     """Return the same for one key=value of an existing key beside overrides, which are composed only once."""
-    cfg = _composed_once(needs).copy()
+    whole, hydra = _composed_once(needs)
+    cfg = whole.copy()
     (override,) = OverridesParser.create().parse_overrides([value])
     OmegaConf.update(cfg, override.key_or_group, override.value(), merge=False)
-    cfg.hydra.overrides.task.append(value)
-    return _checked(cfg)
+    HydraConfig.instance().cfg = hydra
+    hydra.hydra.overrides.task.append(value)
+    try:
+        return _refusal(cfg)
+    finally:
+        hydra.hydra.overrides.task.pop()
 
 
-@cache
-def _composed_once(needs: tuple[str, ...]) -> DictConfig:
-    return composed(*needs)
+@lru_cache(maxsize=64)  # several tests in a row look at the same
+def _composed_once(needs: tuple[str, ...]) -> tuple[DictConfig, DictConfig]:
+    """Return a config without Hydra's own part, and that part, which is large to copy for each value."""
+    cfg = composed(*needs)
+    hydra = _without_hydra(cfg)
+    OmegaConf.set_readonly(hydra.hydra, False)
+    return cfg, hydra
 
 
-def _checked(cfg: DictConfig) -> str | None:
+def complaint_of(cfg: DictConfig) -> str | None:
+    """Return the same for a config of `composed`, from which it removes Hydra's own part."""
+    _without_hydra(cfg)
+    return _refusal(cfg)
+
+
+def _without_hydra(cfg: DictConfig) -> DictConfig:
+    """Give Hydra its own part of a config, as a job does, and remove it there; returns that part."""
     HydraConfig.instance().set_config(cfg)
     with open_dict(cfg):
         del cfg["hydra"]
+    hydra: DictConfig = HydraConfig.instance().cfg
+    return hydra
+
+
+def _refusal(cfg: DictConfig) -> str | None:
     try:
         check_train(cfg)
     except SystemExit as refused:
