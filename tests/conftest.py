@@ -26,6 +26,17 @@ def tiny_smolvla(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check datasets here, where no process has to start: that checks have one is shown where datasets crash them."""
+    from dsrl.training import offline_data
+    from dsrl.training.dataset_files import check_dataset
+    from scripts import _lerobot_dataset
+
+    for module in (offline_data, _lerobot_dataset):
+        monkeypatch.setattr(module, "check_apart", check_dataset)
+
+
+@pytest.fixture
 def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
     """Return a function that makes the next run raise Killed right before or after its n-th checkpoint."""
     from toys.runs import Killed
