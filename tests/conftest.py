@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ from typing import Any
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is first imported, here and in the processes that tests start
+if sys.dont_write_bytecode:  # as images set it: each of these processes would compile all libraries anew
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,6 +29,17 @@ def tiny_smolvla(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from toys.tiny_smolvla import make_tiny_checkpoint
 
     return make_tiny_checkpoint(tmp_path_factory.mktemp("tiny_smolvla") / "tiny")
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check datasets here, where no process has to start: that checks have one is shown where datasets crash them."""
+    from dsrl.training import offline_data
+    from dsrl.training.dataset_files import check_dataset
+    from scripts import _lerobot_dataset
+
+    for module in (offline_data, _lerobot_dataset):
+        monkeypatch.setattr(module, "check_apart", check_dataset)
 
 
 @pytest.fixture

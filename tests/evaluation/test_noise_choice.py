@@ -21,7 +21,7 @@ from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise.smooth import SmoothNoise
 from dsrl.noise_action_env import NoiseActionEnv
 
-SLOTS, WORLDS = 8, 200
+SLOTS, WORLDS = 8, 100
 SHAPE = (SLOTS, 1)
 CANDIDATES: Mapping[str, Noise] = {
     "repeat": RepeatNoise(SHAPE, 1.5, None),
@@ -241,13 +241,13 @@ def _draws(choices: Sequence[NoiseChoice]) -> float:
 
 
 def test_a_noise_that_loses_a_third_is_refused() -> None:
-    choices = _bernoulli_choices(0.39, 0.26, 200)
+    choices = _bernoulli_choices(0.39, 0.26, 100)
     assert _accepted(choices) <= 0.05
     assert _draws(choices) < 5
 
 
 def test_a_noise_that_loses_nothing_is_accepted() -> None:
-    choices = _bernoulli_choices(0.39, 0.39, 200)
+    choices = _bernoulli_choices(0.39, 0.39, 100)
     assert _accepted(choices) >= 0.9
     assert _draws(choices) < 5
 

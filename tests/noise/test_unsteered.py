@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from toys.algorithms import build_algorithm
 from toys.commands import CONF
 from toys.guess import Echo, Guess
-from toys.runs import Killed, results, run, short_parts
+from toys.runs import Killed, few_evaluations, results, run, short_parts
 from toys.typed import type_train
 
 from dsrl.evaluation.episodes import evaluate
@@ -238,7 +238,7 @@ def test_a_run_with_fresh_noise_that_is_killed_ends_like_one_that_is_not(
     algorithm: str, tmp_path: Path, killed: Callable[[int, str], None]
 ) -> None:
     def parts() -> Any:
-        parts = short_parts(algorithm)
+        parts = few_evaluations(short_parts(algorithm))
         env = NoiseActionEnv(parts.task, parts.policy, _fresh(), horizon=2)
         return replace(parts, noise=env.noise, env=env, algorithm=build_algorithm(algorithm, env))
 

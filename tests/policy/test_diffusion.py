@@ -40,6 +40,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
+NUMBERS: dict[str, Any] = {"cameras": (), "surroundings_dim": 6}  # no network of pictures, which takes the most time
+
+
 def load(folder: Path, **arguments: Any) -> Diffusion:
     return load_policy(str(folder), **{"device": "cpu", "dtype": "checkpoint", **arguments})
 
@@ -107,7 +110,7 @@ def test_an_episode_has_the_actions_of_lerobots_own_select_action(length: int, t
 def test_each_executed_action_is_moved_most_by_the_slot_that_per_step_noise_steers_for_it(
     length: int, tmp_path: Path
 ) -> None:
-    policy = load(make_tiny_diffusion(tmp_path / "x", n_obs_steps=length))
+    policy = load(make_tiny_diffusion(tmp_path / "x", n_obs_steps=length, **NUMBERS))
     executed = executed_slots(policy, None)
     assert PerStepNoise(policy.noise_shape, 1.5, None, "executed", "fresh", executed).slots == executed
     row = policy.encode(observe(policy))[torch.zeros(9, dtype=torch.int64)]
@@ -123,15 +126,15 @@ def test_each_executed_action_is_moved_most_by_the_slot_that_per_step_noise_stee
 
 
 def test_a_checkpoint_of_ddpm_is_sampled_by_ddim(tmp_path: Path) -> None:
-    ddim = load(make_tiny_diffusion(tmp_path / "ddim"))
-    ddpm = load(make_tiny_diffusion(tmp_path / "ddpm", noise_scheduler_type="DDPM"))
+    ddim = load(make_tiny_diffusion(tmp_path / "ddim", **NUMBERS))
+    ddpm = load(make_tiny_diffusion(tmp_path / "ddpm", **NUMBERS, noise_scheduler_type="DDPM"))
     noise = torch.randn(3, *ddim.noise_shape)
     chunks = [policy.decode(policy.encode(observe(policy)), noise) for policy in (ddim, ddpm)]
     assert torch.equal(*chunks)
 
 
 def test_the_weights_of_a_compiled_network_are_those_of_the_network(tmp_path: Path) -> None:
-    folder = make_tiny_diffusion(tmp_path / "x")
+    folder = make_tiny_diffusion(tmp_path / "x", **NUMBERS)
     expected = load(folder).policy_sha256()
     weights = load_file(folder / "model.safetensors")
     compiled = {name.replace("diffusion.unet.", "diffusion.unet._orig_mod."): one for name, one in weights.items()}
@@ -142,7 +145,7 @@ def test_the_weights_of_a_compiled_network_are_those_of_the_network(tmp_path: Pa
 
 
 def test_num_steps_overrides_the_checkpoints(tmp_path: Path) -> None:
-    folder = make_tiny_diffusion(tmp_path / "x")
+    folder = make_tiny_diffusion(tmp_path / "x", **NUMBERS)
     policy, quick = load(folder), load(folder, num_steps=10)
     noise = torch.randn(3, *policy.noise_shape)
     chunks = [one.decode(one.encode(observe(one)), noise) for one in (policy, quick)]
@@ -163,7 +166,7 @@ def test_num_steps_overrides_the_checkpoints(tmp_path: Path) -> None:
 def test_steps_that_would_start_far_below_pure_noise_are_refused_with_those_that_do_not(
     steps: int, first: int | None, advice: str, tmp_path: Path
 ) -> None:
-    folder = make_tiny_diffusion(tmp_path / "x", num_inference_steps=steps)
+    folder = make_tiny_diffusion(tmp_path / "x", **NUMBERS, num_inference_steps=steps)
     own = load(folder)
     if first is None:
         assert (own.remarks, load(folder, num_steps=steps).remarks) == ((), ())
@@ -180,7 +183,7 @@ def test_steps_that_would_start_far_below_pure_noise_are_refused_with_those_that
 
 
 def test_actions_that_the_network_does_not_reach_are_refused(tmp_path: Path) -> None:
-    folder = make_tiny_diffusion(tmp_path / "x", n_action_steps=8)
+    folder = make_tiny_diffusion(tmp_path / "x", **NUMBERS, n_action_steps=8)
     with pytest.raises(ValueError, match=r"has n_action_steps=8 but a horizon of 8 has 7 actions after 2 obs.*=7$"):
         load(folder)
 
@@ -220,7 +223,7 @@ def test_pretrained_weights_that_a_checkpoint_names_are_never_downloaded(
 def test_a_type_that_cannot_be_steered_and_a_missing_package_are_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = make_tiny_diffusion(tmp_path / "x")
+    folder = make_tiny_diffusion(tmp_path / "x", **NUMBERS)
     monkeypatch.setattr("dsrl.policy.lerobot.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"needs the package diffusers; type uv pip install"):
         load(folder)
@@ -239,7 +242,7 @@ def test_a_type_that_cannot_be_steered_and_a_missing_package_are_one_sentence(
 
 
 def test_the_digest_is_that_of_the_configuration_that_chunks_depend_on(tmp_path: Path) -> None:
-    folder = make_tiny_diffusion(tmp_path / "x", cameras=(), surroundings_dim=6)
+    folder = make_tiny_diffusion(tmp_path / "x", **NUMBERS)
     expected, whole = load(folder).configuration_sha256(), (folder / "config.json").read_text()
     config, again = PreTrainedConfig.from_pretrained(folder), tmp_path / "again"
     shutil.copytree(folder, again)

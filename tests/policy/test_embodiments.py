@@ -134,13 +134,14 @@ def test_a_task_that_can_observe_what_a_checkpoint_takes_is_told_its_key(arms: P
     numbers = {"cameras": {}, "state_dim": 30, "action_dim": 14, "max_steps": STEPS}
     ending = r"cameras .* but the task has \[\], and a 14-dim state but the task has a 30-dim one; "
     needed = "where the task then has 3 cameras or more and a 14-dim state, or choose another task"
+    policy = load(arms)
     with pytest.raises(ValueError, match=f"{ending}type task.observation=images {needed}$"):
-        load(arms).check_fits(SimpleNamespace(**numbers, observation="state"))
+        policy.check_fits(SimpleNamespace(**numbers, observation="state"))
     with pytest.raises(ValueError, match=f"{ending}choose a task with at least as many cameras, 3, and choose a chec"):
-        load(arms).check_fits(SimpleNamespace(**numbers))
+        policy.check_fits(SimpleNamespace(**numbers))
     with pytest.raises(ValueError, match=r"a 7-dim one; choose a task with at least as many cameras, 3, and choose"):
-        load(arms).check_fits(SimpleNamespace(**{**numbers, "action_dim": 7}, observation="state"))
-    blind = replace(load(arms).embodiment, cameras={}, image_shapes={}, state_dim=30)
+        policy.check_fits(SimpleNamespace(**{**numbers, "action_dim": 7}, observation="state"))
+    blind = replace(policy.embodiment, cameras={}, image_shapes={}, state_dim=30)
     images = task(VIEWS, (3, SIDE, SIDE))
     with pytest.raises(ValueError, match=r"this robot and control, or another task$"):
         blind.check_fits(images)
@@ -260,7 +261,7 @@ def test_an_early_checkpoint_is_told_what_to_type(tmp_path: Path) -> None:
 
 
 def test_statistics_among_the_weights_are_left_alone_where_processors_hold_them(tmp_path: Path) -> None:
-    folder = make_tiny_diffusion(tmp_path / "x")
+    folder = make_tiny_diffusion(tmp_path / "x", cameras=(), surroundings_dim=6)
     expected = load(folder).policy_sha256()
     weights = load_file(folder / "model.safetensors")
     save_file(
@@ -270,7 +271,7 @@ def test_statistics_among_the_weights_are_left_alone_where_processors_hold_them(
 
 
 def test_all_fields_that_the_installed_lerobot_does_not_have_are_told_at_once(tmp_path: Path) -> None:
-    folder = make_tiny_diffusion(tmp_path / "x")
+    folder = make_tiny_diffusion(tmp_path / "x", cameras=(), surroundings_dim=6)
     edit_json(folder / "config.json", crop_shapes=[1, 1], input_shapes={})
     with pytest.raises(ValueError, match="has the unknown keys 'crop_shapes', 'input_shapes'; remove what it names"):
         load(folder)

@@ -164,9 +164,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_recovers_an_affine_map_and_both_ways_around_it(kind: str, dataset: Path, tmp_path: Path) -> None:
-    size = ["--chunk", "1", "--hidden", "64", "--depth", "3", "--steps", "2000", "--batch", "64"]
+    size = ["--chunk", "1", "--hidden", "64", "--depth", "3", "--steps", "1000", "--batch", "64"]
     command = ["--policy", kind, "--dataset", str(dataset), "--out", str(tmp_path / "new"), *size, "--rate", "3e-3"]
-    pretrain.main([*command, "--num-steps", "10", "--evaluate-every", "1000"])
+    pretrain.main([*command, "--num-steps", "10", "--evaluate-every", "500"])
     policy = load(kind, tmp_path / "new", num_steps=None)
     state = two_ways(1, 500, seed=1)[0][0]
     noise = torch.randn(500, 1, 2, generator=torch.Generator().manual_seed(2))

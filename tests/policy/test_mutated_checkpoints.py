@@ -37,7 +37,7 @@ MAKE: dict[str, Callable[[Path], Path]] = {
     "pi05": lambda folder: make_tiny_pi(folder, "pi05"),
     "smolvla": make_tiny_checkpoint,
 }
-CASES = 60  # changed values of each type
+CASES = 24  # changed values of each type
 KEYS: dict[str, Any] = {
     "trust_remote_code": True,
     "auto_map": {"AutoConfig": "planted.Step", "AutoTokenizer": ["planted.Step", "planted.Step"]},
@@ -111,10 +111,12 @@ def test_a_changed_value_anywhere_is_played_or_refused_in_one_sentence(copy: Pat
 
 @pytest.mark.usefixtures("little_memory")
 def test_links_pipes_and_devices_in_place_of_a_file_are_refused(copy: Path, canary: Path, tmp_path: Path) -> None:
-    for file in [path for path in sorted(copy.rglob("*")) if path.suffix in (".json", ".safetensors")]:
+    files = [path for path in sorted(copy.rglob("*")) if path.suffix in (".json", ".safetensors")]
+    for number, file in enumerate(files):
         kept = tmp_path / "kept"
         shutil.move(file, kept)
-        for target in ("../kept", str(kept), "/dev/zero", file.name, "nowhere", None):
+        turn = ("/dev/zero", file.name, "nowhere")[number % 3]
+        for target in ("../kept" if number % 2 else str(kept), turn, None):
             if target is None:
                 os.mkfifo(file)
             else:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.utils.constants import OBS_STATE
 from policy.checkpoints import edit_json, load, observe
@@ -115,38 +114,32 @@ def test_features_are_normalised_state_and_pooled_and_state_outputs_whatever_the
     torch.testing.assert_close(padded.encode(observe(padded)).features, features, rtol=1e-4, atol=1e-5)
 
 
-@pytest.fixture
-def real_size() -> Iterator[Path]:
-    """Write a checkpoint of SmolVLA's real dimensions: 1.8 GB, which is removed after the test."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_tiny_vlm(folder / "vlm", vocabulary=WORDS, **SMOLVLM2_500M)
-        config = tiny_config(
-            ("camera1",),
-            6,
-            6,
-            50,
-            max_state_dim=32,
-            max_action_dim=32,
-            resize_imgs_with_padding=(512, 512),
-            num_vlm_layers=16,
-            expert_width_multiplier=0.75,
-            num_steps=1,
-        )
-        save_random_policy(folder, config, random_stats(6, 6))
-        yield folder
+def real_config(num_layers: int) -> SmolVLAConfig:
+    """SmolVLA's real dimensions, with some of its 16 layers."""
+    sizes: dict[str, Any] = {"resize_imgs_with_padding": (512, 512), "expert_width_multiplier": 0.75, "num_steps": 1}
+    return tiny_config(("camera1",), 6, 6, 50, max_state_dim=32, max_action_dim=32, num_vlm_layers=num_layers, **sizes)
 
 
-def test_a_policy_of_the_real_dimensions_loads_encodes_and_decodes(real_size: Path) -> None:
-    policy = load(real_size)
-    weights = sum(weight.numel() for weight in policy._policy.parameters())
-    assert 430e6 < weights < 470e6  # "450 M parameters"
+def test_the_real_dimensions_are_those_of_450_million_weights(tmp_path: Path) -> None:
+    write_tiny_vlm(tmp_path, vocabulary=WORDS, **SMOLVLM2_500M)
+    config = real_config(16)
+    config.vlm_model_name, config.device = str(tmp_path), "meta"
+    with torch.device("meta"):
+        policy = SmolVLAPolicy(config)
+    assert 430e6 < sum(weight.numel() for weight in policy.parameters()) < 470e6  # "450 M parameters"
+
+
+def test_a_policy_of_the_real_dimensions_loads_encodes_and_decodes(tmp_path: Path) -> None:
+    """Of the equal layers it has two of the real 16, and two of 12 for pictures."""
+    write_tiny_vlm(tmp_path / "vlm", vocabulary=WORDS, **{**SMOLVLM2_500M, "num_layers": 2, "vision_layers": 2})
+    save_random_policy(tmp_path, real_config(2), random_stats(6, 6))
+    policy = load(tmp_path)
     assert (policy.noise_shape, policy.chunk_shape, policy.feature_dim) == ((50, 32), (50, 6), 6 + 2 * 960)
     image = torch.randint(256, (1, 3, 256, 256), dtype=torch.uint8)
     observation = Observation(torch.zeros(1, 6), {"camera1": image}, ("pick up the red cube",))
     noise = torch.randn(1, 50, 32)
     encoding = policy.encode(observation)
-    assert encoding.context["prefix_keys"].shape == (1, 16, 5, 64 + 12 + 1, 64)  # 64 image, 12 language, 1 state token
+    assert encoding.context["prefix_keys"].shape == (1, 2, 5, 64 + 12 + 1, 64)  # 64 image, 12 language, 1 state token
     expected = lerobots_chunk(policy, observation, noise)
     torch.testing.assert_close(policy.decode(encoding, noise), expected, rtol=0, atol=1e-5)
 

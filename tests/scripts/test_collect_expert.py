@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dsrl.run.components.parts import HasFps
+from dsrl.task.metaworld import MetaWorldTask
 from dsrl.training.lerobot_columns import columns_of
 from scripts import collect_expert
 from scripts._lerobot_dataset import open_dataset
@@ -17,6 +18,8 @@ from scripts._parts import build_parts
 from scripts.collect_expert import collect, make_expert, play
 from scripts.experts.pusht import Planner
 from scripts.pretrain.__main__ import main as pretrain_main
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +127,11 @@ def test_an_option_that_a_benchmark_has_not_is_refused_before_anything_is_loaded
     assert capsys.readouterr().err == f"error: {typed} but {fact}; leave it out\n"
 
 
-def test_noise_in_which_no_expert_succeeds_is_one_sentence(tmp_path: Path) -> None:
+def test_noise_in_which_no_expert_succeeds_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(name: str, num_envs: int, observation: Any, reward: Any, _: int, *pictures: Any) -> MetaWorldTask:
+        return MetaWorldTask(name, num_envs, observation, reward, 40, *pictures)
+
+    monkeypatch.setattr("scripts.experts.metaworld.MetaWorldTask", short)
     expert = make_expert("pick-place-v3", 20, "state", 32)
     assert isinstance(expert.task, HasFps)
     assert expert.task.fps == expert.hz

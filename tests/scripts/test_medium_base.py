@@ -48,6 +48,7 @@ def test_an_agent_below_its_target_is_one_sentence() -> None:
         train_agent(hopper(2), target=1e6, max_steps=1, seed=0, report=lambda line: None)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_base_policy_is_made_from_nothing_and_not_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--task=hopper", "--target=1", "--frames=400", "--clone-steps=5", "--hidden=16", "--episodes=2"]
     main([*arguments, f"--out={tmp_path}"])

@@ -27,6 +27,8 @@ from scripts.pretrain.cloning import choose_frames, hold_out
 from scripts.pretrain.prefix_cache import PrefixCache
 from scripts.pretrain.small_smolvla import CHUNK, IMAGE_SIZE, make_small_smolvla
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -88,6 +88,7 @@ def test_a_dataset_that_reaches_beyond_its_folder_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_dataset_with_numbers_that_are_not_finite_is_refused(
     value: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -135,6 +136,7 @@ def _edit(file: Path, **changes: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_dataset_whose_cameras_differ_in_size_is_named_with_a_way_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -210,6 +212,7 @@ USELESS: dict[str, tuple[str, Damage]] = {
 }
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("case", USELESS)
 def test_a_dataset_whose_policy_could_not_be_steered_is_refused_before_anything_is_learnt(
     case: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -223,6 +226,7 @@ def test_a_dataset_whose_policy_could_not_be_steered_is_refused_before_anything_
     assert [path.name for path in tmp_path.iterdir()] == ["demos"]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_loss_that_is_not_finite_ends_pretraining_without_a_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

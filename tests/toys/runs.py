@@ -87,6 +87,11 @@ def short_parts(algorithm: str, task: type[Guess] = Guess) -> Parts:
     )
 
 
+def few_evaluations(parts: Parts) -> Parts:
+    """Return the parts with four episodes in each evaluation, for runs whose equality alone is shown."""
+    return replace(parts, settings=replace(parts.settings, eval_episodes=4, validation_episodes=4))
+
+
 def run(
     folder: Path,
     parts: Parts,

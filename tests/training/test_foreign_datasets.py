@@ -33,7 +33,6 @@ from toys.runs import toy_parts
 
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training import offline_data
-from dsrl.training.dataset_files import check_dataset
 from dsrl.training.dataset_formats import DamageError
 from dsrl.training.dataset_videos import most_frames
 from dsrl.training.lerobot_columns import columns_of
@@ -103,12 +102,6 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     return attempts
-
-
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check here, where opened files are recorded and no process has to start; only crashes need another one."""
-    monkeypatch.setattr(offline_data, "check_apart", check_dataset)
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from dsrl.training.replay_buffer import Replay
 from scripts.collect_rollouts import collect
 
 ROWS, DIM = 6, 5
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def smooth_flow(seed: int) -> Callable[[Tensor, Tensor], Tensor]:

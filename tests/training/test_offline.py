@@ -33,6 +33,7 @@ from dsrl.training.replay_format import ReplayDecoder
 from scripts.collect_rollouts import collect
 
 EPISODES = 32
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 class Numbers(Guess):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tianshou.data import Batch
-from toys.runs import Killed, results, run, short_parts
+from toys.runs import Killed, few_evaluations, results, run, short_parts
 
 from dsrl.run.components.build import build
 from dsrl.run.terminal.errors import UserError
@@ -122,7 +122,7 @@ def test_off_is_the_default_and_draws_as_before(share: float | None) -> None:
 @pytest.mark.parametrize("algorithm", ["dsrl_sac", "dsrl_na", "lp_ds"])
 def test_a_killed_run_ends_like_one_that_is_not(algorithm: str, tmp_path: Any, killed: Any) -> None:
     def parts() -> Any:
-        made = short_parts(algorithm)
+        made = few_evaluations(short_parts(algorithm))
         made.settings.success_share = 0.5
         return made
 
@@ -132,7 +132,7 @@ def test_a_killed_run_ends_like_one_that_is_not(algorithm: str, tmp_path: Any, k
         run(tmp_path / "cut", parts())
     run(tmp_path / "cut", parts())
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
-    plain = short_parts(algorithm)
+    plain = few_evaluations(short_parts(algorithm))
     run(tmp_path / "plain", plain)
     assert results(tmp_path / "plain")["rows"] != results(tmp_path / "whole")["rows"]
 
