@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import sys
@@ -35,6 +36,9 @@ def start_genesis(backend: str) -> Any:
     """Initialise Genesis and return its module. `backend` is "cpu" or "gpu"; a second call changes nothing."""
     logging.getLogger("OpenGL.acceleratesupport").setLevel(logging.WARNING)  # warns of an optional module
     os.environ.setdefault("PYOPENGL_PLATFORM", "egl" if sys.platform == "linux" else "")
+    # Genesis inspects the frame around each of its 1,000 kernels, often one of importlib. Without this entry Python
+    # looks for that in all modules, each time anew: 24 s of a processor beside a policy of lerobot.
+    inspect.modulesbyfile.setdefault("<frozen importlib._bootstrap>", "importlib._bootstrap")
     with drawing():
         import genesis as gs
 

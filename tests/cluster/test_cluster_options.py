@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
 from toys.commands import CONF
 from toys.wrong import wrong
 
@@ -23,6 +26,11 @@ def _config(*overrides: str) -> DictConfig:
         return compose("train", list(overrides), return_hydra_config=True)
 
 
+@cache
+def _composed(cluster: str) -> DictConfig:
+    return _config(f"cluster={cluster}")
+
+
 def _wrong() -> Iterator[tuple[str, str, str]]:
     for cluster in CLUSTERS:
         for name, option in signatures.options(choices.options("cluster", cluster)["_target_"]).items():
@@ -34,7 +42,9 @@ WRONG = [*_wrong(), *(("slurm", name, "7") for name in ("partition", "account", 
 
 @pytest.mark.parametrize(("cluster", "name", "text"), WRONG)
 def test_a_wrong_value_is_one_sentence_that_names_the_key(cluster: str, name: str, text: str) -> None:
-    config = _config(f"cluster={cluster}", f"cluster.{name}={text}")
+    config = deepcopy(_composed(cluster))
+    typed = OverridesParser.create().parse_override(f"cluster.{name}={text}")  # as Hydra reads it
+    OmegaConf.update(config, f"cluster.{name}", typed.value(), merge=True)
     with pytest.raises(SystemExit) as ended:
         ClusterOptions().on_multirun_start(config)
     assert str(ended.value).startswith(f"error: cluster.{name}=")

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from toys.commands import SHORT_PENDULUM, type_command
+from toys.commands import SHORT_PENDULUM, TRAINING_ALONE, type_command
+from toys.typed import type_train
 
 from hydra_plugins.dsrl_launcher._slurm import states
 from scripts.compare.runs import gather
 
-TWO = ("train.py", *SHORT_PENDULUM, "logging=csv", "buffer_size=1,1000", "hydra.sweep.dir=sweep")
+SMALL = ("train.py", *SHORT_PENDULUM, *TRAINING_ALONE, "logging=csv")
 
 
 def _score(run: Path) -> str:
@@ -31,7 +32,8 @@ def test_the_states_of_jobs_are_unknown_while_slurm_does_not_answer(
 
 
 def test_local_processes_run_without_further_flags_and_the_failed_one_is_shown(tmp_path: Path) -> None:
-    done = type_command(*TWO, "cluster=local", "cluster.parallel=1", cwd=tmp_path)
+    done = type_command(*SMALL, "buffer_size=1,1000", "hydra.sweep.dir=sweep", "cluster=local", "cluster.parallel=1",
+                        cwd=tmp_path)  # fmt: skip
     assert done.returncode == 1
     assert "── job 0 failed" in done.stdout
     assert "    dsrl.run.terminal.errors.UserError: buffer_size=1 must be at least the 2 worlds" in done.stdout
@@ -45,50 +47,40 @@ def test_local_processes_run_without_further_flags_and_the_failed_one_is_shown(t
     ]
     hydra = (tmp_path / "sweep" / "1" / ".hydra" / "hydra.yaml").read_text()
     assert str(tmp_path / "sweep" / ".snapshot" / "0" / "conf") in hydra
+    _check_refused(tmp_path / "sweep", ["buffer_size=1 must be at least the 2 worlds"], ["failed", "finished"])
+    assert type_train(tmp_path / "sweep" / "0", "logging=csv", *TRAINING_ALONE) is None  # the folder can be used
+    assert [run.state for run in gather([str(tmp_path / "sweep")])] == ["finished", "finished"]
 
 
-def test_a_multirun_in_this_process_ends_with_the_table_of_a_sweep(tmp_path: Path) -> None:
-    done = type_command(*TWO, "-m", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "── job 0 failed" in done.stdout
-    assert "\n  dsrl.run.terminal.errors.UserError: buffer_size=1 must be at least the 2\n" in done.stdout
-    assert "\n  log " not in done.stdout  # the file of a refused run has the sentence above alone
-    assert "error: buffer_size=1 must be at least the 2 worlds" in done.stderr
-    assert done.stdout.splitlines()[-4:] == [
-        "results in sweep",
-        "job  result  validation  folder  overrides",
-        "0    FAILED  -           0       buffer_size=1",
-        f"1    done    {_score(tmp_path / 'sweep' / '1'):10}  1       buffer_size=1000",
-    ]
-
-
-@pytest.mark.parametrize("launched", ["-m", "cluster=local"])
-def test_a_refused_job_leaves_its_sentence_and_its_folder_can_be_used(launched: str, tmp_path: Path) -> None:
-    more = ("logging=csv", "plot=false", "hydra.sweep.dir=sweep", launched)
-    assert type_command("train.py", *SHORT_PENDULUM, "warmup_decisions=800,900", *more, cwd=tmp_path).returncode == 1
-    runs = gather([str(tmp_path / "sweep")])
-    assert [(run.path.name, run.state) for run in runs] == [("0", "failed"), ("1", "failed")]
-    for run, warmup in zip(runs, (800, 900), strict=True):
-        assert run.reason.startswith(f"UserError: warmup_decisions={warmup} leaves nothing of decisions=120")
-        assert len((run.path / "failure.txt").read_text().splitlines()) == 1
-    if launched == "cluster=local":  # its folder is used by a process of its own
-        assert type_command("train.py", *SHORT_PENDULUM, *more, cwd=tmp_path).returncode == 0
-        assert [run.state for run in gather([str(tmp_path / "sweep")])] == ["finished", "failed"]
-
-
-def test_a_sweep_may_lie_beside_the_working_folder(tmp_path: Path) -> None:
+def test_a_multirun_in_this_process_ends_with_the_table_of_a_sweep_which_may_lie_beside(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
-    more = (
-        "warmup_decisions=800,900",
-        "hydra.sweep.dir=../sweep",
-        "-m",
-    )  # refused jobs are in the table of results, too
-    done = type_command("train.py", *SHORT_PENDULUM, *more, cwd=tmp_path / "here")
+    more = ("warmup_decisions=800,900,40", "hydra.sweep.dir=../sweep", "-m")
+    done = type_command(*SMALL, *more, cwd=tmp_path / "here")
+    assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert done.stdout.splitlines()[-2:] == [
+    assert "── job 0 failed" in done.stdout
+    assert "── job 1 failed" in done.stdout
+    assert "\n  dsrl.run.terminal.errors.UserError: warmup_decisions=800 leaves nothing of\n" in done.stdout
+    assert "\n  log " not in done.stdout  # the file of a refused run has the sentence above alone
+    assert "error: warmup_decisions=800 leaves nothing of decisions=120" in done.stderr
+    assert done.stdout.splitlines()[-5:] == [
+        "results in ../sweep",
+        "job  result  validation  folder  overrides",
         "0    FAILED  -           0       warmup_decisions=800",
         "1    FAILED  -           1       warmup_decisions=900",
+        f"2    done    {_score(tmp_path / 'sweep' / '2'):10}  2       warmup_decisions=40",
     ]
+    refusals = [f"warmup_decisions={warmup} leaves nothing of decisions=120" for warmup in (800, 900)]
+    _check_refused(tmp_path / "sweep", refusals, ["failed", "failed", "finished"])
+
+
+def _check_refused(sweep: Path, refusals: list[str], states: list[str]) -> None:
+    """Check that the first jobs of a sweep have left one sentence each in their folders, and the states of all."""
+    runs = gather([str(sweep)])
+    assert [(run.path.name, run.state) for run in runs] == [(str(i), state) for i, state in enumerate(states)]
+    for run, refusal in zip(runs, refusals, strict=False):
+        assert run.reason.startswith(f"UserError: {refusal}")
+        assert len((run.path / "failure.txt").read_text().splitlines()) == 1
 
 
 def test_a_refused_run_alone_makes_no_folder(tmp_path: Path) -> None:

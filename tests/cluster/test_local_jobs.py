@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 from submitit.core.utils import JobPaths
-from toys.commands import ROOT, SHORT_PENDULUM
+from toys.commands import ROOT, SHORT_PENDULUM, TRAINING_ALONE
 
 from dsrl.run.saved.lock import locked
 from dsrl.run.terminal.errors import UserError
@@ -78,7 +78,8 @@ def test_runs_that_a_killed_launcher_has_left_are_named_before_anything_starts(t
 
 
 def test_ctrl_c_ends_all_jobs_with_a_checkpoint_from_which_the_same_command_continues(tmp_path: Path) -> None:
-    longer = [*SHORT_PENDULUM, "decisions=20000", "cluster=local", "seed=0,1", "hydra.sweep.dir=sweep"]
+    longer = [*SHORT_PENDULUM, *TRAINING_ALONE, "logging=csv", "decisions=20000", "seed=0,1"]
+    longer += ["cluster=local", "hydra.sweep.dir=sweep"]
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *longer],
         cwd=tmp_path,

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 from submitit.core.utils import JobPaths
-from toys.canary import Canary, plant
-from toys.commands import SHORT_PENDULUM, type_command
+from toys.canary import Canary, coming_processes, plant
+from toys.commands import SHORT_PENDULUM, TRAINING_ALONE, type_command
 
 from dsrl.run.terminal.errors import UserError
 from hydra_plugins.dsrl_launcher._outcome import Run
@@ -23,9 +23,10 @@ from hydra_plugins.dsrl_launcher._watch import Job, watch
 
 def test_a_launch_in_a_foreign_folder_loads_nothing_that_was_planted_there(tmp_path: Path) -> None:
     sweep, sign = tmp_path / "sweep", tmp_path / "sign"
-    plant(sweep, sign)
+    plant(sweep, sign, coming_processes())
     planted = {path for path in sweep.rglob("*") if path.is_file()}
-    command = ("train.py", *SHORT_PENDULUM, "cluster=local", "cluster.gpus=0", "hydra.sweep.dir=sweep")
+    launched = ("cluster=local", "cluster.gpus=0", "hydra.sweep.dir=sweep")
+    command = ("train.py", *SHORT_PENDULUM, *TRAINING_ALONE, *launched)
     first = type_command(*command, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     summary = (sweep / "0" / "summary.json").read_bytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,31 +27,43 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweeps]:
     """Return two finished sweeps. On the way their jobs are interrupted:
 
     four equal runs:    0 gets SIGUSR2, 1 is requeued by the administrator, 2 gets SIGTERM, 3 is not interrupted
-    one run at a time:  0 fails, 1 is not interrupted, 2 is cancelled
+    one run at a time:  0 fails, 1 is cancelled, 2 is not interrupted
     """
     folder = project(tmp_path_factory.mktemp("slurm") / "project")
     same = "keep_checkpoints=2,3", "video_episodes=0,1", "batch_size=16"
-    plant(folder / "multirun" / "serial", folder / "sign")
+    arrays = (f"{array}_{task}" for array in range(500) for task in range(3))  # the next ones of a new controller
+    plant(folder / "multirun" / "serial", folder / "sign", arrays)
     four = Sweep(folder, "four", 4, *same, "cluster.parallel=2", "cluster.partition=long", flags=("-m",))
     serial = Sweep(folder, "serial", 3, "buffer_size=1,1000,1001", "cluster.parallel=1")
     try:
         until(four.submitted, four, serial)
         until(serial.submitted, serial, four)
         _edit(folder)
-        until(lambda: four.at_work(0), four, serial)
-        four.signal(0, "USR2")
-        until(lambda: four.at_work(1), four, serial)
-        slurm("scontrol", "requeue", f"{four.number}_1")
-        until(lambda: four.at_work(2), four, serial)
-        four.signal(2, "TERM")
-        until(lambda: serial.at_work(2), serial, four)
-        slurm("scancel", f"{serial.number}_2")
+        _interrupt(four, serial)
         until(four.ended, four, serial)
         until(serial.ended, serial, four)
         yield four, serial
     finally:
         four.stop()
         serial.stop()
+
+
+def _interrupt(four: Sweep, serial: Sweep) -> None:
+    """Interrupt each of four jobs as soon as it is in the middle of its training, in whatever order they get there."""
+    due: list[tuple[Sweep, int, Callable[[], object]]] = [
+        (four, 0, lambda: four.signal(0, "USR2")),
+        (four, 1, lambda: slurm("scontrol", "requeue", f"{four.number}_1")),
+        (four, 2, lambda: four.signal(2, "TERM")),
+        (serial, 1, lambda: slurm("scancel", f"{serial.number}_1")),
+    ]
+
+    def all_interrupted() -> bool:
+        for one in [(sweep, job, act) for sweep, job, act in due if sweep.at_work(job)]:
+            due.remove(one)
+            one[2]()
+        return not due
+
+    until(all_interrupted, four, serial)
 
 
 def _edit(project: Path) -> None:
@@ -115,7 +127,7 @@ def test_an_array_with_parallelism_one_never_runs_two_jobs(sweeps: Sweeps) -> No
 
 def test_edits_after_the_submission_change_nothing_that_is_queued(sweeps: Sweeps) -> None:
     four, serial = sweeps
-    for sweep, job in ((four, 3), (serial, 1)):
+    for sweep, job in ((four, 3), (serial, 2)):
         saved = OmegaConf.load(sweep.folder / str(job) / ".hydra" / "config.yaml")
         assert saved.utd == 1.0
         assert "edited after submission" not in sweep.log(job)
@@ -130,15 +142,15 @@ def test_a_job_that_fails_is_shown_with_its_log_and_the_others_end(sweeps: Sweep
     assert "buffer_size=1 " in block
     assert "run folder  multirun/serial/0" in block
     assert "    dsrl.run.terminal.errors.UserError: buffer_size=1 must be at least the 2 worlds of num_envs" in block
-    assert (serial.folder / "1" / "summary.json").is_file()
-    assert f"error: 2 of 3 jobs failed (0, 2); the log of the first is {log}" in serial.text
+    assert (serial.folder / "2" / "summary.json").is_file()
+    assert f"error: 2 of 3 jobs failed (0, 1); the log of the first is {log}" in serial.text
 
 
 def test_a_cancelled_job_is_not_queued_again(sweeps: Sweeps) -> None:
     _, serial = sweeps
-    assert not (serial.folder / "2" / "summary.json").exists()
-    assert "finished without a result: it was cancelled" in serial.text[serial.text.index("── job 2 failed") :]
-    assert "JobState=CANCELLED" in slurm("scontrol", "show", "job", f"{serial.number}_2")
+    assert not (serial.folder / "1" / "summary.json").exists()
+    assert "finished without a result: it was cancelled" in serial.text[serial.text.index("── job 1 failed") :]
+    assert "JobState=CANCELLED" in slurm("scontrol", "show", "job", f"{serial.number}_1")
 
 
 def test_a_launch_loads_nothing_that_was_planted_in_the_folder_of_its_sweep(sweeps: Sweeps) -> None:

@@ -18,6 +18,7 @@ from dsrl.run.saved.folder import RunFolder
 from dsrl.run.terminal.console import Screen
 from dsrl.run.train import steer
 
+AFTERWARDS = ("confirm_episodes=8", "video_episodes=1", "plot=false")
 SIZES = {"hidden": 8, "critic_warmup_updates": 2, "candidates": 4}
 
 
@@ -26,7 +27,7 @@ def test_an_algorithm_runs_from_its_yaml_and_its_checkpoint_plays_again(choice: 
     known = OmegaConf.load(CONF / "sac" / f"{choice}.yaml")
     sizes = [f"sac.{name}={value}" for name, value in SIZES.items() if name in known]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", [*SHORT_PENDULUM, f"sac={choice}", *sizes])
+        cfg = compose("train", [*SHORT_PENDULUM, *AFTERWARDS, f"sac={choice}", *sizes])
     folder = RunFolder(tmp_path)
     folder.write_configs({"config.yaml": OmegaConf.to_yaml(cfg)})
     parts = build(cfg, print)

@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from toys.algorithms import build_algorithm
-from toys.commands import CONF, SHORT_PENDULUM
+from toys.commands import CONF, SHORT_PENDULUM, TRAINING_ALONE
 from toys.pictures import Pictures
 from toys.requests import request_of
 from toys.runs import results, run, short_parts
@@ -35,14 +35,13 @@ SMALL = (
     "policy=lerobot",
     "policy.num_steps=5",
     "horizon=2",
-    "confirm_episodes=0",
 )
 
 
 def train(folder: Path, policy: Path, *options: str) -> None:
     """Train briefly on the pendulum and evaluate the run's own checkpoint."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", [*SHORT_PENDULUM, *SMALL, f"policy.path={policy}", *options])
+        cfg = compose("train", [*SHORT_PENDULUM, *TRAINING_ALONE, *SMALL, f"policy.path={policy}", *options])
     folder.mkdir()
     folder_of_run = RunFolder(folder)
     folder_of_run.write_configs({"config.yaml": OmegaConf.to_yaml(cfg)})

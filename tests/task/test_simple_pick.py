@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from functools import partial
 
@@ -290,3 +291,8 @@ def test_worlds_saved_in_mid_episode_continue_bit_for_bit_from_files(task, tmp_p
     play(task, targets[:, :3])
     task.load_state_dict(read_checkpoint(tmp_path))
     assert all(torch.equal(one, other) for one, other in zip(undisturbed, rest(), strict=True))
+
+
+def test_python_does_not_look_for_importlib_in_all_modules_at_every_kernel_of_genesis():
+    _genesis.start_genesis("cpu")
+    assert inspect.getmodule(None, "<frozen importlib._bootstrap>").__name__ == "importlib._bootstrap"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -17,12 +18,15 @@ class Canary:
         return os.mkdir, (str(self.sign),)
 
 
-def plant(sweep: Path, sign: Path) -> None:
-    """Fill the folder of a sweep with canaries: as results and submissions of the coming job numbers, and as code."""
+def coming_processes() -> Iterable[str]:
+    """Return the numbers of the processes that start next."""
+    return map(str, range(os.getpid(), os.getpid() + 2000))
+
+
+def plant(sweep: Path, sign: Path, jobs: Iterable[str]) -> None:
+    """Fill the folder of a sweep with canaries: as results and submissions of the coming `jobs`, and as code."""
     result = pickle.dumps(("success", Canary(sign)))
-    processes = range(os.getpid(), os.getpid() + 2000)  # the numbers of the processes that start next
-    arrays = (f"{array}_{task}" for array in range(500) for task in range(3))  # and of jobs on a new controller
-    for job in ("%j", *map(str, processes), *arrays):
+    for job in ("%j", *jobs):
         folder = sweep / ".submitit" / job
         folder.mkdir(parents=True)
         for name in (f"{job}_0_result.pkl", f"{job}_submitted.pkl"):

@@ -21,6 +21,7 @@ SHORT_PENDULUM = (
     "eval_episodes=5",
     "validation_episodes=2",
 )
+TRAINING_ALONE = ("plot=false", "video_episodes=0", "confirm_episodes=0")  # without what follows the last evaluation
 
 
 def type_command(*command: str, cwd: Path = ROOT, python: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

@@ -16,8 +16,9 @@ from toys.commands import ROOT
 CONF = Path("/tmp/dsrl-slurm/slurm.conf")
 DEADLINE = 900.0  # seconds; a loaded machine takes minutes for what takes a free one seconds
 RUN = (
-    *("task=pendulum", "logging=csv", "num_envs=2", "task.max_steps=20", "warmup_decisions=40", "decisions=800"),
+    *("task=pendulum", "logging=csv", "num_envs=2", "task.max_steps=20", "warmup_decisions=40", "decisions=560"),
     *("eval_every=80", "eval_episodes=4", "validation_episodes=2", "sac.hidden=16"),
+    *("confirm_episodes=0", "plot=false"),
 )
 SLURM = ("cluster=slurm", "cluster.gpus=0", "cluster.cpus=1", "cluster.memory=2", "cluster.signal_delay=60")
 
@@ -89,7 +90,7 @@ class Sweep:
     def at_work(self, job: int) -> bool:
         """Whether a job is in the middle of its training."""
         checkpoints = [path.name for path in (self.folder / str(job) / "resume").glob("0*")]
-        return any(int(decisions) >= 240 for decisions in checkpoints)
+        return any(int(decisions) >= 80 for decisions in checkpoints)
 
     def log(self, job: int) -> str:
         """Return the output of a job in all its starts."""
