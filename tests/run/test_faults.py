@@ -188,9 +188,10 @@ def _log_phase(folder: Path) -> None:
     ],
 )
 def test_the_file_that_a_full_disk_refuses_is_named(name: str, write: Callable[[Path], None], tmp_path: Path) -> None:
-    with _disk() as limit, pytest.raises(OSError, match="File too large") as found:
+    with _disk() as limit:
         limit(0)
-        write(tmp_path)
+        with pytest.raises(OSError, match="File too large") as found:
+            write(tmp_path)
     assert name in str(found.value.filename)
 
 

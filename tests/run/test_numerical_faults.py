@@ -118,7 +118,7 @@ FAULTS: dict[str, tuple[Break, str]] = {
     "a reward that is inf": (_reward(INF), "reward of world [0, 1] is not finite"),
     "a reward that is -inf": (_reward(-INF), "reward of world [0, 1] is not finite"),
     "a reward of one world": (_after(GymTask, "step", _reward_of_one_world), "reward of world [1] is not finite"),
-    "a reward too large for the critics": (_reward(3e38), "critic_loss is nan after 44 gradient steps"),
+    "a reward too large for the critics": (_reward(3e38), "critic_loss is inf after 11 gradient steps"),
     "a reward whose square overflows": (_reward(1e30), "is inf after"),
     "a state that is nan": (_state(NAN), "features of world [0, 1] is not finite"),
     "a state that is inf": (_state(INF), "features of world [0, 1] is not finite"),
@@ -132,7 +132,7 @@ FAULTS: dict[str, tuple[Break, str]] = {
     "critics that became nan": (_learnt("critic", NAN), "critic"),
     "critics that became inf": (_learnt("critic", INF), "critic"),
     "critics that became huge": (_learnt("critic", 1e38), "is"),
-    "moments of the optimisers that became nan": (_learnt("exp_avg", NAN), "critic_loss is nan after"),
+    "moments of the optimisers that became nan": (_learnt("exp_avg", NAN), "actor_loss is nan after 9 gradient steps"),
     "replay whose rewards became nan": (_replay("rew"), "is nan after"),
     "replay whose features became nan": (_replay("obs"), "is nan after"),
 }
