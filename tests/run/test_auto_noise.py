@@ -26,7 +26,7 @@ from scripts.collect_rollouts import collect
 
 SHORT_HOPPER = (
     "task=hopper",
-    "task.max_steps=40",
+    "task.max_steps=16",
     "noise=auto",
     "num_envs=2",
     "decisions=40",

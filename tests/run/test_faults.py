@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -66,12 +67,12 @@ ERRORS = (
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda one: type(one).__name__)
 def test_an_environment_that_raises_or_exits_is_one_sentence(
-    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: BaseException, halfway: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, step, count = tmp_path / "run", GymTask.step, iter(range(10000))
+    run, step, count = halfway, GymTask.step, iter(range(10000))
 
     def failing(self: GymTask, action: Any) -> Any:
-        if (run / "resume" / "000000080").exists() and next(count) > 3:
+        if next(count) > 3:
             raise error
         return step(self, action)
 
@@ -89,8 +90,8 @@ def test_an_environment_that_raises_or_exits_is_one_sentence(
     assert not (run / "failure.txt").exists()
 
 
-def test_a_run_folder_that_vanishes_is_not_made_again(tmp_path: Path, at_decision: Any) -> None:
-    run = tmp_path / "run"
+def test_a_run_folder_that_vanishes_is_not_made_again(halfway: Path, at_decision: Any) -> None:
+    run = halfway
     at_decision(90, lambda: shutil.rmtree(run))
     ending = str(type_train(run))
     assert "moved or removed" in ending or "No such file" in ending
@@ -100,12 +101,12 @@ def test_a_run_folder_that_vanishes_is_not_made_again(tmp_path: Path, at_decisio
 
 @pytest.mark.parametrize("again", [False, True], ids=["renamed", "and another in its place"])
 def test_a_renamed_run_folder_is_one_sentence_and_continues_under_its_new_name(
-    again: bool, tmp_path: Path, at_decision: Any
+    again: bool, halfway: Path, at_decision: Any
 ) -> None:
-    run = tmp_path / "run"
+    run, new = halfway, halfway.with_name("new")
 
     def rename() -> None:
-        run.rename(tmp_path / "new")
+        run.rename(new)
         if again:
             run.mkdir()
 
@@ -114,11 +115,11 @@ def test_a_renamed_run_folder_is_one_sentence_and_continues_under_its_new_name(
     assert "error: " in ending
     assert "continues from" in ending
     assert not (run / "resume").exists()
-    assert type_train(tmp_path / "new") is None
+    assert type_train(new) is None
 
 
-def test_a_run_without_file_handles_is_one_sentence(tmp_path: Path, at_decision: Any) -> None:
-    run, limits = tmp_path / "run", resource.getrlimit(resource.RLIMIT_NOFILE)
+def test_a_run_without_file_handles_is_one_sentence(halfway: Path, at_decision: Any) -> None:
+    run, limits = halfway, resource.getrlimit(resource.RLIMIT_NOFILE)
     at_decision(90, lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1])))
     try:
         ending = str(type_train(run))
@@ -130,30 +131,45 @@ def test_a_run_without_file_handles_is_one_sentence(tmp_path: Path, at_decision:
     assert type_train(run) is None
 
 
-@pytest.mark.parametrize("size", [0, 1, 100, 1000, 3000, 5000, 10_000, 30_000, 100_000, 300_000])
-@pytest.mark.parametrize("when", [1, 90])
-def test_a_full_disk_is_one_sentence_or_carries_on(size: int, when: int, tmp_path: Path, at_decision: Any) -> None:
-    run, limits = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
-    at_decision(when, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1])))
-    try:
-        ending = type_train(run, "plot=true")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    if ending is not None:
-        assert "make room, then the same command" in str(ending)
-        assert "\n" not in str(ending)
-    assert type_train(run, "plot=true") is None
-
-
-@pytest.mark.parametrize("size", [0, 10, 100, 1000, 5000])
-def test_a_disk_that_is_full_from_the_start_is_one_sentence(size: int, tmp_path: Path) -> None:
+@contextmanager
+def _disk() -> Iterator[Callable[[int], None]]:
+    """Yield a function that lets no file grow beyond a size, as a full disk does, until the block ends."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
-        ending = type_train(tmp_path / "run")
+        yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert "make room, then the same command" in str(ending)
+
+
+@pytest.mark.parametrize("when", [1, 90])
+def test_a_full_disk_is_one_sentence_or_carries_on(
+    when: int, tmp_path: Path, killed_halfway: Path, finished: Path, at_decision: Any
+) -> None:
+    """Each command finds what the one before, stopped by another size, has left; at last there is room."""
+    run = tmp_path / "run"
+    for size in (0, 1, 100, 1000, 3000, 5000, 10_000, 30_000, 100_000, 300_000, None):
+        if when > 80 and not run.exists():
+            shutil.copytree(killed_halfway, run)
+        with _disk() as limit:
+            if size is not None:
+                at_decision(when, lambda limit=limit, size=size: limit(size))
+            ending = type_train(run, "plot=true")
+        if ending is None:
+            assert type_train(run, "plot=true") is None, size
+            assert _steered(run) == _steered(finished), size
+            shutil.rmtree(run)
+        else:
+            assert "make room, then the same command" in str(ending), size
+            assert "\n" not in str(ending), size
+    assert ending is None
+
+
+def test_a_disk_that_is_full_from_the_start_is_one_sentence(tmp_path: Path) -> None:
+    for size in (0, 10, 100, 1000, 5000):
+        with _disk() as limit:
+            limit(size)
+            ending = type_train(tmp_path / "run")
+        assert "make room, then the same command" in str(ending), size
     assert type_train(tmp_path / "run") is None
 
 
@@ -172,13 +188,10 @@ def _log_phase(folder: Path) -> None:
     ],
 )
 def test_the_file_that_a_full_disk_refuses_is_named(name: str, write: Callable[[Path], None], tmp_path: Path) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-    try:
+    with _disk() as limit:
+        limit(0)
         with pytest.raises(OSError, match="File too large") as found:
             write(tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert name in str(found.value.filename)
 
 
@@ -207,9 +220,9 @@ def test_odd_entries_beside_checkpoints_stop_neither_checkpoints_nor_the_run(kin
         entry.mkdir()
         if kind != "empty folder":
             (entry / {"folder with a file": "mine.txt"}.get(kind, "manifest.json")).write_text("")
-    assert type_train(run, "decisions=240") is None
-    assert json.loads((run / "summary.json").read_text())["decisions"] == 240
-    assert (run / "resume" / "000000240" / "manifest.json").is_file()
+    assert type_train(run, "decisions=160") is None
+    assert json.loads((run / "summary.json").read_text())["decisions"] == 160
+    assert (run / "resume" / "000000160" / "manifest.json").is_file()
     if kind == "folder with a file":
         assert (run / "resume" / "999999999" / "mine.txt").exists()
     if kind == "file":
@@ -219,7 +232,7 @@ def test_odd_entries_beside_checkpoints_stop_neither_checkpoints_nor_the_run(kin
 def test_resume_that_is_no_folder_is_one_sentence(run: Path) -> None:
     shutil.rmtree(run / "resume")
     (run / "resume").write_text("mine")
-    assert "is a file where a run has a folder; remove it" in str(type_train(run, "decisions=240"))
+    assert "is a file where a run has a folder; remove it" in str(type_train(run, "decisions=160"))
 
 
 def test_after_a_clock_was_set_back_points_are_in_later_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,8 +247,9 @@ def test_after_a_clock_was_set_back_points_are_in_later_files(tmp_path: Path, mo
 
 
 def test_ctrl_c_writes_a_checkpoint_and_the_run_continues_bit_by_bit(tmp_path: Path) -> None:
-    run, options = tmp_path / "run", ["decisions=2000", "eval_every=400", "plot=false", "utd=0.05"]
-    command = [sys.executable, str(ROOT / "train.py"), *SHORT_PENDULUM, *options, f"hydra.run.dir={run}"]
+    run, options = tmp_path / "run", ["eval_every=400", "plot=false", "utd=0.05", "buffer_size=100"]
+    typed = [*SHORT_PENDULUM, *options, "decisions=20000", f"hydra.run.dir={run}"]  # far more than it will take
+    command = [sys.executable, str(ROOT / "train.py"), *typed]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (run / "resume").exists():
         time.sleep(0.05)
@@ -248,11 +262,15 @@ def test_ctrl_c_writes_a_checkpoint_and_the_run_continues_bit_by_bit(tmp_path: P
     assert "stopped by SIGINT; the same command with hydra.run.dir=" in out
     stopped = max(int(path.name) for path in (run / "resume").iterdir())
     assert f"continues from {stopped} decisions" in out
+    options.append(f"decisions={stopped + 100}")
     assert type_train(run, *options) is None
     assert type_train(tmp_path / "whole", *options) is None
-    ours, whole = (json.loads((folder / "summary.json").read_text()) for folder in (run, tmp_path / "whole"))
-    assert ours["steered"] == whole["steered"]
+    assert _steered(run) == _steered(tmp_path / "whole")
     assert _weights(run) == _weights(tmp_path / "whole")
+
+
+def _steered(run: Path) -> Any:
+    return json.loads((run / "summary.json").read_text())["steered"]
 
 
 def _weights(run: Path) -> list[str]:

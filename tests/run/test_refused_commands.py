@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
-from toys.commands import SHORT_PENDULUM, type_command
 from toys.requests import newest_evaluation
 from toys.typed import digests, type_eval, type_train
 
@@ -117,10 +117,10 @@ def test_a_refused_run_alone_gets_no_folder(tmp_path: Path) -> None:
 def test_the_same_command_twice_at_once_ends_in_one_sentence(run: Path) -> None:
     before = digests(run)
     with RunFolder(run).claimed():
-        done = type_command("train.py", *SHORT_PENDULUM, "decisions=240", f"hydra.run.dir={run}")
-        assert done.returncode == 1
-        assert "Traceback" not in done.stderr
-        assert "is in use by process" in done.stderr
+        ending = str(type_train(run, "decisions=240"))
+        assert ending.startswith("error: ")
+        assert "\n" not in ending
+        assert f"is in use by process {os.getpid()}" in ending
     assert digests(run) == before
 
 

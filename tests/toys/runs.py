@@ -21,6 +21,7 @@ from dsrl.run.terminal.signals import Signals
 from dsrl.run.train import make_checkpointer, steer
 from toys.algorithms import build_algorithm
 from toys.guess import Echo, Guess
+from toys.options import OPTIONS
 
 
 class Killed(BaseException):
@@ -74,15 +75,16 @@ def toy_parts() -> Parts:
 
 
 def short_parts(algorithm: str, task: type[Guess] = Guess) -> Parts:
-    """Return an algorithm on episodes of three chunks, with a budget too short to learn much."""
+    """Return an algorithm on episodes of three chunks, with a budget too short to learn much: an update a round."""
     parts = toy_parts()
+    warm_up = {key: 5 for key in ("critic_warmup_updates",) if key in OPTIONS[algorithm]}
     env = NoiseActionEnv(task(4, max_steps=6), parts.policy, parts.noise, horizon=2)
     return replace(
         parts,
-        settings=replace(parts.settings, decisions=120, warmup_decisions=20, eval_every=40, video_episodes=0),
+        settings=replace(parts.settings, decisions=120, warmup_decisions=20, utd=0.25, eval_every=40, video_episodes=0),
         task=env.task,
         env=env,
-        algorithm=build_algorithm(algorithm, env),
+        algorithm=build_algorithm(algorithm, env, **warm_up),
         identity={"seed": 0},
     )
 
