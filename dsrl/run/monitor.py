@@ -54,6 +54,10 @@ class Monitor:
         """Time of work besides building the simulation, in this process and previous ones."""
         return time.monotonic() - self._begin
 
+    def times(self) -> dict[str, float]:
+        """Return the times for summary.json in seconds: of work, of building the simulation, and now, since 1970."""
+        return {"wall_time_s": self.seconds, "setup_time_s": self.setup_seconds, "end_time_s": time.time()}
+
     @property
     def best_score(self) -> float:
         """The score of the best validation: success rate, or mean return where the task defines no success."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from dsrl.run.terminal.errors import UserError
 from hydra_plugins.dsrl_launcher._outcome import Outcome, Run
 
 _TAIL = 20  # lines of the log
@@ -44,7 +45,7 @@ def whole(text: object) -> str:
 
 
 def failure_block(outcome: Outcome, width: int) -> str:
-    """Return the problem of a failed run, its paths, and the last lines of its log."""
+    """Return the problem of a failed run, its paths, and the last lines of its log, unless the run was refused."""
     run, log = outcome.run, _lines(outcome.log)
     more = log[1:] or not str(outcome.problem).endswith("".join(log))  # a refused run's log is its problem alone
     overrides = " ".join(text for text in run.overrides if not text.startswith("cluster")) or "none"
@@ -55,8 +56,14 @@ def failure_block(outcome: Outcome, width: int) -> str:
         f"  run folder  {run.folder}",
         *([f"  log         {shown(outcome.log)}"] if outcome.log.is_file() and more else []),
     ]
-    tail = [f"    {line}" for line in log[-_TAIL:] if more]
+    tail = [f"    {line}" for line in log[-_TAIL:] if more and not _was_refused(outcome)]
     return "\n".join([*head, *(["  last lines of the log:", *tail] if tail else []), "─" * _RULE])
+
+
+def _was_refused(outcome: Outcome) -> bool:
+    """Return whether the problem is a sentence about what was typed, of which a traceback says nothing more."""
+    noted = _lines(outcome.run.folder / "failure.txt")[:1]
+    return any(line.startswith(f"{UserError.__name__}: ") and str(outcome.problem).endswith(line) for line in noted)
 
 
 def table(outcomes: Sequence[Outcome], sweep: Path, width: int, searched: Collection[str] = ()) -> str:

@@ -3,9 +3,10 @@
     python -m scripts.compare 'multirun/2026-01-31/12-00-00'      # folders or quoted globs, any number of them
     python -m scripts.compare --by-task 'multirun/…'              # of experiment=suite: a row for each task
 
-Runs are grouped by the differences between their configs, apart from the seed. Writes report.html (opens offline),
-comparison.png, comparison.md and comparison.json into `compare/` below the folder that contains all the runs. With
---by-task, where tasks need no measure in common, by_task.md and by_task.json.
+Runs are grouped by the differences between their configs, apart from the seed, and by the contents of policy and
+recorded data. Writes report.html (opens offline), comparison.png, comparison.md and comparison.json into `compare/`
+below the folder that contains all the runs. With --by-task, where tasks need no measure in common, by_task.md and
+by_task.json.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Sorts runs into methods: a method is a difference between configs, apart from the seed and the task.
 
+Runs of equal configs are of several methods where the policy or the recorded data that they name differ.
+
 Where `method=…` was typed, that word is the name, followed by keys that vary among its own runs. Keys that only exist
 because another group was chosen add nothing: between `sac=dsrl_sac` and `sac=dsrl_na` the difference is that word;
 `sac.alpha` is a difference where it varies among runs of one choice.
@@ -13,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dsrl.run.config.description import OF_NO_RESULT
+from scripts.compare.contents import by_contents
 from scripts.compare.labels import Word, labels, shortened
 from scripts.compare.runs import Run
 
@@ -95,7 +98,7 @@ def named(runs: Sequence[Run]) -> tuple[dict[Any, tuple[str, str]], list[Run]]:
     tasks = _task_names(readable)
     keys = _method_keys(readable, tasks)
     names: dict[Any, tuple[str, str]] = dict.fromkeys((run.path for run in runs), NO_NAMES)
-    words = {run.path: _words(run, keys, readable, tasks) for run in readable}
+    words = by_contents({run.path: _words(run, keys, readable, tasks) for run in readable}, readable, tasks)
     shown = labels(words.values())
     names |= {path: (shown[own], tasks[path]) for path, own in words.items()}
     runs = _latest(runs, names)
@@ -195,7 +198,7 @@ def _latest(runs: Sequence[Run], names: Mapping[Any, tuple[str, str]]) -> list[R
     """Return the same runs; a finished one that a later one repeats is superseded: both are one sample, not two."""
     latest: dict[tuple[tuple[str, str], str], Run] = {}
     finished = [run for run in runs if run.state == "finished"]
-    for run in sorted(finished, key=lambda run: (run.path / "summary.json").stat().st_mtime_ns):
+    for run in sorted(finished, key=lambda run: run.end_time_s):
         latest[names[run.path], repr(run.seed)] = run
     kept = {run.path: run for run in latest.values()}
     result = []

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dsrl.run.config.description import OF_NO_RESULT
+from dsrl.run.config.settings import TYPES
 from dsrl.run.config.worlds import EVALUATIONS, at_most_once
+from dsrl.run.saved.digests import same
 from dsrl.run.saved.folder_checks import check_entries
 from dsrl.run.saved.globs import matches
 from dsrl.run.saved.own_summary import outdated
+from dsrl.run.terminal.ranges import shown
 from scripts.compare.run_files import HIGHEST, DamagedError, is_number, one_line, read_json, read_rows, read_yaml
 
 MOST_POINTS = 100_000  # validations of a run; the report stores no other row
@@ -53,6 +56,12 @@ class Run:
     def seed(self) -> Any:
         """The seed of networks, exploration and training worlds."""
         return self.config.get("seed")
+
+    @property
+    def end_time_s(self) -> float:
+        """When a finished run ended, in seconds since 1970; of earlier versions, when its summary was last written."""
+        noted: float | None = self.summary.get("end_time_s")
+        return (self.path / "summary.json").stat().st_mtime if noted is None else noted
 
     @property
     def video(self) -> Path | None:
@@ -162,18 +171,20 @@ def _of_other_values(summary: Mapping[str, Any], config: Mapping[str, Any]) -> s
     """Return a sentence where a summary's results are of other values than the `config` has, else None.
 
     A continuation writes its config when it begins and its summary when it ends: it was stopped between them. Of more
-    episodes than the task has worlds, a run plays each world once.
+    episodes than the task has worlds, a run plays each world once. Of a component's options numbers alone are compared:
+    the rest may be written in other ways.
     """
     requested: Any = summary.get("requested")
     num = summary.get("num_worlds")
     num_worlds = num if isinstance(num, int) else None
-    for key in sorted(config.keys() - OF_NO_RESULT) if isinstance(requested, dict) else ():
-        before, now = requested.get(key), config[key]
-        if not is_number(before) or not is_number(now):
+    for key in sorted(config.keys() & requested.keys() - OF_NO_RESULT) if isinstance(requested, dict) else ():
+        before, now = requested[key], config[key]
+        refers = isinstance(now, str) and "${" in now
+        if refers or (key not in TYPES and not (is_number(before) and is_number(now))):
             continue
-        played = at_most_once(now, num_worlds) if key in EVALUATIONS else now
-        if before != played:
-            return f"summary.json is of {key}={before}, a continuation with {key}={now} has not finished"
+        played = at_most_once(now, num_worlds) if key in EVALUATIONS and is_number(now) else now
+        if not same(before, played):
+            return f"summary.json is of {key}={shown(before)}, a continuation with {key}={shown(now)} has not finished"
     return None
 
 
@@ -220,7 +231,8 @@ def _point(path: Path, row: Mapping[str, Any]) -> Point:
 
 def _check_summary(path: Path, summary: Mapping[str, Any]) -> None:
     """Raise DamagedError where a number that is compared is missing or of no such size."""
-    numbers = {key: summary[key] for key in ("env_steps", "decisions", "wall_time_s") if key in summary}
+    counts = ("env_steps", "decisions", "wall_time_s", "end_time_s")
+    numbers = {key: summary[key] for key in counts if key in summary}
     for side in ("steered", "base", "zero_noise"):
         scores = summary.get(side)
         if scores is None and side != "steered":

@@ -24,7 +24,7 @@ from dsrl.run.saved.files import completed_name, sha256_of
 from dsrl.run.saved.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
-CLOCKS = ("wall_time_s", "setup_time_s")
+CLOCKS = ("wall_time_s", "setup_time_s", "end_time_s")
 PICTURES = ("learning_curve.png", "base_vs_steered.mp4")
 
 

@@ -80,6 +80,15 @@ def test_a_failure_is_reported_with_the_last_lines_of_its_log(tmp_path: Path) ->
     assert "line 80" in block
 
 
+@pytest.mark.parametrize(("noted", "shown"), [("UserError: no", False), ("ValueError: no", True)])
+def test_a_refused_run_is_reported_by_its_sentence_without_a_traceback(noted: str, shown: bool, tmp_path: Path) -> None:
+    log = tmp_path / "failure.txt"
+    log.write_text(f"{noted}\n\nTraceback (most recent call last):\n  a line of code\n")
+    block = report.failure_block(Outcome(Run(1, (), tmp_path), None, f"dsrl.run.terminal.errors.{noted}", log), 80)
+    assert f"  log         {log}" in block.splitlines()
+    assert ("a line of code" in block) == ("last lines of the log" in block) == shown
+
+
 def test_a_failure_with_a_long_sentence_fits_80_columns() -> None:
     block = report.failure_block(_outcome(1, "a sentence " * 30, *(f"key{i}=value" for i in range(30))), 80)
     assert max(map(len, block.splitlines())) <= 80

@@ -121,6 +121,23 @@ def test_a_study_is_continued_with_the_values_that_its_trials_share(tmp_path: Pa
             ContinuedStudy().on_multirun_start(launched(tmp_path, None, *gym, typed))
 
 
+def test_a_study_is_continued_with_the_files_of_its_policy(tmp_path: Path) -> None:
+    weights = tmp_path / "base" / "weights"
+    weights.parent.mkdir()
+    typed = ("task=pendulum", "policy=diffusion_mlp", f"policy.path={weights.parent}", f"offline_data={weights}")
+    for number, content in enumerate(("of an earlier launch, which finished no trial", "one", "one", "other")):
+        weights.write_text(content)
+        (weights.parent / ".cache").write_text(str(number))
+        if content != "other":
+            ContinuedStudy().on_multirun_start(launched(tmp_path, None, *typed))
+        if number == 1:
+            study = optuna.load_study(study_name="mine", storage=f"sqlite:///{tmp_path}/study.db")
+            study.tell(study.ask(), 1.0)
+    words = r"policy_files_sha256=.?\w{16}.? but the .* do not compare; restore these files, or begin another study by"
+    with pytest.raises(SystemExit, match=f"^error: {words}"):
+        ContinuedStudy().on_multirun_start(launched(tmp_path, None, *typed))
+
+
 @pytest.mark.parametrize("view", [False, True])
 def test_a_database_that_optuna_cannot_read_is_one_sentence(view: bool, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/study.db"

@@ -49,6 +49,11 @@ def test_two_choices_of_one_group_are_refused_in_a_sweep(typed: str, ranges: str
         ("sac.tau=tag(log,interval(0,1))", "sac.tau=tag(log,interval(0,1)) has no logarithm at its start"),
         ("learning_rate=0.1,0", "learning_rate=0 must be above 0 and at most 1"),
         ("sac.activation=choice(ReLU,relu)", "sac.activation=relu must be ReLU, Tanh, SiLU, GELU or ELU"),
+        (
+            "sac.tau=0.1 seed=3 sac.tau=interval(0.1,0.5)",
+            "sac.tau=0.1 and sac.tau=interval(0.1,0.5) are both typed, a value and a range; leave one of them out",
+        ),
+        ("sac.tau=choice(0.1,0.5) sac.tau=0.1", "sac.tau=choice(0.1,0.5) and sac.tau=0.1 are both typed"),
         ("out=range(0,0)", "out=range(0,0) names no value"),
     ],
 )

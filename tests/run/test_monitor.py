@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -107,6 +108,7 @@ def test_the_simulation_is_built_once_and_its_time_is_no_work(seconds: float | N
     assert text.getvalue().count("building the simulation …") == (1 if seconds is None else 0)
     assert summary["setup_time_s"] == seconds or (seconds is None and 0 < summary["setup_time_s"] < 600)
     assert 0 < summary["wall_time_s"] < 600
+    assert time.time() - 600 < summary["end_time_s"] <= time.time()
 
 
 def test_a_logger_that_one_process_lacked_continues_its_rows_in_the_next(tmp_path: Path) -> None:

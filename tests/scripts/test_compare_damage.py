@@ -72,6 +72,7 @@ DAMAGE = [
     ("summary.json", '{"steered": {"success_rate": 0.5, "mean_return": 1' + "0" * 300 + "}}"),
     ("summary.json", '{"steered": {"mean_return": 0.5, "success_rate": 1' + "0" * 300 + "}}"),
     ("summary.json", STEERED + ', "wall_time_s": "long"}'),
+    ("summary.json", STEERED + ', "end_time_s": "2026-01-31"}'),
     ("metrics.jsonl", "{\n{}\n"),
     ("metrics.jsonl", "[1]\n{}\n"),
     ("metrics.jsonl", '{"eval/mean_return": 1}\n'),

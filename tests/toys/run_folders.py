@@ -32,12 +32,14 @@ def write_run(
     base: float | None = 0.25,
     curve: Sequence[float] = (),
     finished: bool = True,
+    added: dict[str, Any] | None = None,
     film: bool = False,
 ) -> Path:
     """A run of 1000 environment steps and 60 s per validation; `success=None` for a task without success, of mean
     return `steered`.
 
-    `keys` are further ones of the task, `path` is the policy's, `options` the algorithm's, `top` belong to no group.
+    `keys` are further ones of the task, `path` is the policy's, `options` the algorithm's, `top` belong to no group;
+    `added` are entries of its summary.
     """
     hydra = folder / ".hydra"
     hydra.mkdir(parents=True)
@@ -65,7 +67,9 @@ def write_run(
     environment = {"git_commit": "0123abc", "git_changed": [], "python": "3.12.1", "gpu": None}
     (folder / "environment.json").write_text(json.dumps(environment))
     if finished:
-        (folder / "summary.json").write_text(json.dumps(_summary(success, base, zero_noise, steered)))
+        (folder / "summary.json").write_text(
+            json.dumps({**_summary(success, base, zero_noise, steered), **(added or {})})
+        )
     if film:
         frames = [np.full((48, 96, 3), shade, np.uint8) for shade in range(0, 250, 25)]
         (folder / "base_vs_steered.mp4").write_bytes(mp4(frames))

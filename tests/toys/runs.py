@@ -117,7 +117,7 @@ def results(folder: Path) -> dict[str, Any]:
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for numbers in (summary, *rows):
         numbers.pop("wall_time_s", None)
-    for key in ("setup_time_s", "requested"):
+    for key in ("setup_time_s", "end_time_s", "requested"):
         summary.pop(key)
     manifests = {name: RunFolder(folder).checkpoint_sha256(name) for name in ("best", "last")}
     table = (folder / "metrics.csv").read_text().splitlines()

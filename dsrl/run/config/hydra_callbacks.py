@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from dsrl.run.config import signatures
 from dsrl.run.config.description import OF_NO_RESULT
+from dsrl.run.config.named_files import digests
 from dsrl.run.config.study import check_fixed, num_trials
 from dsrl.run.config.swept_values import check_swept
 from dsrl.run.config.typed_keys import check_config, check_once, searched_keys, typed_keys, without_effect
@@ -36,6 +37,8 @@ HPARAMS: Mapping[str, Any] = {
 
 OF_NO_VALIDATION = (*OF_NO_RESULT, "eval_episodes", "test_seed")
 """Groups and keys that change no score by which a search chooses: it never sees the final evaluation."""
+
+NAMING_FILES = {"policy.path": "policy", "offline_data": "offline_data"}  # key -> what its files are called
 
 LOCK = ".sweep.lock"  # not that of a run, whose folder a sweep of one run may name: hydra.sweep.subdir=.
 WRITTEN_INTO = ("multirun.yaml", "study.db", "study.db-journal", "study.db-wal", "study.db-shm", LOCK)
@@ -232,7 +235,8 @@ def _check_searched(config: DictConfig, typed: Mapping[str, str]) -> None:
 def _fixed_values(config: DictConfig) -> dict[str, Any]:
     """Return the values of all trials by key, of a group its choice and its own keys, as they were typed: ${…} stays.
 
-    Left out are those that a trial draws, and those by which no validation changes.
+    Left out are those that a trial draws, and those by which no validation changes. Added are digests of the files that
+    policy.path and offline_data name: one path may have other weights later. Raises ValueError.
     """
     chosen = config.hydra.runtime.choices
     searched = {*searched_keys(config.hydra), *_typed_ranges(config)}
@@ -243,7 +247,8 @@ def _fixed_values(config: DictConfig) -> dict[str, Any]:
         found[key] = chosen.get(key) if own else plain[key]
         found |= {f"{key}.{name}": value for name, value in own.items() if name not in ("_target_", "_partial_")}
     found.pop("policy.device", None)
-    return {key: found[key] for key in sorted(found) if key not in searched}
+    named = {name: OmegaConf.select(config, key) for key, name in NAMING_FILES.items() if key not in searched}
+    return {**{key: found[key] for key in sorted(found) if key not in searched}, **digests(named)}
 
 
 def _is_value(config: DictConfig, found: str) -> bool:

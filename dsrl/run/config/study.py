@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dsrl.foreign_json import first_line
+from dsrl.run.config.named_files import FILES_SHA256
 from dsrl.run.config.study_file import check_file
 from dsrl.run.saved.digests import same
 from dsrl.run.terminal.ranges import shown
@@ -52,9 +53,10 @@ def check_fixed(storage: str, name: str, directions: Sequence[str], fixed: Mappi
         before = study.user_attrs.get(FIXED, {})
     for key in [key for key in fixed if key in before]:
         if not same(fixed[key], before[key]):
+            mend = "restore these files" if key.endswith(FILES_SHA256) else "type the same values again"
             raise ValueError(
                 f"{key}={shown(fixed[key])} but the trials of the study {name} had {key}={shown(before[key])}, and "
-                f"their scores do not compare; type the same values again, or begin another study by {works}"
+                f"their scores do not compare; {mend}, or begin another study by {works}"
             )
 
 

@@ -3,6 +3,7 @@
     seed=0,1,a                 every value has the type of its key
     sac.tau=interval(0.1,0.5)  so have both ends of an interval
     seed=range(0,0)            there is a value
+    utd=2 utd=choice(1,4)      a search draws a key or is given its value
 
 Each run checks the values together, and in a sweep over choices of a group all options: their types depend on it.
 """
@@ -31,7 +32,10 @@ def check_swept(cfg: DictConfig, overrides: Sequence[str], *, search: bool) -> N
 
     Raises ValueError, naming the key.
     """
-    swept = [one for one in OverridesParser.create().parse_overrides(list(overrides)) if one.is_sweep_override()]
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    swept = [one for one in parsed if one.is_sweep_override()]
+    if search:
+        _check_apart(parsed)
     groups = {*choices.groups(), *GROUPS}
     whole = not any(one.key_or_group in groups for one in swept)
     for one in swept:
@@ -43,6 +47,17 @@ def check_swept(cfg: DictConfig, overrides: Sequence[str], *, search: bool) -> N
         declared = _declared(cfg, one.key_or_group, components=whole) if "sac" in cfg else Any
         for value in values:
             ranges.check(one.key_or_group, value, declared)
+
+
+def _check_apart(parsed: Sequence[Override]) -> None:
+    """Raise ValueError for a key with a range and a value, of which a search would take the value in either order."""
+    kinds: dict[tuple[str, bool], Any] = {}
+    for one in (one for one in parsed if not one.is_delete()):
+        key, drawn = one.key_or_group, one.is_sweep_override()
+        kinds[key, drawn] = one.input_line
+        other = kinds.get((key, not drawn))
+        if other is not None:
+            raise ValueError(f"{other} and {one.input_line} are both typed, a value and a range; leave one of them out")
 
 
 def _values(one: Override, *, search: bool) -> Iterator[Any]:
