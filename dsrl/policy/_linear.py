@@ -1,7 +1,8 @@
-"""Linear layers of frozen networks on CPUs, multiplied by oneDNN: twice as fast as the default on many of them.
+"""Linear layers of frozen networks on CPUs, multiplied by oneDNN: up to twice as fast as the default on AMD's.
 
 torch multiplies float32 matrices by Intel's MKL, which leaves AVX-512 unused on processors of other makers; oneDNN,
-which torch contains as well, uses it on all. Results differ by rounding, about 1e-7 of the largest number of a row.
+which torch contains as well, uses it on all. On Intel's own MKL is the faster one, by 15 to 30 % (docs/speed.md).
+Results differ by rounding, about 1e-7 of the largest number of a row.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class FrozenLinear(nn.Module):
 
 
 def multiplier(rows: int, weight: Tensor) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
-    """Return the faster of two functions with the arguments of `F.linear` for `rows` rows and weights like `weight`.
+    """Return `F.linear` or the same by oneDNN, the faster one on AMD's processors for `rows` rows and such a `weight`.
 
     oneDNN is very slow on a part of a weight that is stored by columns, since the columns of the part lie apart.
     """

@@ -56,6 +56,7 @@ def train(cfg: DictConfig) -> float:
             parts, options = with_offline_data(build(cfg, screen.phase), screen.phase), resume_options(cfg)
             signals.stop_if_requested()
             earlier = [folder, *([] if options["other"] is None else [RunFolder(options["other"])])]
+            folder.plays = True  # noise=auto does
             cfg, parts, choice = with_chosen_noise(cfg, parts, earlier, screen, signals)
             check_budget(parts, screen.phase)
             with user_errors():

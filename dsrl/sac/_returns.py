@@ -155,7 +155,9 @@ def bounds(buffer: ReplayBuffer, gamma: float, centre: RewardCentre) -> tuple[fl
 
 
 def limited_discount(buffer: ReplayBuffer, gamma: float, at_limit: float) -> float:
-    """Return `gamma`, or less: the discount at which a success at the time limit counts `at_limit` of one at once.
+    """Return `gamma`, or less: the discount whose T-th power is `at_limit`, T the decisions to the time limit.
+
+    A success in the last of them, decision T, then counts gamma^(T-1) of one at once.
 
     Lowered only where there are rewards, none is negative and none is above 0 but where an episode terminates, so that
     running out of time is a failure. The time limit is the longest episode in `buffer` that ran out of time, or the

@@ -60,7 +60,7 @@ class LowersDiscount(Protocol):
     """An algorithm whose warm-up may lower its discount (optional)."""
 
     gamma: float
-    discount_at_limit: float  # what a success at the time limit counts of one at once
+    discount_at_limit: float  # gamma^T once lowered, T the decisions to the limit; success there counts gamma^(T-1)
 
 
 class Checkpointer(Protocol):

@@ -162,7 +162,7 @@ class Trainer:
         if after < before:
             self.monitor.note(
                 f"gamma lowered from {before:.3g} to {after:.3g}: episodes are short, and a success at the time limit "
-                f"now counts {self.algorithm.discount_at_limit:.3g} of one at once (sac.discount_at_limit)"
+                f"now counts {self.algorithm.discount_at_limit / after:.3g} of one at once (sac.discount_at_limit)"
             )
 
     def clone(self) -> None:

@@ -102,6 +102,24 @@ def test_ctrl_c_before_training_promises_no_checkpoint_and_says_that_the_command
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
 
 
+def test_a_task_that_fails_while_the_noise_is_measured_is_one_sentence_with_the_traceback_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+
+    def failing(*arguments: Any) -> float:
+        raise RuntimeError("motor 3 overheated")
+
+    monkeypatch.setattr(auto_noise, "build_simulation", failing)
+    assert type_train(run, start=SHORT_HOPPER) == (
+        f"error: RuntimeError: motor 3 overheated (where: {run / 'failure.txt'}); "
+        f"the same command with hydra.run.dir={run} tries again"
+    )
+    first, *rest = (run / "failure.txt").read_text(encoding="utf-8").splitlines()
+    assert first == "RuntimeError: motor 3 overheated"
+    assert any("in failing" in line for line in rest)
+
+
 def test_another_magnitude_is_refused_at_resume(hopper: Path, tmp_path: Path) -> None:
     ending = type_train(tmp_path / "other", f"resume={hopper}", "noise.magnitude=2.0", start=SHORT_HOPPER)
     assert "noise.magnitude=2.0 but the checkpoint" in str(ending)

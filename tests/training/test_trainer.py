@@ -86,8 +86,8 @@ def test_a_discount_that_warm_up_lowers_is_noted_once():
     assert Run(discount_at_limit=0.5).monitor.notes == []  # paid on the way, too
     (note,) = Run(task=SparseCountdown, discount_at_limit=0.5).monitor.notes
     assert note == (
-        "gamma lowered from 0.9 to 0.707: episodes are short, and a success at the time limit now counts 0.5 of one at "
-        "once (sac.discount_at_limit)"
+        "gamma lowered from 0.9 to 0.707: episodes are short, and a success at the time limit now counts 0.707 of one "
+        "at once (sac.discount_at_limit)"
     )
 
 

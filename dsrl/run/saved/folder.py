@@ -49,6 +49,7 @@ class RunFolder:
         self.plugins, self.is_trial = plugins, is_trial
         self.path, self.sweep = path, sweep
         self.continuing: Callable[[], str] | None = None  # the command that continues, once the run has begun
+        self.plays = False  # whether task and policy play already before the run begins
         self._claimed: os.stat_result | None = None
         self.hydra = path / ".hydra"
         self.config = path / "checkpoints" / "config.yaml"  # with which the checkpoints were trained
@@ -213,8 +214,8 @@ class RunFolder:
     def noting_failure(self, announce: Callable[[str], None] = print) -> Iterator[None]:
         """Write `failure.txt` when an exception leaves the block; one before the run began leaves a run's folder alone.
 
-        Once it has begun, raises UserError: one sentence with the command that continues. `announce` gets the sentence
-        about a signal that stops it before.
+        Once it has begun, or `plays`, raises UserError: one sentence with the command that continues or tries again.
+        `announce` gets the sentence about a signal that stops it before.
         """
         try:
             yield
@@ -228,7 +229,8 @@ class RunFolder:
             noted = self._note(f"{sentence}\n\n{traceback.format_exc()}")
             if is_of_system(error):
                 raise UserError(system_error(error, self.path, self._again())) from error
-            if isinstance(error, UserError | KeyboardInterrupt) or not noted or self.continuing is None:
+            begun = self.continuing is not None or (self.plays and not isinstance(error, ImportError))
+            if isinstance(error, UserError | KeyboardInterrupt) or not noted or not begun:
                 raise
             raise UserError(f"{sentence} (where: {self.failure}); {self._again()}") from error
 

@@ -6,7 +6,9 @@ one value of E critics    V = mean_j Q_j - caution · std_j Q_j
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
+from annotated_types import Ge
 from gymnasium.spaces import Box
 from torch import Tensor
 
@@ -33,7 +35,7 @@ def build_cautious_sac(
     action_space: Box,  # the noise box [dim]; both are live spaces, so that no YAML holds a size
     *,
     hidden: int,
-    num_critics: int,
+    num_critics: Annotated[int, Ge(2)],  # one has no deviation
     caution: float,
     gamma: float,
     learning_rate: float,
