@@ -189,6 +189,7 @@ def test_starts_differ_by_sign_and_place_of_numbers_and_not_by_their_last_digits
     starts = starts_of(states)
     assert not any(agree([one], [other]) for one, other in combinations(starts, 2))
     assert agree(starts, starts_of(states * (1 + 1e-6)))
+    assert agree([0.0], [1e-8])
     assert starts_of(states[:, None]) == starts  # a history of one
     assert starts_of(states[:, :0]) == ()
 
