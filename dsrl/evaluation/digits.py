@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from typing import Any
 
 TINY = 1e-4  # numbers below it are written with an exponent
 ALL = Context(prec=800)  # digits: those of any number of 64 bits, from 1e308 to 1e-308, and of its rounding
@@ -35,6 +37,14 @@ def with_interval(mean: float, interval: tuple[float, float] | None, decimals: i
     ends = _rounded(low, needed, ROUND_FLOOR), _rounded(high, needed, ROUND_CEILING)
     kind = ".15g" if max(map(abs, ends)) < TINY else f".{needed}f"
     return fixed(mean, max(decimals, needed)), " … ".join(format(end, kind) for end in ends)
+
+
+def p_value_text(content: Mapping[str, Any]) -> str:
+    """Return the p-value of the comparison in a summary.json or eval.json, and whether its worlds were different."""
+    pair, apart = content.get("paired"), content.get("unpaired")
+    if pair:
+        return f"{pair['p_value']:.2g}"
+    return f"{apart['p_value']:.2g} (unpaired)" if apart else "-"
 
 
 def _rounded(value: float, decimals: int, direction: str) -> float:

@@ -1,5 +1,7 @@
 """Paired evaluation: world i is seed `first_seed + i` for every policy, so that two policies meet the same worlds.
 
+Where seeds do not repeat a task's worlds, as those of a real robot, `starts` of two evaluations differ.
+
 seeds -> reset_worlds -> Encoding -> act(encoding, seeds, decision) -> noise [n, T', D] -> decide -> ... -> Evaluation
 """
 
@@ -14,9 +16,18 @@ import torch
 
 from dsrl.edits import EditsChunks
 from dsrl.evaluation.noise_sources import Act
+from dsrl.evaluation.starts import agree, starts_of
 from dsrl.noise_action_env import NoiseActionEnv
 
-COLUMNS = {"seeds": (int,), "successes": (bool,), "returns": (float, int), "lengths": (int,), "instructions": (str,)}
+COLUMNS = {
+    "seeds": (int,),
+    "successes": (bool,),
+    "returns": (float, int),
+    "lengths": (int,),
+    "instructions": (str,),
+    "starts": (float, int),
+}
+OPTIONAL = ("instructions", "starts")  # may be empty
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,7 @@ class Evaluation:
     returns: tuple[float, ...]
     lengths: tuple[int, ...]  # control steps until the world's end
     instructions: tuple[str, ...] = ()  # at the start
+    starts: tuple[float, ...] = ()  # see `starts_of`; none of tasks without a state, nor in files of earlier versions
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Evaluation:
@@ -44,12 +56,14 @@ class Evaluation:
     def _check(self) -> None:
         for name, kinds in COLUMNS.items():
             column = getattr(self, name)
-            if (column is None and name == "successes") or (column == () and name == "instructions"):
+            if (column is None and name == "successes") or (column == () and name in OPTIONAL):
                 continue
             if len(column) != len(self.seeds) or not all(type(value) in kinds for value in column):
                 raise ValueError(f"{name} are not {len(self.seeds)} of {' or '.join(kind.__name__ for kind in kinds)}")
         if not np.isfinite(self.returns).all():
             raise ValueError("returns are not all finite")
+        if not np.isfinite(self.starts).all():
+            raise ValueError("starts are not all finite")
 
     @property
     def score(self) -> float:
@@ -61,10 +75,14 @@ class Evaluation:
         """The seeds of the worlds without success; none where success is not defined."""
         return tuple(seed for seed, won in zip(self.seeds, self.successes or (), strict=False) if not won)
 
+    def same_worlds(self, other: Evaluation) -> bool:
+        """Return whether another evaluation met the same worlds: the same seeds, and starts that agree."""
+        return self.seeds == other.seeds and agree(self.starts, other.starts)
+
     def only(self, instruction: str) -> Evaluation:
         """Select the worlds with one instruction."""
         worlds = [i for i, text in enumerate(self.instructions) if text == instruction]
-        columns = {name: None if column is None else [column[i] for i in worlds] for name, column in vars(self).items()}
+        columns = {name: column and [column[i] for i in worlds] for name, column in vars(self).items()}
         return Evaluation.from_dict(columns)
 
 
@@ -95,7 +113,8 @@ def play_worlds(env: NoiseActionEnv, act: Act, seeds: Sequence[int]) -> Evaluati
     successes = torch.zeros(num, dtype=torch.bool)
     env.reset_worlds(rows, seeds)
     assert env.observed is not None
-    instructions = env.observed[rows].instruction
+    first = env.observed[rows]
+    instructions, starts = first.instruction, starts_of(first.state)
     editor = act if isinstance(act, EditsChunks) else None
     decision = 0
     while len(rows):
@@ -107,7 +126,7 @@ def play_worlds(env: NoiseActionEnv, act: Act, seeds: Sequence[int]) -> Evaluati
         successes[rows] |= outcome.success
         rows, decision = rows[~(outcome.terminated | outcome.truncated)], decision + 1
     known = tuple(successes.tolist()) if env.has_success else None
-    return Evaluation(tuple(seeds), known, tuple(returns.tolist()), tuple(lengths.tolist()), instructions)
+    return Evaluation(tuple(seeds), known, tuple(returns.tolist()), tuple(lengths.tolist()), instructions, starts)
 
 
 def concatenated(first: Evaluation | None, second: Evaluation) -> Evaluation:
@@ -122,4 +141,5 @@ def concatenated(first: Evaluation | None, second: Evaluation) -> Evaluation:
         returns=first.returns + second.returns,
         lengths=first.lengths + second.lengths,
         instructions=first.instructions + second.instructions,
+        starts=first.starts + second.starts,
     )

@@ -9,6 +9,9 @@ Every noise is drawn twice in every world, and again as long as the sign of q - 
 the last draw it decides as it is. The first noise with both is chosen. The prior of the last one is the base policy's
 own noise, but for clipping: it is chosen without a measurement where no smaller one keeps the success.
 
+Where seeds do not repeat the worlds, the best of two draws is that of two worlds as well: there a noise has head-room
+only where its mean is significantly higher.
+
 Two draws hardly raise a success below HEADROOM by as much. There a noise that succeeds significantly more often than
 the base policy has head-room, too.
 
@@ -41,6 +44,7 @@ SIGNIFICANCE = 0.05  # of a difference from the base policy's success: below HEA
 LEARNT = 32  # numbers: the most of the tasks on which learning was measured
 SOLVED = 0.95  # success of the base policy
 BASE = "base policy"
+UNREPEATED = "seeds do not repeat the worlds, so that the best of draws shows no head-room"
 FIRST_DRAWS = 2  # of every noise; the best of as many is compared, however many follow
 # Standard errors of a difference that decide before the last draw. Accepting needs more evidence: a wrong acceptance
 # costs success that training starts from, a wrong refusal a few more numbers for the actor. Of 64 worlds with 39 %
@@ -59,13 +63,18 @@ class NoiseChoice:
     lacks_headroom: bool = False  # whether smaller noise keeps the success or return, and none has head-room
     lost: str | None = None  # the last noise, where it is measured then and loses too much by clipping
 
+    @property
+    def repeated(self) -> bool:
+        """Whether seeds repeated the worlds in all that was measured."""
+        return all(outcomes.repeated for outcomes in self.measured.values())
+
     def content(self) -> dict[str, Any]:
         """Return the choice as JSON."""
         rows = {
             name: {
                 "success_rate" if outcomes.is_success else "mean_return": outcomes.score,
                 "ci95": outcomes.interval and list(outcomes.interval),
-                f"best_of_{FIRST_DRAWS}": outcomes.best_of(FIRST_DRAWS),
+                f"best_of_{FIRST_DRAWS}": outcomes.best_of(FIRST_DRAWS) if self.repeated else None,
                 "draws": outcomes.draws,
                 "episodes": outcomes.scores.size,
             }
@@ -82,7 +91,8 @@ class NoiseChoice:
         base, chosen = self.measured[BASE], self.measured.get(self.name)
         before = base.text(base.score)
         if self.lacks_headroom:
-            reason = f"no smaller noise has head-room by the best of {FIRST_DRAWS} draws; base policy {before}"
+            by = f"the best of {FIRST_DRAWS} draws" if self.repeated else f"its mean ({UNREPEATED})"
+            reason = f"no smaller noise has head-room by {by}; base policy {before}"
             if self.lost is not None:
                 reason += f", {self.lost} within noise.magnitude {base.text(self.measured[self.lost].score)}"
             return f"{text}: {reason}"
@@ -92,8 +102,10 @@ class NoiseChoice:
             measure = "success" if base.is_success else "return"
             return f"{text}: other noise loses too much of the base policy's {measure}, {before}"
         score = f"{'success' if base.is_success else 'mean return'} {chosen.text(chosen.score)}"
-        best = f"best of {FIRST_DRAWS} {chosen.text(chosen.best_of(FIRST_DRAWS))}"
         draws = f"{chosen.draws} and {base.draws} draws per world"
+        if not self.repeated:
+            return f"{text}: {score}; base policy {before} ({draws}); {UNREPEATED}"
+        best = f"best of {FIRST_DRAWS} {chosen.text(chosen.best_of(FIRST_DRAWS))}"
         return f"{text}: {score}, {best}; base policy {before} ({draws})"
 
     @property
@@ -216,9 +228,13 @@ def _margin(outcomes: Outcomes, base: Outcomes, largest_loss: float) -> tuple[fl
 def _has_headroom(played: _Played, base: _Played, draws: int) -> bool:
     """Return whether the best of two draws is better than the base policy; true of success where nothing could be.
 
-    Plays up to `draws` where the base policy's success is below HEADROOM and the noise's above it.
+    Where seeds do not repeat the worlds, whether the mean is significantly higher, by what is played already. Plays up
+    to `draws` where the base policy's success is below HEADROOM and the noise's above it.
     """
     outcomes, before = played.outcomes, base.outcomes
+    if not (outcomes.repeated and before.repeated):
+        solved = outcomes.is_success and outcomes.scores.all()
+        return bool(solved or (outcomes.score > before.score and p_value(outcomes, before) < SIGNIFICANCE))
     best = outcomes.best_of(FIRST_DRAWS)
     if not before.is_success:  # returns have no upper end: where none differ, nothing shows that they can
         return best > before.score + HEADROOM * before.unit + _rounding(before)

@@ -23,6 +23,7 @@ class Outcomes:
     """Scores [W, n] of W worlds under n draws of one noise: successes (bool), or returns."""
 
     scores: NDArray[Any]
+    repeated: bool = True  # whether all draws met the same worlds; else the best of them measures worlds as well
 
     @property
     def is_success(self) -> bool:
@@ -112,14 +113,15 @@ def shown_return(value: float, sign: str = "") -> str:
 
 
 def outcomes_of(played: Sequence[Evaluation], threshold: float | None = None) -> Outcomes:
-    """Return the scores of evaluations of the same worlds.
+    """Return the scores of evaluations of the same seeds.
 
     Where success is undefined, returns of `threshold` or more are successes; without a threshold, returns are scores.
     """
+    repeated = all(one.same_worlds(played[0]) for one in played)
     returns = np.array([one.returns for one in played], dtype=np.float64).T
     if played[0].successes is not None:
-        return Outcomes(np.array([one.successes for one in played], dtype=bool).T)
-    return Outcomes(returns if threshold is None else returns >= threshold)
+        return Outcomes(np.array([one.successes for one in played], dtype=bool).T, repeated)
+    return Outcomes(returns if threshold is None else returns >= threshold, repeated)
 
 
 def p_value(first: Outcomes, second: Outcomes) -> float:

@@ -20,10 +20,10 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Column, Table
 from rich.text import Text
 
-from dsrl.evaluation.digits import fixed, with_interval
+from dsrl.evaluation.digits import fixed, p_value_text, with_interval
 from dsrl.evaluation.episodes import Evaluation
 from dsrl.evaluation.statistics import mean_interval, sign_flip_test
-from dsrl.evaluation.summary import by_instruction, summary
+from dsrl.evaluation.summary import by_instruction, paired, summary, unpaired
 
 LABELS = {
     "base_actor_noise": "base (actor's noise)",
@@ -33,6 +33,8 @@ LABELS = {
     "none": "base",
 }
 """Result of a run, or checkpoint of eval.py -> the name of its row, where that differs."""
+
+NOT_REPEATED = "seeds do not repeat the worlds of this task"
 
 _SHORTEST = 8  # columns that names keep in a table
 _UNLIMITED = 10_000  # columns
@@ -69,6 +71,30 @@ def summary_table(rows: Mapping[str, Evaluation]) -> Table:
     return table
 
 
+def comparison_sentence(base: Evaluation, steered: Evaluation) -> str:
+    """The outcome of a comparison in words: paired where both policies met the same worlds."""
+    apart, pair = unpaired_sentence(base, steered), paired(base, steered)
+    return apart or (returns_sentence(base, steered) if pair is None else paired_sentence(pair))
+
+
+def unpaired_sentence(base: Evaluation | None, steered: Evaluation) -> str | None:
+    """The outcome of a comparison in different worlds, in words; None where seeds repeated them, or without a base."""
+    found = base and unpaired(base, steered)
+    if not found:
+        return None
+    return (
+        f"{NOT_REPEATED}: base and steered played different ones; if both were equally good, a difference this "
+        f"large would appear with probability {found['p_value']:.2g} ({found['test']}, unpaired)"
+    )
+
+
+def not_repeated(one: Evaluation, other: Evaluation) -> str | None:
+    """A warning at the start of a run, from two evaluations of the same seeds; None where these repeat the worlds."""
+    if one.same_worlds(other):
+        return None
+    return f"{NOT_REPEATED}: policies are compared in different ones, by unpaired tests, which need more episodes"
+
+
 def paired_sentence(pair: Mapping[str, Any]) -> str:
     """The outcome of a paired comparison, see `dsrl.evaluation.summary.paired`, in words."""
     worlds = sum(pair[outcome] for outcome in ("both", "only_steered", "only_base", "neither"))
@@ -95,7 +121,7 @@ def instruction_table(base: Evaluation | None, result: Evaluation) -> Table:
     before = {} if base is None else by_instruction(base)
     table = _table("instruction", "worlds", *(["base"] if base else []), "result", "95% interval")
     for text, numbers in sorted(by_instruction(result).items(), key=lambda item: score_of(item[1])):
-        cells = [_score(before[text])] if base else []
+        cells = [_score(before[text]) if text in before else "-"] if base else []  # "-": met by no seed of the base
         table.add_row(Text(text or "(none)"), str(numbers["episodes"]), *cells, _score(numbers), _interval(numbers))
     return table
 
@@ -111,9 +137,8 @@ def runs_table(folders: Sequence[Path], evaluations: Sequence[Path]) -> Table:
     table = _table("run", "result", "95% interval", "base", "McNemar p", "episodes", title=Text(f"runs in {parent}"))
     for path, evaluation in zip(paths, evaluations, strict=True):
         written = json.loads((evaluation / "eval.json").read_text(encoding="utf-8"))
-        numbers, base, pair = written["result"], written["base"], written["paired"]
-        p_value = "-" if not pair else f"{pair['p_value']:.2g}"
-        row = (_score(numbers), _interval(numbers), "-" if not base else _score(base), p_value)
+        numbers, base = written["result"], written["base"]
+        row = (_score(numbers), _interval(numbers), "-" if not base else _score(base), p_value_text(written))
         table.add_row(Text(str(path.relative_to(parent))), *row, str(numbers["episodes"]))
     return table
 

@@ -1,4 +1,4 @@
-"""Statistics of evaluations, from plain numbers: means, intervals, McNemar's test and tests of mean differences."""
+"""Statistics of evaluations, from plain numbers: means, intervals, tests in pairs and in different worlds."""
 
 from __future__ import annotations
 
@@ -46,6 +46,32 @@ def mcnemar(base: Sequence[bool], steered: Sequence[bool]) -> dict[str, Any]:
     p_value = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     both, neither = pairs.count((True, True)), pairs.count((False, False))
     return {"both": both, "only_steered": gained, "only_base": lost, "neither": neither, "p_value": p_value}
+
+
+def fisher(base: Sequence[bool], steered: Sequence[bool]) -> float:
+    """Return the two-sided p-value of equal success in different worlds: Fisher's exact test."""
+    from scipy.stats import fisher_exact
+
+    table = [[sum(side), len(side) - sum(side)] for side in (base, steered)]
+    return float(fisher_exact(table).pvalue)
+
+
+def welch(base: Sequence[float], steered: Sequence[float]) -> float:
+    """Return the two-sided p-value of equal means in different worlds: Welch's test; 1 for a single world.
+
+    Means without any spread are certain: 1 where they are equal, else 0.
+    """
+    from scipy.stats import ttest_ind_from_stats
+
+    if min(len(base), len(steered)) < 2:
+        return 1.0
+    scale = max(map(abs, (*base, *steered))) or 1.0
+    first, second = (np.array(side, dtype=np.float64) / scale for side in (base, steered))
+    (mean, spread), (other, other_spread) = ((side.mean(), side.std(ddof=1)) for side in (first, second))
+    if max(spread, other_spread) <= 1e-9:  # rounding
+        return float(abs(mean - other) <= 1e-9)
+    found = ttest_ind_from_stats(mean, spread, len(first), other, other_spread, len(second), equal_var=False)
+    return float(found.pvalue)
 
 
 def sign_test(gained: int, lost: int) -> float:

@@ -109,7 +109,8 @@ def _log(
     config: Any = OmegaConf.to_container(saved, resolve=True)
     described = described_evaluation({**config, "logging": {}}, chosen, request, content["request"])
     name = "base" if request.checkpoint == "none" else "steered"
-    shown = flat_results({"base": content.get("base"), name: content.get("result"), "paired": content.get("paired")})
+    tests = {key: content.get(key) for key in ("paired", "unpaired")}
+    shown = flat_results({"base": content.get("base"), name: content.get("result"), **tests})
     curves = {f"eval/{key}": value for key, value in shown.items() if key.endswith(("success_rate", "mean_return"))}
     env_steps = folder.read_results().get("env_steps", 0)
     if not fits(env_steps, Annotated[int, Ge(0), Le(2**53)]):  # somebody's run
@@ -228,7 +229,7 @@ def _content(
     return {
         "result": summary.summary(result),
         "base": base and summary.summary(base),
-        "paired": base and summary.paired(base, result),
+        **summary.comparison(base, result),
         "by_instruction": summary.by_instruction(result),
         "num_worlds": parts.num_worlds,
         "failures": result.failures,
@@ -246,21 +247,19 @@ def _content(
 def _show(
     request: Request, base: Evaluation | None, result: Evaluation, screen: Screen, *, options: str | None
 ) -> None:
-    """Print the results, the paired test, the worlds that failed, and the command that records one of them.
+    """Print the results, the test, the worlds that failed, and the command that records one of them.
 
-    That command has the `options` of eval.py that name the run; None: the task cannot be recorded.
+    The latter two only where seeds repeat the worlds, as far as that is known. That command has the `options` of
+    eval.py that name the run; None: the task cannot be recorded.
     """
     name: str = request.checkpoint
     played = {name: result} if base is None else {"base": base, name: result}
     screen.print(report.summary_table(played))
-    pair = base and summary.paired(base, result)
-    if pair:
-        screen.print(report.paired_sentence(pair))
-    elif base is not None:
-        screen.print(report.returns_sentence(base, result))
+    if base is not None:
+        screen.print(report.comparison_sentence(base, result))
     if len(summary.by_instruction(result)) > 1:
         screen.print(report.instruction_table(base, result))
-    if result.failures:
+    if result.failures and (base is None or base.same_worlds(result)):
         first = ", ".join(map(str, result.failures[:10])) + (" …" if len(result.failures) > 10 else "")
         screen.print(f"failed worlds ({len(result.failures)}): {first}")
         if options is not None:

@@ -135,8 +135,8 @@ class Monitor:
         """Log the final scores, the video that compares the policies, if any, and the numbers of summary.json."""
         self.folder.check_in_place()
         env_steps = content["env_steps"]
-        names = ("base", "base_under_actor_noise", "zero_noise", "steered", "paired")
-        shown = flat_results({name: content[name] for name in names})
+        names = ("base", "base_under_actor_noise", "zero_noise", "steered", "paired", "unpaired")
+        shown = flat_results({name: content.get(name) for name in names})
         for logger in self.loggers.values():
             logger.log({f"final/{name}": result.score for name, result in results.items()}, env_steps)
             if film is not None and isinstance(logger, ShowsVideos):

@@ -198,8 +198,8 @@ def _evaluate_base(parts: Parts, screen: Screen, checkpointer: Checkpointer) -> 
     change = prior.score - base.score
     difference = f"{change:+.1%}" if base.successes else digits.fixed(change, 2, "+")
     screen.phase(f"base policy: {report.shown(base)}; with the actor's noise: {report.shown(prior)} ({difference})")
-    for warning in filter(None, (report.no_success(base, prior), opposed_reward(base))):
-        screen.phase(as_typed(warning))
+    for text in filter(None, (report.no_success(base, prior), opposed_reward(base), report.not_repeated(base, prior))):
+        screen.phase(as_typed(text))
     return results
 
 
@@ -214,7 +214,7 @@ def _summary(
         "base_under_actor_noise": prior and summary.summary(prior),
         "zero_noise": zero and summary.summary(zero),
         "steered": summary.summary(steered),
-        "paired": base and summary.paired(base, steered),
+        **summary.comparison(base, steered),
         "by_instruction": {
             name: one and summary.by_instruction(one) for name, one in (("base", base), ("steered", steered))
         },
@@ -246,10 +246,11 @@ def _conclude(
 ) -> None:
     """Print the table, the policy that the run returns, the paths of all files, and the next command.
 
-    Raises UserError with the `failure` of the video, where it has one; a trial would lose its score by that, and
-    announces it.
+    Raises UserError with the `failure` of the video, if any; a trial would lose its score by that, and announces it.
     """
     screen.print(report.summary_table(results))
+    if (apart := report.unpaired_sentence(results.get("base"), results["steered"])) is not None:
+        screen.print(apart)
     screen.phase(f"done after {clock(seconds)} of work, without loading and building the simulation")
     if confirmation is not None:
         screen.print(f"returned:       the {returned_name(confirmation)} policy")

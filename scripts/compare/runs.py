@@ -244,9 +244,10 @@ def _check_summary(path: Path, summary: Mapping[str, Any]) -> None:
             numbers[f"{side}.success_rate"] = scores.get("success_rate")
         if scores.get("success_rate") is None and summary["steered"].get("success_rate") is not None:
             raise DamagedError(f"{path} is damaged: steered has a success rate and {side} has none")
-    pair = summary.get("paired")
-    if pair is not None:
-        numbers["paired.p_value"] = pair.get("p_value") if isinstance(pair, dict) else None
+    for test in ("paired", "unpaired"):
+        found = summary.get(test)
+        if found is not None:
+            numbers[f"{test}.p_value"] = found.get("p_value") if isinstance(found, dict) else None
     _check_numbers(path, numbers)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dsrl.evaluation.digits import fixed, with_interval
+from dsrl.evaluation.digits import fixed, p_value_text, with_interval
 from scripts.compare.markdown import literal
 from scripts.compare.methods import Comparison, Method
 from scripts.compare.run_files import one_line
@@ -122,12 +122,10 @@ def all_runs(comparison: Comparison) -> Table:
     for run in comparison.runs:
         method, task = comparison.names[run.path]
         steered, base = (_final(run.summary, side, comparison.measure) for side in ("steered", "base"))
-        pair = run.summary.get("paired")
-        p_value = "-" if not pair else f"{pair['p_value']:.2g}"
         minutes = f"{run.summary['wall_time_s'] / 60:.1f}" if "wall_time_s" in run.summary else "-"
         steps = str(run.summary.get("env_steps", "-"))
         who = (str(run.path), method, task, _seed(run), run.state)
-        rows.append((*who, steered, base, p_value, steps, minutes))
+        rows.append((*who, steered, base, p_value_text(run.summary), steps, minutes))
     return Table("All runs", head, tuple(rows))
 
 

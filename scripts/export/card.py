@@ -29,6 +29,7 @@ def card(
     metadata = ["library_name: lerobot", "pipeline_tag: robotics", "tags: [lerobot, robotics, dsrl]", *hub]
     worlds = f"{settings['eval_episodes']} worlds, seeds {settings['test_seed']} to "
     worlds += str(settings["test_seed"] + settings["eval_episodes"] - 1)
+    together = "" if summary.get("unpaired") else ", the same for both policies"
     returned = summary.get("returned", "steered")
     unconfirmed = "\nThe run did not confirm that steering helps, and returned the base policy.\n"
     where = "a copy in `base/`" if content["copied"] else f"`{_line(base)}`"
@@ -46,7 +47,7 @@ def card(
             f"`{algorithm}` with `{noise}` noise within ±{content['noise']['magnitude']}, checkpoint `{checkpoint}`.",
             f"No weight of the base policy was changed; its sha256 is `{content['base_sha256']}`.",
             "",
-            f"Task: `{_line(task)}`. {worlds[0].upper()}{worlds[1:]}, the same for both policies.",
+            f"Task: `{_line(task)}`. {worlds[0].upper()}{worlds[1:]}{together}.",
             "" if returned == "steered" else unconfirmed,
             "| policy | success | 95 % interval | mean return | episodes |",
             "|---|---|---|---|---|",
@@ -82,7 +83,9 @@ def _number(content: Any, key: str) -> float | None:
 
 
 def _paired(summary: Mapping[str, Any]) -> str:
-    p_value = _number(summary.get("paired"), "p_value")
+    p_value, apart = (_number(summary.get(test), "p_value") for test in ("paired", "unpaired"))
+    if apart is not None:
+        return f"Seeds do not repeat these worlds: each policy played its own. Unpaired test: p = {apart:.2g}."
     if p_value is None:
         return "The two policies were not compared by successes."
     return f"Exact McNemar test of the two in the same worlds: p = {p_value:.2g}."

@@ -105,7 +105,7 @@ def _chosen(folder: RunFolder, checkpoint: str) -> tuple[str, dict[str, Any]]:
             )
         checkpoint = "best"
     if checkpoint != "best":  # the run's test worlds met the best one alone
-        summary = {**summary, "steered": None, "paired": None}
+        summary = {**summary, "steered": None, "paired": None, "unpaired": None}
     return checkpoint, summary
 
 

@@ -59,6 +59,11 @@ class Preflight:
         """The row of the noise that the actor can choose."""
         return clipped_name(self.noise, self.magnitude)
 
+    @property
+    def repeated(self) -> bool:
+        """Whether seeds repeated the worlds in all rows."""
+        return all(outcomes.repeated for outcomes in self.outcomes.values())
+
 
 def clipped_name(noise: str, magnitude: float) -> str:
     """Return the name of the row of `noise` clipped to ±magnitude."""

@@ -33,7 +33,7 @@ def tables(found: Preflight) -> tuple[Table, Table]:
         row = (name, _numbers(found, name), *measured, *against, str(outcomes.scores.size))
         style = "bold" if name == found.actor else None
         score.add_row(*row, style=style)
-        if outcomes.draws > 1:
+        if outcomes.draws > 1 and found.repeated:
             passed = (outcomes.text(outcomes.best_of(k)) if k <= outcomes.draws else "-" for k in powers)
             best.add_row(name, *passed, style=style)
     return score, best
@@ -69,7 +69,10 @@ def movement_lines(found: Preflight) -> tuple[str, str]:
 
 
 def content(found: Preflight, verdict: Verdict) -> dict[str, Any]:
-    """Return measurements and verdict as JSON; `solved_draws` has one count per world, null without success."""
+    """Return measurements and verdict as JSON; `solved_draws` has one count per world, null without success.
+
+    `pass_at` and `mixed_worlds` are null where seeds do not repeat the worlds.
+    """
     rows = {
         name: {
             "successes": int(outcomes.scores.sum()) if outcomes.is_success else None,
@@ -78,9 +81,9 @@ def content(found: Preflight, verdict: Verdict) -> dict[str, Any]:
             "mean_return": None if outcomes.is_success else outcomes.score,
             "ci95": outcomes.interval and list(outcomes.interval),
             "p_against_base": None if name == BASE else p_value(outcomes, found.outcomes[BASE]),
-            "pass_at": {str(k): outcomes.best_of(k) for k in _powers(outcomes)},
+            "pass_at": {str(k): outcomes.best_of(k) for k in _powers(outcomes)} if found.repeated else None,
             "draws": outcomes.draws,
-            "mixed_worlds": outcomes.mixed,
+            "mixed_worlds": outcomes.mixed if found.repeated else None,
             "solved_draws": outcomes.scores.sum(1).tolist() if outcomes.is_success else None,
         }
         for name, outcomes in found.outcomes.items()
@@ -108,12 +111,13 @@ def plot(path: Path, found: Preflight, verdict: Verdict) -> None:
 
     actor, base, still = (found.outcomes[name] for name in (found.actor, BASE, STILL))
     powers = range(1, actor.draws + 1)
+    draws = "draws" if found.repeated else "draws, each in another world"
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     measure = "share of worlds solved" if base.is_success else "mean return"
     axes = figure.add_subplot(xlabel="draws of noise per world, k", ylabel=f"{measure} (95 % interval)")
     low, high = zip(*(actor.best_interval(k) or (actor.best_of(k),) * 2 for k in powers), strict=True)
     axes.fill_between(powers, low, high, alpha=0.2)
-    axes.plot(powers, [actor.best_of(k) for k in powers], marker="o", label=f"best of k draws, {found.actor}")
+    axes.plot(powers, [actor.best_of(k) for k in powers], marker="o", label=f"best of k {draws}, {found.actor}")
     axes.axhline(base.score, color="grey", linestyle="--", label=f"base policy, one draw: {base.text(base.score)}")
     axes.axhline(still.score, color="tab:green", linestyle=":", label=f"w = 0: {still.text(still.score)}")
     if base.is_success:

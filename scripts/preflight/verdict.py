@@ -5,10 +5,11 @@
               other noise that loses less than BROKEN
 2. unsolved   no draw of any noise solved any world: no success to learn from
 3. solved     the base policy succeeds in SOLVED of all episodes or more
-4. powerless  no world's outcome differs between draws of the actor's noise, w = 0 among them; where another noise
+4. unrepeated seeds do not repeat the worlds: draws that differ, and the best of them, measure the worlds as well
+5. powerless  no world's outcome differs between draws of the actor's noise, w = 0 among them; where another noise
               changes outcomes, the one whose best draw is best is named
-5. little     the best of all draws gains less than HEADROOM over the base policy
-6. lift       otherwise: from the base policy's success towards that of the best of all draws
+6. little     the best of all draws gains less than HEADROOM over the base policy
+7. lift       otherwise: from the base policy's success towards that of the best of all draws
 
 Where the task defines no success, returns are compared, BROKEN and HEADROOM are in their unit (`Outcomes.unit`), and
 rules 2 and 3 do not apply: no return is known to be success.
@@ -49,11 +50,14 @@ def judge(found: Preflight) -> Verdict:
     best = max(actor.best_of(actor.draws), actor.score)
     before, after = base.text(base.score), base.text(best)
     if worse(actor, base):
-        verdict = Verdict("broken", f"{_broken(found)}; the best of {actor.draws} draws {_reaches(base)} {after}")
+        reached = f"; the best of {actor.draws} draws {_reaches(base)} {after}" if found.repeated else ""
+        verdict = Verdict("broken", f"{_broken(found)}{reached}")
     elif base.is_success and not any(outcomes.scores.any() for outcomes in found.outcomes.values()):
         verdict = Verdict("unsolved", _unsolved(found))
     elif base.is_success and base.score >= SOLVED:
         verdict = Verdict("solved", f"the base policy already succeeds in {before}: steering has little to add")
+    elif not found.repeated:
+        verdict = Verdict("unrepeated", _unrepeated(found))
     elif not _changes(found, found.actor, STILL):
         verdict = Verdict("powerless", _powerless(found))
     elif best == base.score or best - base.score < HEADROOM * base.unit:
@@ -127,6 +131,15 @@ def _little(found: Preflight, best: float) -> str:
     return (
         f"the best of {draws} draws {_reaches(base)} {base.text(best)} against {base.text(base.score)}: "
         f"random draws show little head-room; an actor, which chooses by state, may find more{larger}"
+    )
+
+
+def _unrepeated(found: Preflight) -> str:
+    base, actor = found.outcomes[BASE], found.outcomes[found.actor]
+    scores = f"{actor.text(actor.score)} with the actor's noise, {base.text(base.score)} without"
+    return (
+        f"seeds do not repeat the worlds of this task, so that the best of draws measures the worlds as well as the "
+        f"noise: head-room cannot be measured by random draws ({scores})"
     )
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from itertools import combinations
+from math import comb
 
 import pytest
 import torch
@@ -19,7 +22,8 @@ from dsrl.evaluation.noise_sources import (
     prior_noise,
     steered_noise,
 )
-from dsrl.evaluation.summary import by_instruction, metrics, paired, summary
+from dsrl.evaluation.starts import agree, starts_of
+from dsrl.evaluation.summary import by_instruction, comparison, metrics, paired, summary
 from dsrl.interfaces import Encoding
 from dsrl.noise.repeat import RepeatNoise
 from dsrl.noise_action_env import NoiseActionEnv
@@ -167,6 +171,29 @@ def test_pairing_refuses_different_worlds() -> None:
         paired(_worlds(True), Evaluation((7,), (True,), (0.0,), (1,)))
 
 
+def test_worlds_that_seeds_do_not_repeat_are_compared_without_pairs() -> None:
+    before = replace(_worlds(*[False] * 8), starts=tuple(range(1, 9)))
+    after = replace(_worlds(*[True] * 8), starts=tuple(range(2, 10)))
+    expected = {"test": "Fisher's exact test", "p_value": pytest.approx(2 / comb(16, 8))}
+    assert comparison(before, after) == {"paired": None, "unpaired": expected}
+    apart = comparison(replace(before, successes=None, returns=(0.0, 2.0) * 4), replace(after, successes=None))
+    assert apart["unpaired"]["p_value"] == pytest.approx(0.0331, abs=1e-4)  # t = √7 with 7 degrees of freedom
+    for same in (before.starts, ()):  # () of a task without a state, and of earlier versions
+        whole = replace(after, starts=same)
+        assert comparison(before, whole) == {"paired": paired(before, whole)}
+    assert comparison(None, after) == {"paired": None}
+
+
+def test_starts_differ_by_sign_and_place_of_numbers_and_not_by_their_last_digits() -> None:
+    states = torch.tensor([[0.25, -3.0, 7.0], [-0.25, -3.0, 7.0], [-3.0, 0.25, 7.0], [float("nan"), -3.0, 7.0]])
+    starts = starts_of(states)
+    assert not any(agree([one], [other]) for one, other in combinations(starts, 2))
+    assert agree(starts, starts_of(states * (1 + 1e-6)))
+    assert agree([0.0], [1e-8])
+    assert starts_of(states[:, None]) == starts  # a history of one
+    assert starts_of(states[:, :0]) == ()
+
+
 def test_without_a_success_criterion_its_numbers_are_null() -> None:
     result = Evaluation((0, 1), None, (-3.0, -5.0), (10, 20))
     assert result.score == -4.0
@@ -187,18 +214,19 @@ def test_an_evaluation_is_restored_from_its_dict_also_through_json() -> None:
     for result in (
         Evaluation((3, 4), (True, False), (1.0, 0.0), (2, 6), ("pick red", "pick blue")),
         Evaluation((0, 1), None, (-3.0, -5.0), (10, 20)),
+        Evaluation((0, 1), None, (-3.0, -5.0), (10, 20), (), (0.5, 1.25)),
     ):
         assert Evaluation.from_dict(result.to_dict()) == result
         assert Evaluation.from_dict(json.loads(json.dumps(result.to_dict()))) == result
 
 
 def test_worlds_are_summarised_by_instruction() -> None:
-    result = Evaluation((0, 1, 2), (True, False, False), (1.0, 0.0, 0.5), (1, 2, 4), ("b", "a", "b"))
+    result = Evaluation((0, 1, 2), (True, False, False), (1.0, 0.0, 0.5), (1, 2, 4), ("b", "a", "b"), (3.0, 4.0, 5.0))
     parts = by_instruction(result)
     assert list(parts) == ["a", "b"]
     assert (parts["a"]["successes"], parts["a"]["episodes"]) == (0, 1)
     assert (parts["b"]["success_rate"], parts["b"]["mean_return"], parts["b"]["mean_length"]) == (0.5, 0.75, 2.5)
-    assert result.only("b").seeds == (0, 2)
+    assert (result.only("b").seeds, result.only("b").starts) == ((0, 2), (3.0, 5.0))
 
 
 def _worlds(*successes: bool) -> Evaluation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,8 @@ def test_a_task_without_success_has_its_mean_return_in_the_tables() -> None:
 
 
 def test_the_table_of_instructions_has_one_line_each_hardest_first() -> None:
+    elsewhere = replace(_evaluation(0), instructions=("",) * 400)
+    assert " - " in _lines(report.instruction_table(elsewhere, _evaluation(9)))[3]
     lines = _lines(report.instruction_table(_evaluation(0), _evaluation(399)))
     cubes = [line for line in lines if "cube" in line]
     assert [line.split()[2] for line in cubes] == ["red", "green"]
@@ -77,6 +80,9 @@ def test_runs_are_named_relative_to_the_folder_of_all_of_them(tmp_path: Path) ->
     lines = _lines(table)
     assert any(line.split()[:2] == ["12-00-00", "100.0%"] for line in lines)
     assert "".join(line.split()[0] for line in lines[-5:] if line.strip()).endswith("a_long_name_of_a_run_")
+    written |= {"paired": None, "unpaired": {"test": "Fisher's exact test", "p_value": 0.0123}}
+    (folders[0] / "eval.json").write_text(json.dumps(written))
+    assert any("0.012 (unpaired)" in line for line in _printed(report.runs_table(folders, folders), 400))
 
 
 @pytest.mark.parametrize("width", [1, 20, 40, 64, 80])

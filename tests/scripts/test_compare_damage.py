@@ -66,6 +66,7 @@ DAMAGE = [
     ("summary.json", STEERED + ', "zero_noise": {"mean_return": 1.0}}'),
     ("summary.json", STEERED + ', "base": {"mean_return": Infinity}}'),
     ("summary.json", STEERED + ', "paired": {}}'),
+    ("summary.json", STEERED + ', "unpaired": {}}'),
     ("summary.json", STEERED + ', "wall_time_s": 1.7e308}'),
     ("summary.json", STEERED + ', "packages": ' + "[" * 900 + "]" * 900 + "}"),
     ("summary.json", '{"steered": {"success_rate": 0.5, "mean_return": 1.7e308}}'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import socket
 import sys
 from dataclasses import replace
@@ -183,6 +184,18 @@ def test_the_model_card_has_no_results_of_another_checkpoint(run: Path, tmp_path
     assert "checkpoint `last`" in card
     assert "| steered | not evaluated | - | - | - |" in card
     assert "McNemar" not in card
+
+
+def test_the_model_card_names_no_common_worlds_where_seeds_repeat_none(run: Path, tmp_path: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    moved = tmp_path / "run"
+    shutil.copytree(run, moved)
+    unpaired = {"test": "Welch's test", "p_value": 0.0123}
+    (moved / "summary.json").write_text(json.dumps({**summary, "unpaired": unpaired}))
+    export([f"run={moved}", f"out={tmp_path / 'mine'}"])
+    card = (tmp_path / "mine" / "README.md").read_text()
+    assert "Seeds do not repeat these worlds: each policy played its own. Unpaired test: p = 0.012." in card
+    assert "the same for both" not in card
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -296,6 +297,19 @@ def test_a_small_gain_of_the_best_draw_is_little_and_a_better_mean_is_reported()
     assert judge(_handmade(still=80, mixed=20)).sentence == (
         f"steering can lift this policy from 50% towards 70%; {BETTER}"
     )
+
+
+def test_no_headroom_is_found_in_worlds_that_seeds_do_not_repeat(tmp_path: Path) -> None:
+    found = _handmade(still=50, mixed=20)
+    rows = {name: replace(outcomes, repeated=outcomes.draws < 2) for name, outcomes in found.outcomes.items()}
+    found = replace(found, outcomes=rows)
+    verdict = judge(found)
+    assert verdict.rule == "unrepeated"
+    assert "head-room cannot be measured by random draws (52% with the actor's noise, 50% without)" in verdict.sentence
+    assert report.tables(found)[1].row_count == 0
+    written = report.content(found, verdict)["outcomes"][found.actor]
+    assert (written["pass_at"], written["mixed_worlds"]) == (None, None)
+    report.plot(tmp_path / "preflight.png", found, verdict)
 
 
 def test_chunk_deviations_are_those_of_noise_and_worlds() -> None:

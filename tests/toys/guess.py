@@ -42,6 +42,14 @@ class Guess:
         return torch.zeros(self.num_envs, 1)
 
 
+class Restless(Guess):
+    """The guessing task on a robot that is reset by hand: no seed repeats its state, only the sign."""
+
+    def observe(self) -> Observation:
+        seen = super().observe()
+        return Observation(seen.state * (1 + torch.rand_like(seen.state)), seen.images, seen.instruction)
+
+
 class Echo:
     """A policy whose chunk of two actions is its noise."""
 

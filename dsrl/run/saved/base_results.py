@@ -33,13 +33,26 @@ def stored_or_played(
         stored = read_json(folder.base, LARGEST_WORLDS)
         if same_values(stored.get("key"), whole):
             try:
-                return _stored_results(stored.get("results"), names, seeds, has_success=has_success)
+                restored = _stored_results(stored.get("results"), names, seeds, has_success=has_success)
             except ValueError as error:
                 announce(f"{folder.base} is damaged ({error}): the base policy is played again")
+                continue
+            if not _repeated(restored):
+                announce(
+                    "the base policy was played earlier, in worlds that seeds do not repeat: where the task has become "
+                    f"easier or harder since, delete {folder.base} and the base policy is played again"
+                )
+            return restored
     results = dict(play())
     content = {"key": whole, "results": {name: one.to_dict() for name, one in results.items()}}
     folders[0].write_json(folders[0].base, content)
     return results
+
+
+def _repeated(results: Mapping[str, Evaluation]) -> bool:
+    """Return whether seeds repeated the worlds from one evaluation to the next."""
+    first, *others = results.values()
+    return all(first.same_worlds(other) for other in others)
 
 
 def _stored_results(
