@@ -26,6 +26,7 @@ from dsrl.edits import Editor
 from dsrl.interfaces import Encoding, Noise, Observation, Policy, Restorable, StateDict, Task
 from dsrl.noise.space import NoiseSpace
 from dsrl.rules import noise_rules, policy_rules, task_rules
+from dsrl.rules.finite_rules import check_worlds_finite
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -34,7 +35,6 @@ Ids = NDArray[np.int64] | Sequence[int] | int | None
 
 FIRST_DRAWN_SEED = 2**30  # of the environment's own draws, so that small seeds stay free for evaluation
 ENCODED_AT_ONCE = 64  # observations per encoding of replayed ones: the policy's intermediate values take memory
-CHECK = "check the task's state and the policy's normalisation statistics"
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ class NoiseActionEnv:
         self._left = torch.full((task.num_envs,), task.max_steps)  # control steps until the truncation of each world
         self._seed_stream = np.random.default_rng(0)
         self._fresh = False  # whether every world is at its start
+        self.busy = False  # whether task and policy are at work; after an error of theirs it stays True
 
     def __len__(self) -> int:
         return self.task.num_envs
@@ -116,11 +117,12 @@ class NoiseActionEnv:
         """Start new episodes: row worlds[i] (int64 [n]) becomes exactly the world of seeds[i]."""
         if len(seeds) != len(worlds):
             raise ValueError(f"{len(seeds)} seeds were given for {len(worlds)} worlds; give one seed per world")
+        self.busy = True
         self.seeds[worlds.numpy()] = seeds
         self.task.reset(worlds, [int(seed) for seed in seeds])
         self.ended[worlds], self._left[worlds] = False, self.task.max_steps
         self._observe(worlds, at_start=True)
-        self._fresh = len(worlds) == len(self)
+        self._fresh, self.busy = len(worlds) == len(self), False
 
     @torch.no_grad()
     def decide(self, noise: Tensor, worlds: Tensor, editor: Editor = None, observe_truncated: bool = True) -> Outcome:
@@ -133,6 +135,7 @@ class NoiseActionEnv:
         if self.encoding is None or self.observed is None or self.ended[worlds].any():
             raise ValueError(f"worlds {worlds[self.ended[worlds]].tolist()} have ended; reset them before stepping")
         check_worlds_finite(noise, worlds, "noise", "the actor has diverged, so lower its learning rates")
+        self.busy = True
         before, observed = self.encoding[worlds], self.observed[worlds]
         chunk = policy_rules.decode(self.policy, before, noise.to(before.features.device))[:, : self.horizon]
         chunk = chunk if editor is None else editor.edit(before, chunk)
@@ -145,6 +148,7 @@ class NoiseActionEnv:
         if continuing.any() or (observe_truncated and outcome.truncated.any()):
             self._observe(worlds[continuing | outcome.truncated] if observe_truncated else worlds[continuing])
         self.decision = Decision(before, chunk, self.encoding[worlds], observed, self.observed[worlds])
+        self.busy = False
         return outcome
 
     @torch.no_grad()
@@ -214,6 +218,8 @@ class NoiseActionEnv:
         return True
 
     def _worlds_state(self) -> StateDict | None:
+        if self.busy:  # an error left them anywhere
+            return None
         if self._fresh:  # seeds determine all
             return {"seeds": self.seeds.tolist(), "task": None}
         task = self.task.state_dict() if isinstance(self.task, Restorable) else None
@@ -290,10 +296,3 @@ def _check_fit(task: Task, policy: Policy, noise: Noise, horizon: int) -> None:
         sizes = f"policy emits {action_dim}-dim actions but the task takes {task.action_dim}"
         raise ValueError(f"{sizes}; choose a checkpoint for this robot or another task.control")
     noise_rules.try_rules(noise, policy.noise_shape)
-
-
-def check_worlds_finite(values: Tensor, worlds: Tensor, quantity: str, advice: str = CHECK) -> None:
-    """Raise FloatingPointError that names those of `worlds` (int64 [n]) whose row of `values` is not finite."""
-    if not torch.isfinite(values).all():
-        bad = ~torch.isfinite(values.flatten(1) if values.ndim > 1 else values[:, None]).all(1)
-        raise FloatingPointError(f"{quantity} of world {worlds[bad.cpu()].tolist()} is not finite; {advice}")

@@ -10,8 +10,11 @@ Any keys of train.py choose policy, task and worlds at a time (num_envs). The da
 from __future__ import annotations
 
 import argparse
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +31,12 @@ UNKNOWN_FPS = 10  # of tasks that have no control frequency
 
 
 class IncompleteError(Exception):
-    """The task or the policy failed after whole episodes, which are in the dataset; `cause` is how."""
+    """Task or policy failed, or a signal came, after whole episodes, which are in the dataset; `cause` is how."""
 
-    def __init__(self, done: int, episodes: int, cause: Exception) -> None:
+    def __init__(self, done: int, episodes: int, cause: BaseException) -> None:
         """done: the recorded ones of `episodes`."""
-        super().__init__(f"{done} of {episodes} episodes were recorded before the failure")
+        end = "failure" if isinstance(cause, Exception) else "stop"
+        super().__init__(f"{done} of {episodes} episodes were recorded before the {end}")
         self.cause = cause
 
 
@@ -81,8 +85,8 @@ def collect(parts: Any, out: Path, episodes: int, seed: int, fps: int | None = N
     """Write `episodes` episodes of the frozen policy into `out`; returns control steps and mean score.
 
     Their worlds are drawn from `seed`, among those that training draws from; `fps` None is the task's control
-    frequency. Where the task or the policy fails, it raises IncompleteError, or the same error before the first
-    episode.
+    frequency. Where task or policy fail, or at Ctrl-C and SIGTERM, it raises IncompleteError, or the same error
+    before the first episode.
     """
     from dsrl.evaluation.episodes import play_worlds
     from dsrl.evaluation.noise_sources import base_noise
@@ -97,26 +101,51 @@ def collect(parts: Any, out: Path, episodes: int, seed: int, fps: int | None = N
     seeds, flags = env.draw_seeds(episodes), (DONE, TRUNCATED, *([SUCCESS] if task.has_success else []))
     hz = fps or whole_fps(parts.task) or UNKNOWN_FPS
     dataset = create_dataset(out, parts.task, hz, episodes, *flags, reward=True)
-    steps, score, begin = 0, 0.0, time.monotonic()
+    steps, score, begin, came = 0, 0.0, time.monotonic(), list[int]()
     for start in range(0, episodes, len(env)):
         batch = seeds[start : start + len(env)]
         try:
+            for number in came:
+                signal.raise_signal(number)
             result = play_worlds(env, base_noise(parts.policy.noise_shape), batch)
-        except Exception as error:  # of any simulator
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # of any simulator, or a signal
             if start == 0:
                 raise
             dataset.finalize()
             raise IncompleteError(start, episodes, error) from error
-        for world in range(len(batch)):
-            for row in rows_of(task.frames, world):
-                dataset.add_frame(row)
-                steps += 1
-            dataset.save_episode()
+        with _delayed_signals(came):
+            steps += _write(dataset, task.frames, len(batch))
         score += result.score * len(batch)
         done = start + len(batch)
         print(f"{done} episodes, mean score {score / done:.3f}, {time.monotonic() - begin:.0f} s", flush=True)
     dataset.finalize()
     return steps, score / episodes
+
+
+def _write(dataset: Any, frames: Sequence[Frame], worlds: int) -> int:
+    """Write an episode of each of the first `worlds` worlds; returns their control steps."""
+    steps = 0
+    for world in range(worlds):
+        for row in rows_of(frames, world):
+            dataset.add_frame(row)
+            steps += 1
+        dataset.save_episode()
+    return steps
+
+
+@contextmanager
+def _delayed_signals(came: list[int]) -> Iterator[None]:
+    """Append Ctrl-C and SIGTERM to `came` while the block runs: an episode is written whole or not at all."""
+    if threading.current_thread() is not threading.main_thread():  # Python lets no other thread handle signals
+        yield
+        return
+    handled = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda one, frame: came.append(one)) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class RecordingTask:

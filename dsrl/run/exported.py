@@ -21,7 +21,7 @@ from dsrl.edits import EditsChunks
 from dsrl.evaluation.noise_sources import evaluation_noise
 from dsrl.foreign_json import check_depth
 from dsrl.interfaces import HasWeights, Observation, Policy, Step
-from dsrl.noise_action_env import check_worlds_finite
+from dsrl.rules.finite_rules import check_worlds_finite
 from dsrl.run.components.build import build_player
 from dsrl.run.components.parts import backbone_sha256, configuration_sha256
 from dsrl.run.config.settings import TYPES

@@ -135,17 +135,28 @@ class Checkpointer:
         """Write a checkpoint; where that fails, the previous one stays and the run continues, announced once."""
         self._write(state(), decisions, updates)
 
+    def prepared(self, loop: StateDict, decisions: int, updates: int = 0) -> Callable[[], None]:
+        """Return what writes a checkpoint of the run as it is now, unless one as far was written before."""
+        state = self._whole(loop, decisions, updates)
+
+        def save() -> None:
+            if _number(state) not in (0, self._newest):
+                self._write_state(state)
+
+        return save
+
     def save_if_due(self, state: Callable[[], StateDict], decisions: int, updates: int = 0) -> None:
         """Write a checkpoint where it is time or a signal requests one, and then raise `Stopped`.
 
-        One that is only due is left out where training could not continue exactly from it.
+        One that is only due waits for a round from which training could continue exactly.
         """
         if self._newest != decisions + updates and (self.signals.requested is not None or self._is_due()):
-            loop = state()
+            begin, loop = time.monotonic(), state()
             if self.signals.requested is not None or loop["exact"]:
                 self._write(loop, decisions, updates)
             else:
-                self._minutes = None
+                end = time.monotonic()
+                self._due = end + (end - begin) / LARGEST_SHARE
         self.signals.stop_if_requested()
 
     def _is_due(self) -> bool:
@@ -156,9 +167,11 @@ class Checkpointer:
         return time.monotonic() >= self._due
 
     def _write(self, loop: StateDict, decisions: int, updates: int) -> None:
+        self._write_state(self._whole(loop, decisions, updates))
+
+    def _whole(self, loop: StateDict, decisions: int, updates: int) -> StateDict:
         counts = {"decisions": decisions, "updates": updates}
-        state = {"identity": self.identity, **counts, "loop": loop, "run": self._run_state(), "code": self._code}
-        self._write_state(state)
+        return {"identity": self.identity, **counts, "loop": loop, "run": self._run_state(), "code": self._code}
 
     def _write_state(self, state: StateDict) -> None:
         self.folder.check_in_place()

@@ -54,7 +54,7 @@ def train(cfg: DictConfig) -> float:
         with folder.claimed(), folder.noting_failure(screen.phase):
             screen.phase(f"run folder {folder.path}; loading task and policy …")
             parts, options = with_offline_data(build(cfg, screen.phase), screen.phase), resume_options(cfg)
-            signals.stop_if_requested()
+            signals.take_back(screen.phase)
             earlier = [folder, *([] if options["other"] is None else [RunFolder(options["other"])])]
             folder.plays = True  # noise=auto does
             cfg, parts, choice = with_chosen_noise(cfg, parts, earlier, screen, signals)
@@ -139,7 +139,7 @@ def _steer(
     monitor = Monitor(parts, folder, loggers, screen, setup_seconds=build_simulation(parts, screen))
     checkpointer.restore_run(monitor.load_state_dict)
     checkpointer.include(monitor.state_dict)
-    signals.stop_if_requested()
+    signals.take_back(screen.phase)
 
     results: dict[str, Evaluation] = {}
     if parts.policy_sha256() is None:

@@ -79,6 +79,9 @@ class Checkpointer(Protocol):
         `updates` is the number of gradient steps so far that were taken without play.
         """
 
+    def prepared(self, state: StateDict, decisions: int, updates: int = 0) -> Callable[[], None]:
+        """Return what saves `state` and the rest of the run as it is now, unless a state as far was saved before."""
+
     def save_if_due(self, state: Callable[[], StateDict], decisions: int, updates: int = 0) -> None:
         """Save after a round where it is time, or a signal requests it; raises where the run must stop.
 
@@ -97,6 +100,10 @@ class NoCheckpoints:
     def save_at_reset(self, state: Callable[[], StateDict], decisions: int, updates: int = 0) -> None:
         """Save nothing."""
 
+    def prepared(self, state: StateDict, decisions: int, updates: int = 0) -> Callable[[], None]:
+        """Return what saves nothing."""
+        return lambda: None
+
     def save_if_due(self, state: Callable[[], StateDict], decisions: int, updates: int = 0) -> None:
         """Save nothing."""
 
@@ -109,10 +116,13 @@ class Validator:
         self.best = -float("inf")  # score
         self.by_draws = False  # whether the actor is played by its draws, and its mean is validated besides
 
-    def validate(self, counters: Counters) -> Evaluation:
-        """Diagnose, evaluate and save the algorithm as it is. Raises FloatingPointError for weights without value."""
+    def diagnose(self, counters: Counters) -> None:
+        """Measure the algorithm in the worlds as they are. Raises FloatingPointError for weights without value."""
         check_finite(self.algorithm.state_dict())
         self.monitor.log(diagnose(self.env, self.algorithm), counters)
+
+    def validate(self, counters: Counters) -> Evaluation:
+        """Evaluate and save the algorithm as it is, once it was diagnosed."""
         result = self.monitor.validate(counters)
         self.monitor.log(evaluation_metrics(result), counters)
         if result.score >= self.best:

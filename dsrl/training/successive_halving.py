@@ -73,6 +73,7 @@ class SuccessiveHalving:
                 "search/leader": float(self._tally.score[leader]),
             }
             self.monitor.log(metrics, self._tally.counters)
+            self._validator.diagnose(self._tally.counters)
             self._validator.validate(self._tally.counters)
             self._ended += 1
             self._checkpointer.save_at_reset(self.state_dict, self._tally.counters.decisions)

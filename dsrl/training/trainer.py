@@ -11,50 +11,29 @@ buffer for NaN at each step and returns only the statistics of its last update.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from tianshou.utils.torch_utils import policy_within_training_step
 
 from dsrl.edits import EditsChunks
-from dsrl.interfaces import StateDict
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.training.collector import make_collector
-from dsrl.training.loop import Checkpointer, LowersDiscount, Monitor, NoCheckpoints, Validator, check_finite, restoring
+from dsrl.training.loop import Checkpointer, LowersDiscount, Monitor, NoCheckpoints, Validator, restoring
 from dsrl.training.metrics import Counters, EpisodeStats, UpdateStats
-from dsrl.training.random_state import load_random_state_dict, random_state_dict, seed_everything
+from dsrl.training.offline_use import Offline
+from dsrl.training.random_state import seed_everything
 from dsrl.training.replay_buffer import Replay
 from dsrl.training.replay_format import Recorder
-from dsrl.training.replay_memory import buffer_length, check_stored, draws_of
-from dsrl.training.restored_numbers import check_count, check_counts
+from dsrl.training.replay_memory import buffer_length, draws_of
+from dsrl.training.trainer_state import TrainerState, Validation
 from dsrl.training.validation_schedule import ValidationSchedule
 
 CLONED_AT_ONCE = 100  # gradient steps of cloning between checks for a signal
 
 
-class OfflineTransitions(Protocol):
-    """Transitions of a dataset."""
-
-    def __len__(self) -> int:
-        """Return their number."""
-
-    def write(self, replay: Any, buffer: Replay, draws: int) -> None:
-        """Add all of them to `buffer`, with the data that `replay` stores of states and chunks of `draws` noises."""
-
-
-@dataclass(frozen=True)
-class Offline:
-    """The transitions of a dataset, and how training uses them."""
-
-    transitions: OfflineTransitions
-    updates: int = 0  # gradient steps after warm-up, before the actor plays
-    share: float | None = None  # of each batch; None: their share of replay
-    cloning_updates: int = 0  # gradient steps of the actor on their noise before; the algorithm `ClonesNoise`
-
-
-class Trainer:
+class Trainer(TrainerState):
     """Trains `algorithm` in `env`; the result depends only on `seed`, the parts and their state.
 
     It trains for `decisions` decisions, the first `warmup_decisions` of them the base policy's, with `utd` gradient
@@ -84,27 +63,24 @@ class Trainer:
         checkpointer: Checkpointer | None = None,
     ) -> None:
         """Seed everything and fill replay with `offline`; raises ValueError where warm-up leaves nothing to learn."""
-        self._offline_updates, self._cloning_updates = (offline.updates, offline.cloning_updates) if offline else (0, 0)
-        if not 0 <= warmup_decisions < decisions + (self._offline_updates > 0):
+        self.offline_updates, self._cloning_updates = (offline.updates, offline.cloning_updates) if offline else (0, 0)
+        if not 0 <= warmup_decisions < decisions + (self.offline_updates > 0):
             raise ValueError(f"warmup_decisions={warmup_decisions} must be below decisions={decisions}")
         self.env, self.algorithm, self.monitor = env, algorithm, monitor
         self.decisions, self.warmup_decisions = decisions, warmup_decisions
         self.utd, self.batch_size = utd, batch_size
-        self._schedule, self.log_every = ValidationSchedule(eval_every, len(env), env.longest_episode), log_every
+        self.schedule, self.log_every = ValidationSchedule(eval_every, len(env), env.longest_episode), log_every
         self._checkpointer: Checkpointer = checkpointer or NoCheckpoints()
 
-        self._draws = draws_of(algorithm)
+        self.draws = draws_of(algorithm)
         seed_everything(seed)
         env.seed(seed)
         env.action_space.clips = algorithm.bounded
         self.buffer = self._replay(buffer_size, seed, offline, success_share)
-        self.stats, self._updates = EpisodeStats(len(env), env.has_success), UpdateStats()
-        self._validator = Validator(env, algorithm, monitor)
-        self._recorder = Recorder(env, algorithm.replay, self._draws)
-        self._collector = make_collector(algorithm.policy, env, self.buffer, self._on_decision)
-        self._warmed_up_at: int | None = None  # decisions
-        self._offline_done = 0  # gradient steps between warm-up and play
-        self._cloned, self._learned = 0, 0  # gradient steps of cloning, and after it
+        self.stats, self.updates = EpisodeStats(len(env), env.has_success), UpdateStats()
+        self.validator = Validator(env, algorithm, monitor)
+        self._recorder = Recorder(env, algorithm.replay, self.draws)
+        self.collector = make_collector(algorithm.policy, env, self.buffer, self._on_decision)
 
     def _replay(self, size: int, seed: int, offline: Offline | None, success_share: float | None) -> Replay:
         """Return replay for `size` transitions of play, or all of a shorter run, with those of `offline` in it."""
@@ -113,7 +89,7 @@ class Trainer:
         if offline is None:
             return Replay(size, len(self.env), seed, **options)
         buffer = Replay(size, len(self.env), seed, offline=len(offline.transitions), share=offline.share, **options)
-        offline.transitions.write(self.algorithm.replay, buffer, self._draws)
+        offline.transitions.write(self.algorithm.replay, buffer, self.draws)
         return buffer
 
     def train(self) -> Counters:
@@ -122,11 +98,13 @@ class Trainer:
         Raises FloatingPointError naming the first number that is not finite.
         """
         if self._checkpointer.previous is None:
-            self._collector.reset_env()
+            self.collector.reset_env()
         else:
             with restoring():
                 self.load_state_dict(self._checkpointer.previous)
                 self._checkpointer.restored(self.stats.counters.decisions)
+        if self.pending and self._validate(self.pending):
+            return self.stats.counters
         self.warm_up()
         self.clone()
         stopped = self.learn_offline()
@@ -140,15 +118,15 @@ class Trainer:
             self._play(random=True)
             self.monitor.show(self.stats.counters, self.stats.recent())
             self._save_if_due()
-        if self._warmed_up_at is not None:
+        if self.warmed_up_at is not None:
             return
-        self._warmed_up_at = self.stats.counters.decisions
+        self.warmed_up_at = self.stats.counters.decisions
         if len(self.buffer):
             with self._noting_discount(), policy_within_training_step(self.algorithm.policy):
                 self._count(self.algorithm.warm_up(self.buffer, self.batch_size))
             self._log()
-        self._validator.validate_start(self.stats.counters)
-        self._reset_worlds()
+        self.validator.diagnose(self.stats.counters)
+        self._validate("start")
 
     def _discount(self) -> float:
         return self.algorithm.gamma if isinstance(self.algorithm, LowersDiscount) else 1.0
@@ -167,28 +145,29 @@ class Trainer:
 
     def clone(self) -> None:
         """Clone the noise of recorded decisions whose episode succeeds, and validate."""
-        while self._cloned < self._cloning_updates:
-            due = min(CLONED_AT_ONCE, self._cloning_updates - self._cloned)
+        while self.cloned < self._cloning_updates:
+            due = min(CLONED_AT_ONCE, self._cloning_updates - self.cloned)
             successes = self.buffer.offline_successes()
             stats = self.algorithm.clone(self.buffer, successes, self.batch_size, due)
-            self._updates.add(stats, self.stats.counters.gradient_steps)
-            self._cloned += due
-            if self._cloned == self._cloning_updates:
+            self.updates.add(stats, self.stats.counters.gradient_steps)
+            self.cloned += due
+            if self.cloned == self._cloning_updates:
                 self._log()
-                self._validator.validate(self.stats.counters)
+                self.validator.diagnose(self.stats.counters)
+                self.validator.validate(self.stats.counters)
                 self._reset_worlds()
             self._save_if_due()
 
     def learn_offline(self) -> bool:
         """Learn without play; returns whether training ends early."""
-        while self._offline_done < self._offline_updates:
-            before = self._offline_done
-            self._offline_done = min(before + max(1, int(len(self.env) * self.utd)), self._offline_updates)
+        while self.offline_done < self.offline_updates:
+            before = self.offline_done
+            self.offline_done = min(before + max(1, int(len(self.env) * self.utd)), self.offline_updates)
             self._learn()
-            self.monitor.show_updates(self._offline_done, self.stats.recent())
-            finished = self._offline_done >= self._offline_updates
-            due = _crossed(before, self._offline_done, self._schedule.every)
-            if self._end_round(before, self._offline_done, finished=finished, due=due):
+            self.monitor.show_updates(self.offline_done, self.stats.recent())
+            finished = self.offline_done >= self.offline_updates
+            due = _crossed(before, self.offline_done, self.schedule.every)
+            if self._end_round(before, self.offline_done, finished=finished, due=due):
                 return True
         return False
 
@@ -200,7 +179,7 @@ class Trainer:
             self._learn()
             self.monitor.show(self.stats.counters, self.stats.recent())
             now = self.stats.counters.decisions
-            if self._end_round(before, now, finished=now >= self.decisions, due=self._schedule.due(now)):
+            if self._end_round(before, now, finished=now >= self.decisions, due=self.schedule.due(now)):
                 return True
         return False
 
@@ -209,18 +188,51 @@ class Trainer:
         if finished or _crossed(before, now, self.log_every):
             self._log()
         if finished or due:
-            self._validator.validate(self.stats.counters)
-            if self.monitor.should_stop():
+            self.validator.diagnose(self.stats.counters)
+            if self._validate("round"):
                 return True
-            self._reset_worlds()
         self._save_if_due()
         return False
+
+    def _validate(self, which: Validation) -> bool:
+        """Validate and begin new episodes; returns whether training ends early. It can be repeated where it fails."""
+        self.pending, counters = which, self.stats.counters
+        save = self._checkpointer.prepared(self.state_dict(), counters.decisions, self._updates_alone())
+        if which == "start":  # nothing was saved before, and a killed process saves nothing
+            save()
+        with self._saving_at_failure(save):
+            if which == "start":
+                self.validator.validate_start(counters)
+            else:
+                self.validator.validate(counters)
+        self.pending = None
+        if which == "round" and self.monitor.should_stop():
+            return True
+        with self._saving_at_failure(self._save_whole_round):
+            self._reset_worlds()
+        return False
+
+    @contextmanager
+    def _saving_at_failure(self, save: Callable[[], None]) -> Iterator[None]:
+        """Call `save` where task or policy fail in the block: they, unlike a learner, may do better another time."""
+        try:
+            yield
+        except (Exception, SystemExit):
+            if self.env.busy:
+                with suppress(Exception):  # the failure itself is what ends the run
+                    save()
+            raise
+
+    def _save_whole_round(self) -> None:
+        """Save without the worlds, after a failure in which replay got either all or none of a decision of each."""
+        if not self.is_over():
+            self._checkpointer.prepared(self.state_dict(), self.stats.counters.decisions, self._updates_alone())()
 
     def _play(self, *, random: bool) -> None:
         """Play one decision in every world; the base policy's chunks, of a random play, are not edited."""
         self.env.editor = self.algorithm if not random and isinstance(self.algorithm, EditsChunks) else None
-        with policy_within_training_step(self.algorithm.policy):
-            self._collector.collect(n_step=self._collector.env_num, random=random)
+        with self._saving_at_failure(self._save_whole_round), policy_within_training_step(self.algorithm.policy):
+            self.collector.collect(n_step=self.collector.env_num, random=random)
 
     def _on_decision(self, _: Any, rollout: Any) -> None:
         """Complete a rollout before it enters the buffer: tianshou's step hook."""
@@ -229,71 +241,33 @@ class Trainer:
 
     def _learn(self) -> None:
         """Take the gradient steps that are due."""
-        played = self.stats.counters.decisions - (self._warmed_up_at or 0)
-        due = int(played * self.utd) + self._offline_done
+        played = self.stats.counters.decisions - (self.warmed_up_at or 0)
+        due = int(played * self.utd) + self.offline_done
         with self._noting_discount(), policy_within_training_step(self.algorithm.policy):
-            self._count(self.algorithm.learn(self.buffer, self.batch_size, due - self._learned))
-        self._learned = due
+            self._count(self.algorithm.learn(self.buffer, self.batch_size, due - self.learned))
+        self.learned = due
 
     def _count(self, stats: Sequence[Any]) -> None:
         self.stats.add_gradient_steps(len(stats))
-        self._updates.add(stats, self.stats.counters.gradient_steps)
+        self.updates.add(stats, self.stats.counters.gradient_steps)
 
     def _log(self) -> None:
-        self.monitor.log({**self.stats.recent(), **self._updates.take()}, self.stats.counters)
+        self.monitor.log({**self.stats.recent(), **self.updates.take()}, self.stats.counters)
 
     def _reset_worlds(self) -> None:
-        """Start new episodes in all worlds, and save a checkpoint there."""
-        self._collector.reset_env()
+        """Start new episodes in all worlds, unless nothing is played any more, and save a checkpoint there."""
         self.buffer.cut_episodes()
         self.stats.drop_unfinished()
-        self._schedule.last = self.stats.counters.decisions
+        self.schedule.last = self.stats.counters.decisions
+        if not self.is_over():
+            self.collector.reset_env()
         self._checkpointer.save_at_reset(self.state_dict, self.stats.counters.decisions, self._updates_alone())
 
     def _save_if_due(self) -> None:
         self._checkpointer.save_if_due(self.state_dict, self.stats.counters.decisions, self._updates_alone())
 
     def _updates_alone(self) -> int:
-        return self._offline_done + self._cloned
-
-    def state_dict(self) -> StateDict:
-        """Return everything that training depends on, each part by its owner."""
-        env, algorithm = self.env.state_dict(), self.algorithm.state_dict()
-        check_finite(algorithm)  # the checkpoint before stays
-        return {
-            "exact": env["worlds"] is not None,
-            "algorithm": algorithm,
-            "buffer": self.buffer.state_dict(),
-            "env": env,
-            "random": random_state_dict(),
-            "episodes": self.stats.state_dict(),
-            "updates": self._updates.state_dict(),
-            "validator": self._validator.state_dict(),
-            "last_validation": self._schedule.last,
-            "counts": [self._warmed_up_at, self._offline_done, self._learned, self._cloned],
-        }
-
-    def load_state_dict(self, state: StateDict) -> None:
-        """Continue from a `state_dict`; where it has no worlds, in new episodes. Raises FloatingPointError."""
-        check_finite(state["algorithm"], "the checkpoint's")
-        self.algorithm.load_state_dict(state["algorithm"])
-        check_stored(state["buffer"], self.env, self.algorithm.replay, self.buffer.played_size, self._draws)
-        self.buffer.load_state_dict(state["buffer"])
-        self.stats.load_state_dict(state["episodes"])
-        self._updates.load_state_dict(state["updates"])
-        self._validator.load_state_dict(state["validator"])
-        self._warmed_up_at, self._offline_done, self._learned, self._cloned = (*state["counts"], 0)[:4]
-        decisions = self.stats.counters.decisions
-        self._schedule.last = state.get("last_validation", decisions)
-        for name, one in (("warmed_up_at", self._warmed_up_at or 0), ("last_validation", self._schedule.last)):
-            check_count(name, one, decisions)
-        check_counts({"offline_done": self._offline_done, "learned": self._learned, "cloned": self._cloned})
-        if not self.env.load_state_dict(state["env"]):
-            self.buffer.cut_episodes()
-            self.stats.drop_unfinished()
-        self._collector._pre_collect_obs_RO, self._collector._pre_collect_info_R = self.env.current()
-        self._collector._pre_collect_hidden_state_RH = None
-        load_random_state_dict(state["random"])  # last: starting a simulator and its first episodes draw, too
+        return self.offline_done + self.cloned
 
 
 def _crossed(before: int, now: int, every: int) -> bool:

@@ -98,7 +98,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(
     for _ in range(2):
         killed(1, "before")
         with pytest.raises(Killed):
-            type_train(run)
+            type_train(run, "sac=golden_ticket", "sac.candidates=2")  # saves nothing before a validation
         assert read_manifest(RunFolder(run).checkpoint("last"))["notes"]["resumable"] is False
         write_checkpoint(run / "resume" / ".unfinished", {})  # killed while it was given its number
 

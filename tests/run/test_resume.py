@@ -72,7 +72,7 @@ def test_a_run_killed_at_every_checkpoint_ends_like_one_that_is_not(
             ended = True
         except Killed:
             pass
-    assert starts == {"golden_ticket": 3}.get(algorithm, 5)
+    assert starts == {"golden_ticket": 3}.get(algorithm, 6)  # one is before the first validation, all others after one
     assert results(tmp_path / "cut") == undisturbed
 
 
@@ -98,13 +98,25 @@ def test_checkpoints_by_the_clock_lie_in_mid_episode_and_a_kill_loses_no_more_th
     assert results(tmp_path / "cut") == undisturbed
 
 
-def test_worlds_that_cannot_be_restored_get_no_checkpoint_by_the_clock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_worlds_that_cannot_be_restored_get_checkpoints_by_the_clock_where_all_of_them_begin_new_episodes(
+    tmp_path: Path,
+    killed: Callable[[int, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    whole: Callable[..., dict[str, Any]],
 ) -> None:
+    undisturbed = whole("dsrl_sac")
     monkeypatch.setattr(resume, "LARGEST_SHARE", float("inf"))
-    run(tmp_path, short_parts("dsrl_sac"), minutes=0.0)
-    found = sorted(int(path.name) for path in RunFolder(tmp_path).resume.iterdir())
-    assert found == [20, 40, 80, 120]  # after warm-up and validations
+    killed(9, "after")
+    with pytest.raises(Killed):
+        run(tmp_path, short_parts("dsrl_sac"), minutes=0.0)
+    found = sorted(RunFolder(tmp_path).resume.iterdir())
+    assert {"000000020", "000000040", "000000080"} < {path.name for path in found}  # after warm-up and validations
+    worlds = [read_checkpoint(path)["loop"]["env"]["worlds"] for path in found]
+    assert all(one["task"] is None for one in worlds)  # a seed determines each
+    assert len(worlds) < 20  # not every round
+    killed(-1, "after")
+    run(tmp_path, short_parts("dsrl_sac"))
+    assert results(tmp_path) == undisturbed
 
 
 @pytest.mark.parametrize("stop", [True, False])
@@ -184,7 +196,7 @@ def test_worlds_that_cannot_be_restored_begin_new_episodes_after_a_signal(
 def test_a_killed_run_whose_manifests_are_gone_is_not_started_over(
     tmp_path: Path, killed: Callable[[int, str], None]
 ) -> None:
-    killed(2, "after")
+    killed(3, "after")
     with pytest.raises(Killed):
         run(tmp_path, short_parts("dsrl_sac"))
     for manifest in RunFolder(tmp_path).resume.glob("*/manifest.json"):
@@ -199,7 +211,7 @@ def test_another_run_is_continued_in_a_folder_of_its_own(
     tmp_path: Path, killed: Callable[[int, str], None], whole: Callable[..., dict[str, Any]]
 ) -> None:
     undisturbed = whole("dsrl_sac")
-    killed(2, "after")
+    killed(3, "after")
     with pytest.raises(Killed):
         run(tmp_path / "one", short_parts("dsrl_sac"))
     killed(-1, "after")
@@ -231,7 +243,7 @@ CHANGES: list[tuple[str, Any, str]] = [  # keys of what is replaced in a state, 
 def test_a_changed_checkpoint_of_another_run_is_refused_as_often_as_it_is_typed(
     tmp_path: Path, killed: Callable[[int, str], None]
 ) -> None:
-    killed(2, "after")
+    killed(3, "after")
     with pytest.raises(Killed):
         run(tmp_path / "one", short_parts("dsrl_sac"))
     killed(-1, "after")

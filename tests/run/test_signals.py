@@ -28,6 +28,22 @@ def test_a_second_ctrl_c_stops_at_once_also_where_another_signal_came_between() 
             signal.raise_signal(signal.SIGINT)
 
 
+def test_a_handler_that_a_task_installs_is_replaced_in_one_sentence() -> None:
+    said: list[str] = []
+    with Signals() as signals:
+        signals.take_back(said.append)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signals.take_back(said.append)
+        signal.raise_signal(signal.SIGINT)
+        assert signals.requested == signal.SIGINT
+        with pytest.raises(Stopped):
+            signals.take_back(said.append)
+    (sentence,) = said
+    assert sentence == (
+        "the task or the policy handled SIGINT; from now on the run stops with a checkpoint at it again"
+    )
+
+
 def test_a_repeated_signal_does_not_interrupt_the_handler_that_requeues() -> None:
     seen: list[int] = []
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toys.mlp_checkpoints import make_mlp_checkpoint
@@ -50,6 +52,36 @@ def test_an_environment_that_fails_ends_a_script_in_one_sentence(
     assert ending.endswith(f"(where: {note}); mend that, then type the command again")
     assert "Traceback" in note.read_text()
     assert list((tmp_path / "data").iterdir()) == [tmp_path / "data" / NOTES[main].split("/")[0]]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call", "done"),
+    [(collect_rollouts, "rows_of", 1, 2), (collect_rollouts.RecordingTask, "step", 50, 4)],  # episodes have 20 steps
+    ids=["while it writes", "while it plays"],
+)
+def test_rollouts_before_ctrl_c_are_a_dataset_of_whole_episodes(
+    owner: Any,
+    name: str,
+    call: int,
+    done: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count, work = iter(range(1000)), getattr(owner, name)
+
+    def interrupted(*arguments: Any) -> Any:
+        if next(count) == call:
+            signal.raise_signal(signal.SIGINT)
+        return work(*arguments)
+
+    monkeypatch.setattr(owner, name, interrupted)
+    with pytest.raises(SystemExit) as ended:
+        collect_rollouts.main([*_typed(tmp_path, ""), "--episodes", "7"])
+    assert ended.value.code == 128 + signal.SIGINT
+    out = tmp_path / "data" / "out"
+    assert f"{done} of 7 episodes were recorded before the stop, in {out}" in capsys.readouterr().out
+    assert json.loads((out / "meta" / "info.json").read_text())["total_episodes"] == done
 
 
 def test_rollouts_before_a_failure_are_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -209,7 +209,7 @@ def test_a_run_that_cloned_and_was_killed_ends_like_one_that_was_not(
 ) -> None:
     changes = {"decisions": 40, "warmup_decisions": 8, "validation_episodes": 4, "eval_episodes": 4}
     changes |= {"offline_data": str(rollouts), "offline_cloning_updates": 120, "offline_share": 0.5}
-    made = [with_offline_data(parts_of(**changes), print) for _ in range(6)]
+    made = [with_offline_data(parts_of(**changes), print) for _ in range(7)]
     run(tmp_path / "whole", made.pop())
     ended = False
     while not ended:  # each process dies of the first checkpoint that it writes

@@ -198,7 +198,7 @@ def test_offline_data_stay_in_replay_and_a_killed_run_ends_like_one_that_is_not(
 ) -> None:
     changes = {"offline_data": str(rollouts), "offline_updates": 8, "offline_share": 0.5}
     budget = {"decisions": 40, "warmup_decisions": 8, "eval_every": 20, "validation_episodes": 4, "eval_episodes": 4}
-    parts = [with_offline_data(parts_of(**changes, **budget), print) for _ in range(6)]
+    parts = [with_offline_data(parts_of(**changes, **budget), print) for _ in range(7)]
     run(tmp_path / "whole", parts.pop())
     ended = False
     while not ended:  # each process dies of the first checkpoint that it writes

@@ -182,6 +182,9 @@ class OneCheckpoint:
     def save_at_reset(self, state, decisions, updates=0):
         pass
 
+    def prepared(self, state, decisions, updates=0):
+        return lambda: None
+
     def save_if_due(self, state, decisions, updates=0):
         if decisions == self.after:
             self.state = deepcopy(state())

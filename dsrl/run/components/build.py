@@ -232,8 +232,9 @@ def _stopped_seldom(parts: Parts) -> str | None:
 
 def build_loop(parts: Parts, monitor: Monitor, checkpointer: Checkpointer) -> Trainer | SuccessiveHalving:
     """Build the training loop of the algorithm's kind."""
+    from dsrl.training.offline_use import Offline
     from dsrl.training.successive_halving import SuccessiveHalving
-    from dsrl.training.trainer import Offline, Trainer
+    from dsrl.training.trainer import Trainer
 
     settings = parts.settings
     if isinstance(parts.algorithm, Searcher):

@@ -27,12 +27,11 @@ def build_simulation(parts: Parts, screen: Screen) -> float:
 
     Raises ValueError for a task, or a policy, that breaks a rule.
     """
-    begin, seeds = time.monotonic(), list(range(len(parts.env)))
     if parts.setup_seconds is not None:
-        parts.env.reset(seeds=seeds)
         return parts.setup_seconds
+    begin = time.monotonic()
     screen.phase("building the simulation …")
-    parts.env.reset(seeds=seeds)
+    parts.env.reset(seeds=list(range(len(parts.env))))
     check_state(parts.task)
     seconds = time.monotonic() - begin
     screen.phase(f"simulation ready after {clock(seconds)}")

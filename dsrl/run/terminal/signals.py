@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
@@ -65,6 +65,20 @@ class Signals:
             yield
         finally:
             self._when = before
+
+    def take_back(self, announce: Callable[[str], None]) -> None:
+        """Handle all signals again, where a task or a policy that was built in the block handles one; raise `Stopped`.
+
+        Drivers of robots do that at their start: Ctrl-C would then end the run without a checkpoint. `announce` gets
+        the sentence about it.
+        """
+        taken = [number for number in self._previous if signal.getsignal(number) != self._handle]
+        for number in taken:
+            signal.signal(number, self._handle)
+        if taken:
+            names = " and ".join(number.name for number in taken)
+            announce(f"the task or the policy handled {names}; from now on the run stops with a checkpoint at it again")
+        self.stop_if_requested()
 
     def stop_if_requested(self) -> None:
         """Raise `Stopped` if a signal has come."""
