@@ -123,11 +123,10 @@ class OfflineData:
         spread = actions.flatten(0, 1).std(0).clamp(min=LEAST_SPREAD)
         noise, fidelities = [], []
         for at_once in self._slices():
-            part = self.transitions[at_once]
-            _, encoding = self._encoded([one.before for one in part])
+            _, encoding = self._encoded([one.before for one in self.transitions[at_once]])
             found, fidelity = noise_of(self.env, encoding, actions[at_once], spread)
             noise.append(found)
-            fidelities.append((len(part), fidelity))
+            fidelities.append((len(found), fidelity))
         self._noise = torch.cat(noise)
         return joined(fidelities)
 
@@ -296,7 +295,5 @@ def _check_finite(dataset: str, columns: Columns) -> None:
     for name, values in columns.items():
         bad = ~np.isfinite(values.reshape(len(values), -1).astype(float)).all(1)
         if bad.any():
-            raise ValueError(
-                f"{KEY}{dataset} has {name} that is not finite in frame {int(bad.argmax())}; "
-                "remove the episode of that frame, or record it anew"
-            )
+            found = f"{KEY}{dataset} has {name} that is not finite in frame {int(bad.argmax())}"
+            raise ValueError(f"{found}; remove the episode of that frame, or record it anew")
