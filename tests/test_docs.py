@@ -170,3 +170,60 @@ def test_the_loop_of_an_own_environment_plays_a_policy_to_its_goal(
         monkeypatch.syspath_prepend(str(folder))
     succeeds = runpy.run_path(str(own / "play.py"))["succeeds"]
     assert all(succeeds(Straight(), gymnasium.make("MyPoint-v0"), seed) for seed in range(3))
+
+
+ONE_ROBOT = ("plugins=[my_robot]", f"hydra.searchpath=[file://{PACKAGE / 'conf'}]", "task=arm", "noise=repeat")
+ONE_ROBOT += ("decisions=24", "warmup_decisions=12", "batch_size=4", "critic_warmup_updates=2", "eval_every=12")
+ONE_ROBOT += ("eval_episodes=2", "validation_episodes=1", "confirm_episodes=0", "sac.hidden=8")
+
+
+def test_the_loop_for_one_robot_plays_what_evaluations_play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from toys.typed import type_train
+
+    from dsrl.evaluation.episodes import play_worlds
+
+    monkeypatch.syspath_prepend(str(PACKAGE.parent))
+    assert type_train(tmp_path / "run", start=ONE_ROBOT) is None
+    from my_robot import play, robot
+
+    parts, noise = play.load(str(tmp_path / "run"))
+    moves: list[Any] = []
+
+    class Recording(robot.Robot):
+        def __init__(self) -> None:
+            super().__init__()
+            self._random.seed(0)
+
+        def move(self, velocity: Any) -> None:
+            moves.append(velocity)
+            super().move(velocity)
+
+    parts.task.robot = Recording()
+    succeeds = play.play(parts, noise, 7)
+    parts.task.robot = Recording()
+    evaluation = play_worlds(parts.env, noise, [7])
+    assert evaluation.successes == (succeeds,)
+    assert moves[:24] == moves[24:]
+    assert len(moves) == 48
+
+
+def test_what_fails_on_one_robot_is_raised_and_the_person_judges_the_last_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.syspath_prepend(str(PACKAGE.parent))
+    from my_robot.robot import EmergencyStopError
+    from my_robot.task.arm import Arm
+
+    arm, still = Arm(1, 2), torch.zeros(1, 2)
+    arm.reset(torch.arange(1), [0])
+    assert arm.robot is not None
+    for answer, last in ((True, False), (True, True)):
+        monkeypatch.setattr(arm.robot, "ask_person", lambda answer=answer: answer)
+        step = arm.step(still)
+        assert (bool(step.success), bool(step.terminated), bool(step.truncated)) == (last, last, False)
+    monkeypatch.setattr(arm.robot, "read", lambda: [0.0, float("nan"), 0.0, 0.0])
+    with pytest.raises(RuntimeError, match=r"a sensor is lost: it reads \[0.0, nan, 0.0, 0.0\]"):
+        arm.observe()
+    arm.robot.stopped = True
+    with pytest.raises(EmergencyStopError):
+        arm.step(still)

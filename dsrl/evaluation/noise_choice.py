@@ -162,6 +162,15 @@ def choose_noise(
     return NoiseChoice(chosen, candidates[chosen].dim, outcomes, lacks_headroom, lost)
 
 
+def most_evaluations(candidates: Mapping[str, Noise], draws: int) -> int:
+    """Return how many evaluations `choose_noise` plays at most: all `draws` of the base policy and what it measures."""
+    *smaller, last = candidates
+    if not smaller:
+        return FIRST_DRAWS  # of the base policy alone
+    measured = [*smaller, last] if candidates[last].dim <= LEARNT else smaller
+    return max(draws, FIRST_DRAWS) * (1 + len(measured))
+
+
 def _without_headroom(candidates: Mapping[str, Noise], kept: Sequence[str]) -> str:
     """Return the largest of `kept`, smallest first, that is of at most LEARNT numbers; else the smallest."""
     learnt = [name for name in kept if candidates[name].dim <= LEARNT]

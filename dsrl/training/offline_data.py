@@ -21,7 +21,7 @@ from torch import Tensor
 from dsrl import history
 from dsrl.available_memory import available_memory
 from dsrl.foreign_json import first_line
-from dsrl.interfaces import Observation, Replay
+from dsrl.interfaces import Encoding, Observation, Replay
 from dsrl.noise_action_env import Decision, NoiseActionEnv
 from dsrl.rules import policy_rules
 from dsrl.training.dataset_process import check_apart
@@ -69,9 +69,9 @@ class OfflineData:
             raise ValueError(f"{KEY}{dataset} has no texts as index of meta/tasks.parquet; get the dataset anew")
         _keep(self._data, _read_columns(self._data.meta.features, env))
         present = [name for name in RECORDED if name in self._data.meta.features]
-        columns = self._columns(present)
-        _check_finite(dataset, columns)
-        self.sha256 = _digest({**columns, **self._columns(state_columns(self._data.meta.features))})
+        columns, states = self._columns(present), self._columns(state_columns(self._data.meta.features))
+        _check_finite(dataset, {**columns, **states})
+        self.sha256 = _digest({**columns, **states})
         episodes = self._data.meta.episodes
         bounds = zip(episodes["dataset_from_index"], episodes["dataset_to_index"], strict=True)
         parts = [({name: values[a:b] for name, values in columns.items()}, int(a)) for a, b in bounds]
@@ -123,11 +123,10 @@ class OfflineData:
         spread = actions.flatten(0, 1).std(0).clamp(min=LEAST_SPREAD)
         noise, fidelities = [], []
         for at_once in self._slices():
-            part = self.transitions[at_once]
-            encoding = policy_rules.encode(self.env.policy, self._observation([one.before for one in part]))
+            _, encoding = self._encoded([one.before for one in self.transitions[at_once]])
             found, fidelity = noise_of(self.env, encoding, actions[at_once], spread)
             noise.append(found)
-            fidelities.append((len(part), fidelity))
+            fidelities.append((len(found), fidelity))
         self._noise = torch.cat(noise)
         return joined(fidelities)
 
@@ -136,14 +135,7 @@ class OfflineData:
         from tianshou.data import Batch
 
         frames = sorted({frame for one in part for frame in (one.before, one.after)})
-        observation = self._observation(frames)
-        encoding = policy_rules.encode(self.env.policy, observation)
-        lost = ~torch.isfinite(encoding.features).all(1)
-        if lost.any():
-            raise FloatingPointError(
-                f"features of frame {frames[int(lost.int().argmax())]} of offline_data={self._name} are not finite; "
-                "check its states and the policy's normalisation statistics"
-            )
+        observation, encoding = self._encoded(frames)
         row = {frame: i for i, frame in enumerate(frames)}
         before, after = (torch.tensor([row[getattr(one, name)] for one in part]) for name in ("before", "after"))
         chunks = torch.from_numpy(np.stack([one.chunk for one in part]))
@@ -166,6 +158,18 @@ class OfflineData:
             info=info,
             policy=Batch(),
         )
+
+    def _encoded(self, frames: Sequence[int]) -> tuple[Observation, Encoding]:
+        """Read and encode the observations of frames. Raises FloatingPointError for features that are not finite."""
+        observation = self._observation(frames)
+        encoding = policy_rules.encode(self.env.policy, observation)
+        lost = ~torch.isfinite(encoding.features).all(1)
+        if lost.any():
+            raise FloatingPointError(
+                f"features of frame {frames[int(lost.int().argmax())]} of offline_data={self._name} are not finite; "
+                "check the policy's normalisation statistics"
+            )
+        return observation, encoding
 
     def _slices(self) -> list[slice]:
         """Return the transitions that are encoded together."""
@@ -291,4 +295,5 @@ def _check_finite(dataset: str, columns: Columns) -> None:
     for name, values in columns.items():
         bad = ~np.isfinite(values.reshape(len(values), -1).astype(float)).all(1)
         if bad.any():
-            raise ValueError(f"offline_data={dataset} has {name} that is not finite in frame {int(bad.argmax())}")
+            found = f"{KEY}{dataset} has {name} that is not finite in frame {int(bad.argmax())}"
+            raise ValueError(f"{found}; remove the episode of that frame, or record it anew")

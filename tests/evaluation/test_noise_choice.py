@@ -13,7 +13,7 @@ from toys.guess import Echo, Guess
 
 from dsrl.evaluation import noise_choice
 from dsrl.evaluation.episodes import Evaluation, evaluate
-from dsrl.evaluation.noise_choice import BASE, NoiseChoice, choose_noise
+from dsrl.evaluation.noise_choice import BASE, NoiseChoice, choose_noise, most_evaluations
 from dsrl.evaluation.noise_sources import Act
 from dsrl.interfaces import Encoding, Noise
 from dsrl.noise.full import FullNoise
@@ -113,7 +113,9 @@ def test_without_headroom_a_largest_noise_that_clipping_breaks_is_not_chosen() -
 
 def test_without_headroom_no_more_numbers_are_chosen_than_were_ever_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(noise_choice, "LEARNT", 2)
-    assert _chosen(_hopeless).name == "smooth"
+    choice = _chosen(_hopeless)
+    assert choice.name == "smooth"
+    assert sum(one.draws for one in choice.measured.values()) == most_evaluations(CANDIDATES, 2)
     monkeypatch.setattr(noise_choice, "LEARNT", 0)
     assert _chosen(_hopeless).name == "repeat"
 

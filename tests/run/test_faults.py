@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 from toys.commands import ROOT, SHORT_PENDULUM
+from toys.runs import toy_parts
 from toys.typed import type_train
 
 from dsrl.logging.csv import CsvLogger
 from dsrl.logging.tensorboard import TensorBoardLogger
+from dsrl.run.components.final_evaluation import play
 from dsrl.run.monitor import Monitor
 from dsrl.run.terminal.console import Screen
 from dsrl.task.gym import GymTask
@@ -283,3 +286,22 @@ def test_the_log_has_what_the_terminal_showed(tmp_path: Path, capsys: pytest.Cap
     shown = capsys.readouterr().out.split()
     assert (run / "train.log").read_text().split() == shown
     assert str(run) in " ".join(shown)
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("emergency stop"), KeyboardInterrupt()], ids=repr)
+def test_the_result_of_what_was_played_before_an_evaluation_failed_is_announced(
+    fault: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = toy_parts()
+    reset = parts.task.reset
+
+    def stopping(rows: Any, seeds: Any = None) -> None:
+        if seeds[0] >= 8:
+            raise fault
+        reset(rows, seeds)
+
+    monkeypatch.setattr(parts.task, "reset", stopping)
+    with pytest.raises(type(fault)):
+        play(parts, lambda encoding, seeds, decision: torch.ones(len(seeds), 2, 1), Screen(), episodes=20, first_seed=0)
+    # the action 1 is right in the worlds 5, 6 and 7 of 0 to 7
+    assert "this evaluation ended after 8 of 20 episodes (success 37.5%)" in capsys.readouterr().out

@@ -435,6 +435,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "actions that are bytes": (column(DATA, "action", each(b"\x80\x04."), pa.binary()), "of the type 'binary'"),
     "a missing action": (column(DATA, "action", last(None)), "lacks values of 'action'"),
     "an action that is not finite": (column(DATA, "action", last(np.nan)), "action that is not finite in frame 11"),
+    "a state that is not finite": (
+        column(DATA, "observation.state", last(np.nan)),
+        "state that is not finite in frame 11; remove the episode of that frame, or record it anew",
+    ),
     "a reward that is not finite": (column(DATA, "next.reward", last(np.inf)), "next.reward that is not finite"),
     "a shorter vector": (column(DATA, FORCE, last([1.0]), pa.list_(pa.float32())), "of other sizes"),
     "a hole in a vector": (column(DATA, FORCE, last([1.0, None, 1.0])), f"lacks values of '{FORCE}'"),

@@ -18,7 +18,7 @@ from toys.algorithms import build_algorithm
 from toys.guess import Echo, Guess
 from toys.runs import Killed, results, run, toy_parts
 
-from dsrl.interfaces import Observation
+from dsrl.interfaces import Encoding, Observation
 from dsrl.noise_action_env import NoiseActionEnv
 from dsrl.run.components.parts import Parts
 from dsrl.run.components.recorded_data import other_sentences, with_offline_data
@@ -315,6 +315,15 @@ def test_other_instructions_than_the_worlds_are_named_where_the_policy_reads_the
     parts.env.observed = Observation(torch.zeros(4, 1), {}, (live,) * 4)
     sentence = other_sentences(parts) or ""
     assert (f"has the instruction {recorded!r} but the worlds {live!r}; with other words" in sentence) is said
+
+
+def test_features_that_are_not_finite_are_refused_before_anything_is_played(
+    rollouts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = parts_of(offline_data=str(rollouts), offline_cloning_updates=1)
+    monkeypatch.setattr(Echo, "encode", lambda self, observation: Encoding(observation.state / 0, {}))
+    with pytest.raises(UserError, match=r"^features of frame 0 of offline_data=.* are not finite; check"):
+        with_offline_data(parts, print)
 
 
 def test_data_that_are_never_drawn_are_refused(rollouts: Path) -> None:

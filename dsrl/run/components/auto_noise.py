@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from dsrl.evaluation.episodes import Evaluation
-from dsrl.evaluation.noise_choice import NoiseChoice, choose_noise, smooth_ranks
+from dsrl.evaluation.noise_choice import NoiseChoice, choose_noise, most_evaluations, smooth_ranks
 from dsrl.evaluation.noise_sources import Act
 from dsrl.interfaces import Noise
 from dsrl.run.components.build import build, build_noise, check_budget
@@ -140,14 +140,15 @@ def _played(noises: Mapping[str, Noise], parts: Parts, screen: Screen, signals: 
     """Play the base policy under its own noise and under the candidates, and return the best of them."""
     settings = parts.settings
     worlds: dict[str, int] = {"episodes": settings.validation_episodes, "first_seed": settings.validation_seed}
+    options: Any = parts.noise
+    draws, shape = options.draws_per_world, parts.policy.noise_shape
     under = "several noises" if len(noises) > 1 else "its own noise"
-    screen.phase(f"noise=auto: the base policy on {settings.validation_episodes} worlds, under {under} …")
+    most = f"{settings.validation_episodes * most_evaluations(noises, draws)} episodes at most"
+    screen.phase(f"noise=auto: the base policy on {settings.validation_episodes} worlds, under {under}, {most} …")
 
     def played(act: Act) -> Evaluation:
         return play(parts, act, screen, **worlds, signals=signals)
 
-    options: Any = parts.noise
-    draws, shape = options.draws_per_world, parts.policy.noise_shape
     return choose_noise(noises, shape, played, draws=draws, largest_loss=options.largest_loss)
 
 

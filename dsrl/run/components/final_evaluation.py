@@ -71,15 +71,26 @@ def play(
     first_seed: int,
     signals: Signals | None = None,
 ) -> Evaluation:
-    """Evaluate on the worlds `first_seed …` with a live line. Raises `Stopped` where `signals` requests it."""
-    with screen.live("evaluation", episodes, "episodes") as line:
+    """Evaluate on the worlds `first_seed …` with a live line. Raises `Stopped` where `signals` requests it.
 
-        def on_progress(so_far: Evaluation) -> None:
-            line.update(len(so_far.seeds), shown(so_far))
-            if signals is not None:
-                signals.stop_if_requested()
+    Where the task, the policy or Ctrl-C ends it before, the result so far is announced.
+    """
+    done: Evaluation | None = None
 
-        return evaluate(parts.env, act, episodes=episodes, first_seed=first_seed, on_progress=on_progress)
+    def on_progress(so_far: Evaluation) -> None:
+        nonlocal done
+        done = so_far
+        line.update(len(so_far.seeds), shown(so_far))
+        if signals is not None:
+            signals.stop_if_requested()
+
+    try:
+        with screen.live("evaluation", episodes, "episodes") as line:
+            return evaluate(parts.env, act, episodes=episodes, first_seed=first_seed, on_progress=on_progress)
+    except (Exception, KeyboardInterrupt):
+        result = "" if done is None else f" ({shown(done)})"
+        screen.phase(f"this evaluation ended after {len(done.seeds) if done else 0} of {episodes} episodes{result}")
+        raise
 
 
 def record_video(parts: Parts, acts: Sequence[Act], seeds: Sequence[int]) -> tuple[bytes, list[Evaluation]]:

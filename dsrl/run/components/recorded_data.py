@@ -64,7 +64,9 @@ def find_offline_noise(parts: Parts, announce: Callable[[str], None]) -> None:
     """Find noise of the recorded actions, where the algorithm learns from it and noise=auto has chosen its numbers."""
     learns = parts.algorithm.replay == "noise" or parts.settings.offline_cloning_updates
     if parts.offline is not None and learns and not isinstance(parts.noise, MeasuresNoise):
-        announce(f"{parts.settings.offline_data}: {parts.offline.invert()}")
+        with user_errors():
+            fidelity = parts.offline.invert()
+        announce(f"{parts.settings.offline_data}: {fidelity}")
 
 
 def _check_drawn(settings: Settings) -> None:
