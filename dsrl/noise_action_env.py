@@ -189,10 +189,10 @@ class NoiseActionEnv:
         """Return features [B, F] and info [B] of all worlds, as `reset` would."""
         return self._features(self._rows(None)), self._info(self._rows(None))
 
-    def state_dict(self) -> StateDict:
-        """Return worlds and random streams; `worlds` is None where worlds in mid-episode cannot be saved."""
+    def state_dict(self, *, worlds: bool = True) -> StateDict:
+        """Return worlds, if asked for, and random streams; None where worlds in mid-episode cannot be saved."""
         streams = [self._seed_stream.bit_generator.state, self.action_space.np_random.bit_generator.state]
-        return {"random": streams, "worlds": self._worlds_state()}
+        return {"random": streams, "worlds": self._worlds_state() if worlds else None}
 
     def load_random_state(self, streams: Sequence[Any]) -> None:
         """Restore the random streams alone, the entry `random` of a `state_dict`."""

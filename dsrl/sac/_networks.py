@@ -50,11 +50,8 @@ class Actor(nn.Module):
         self.head = zero_layer(hidden, 2 * dim)
         with torch.no_grad():
             self.head.bias[dim:] = math.log(initial_std)
-        (low, high), start = (
-            LOG_STD_RANGE,
-            math.log(initial_std),
-        )  # narrow noise boxes start above it, wide ones below
-        self.log_std_range = min(low, start - 1.0), max(high, start + 1.0)
+        (low, high), start = LOG_STD_RANGE, math.log(initial_std)
+        self.log_std_range = min(low, start - 1.0), max(high, start + 1.0)  # in wide and narrow noise boxes too
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean [B, dim] and log deviation [B, dim]."""

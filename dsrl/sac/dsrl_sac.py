@@ -265,7 +265,8 @@ class DSRLSAC(NoiseActorCritic):
 
     def play(self, how: Played) -> None:
         """Play the actor from now on (its draws until its first step, then its mean), w = 0, or its fresh draws."""
-        self.plays.fill_(PLAYS.index(how))
+        # in another tensor: a state that was taken before keeps what was played then
+        self.plays = torch.tensor(PLAYS.index(how), device=self.plays.device)
         self.policy.needs_draws = how == "draws"
 
     def act(self, features: Tensor, normal: Tensor | None = None) -> Tensor:

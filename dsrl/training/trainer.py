@@ -103,6 +103,8 @@ class Trainer(TrainerState):
             with restoring():
                 self.load_state_dict(self._checkpointer.previous)
                 self._checkpointer.restored(self.stats.counters.decisions)
+        if self.pending == "round" and self._due() > self.learned:  # a reset failed after the last decision
+            self._learn()
         if self.pending and self._validate(self.pending):
             return self.stats.counters
         self.warm_up()
@@ -154,8 +156,7 @@ class Trainer(TrainerState):
             if self.cloned == self._cloning_updates:
                 self._log()
                 self.validator.diagnose(self.stats.counters)
-                self.validator.validate(self.stats.counters)
-                self._reset_worlds()
+                self._validate("clone")
             self._save_if_due()
 
     def learn_offline(self) -> bool:
@@ -200,7 +201,7 @@ class Trainer(TrainerState):
         save = self._checkpointer.prepared(self.state_dict(), counters.decisions, self._updates_alone())
         if which == "start":  # nothing was saved before, and a killed process saves nothing
             save()
-        with self._saving_at_failure(save):
+        with self._saving_at_failure(save, whoever=True):
             if which == "start":
                 self.validator.validate_start(counters)
             else:
@@ -213,20 +214,23 @@ class Trainer(TrainerState):
         return False
 
     @contextmanager
-    def _saving_at_failure(self, save: Callable[[], None]) -> Iterator[None]:
-        """Call `save` where task or policy fail in the block: they, unlike a learner, may do better another time."""
+    def _saving_at_failure(self, save: Callable[[], None], *, whoever: bool = False) -> Iterator[None]:
+        """Call `save` where task or policy fail in the block: they, unlike a learner, may do better another time.
+
+        `whoever`: also where anything else fails, for a state from before the block.
+        """
         try:
             yield
         except (Exception, SystemExit):
-            if self.env.busy:
+            if self.env.busy or whoever:
                 with suppress(Exception):  # the failure itself is what ends the run
                     save()
             raise
 
     def _save_whole_round(self) -> None:
         """Save without the worlds, after a failure in which replay got either all or none of a decision of each."""
-        if not self.is_over():
-            self._checkpointer.prepared(self.state_dict(), self.stats.counters.decisions, self._updates_alone())()
+        self.pending = "round" if self.is_over() else None
+        self._checkpointer.prepared(self.state_dict(), self.stats.counters.decisions, self._updates_alone())()
 
     def _play(self, *, random: bool) -> None:
         """Play one decision in every world; the base policy's chunks, of a random play, are not edited."""
@@ -241,11 +245,15 @@ class Trainer(TrainerState):
 
     def _learn(self) -> None:
         """Take the gradient steps that are due."""
-        played = self.stats.counters.decisions - (self.warmed_up_at or 0)
-        due = int(played * self.utd) + self.offline_done
+        due = self._due()
         with self._noting_discount(), policy_within_training_step(self.algorithm.policy):
             self._count(self.algorithm.learn(self.buffer, self.batch_size, due - self.learned))
         self.learned = due
+
+    def _due(self) -> int:
+        """Return the number of gradient steps that play and updates without it have asked for."""
+        played = self.stats.counters.decisions - (self.warmed_up_at or 0)
+        return int(played * self.utd) + self.offline_done
 
     def _count(self, stats: Sequence[Any]) -> None:
         self.stats.add_gradient_steps(len(stats))

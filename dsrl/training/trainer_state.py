@@ -7,7 +7,7 @@ all is played              env.worlds: None                  restored: new episo
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from dsrl.interfaces import StateDict
 from dsrl.noise_action_env import NoiseActionEnv
@@ -19,8 +19,8 @@ from dsrl.training.replay_memory import check_stored
 from dsrl.training.restored_numbers import check_count, check_counts
 from dsrl.training.validation_schedule import ValidationSchedule
 
-Validation = Literal["start", "round"]
-"""A validation before the actor's first step, or after a round."""
+Validation = Literal["start", "clone", "round"]
+"""A validation before the actor's first step, after cloning, or after a round."""
 
 
 class TrainerState:
@@ -52,11 +52,9 @@ class TrainerState:
 
         Raises FloatingPointError for an algorithm that is not finite: the checkpoint before stays.
         """
-        env, algorithm = self.env.state_dict(), self.algorithm.state_dict()
-        check_finite(algorithm)
         new_next = self.pending is not None or self.is_over()  # episodes begin before the next decision
-        if new_next:
-            env = {**env, "worlds": None}
+        env, algorithm = self.env.state_dict(worlds=not new_next), self.algorithm.state_dict()
+        check_finite(algorithm)
         return {
             "exact": new_next or env["worlds"] is not None,
             "pending": self.pending,
@@ -87,8 +85,8 @@ class TrainerState:
             check_count(name, one, decisions)
         check_counts({"offline_done": self.offline_done, "learned": self.learned, "cloned": self.cloned})
         self.pending = state.get("pending")  # which earlier states lack
-        if self.pending not in (None, "start", "round"):
-            raise ValueError(f"the pending validation is {self.pending!r:.60}, not start or round")
+        if self.pending not in (None, *get_args(Validation)):
+            raise ValueError(f"the pending validation is {self.pending!r:.60}, not one of {get_args(Validation)}")
         self._load_worlds(state)
 
     def _load_worlds(self, state: StateDict) -> None:

@@ -36,7 +36,8 @@ def test_local_processes_run_without_further_flags_and_the_failed_one_is_shown(t
                         cwd=tmp_path)  # fmt: skip
     assert done.returncode == 1
     assert "── job 0 failed" in done.stdout
-    assert "    dsrl.run.terminal.errors.UserError: buffer_size=1 must be at least the 2 worlds" in done.stdout
+    assert "UserError: buffer_size=1 must be at least the 2 worlds of num_envs" in " ".join(done.stdout.split())
+    assert "last lines of the log" not in done.stdout  # a traceback says nothing more
     assert "job 1 done: sweep/1" in done.stdout
     assert "error: 1 of 2 jobs failed (0); the log of the first is" in done.stderr
     assert done.stdout.splitlines()[-4:] == [

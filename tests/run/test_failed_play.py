@@ -74,7 +74,21 @@ def test_a_failed_reset_after_a_decision_costs_nothing_that_replay_has(
     run(tmp_path, short_parts("dsrl_sac"))
     summary = results(tmp_path)["summary"]
     warm_up = short_parts("dsrl_sac").algorithm.critic_warmup_updates
-    assert (summary["decisions"], summary["gradient_steps"]) == (120, warm_up + 100)  # utd=1
+    assert (summary["decisions"], summary["gradient_steps"]) == (120, warm_up + 25)  # one in each round of play
+
+
+def test_a_failed_reset_after_the_last_decision_leaves_its_learning_and_the_validation_to_the_next_process(
+    tmp_path: Path, failing: Callable[..., None]
+) -> None:
+    failing("reset", "show", 116)
+    with pytest.raises(RuntimeError, match="emergency stop"):
+        run(tmp_path, short_parts("dsrl_sac"))
+    state = _newest(tmp_path)
+    assert (state["decisions"], state["loop"]["pending"]) == (120, "round")
+    run(tmp_path, short_parts("dsrl_sac"))
+    summary = results(tmp_path)["summary"]
+    warm_up = short_parts("dsrl_sac").algorithm.critic_warmup_updates
+    assert (summary["decisions"], summary["gradient_steps"]) == (120, warm_up + 25)
 
 
 @pytest.mark.parametrize("algorithm", ["dsrl_sac", "dsrl_na"])
@@ -84,6 +98,7 @@ def test_a_failed_reset_after_a_decision_costs_nothing_that_replay_has(
         ("step", 20, True),
         ("step", 20, False),  # of w = 0
         ("step", 80, True),
+        ("step", 80, False),  # of the actor's mean, where draws are validated
         ("reset", 120, True),
     ],
 )

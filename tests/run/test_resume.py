@@ -106,7 +106,7 @@ def test_worlds_that_cannot_be_restored_get_checkpoints_by_the_clock_where_all_o
 ) -> None:
     undisturbed = whole("dsrl_sac")
     monkeypatch.setattr(resume, "LARGEST_SHARE", float("inf"))
-    killed(9, "after")
+    killed(8, "after")
     with pytest.raises(Killed):
         run(tmp_path, short_parts("dsrl_sac"), minutes=0.0)
     found = sorted(RunFolder(tmp_path).resume.iterdir())
