@@ -33,7 +33,7 @@ def tiny_smolvla(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check datasets here, where no process has to start: that checks have one is shown where datasets crash them."""
+    """Check datasets here, where no process has to start: that a run's have one is shown where datasets crash them."""
     from dsrl.training import offline_data
     from dsrl.training.dataset_files import check_dataset
     from scripts import _lerobot_dataset

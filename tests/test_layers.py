@@ -72,6 +72,7 @@ NEVER = {
 }
 # the rooms of dsrl.run, each of which imports those before it; its other files import them all
 WITHIN_RUN = ("terminal", "saved", "config", "components")
+OPTIONAL = {"metaworld", "gym_pusht", "gym_aloha", "libero", "genesis", "lerobot"}  # slow, or not installed everywhere
 RUNS_LEROBOT = {"lerobot", "_lerobot_world", "_libero_package"}  # the tasks that are lerobot's environments
 MEETS_CONFIG = {"build", "evaluate", "train", "settings", "errors", "hydra_callbacks", "typed_keys", "commands"}
 MEETS_CONFIG |= {"auto_noise", "swept_values"}
@@ -128,6 +129,16 @@ def test_a_room_of_run_imports_only_those_before_it(module: str) -> None:
 
     above = [name for name in _imports(MODULES[module]) if name.startswith("dsrl.run.") and level(name) > level(module)]
     assert not above, f"{module} imports {above}"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if _room(name) == "dsrl.task"])
+def test_a_task_imports_what_may_be_missing_where_it_is_used(module: str) -> None:
+    at_once = [
+        node for node in ast.parse(MODULES[module].read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    names = {alias.name for node in at_once for alias in node.names if isinstance(node, ast.Import)}
+    names |= {str(node.module) for node in at_once if isinstance(node, ast.ImportFrom)}
+    assert not {name.partition(".")[0] for name in names} & OPTIONAL
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if _room(name) in NEVER])

@@ -23,7 +23,13 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     `before`: before the call in place of after it.
     """
 
-    def arrange(task_method: str, monitor_method: str, decisions: int, before: bool = False) -> None:
+    def arrange(
+        task_method: str,
+        monitor_method: str,
+        decisions: int,
+        before: bool = False,
+        error: type[Exception] = RuntimeError,
+    ) -> None:
         work, call, state = getattr(Guess, task_method), getattr(Monitor, monitor_method), {"due": False, "left": 1}
 
         def called(self: Monitor, counters: Any, *more: Any) -> Any:
@@ -35,7 +41,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def worked(self: Guess, *arguments: Any) -> Any:
             if state["due"] and state["left"]:
                 state["left"] = 0
-                raise RuntimeError("emergency stop")
+                raise error("emergency stop")
             return work(self, *arguments)
 
         monkeypatch.setattr(Monitor, monitor_method, called)
@@ -51,9 +57,12 @@ def _newest(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("decisions", [12, 52])  # in warm-up, and while the actor plays
-def test_a_failed_step_costs_its_round(decisions: int, tmp_path: Path, failing: Callable[..., None]) -> None:
-    failing("step", "show", decisions)
-    with pytest.raises(RuntimeError, match="emergency stop"):
+@pytest.mark.parametrize("error", [RuntimeError, FloatingPointError])
+def test_a_failed_step_costs_its_round(
+    decisions: int, error: type[Exception], tmp_path: Path, failing: Callable[..., None]
+) -> None:
+    failing("step", "show", decisions, error=error)
+    with pytest.raises(error, match="emergency stop"):
         run(tmp_path, short_parts("dsrl_sac"))
     state = _newest(tmp_path)
     assert state["decisions"] == decisions == sum(part["size"] for part in state["loop"]["buffer"]["parts"])
@@ -75,6 +84,28 @@ def test_a_failed_reset_after_a_decision_costs_nothing_that_replay_has(
     summary = results(tmp_path)["summary"]
     warm_up = short_parts("dsrl_sac").algorithm.critic_warmup_updates
     assert (summary["decisions"], summary["gradient_steps"]) == (120, warm_up + 25)  # one in each round of play
+
+
+def test_a_failed_reset_after_a_validation_leaves_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    should_stop, reset, validated = Monitor.should_stop, Guess.reset, []
+
+    def stops(self: Monitor) -> bool:  # asked after a validation, before worlds are reset
+        validated.append(True)
+        return should_stop(self)
+
+    def resets(self: Guess, *arguments: Any) -> None:
+        if validated == [True]:
+            validated.append(True)
+            raise RuntimeError("emergency stop")
+        reset(self, *arguments)
+
+    monkeypatch.setattr(Monitor, "should_stop", stops)
+    monkeypatch.setattr(Guess, "reset", resets)
+    with pytest.raises(RuntimeError, match="emergency stop"):
+        run(tmp_path, short_parts("dsrl_sac"))
+    assert (_newest(tmp_path)["decisions"], _newest(tmp_path)["loop"]["pending"]) == (40, None)
+    run(tmp_path, short_parts("dsrl_sac"))
+    assert results(tmp_path)["summary"]["decisions"] == 120
 
 
 def test_a_failed_reset_after_the_last_decision_leaves_its_learning_and_the_validation_to_the_next_process(

@@ -162,6 +162,7 @@ def test_a_full_disk_is_one_sentence_or_carries_on(
             assert _steered(run) == _steered(finished), size
             shutil.rmtree(run)
         else:
+            assert not list(run.glob("**/*.partial")), size
             assert "make room, then the same command" in str(ending), size
             assert "\n" not in str(ending), size
     assert ending is None

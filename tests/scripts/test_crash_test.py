@@ -27,7 +27,7 @@ def test_a_process_dies_before_a_file_is_opened_or_takes_its_place(
     (tmp_path / "summary.json").write_bytes(b"old")
     writer = get_context("fork").Process(target=_write_two, args=(event, tmp_path))
     writer.start()
-    writer.join()
+    writer.join(100)
     assert writer.exitcode == -signal.SIGKILL
     assert (tmp_path / "base.json").read_bytes() == b"new"
     assert (tmp_path / "summary.json").read_bytes() == b"old"

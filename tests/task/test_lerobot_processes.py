@@ -62,7 +62,7 @@ class Played(NamedTuple):
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     file = tmp_path_factory.mktemp("processes") / "seen.safetensors"
     command = [sys.executable, "-c", PROGRAM, str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
     return Played((done.returncode, done.stdout, done.stderr), load_file(file) if file.exists() else {})
 
 
