@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from dsrl.run.terminal.errors import NO_ROOM, UserError, system_error
+from dsrl.run.terminal.signals import Stopped
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def complete_folder(out: Path, made: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def _exit_at_sigterm() -> Iterator[None]:
-    """Raise SystemExit at a SIGTERM, as `timeout` and SLURM send it; ours alone, and none where another handles it."""
+    """Raise `Stopped` at a SIGTERM, as `timeout` and SLURM send it; ours alone, and none where another handles it."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
@@ -53,7 +54,7 @@ def _exit_at_sigterm() -> Iterator[None]:
 
     def end(number: int, frame: FrameType | None) -> None:
         if os.getpid() == process:
-            raise SystemExit(128 + number)
+            raise Stopped(128 + number)
         signal.signal(number, signal.SIG_DFL)  # a worker that was forked: the folder is not its own
         signal.raise_signal(number)
 

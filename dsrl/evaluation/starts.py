@@ -12,24 +12,25 @@ import torch
 from torch import Tensor
 
 _GOLDEN = 0.618033988749895  # its multiples modulo 1 are all different
-_DIGITS = 7  # that are stored
-_TOLERANCE = 1e-4  # relative: the same world may differ in its last bits on another machine
-_ROUNDING = 1e-6  # of states that are all about 0, in their units
+_NEAR_ZERO = 0.1  # in a state's units: a smaller entry counts by its difference, a larger one by its ratio
+_DECIMALS = 6  # that are stored
+_TOLERANCE = 5e-4  # the same world may differ in its last bits on another machine
 
 
 def starts_of(state: Tensor) -> tuple[float, ...]:
     """Return one number for each row of states [n, S] or [n, t, S]; none where a task has no state.
 
-    Every entry adds |x| + weight · x, with its own weight below 1: entries cannot cancel each other, so that rounding
-    of the state changes the sum as little, and sign and place of an entry both count.
+    Every entry adds (1 + weight) · asinh(x / 0.1), with its own weight below 1, so that sign and place of an entry
+    both count. An entry far from 0 adds its logarithm, in effect: the same share of an entry counts as much at 0.5 as
+    at 5000, so that no entry hides another, and neither the seconds of a clock since 1970 nor rounding count.
     """
-    flat = torch.nan_to_num(state.detach().cpu().double().flatten(1), nan=0.0, posinf=0.0, neginf=0.0)
-    if not flat.shape[1]:
+    scaled = (state.detach().cpu().double().flatten(1) / _NEAR_ZERO).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    if not scaled.shape[1]:
         return ()
-    weights = torch.arange(1, flat.shape[1] + 1, dtype=torch.float64) * _GOLDEN % 1
-    return tuple(float(f"{value:.{_DIGITS}g}") for value in (flat.abs() + weights * flat).sum(1).tolist())
+    weights = 1 + torch.arange(1, scaled.shape[1] + 1, dtype=torch.float64) * _GOLDEN % 1
+    return tuple(round(value, _DECIMALS) for value in (weights * scaled.asinh()).sum(1).tolist())
 
 
 def agree(one: Sequence[float], other: Sequence[float]) -> bool:
     """Return whether two evaluations of the same seeds started alike; true where one of them has no starts."""
-    return not one or not other or bool(np.allclose(one, other, rtol=_TOLERANCE, atol=_ROUNDING))
+    return not one or not other or bool(np.allclose(one, other, rtol=0.0, atol=_TOLERANCE))

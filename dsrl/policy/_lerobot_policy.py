@@ -48,7 +48,7 @@ class LerobotPolicy(ABC):
     """
 
     policy_type: ClassVar[str]
-    measured: ClassVar[bool] = True  # its steering, when it is loaded: see `dsrl.rules.policy`
+    measured: ClassVar[bool] = True  # its steering, when it is loaded: see `dsrl.rules.policy_rules`
     remarks: tuple[str, ...] = ()  # sentences to announce about the checkpoint
     reads_instruction: ClassVar[bool] = True  # of each world
     _backbone: list[Any]  # its sizes, and digests of its tokenizer, as they were read

@@ -127,7 +127,8 @@ def test_a_study_is_continued_with_the_files_of_its_policy(tmp_path: Path) -> No
     typed = ("task=pendulum", "policy=diffusion_mlp", f"policy.path={weights.parent}", f"offline_data={weights}")
     for number, content in enumerate(("of an earlier launch, which finished no trial", "one", "one", "other")):
         weights.write_text(content)
-        (weights.parent / ".cache").write_text(str(number))
+        for unread in (".cache", "README.md", "LICENSE.txt"):
+            (weights.parent / unread).write_text(str(number))
         if content != "other":
             ContinuedStudy().on_multirun_start(launched(tmp_path, None, *typed))
         if number == 1:

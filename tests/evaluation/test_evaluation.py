@@ -190,8 +190,24 @@ def test_starts_differ_by_sign_and_place_of_numbers_and_not_by_their_last_digits
     assert not any(agree([one], [other]) for one, other in combinations(starts, 2))
     assert agree(starts, starts_of(states * (1 + 1e-6)))
     assert agree([0.0], [1e-8])
+    assert agree(starts_of(torch.zeros(1, 20)), starts_of(torch.full((1, 20), 1e-7)))
     assert starts_of(states[:, None]) == starts  # a history of one
     assert starts_of(states[:, :0]) == ()
+
+
+@pytest.mark.parametrize("beside", [0.0, 5000.0, 1.8e9], ids=["nothing", "ticks", "a clock"])
+def test_starts_differ_by_objects_placed_anew_beside_a_large_number_and_not_by_rounding_or_a_clock(
+    beside: float,
+) -> None:
+    drawn = torch.Generator().manual_seed(0)
+    objects = torch.rand(4, 3, generator=drawn, dtype=torch.float64) * 0.2 - 0.1
+    rest = torch.cat((torch.zeros(4, 20), torch.full((4, 1), beside)), 1).double()
+    starts = starts_of(torch.cat((objects, rest), 1))
+    for placed in (objects.flip(0), objects + 0.001):
+        anew = starts_of(torch.cat((placed, rest), 1))
+        assert not any(agree([one], [other]) for one, other in zip(starts, anew, strict=True))
+    later = rest * (1 + 1e-6) + 1e-7
+    assert agree(starts, starts_of(torch.cat((objects * (1 + 1e-6), later), 1)))
 
 
 def test_without_a_success_criterion_its_numbers_are_null() -> None:

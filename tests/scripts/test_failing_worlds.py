@@ -55,15 +55,19 @@ def test_an_environment_that_fails_ends_a_script_in_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "call", "done"),
-    [(collect_rollouts, "rows_of", 1, 2), (collect_rollouts.RecordingTask, "step", 50, 4)],  # episodes have 20 steps
+    ("owner", "name", "call", "done", "number"),
+    [
+        (collect_rollouts, "rows_of", 1, 2, signal.SIGINT),
+        (collect_rollouts.RecordingTask, "step", 50, 4, signal.SIGTERM),  # episodes have 20 steps
+    ],
     ids=["while it writes", "while it plays"],
 )
-def test_rollouts_before_ctrl_c_are_a_dataset_of_whole_episodes(
+def test_rollouts_before_a_signal_are_a_dataset_of_whole_episodes(
     owner: Any,
     name: str,
     call: int,
     done: int,
+    number: signal.Signals,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -72,14 +76,15 @@ def test_rollouts_before_ctrl_c_are_a_dataset_of_whole_episodes(
 
     def interrupted(*arguments: Any) -> Any:
         if next(count) == call:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return work(*arguments)
 
     monkeypatch.setattr(owner, name, interrupted)
     with pytest.raises(SystemExit) as ended:
         collect_rollouts.main([*_typed(tmp_path, ""), "--episodes", "7"])
-    assert ended.value.code == 128 + signal.SIGINT
+    assert ended.value.code == 128 + number
     out = tmp_path / "data" / "out"
+    assert list(out.parent.iterdir()) == [out]  # without a note of a failure
     assert f"{done} of 7 episodes were recorded before the stop, in {out}" in capsys.readouterr().out
     assert json.loads((out / "meta" / "info.json").read_text())["total_episodes"] == done
 

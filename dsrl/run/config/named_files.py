@@ -1,6 +1,6 @@
 """Digests of the files that a config names by path: a policy, recorded data. Loads neither of them.
 
-policy.path=pol/base    ->  policy_files_sha256: names and contents of all files below pol/base
+policy.path=pol/base    ->  policy_files_sha256: names and contents of the files below pol/base, without a README.md
 offline_data=owner/set  ->  nothing: a dataset of the Hugging Face hub
 """
 
@@ -15,6 +15,7 @@ from dsrl.run.saved.files import sha256_of
 from dsrl.run.terminal.installed import bundled
 
 FILES_SHA256 = "_files_sha256"  # the end of a digest's name
+FOR_READERS = ("readme", "license", "notice")  # files by these names, with any ending, are read by people alone
 SHORT = 16  # characters of a digest, which a sentence shows
 
 
@@ -35,15 +36,20 @@ def digests(named: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _digest(root: Path) -> str | None:
-    """Return the digest of a file, or of all files in a folder but hidden ones; None where there is none."""
+    """Return the digest of a file, or of the files in a folder; None where there is none.
+
+    Left out of a folder are hidden files and those that people alone read: `*.md`, README, LICENSE and NOTICE.
+    """
     names = sorted(_files(root))
     text = "".join(f"{name}\0{sha256_of(file)}\n" for name, file in names)
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:SHORT] if names else None
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the name inside the folder and the path of every file."""
+    """Yield the name inside the folder and the path of every file that counts."""
     for file in (root, *root.rglob("*")):
         inside = file.relative_to(root)
-        if file.is_file() and not any(part.startswith(".") for part in inside.parts):
+        hidden = any(part.startswith(".") for part in inside.parts)
+        read = inside.suffix.lower() == ".md" or inside.stem.lower() in FOR_READERS
+        if file.is_file() and not hidden and not read:
             yield inside.as_posix(), file

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dsrl.run.saved.files import atomic_write
 from dsrl.run.terminal.errors import UserError, is_of_system, system_error, type_and_text
+from dsrl.run.terminal.signals import Stopped
 
 NAME = "eval_failure.txt"  # a folder with failure.txt is that of a run
 AGAIN = "type the command again"
@@ -18,12 +19,13 @@ AGAIN = "type the command again"
 def noting_failure_in(out: Path, name: str = NAME) -> Iterator[None]:
     """Write the file `name` into `out` when the task, the policy or the system fails in the block.
 
-    Raises UserError, one sentence, in place of that error; what the user typed or has to install has one already.
+    Raises UserError, one sentence, in place of that error; what the user typed or has to install has one already, and a
+    signal is no failure.
     """
     note = out / name
     try:
         yield
-    except (UserError, ImportError):
+    except (UserError, ImportError, Stopped):
         raise
     except (Exception, SystemExit) as error:
         sentence = type_and_text(error)
