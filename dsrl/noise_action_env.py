@@ -190,7 +190,7 @@ class NoiseActionEnv:
         return self._features(self._rows(None)), self._info(self._rows(None))
 
     def state_dict(self, *, worlds: bool = True) -> StateDict:
-        """Return worlds, if asked for, and random streams; None where worlds in mid-episode cannot be saved."""
+        """Return random streams and, if asked for, worlds: None where those in mid-episode cannot be saved."""
         streams = [self._seed_stream.bit_generator.state, self.action_space.np_random.bit_generator.state]
         return {"random": streams, "worlds": self._worlds_state() if worlds else None}
 

@@ -7,7 +7,7 @@ seeds -> reset_worlds -> Encoding -> act(encoding, seeds, decision) -> noise [n,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -127,6 +127,12 @@ def play_worlds(env: NoiseActionEnv, act: Act, seeds: Sequence[int]) -> Evaluati
         rows, decision = rows[~(outcome.terminated | outcome.truncated)], decision + 1
     known = tuple(successes.tolist()) if env.has_success else None
     return Evaluation(tuple(seeds), known, tuple(returns.tolist()), tuple(lengths.tolist()), instructions, starts)
+
+
+def repeated(evaluations: Iterable[Evaluation]) -> bool:
+    """Return whether seeds repeated the worlds from one evaluation to the next."""
+    first, *others = evaluations
+    return all(first.same_worlds(other) for other in others)
 
 
 def concatenated(first: Evaluation | None, second: Evaluation) -> Evaluation:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsrl.evaluation.digits import fixed
-from dsrl.evaluation.episodes import Evaluation
+from dsrl.evaluation.episodes import Evaluation, repeated
 from dsrl.evaluation.statistics import mean_interval, sign_flip_test, wilson_of_mean
 
 
@@ -117,11 +117,10 @@ def outcomes_of(played: Sequence[Evaluation], threshold: float | None = None) ->
 
     Where success is undefined, returns of `threshold` or more are successes; without a threshold, returns are scores.
     """
-    repeated = all(one.same_worlds(played[0]) for one in played)
     returns = np.array([one.returns for one in played], dtype=np.float64).T
     if played[0].successes is not None:
-        return Outcomes(np.array([one.successes for one in played], dtype=bool).T, repeated)
-    return Outcomes(returns if threshold is None else returns >= threshold, repeated)
+        return Outcomes(np.array([one.successes for one in played], dtype=bool).T, repeated(played))
+    return Outcomes(returns if threshold is None else returns >= threshold, repeated(played))
 
 
 def p_value(first: Outcomes, second: Outcomes) -> float:

@@ -22,6 +22,7 @@ from rich.text import Text
 
 from dsrl.evaluation.digits import fixed, p_value_text, with_interval
 from dsrl.evaluation.episodes import Evaluation
+from dsrl.evaluation.starts import NOT_REPEATED
 from dsrl.evaluation.statistics import mean_interval, sign_flip_test
 from dsrl.evaluation.summary import by_instruction, paired, summary, unpaired
 
@@ -33,8 +34,6 @@ LABELS = {
     "none": "base",
 }
 """Result of a run, or checkpoint of eval.py -> the name of its row, where that differs."""
-
-NOT_REPEATED = "seeds do not repeat the worlds of this task"
 
 _SHORTEST = 8  # columns that names keep in a table
 _UNLIMITED = 10_000  # columns

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+NOT_REPEATED = "seeds do not repeat the worlds of this task"
 _GOLDEN = 0.618033988749895  # its multiples modulo 1 are all different
 _NEAR_ZERO = 0.1  # in a state's units: a smaller entry counts by its difference, a larger one by its ratio
 _DECIMALS = 6  # that are stored

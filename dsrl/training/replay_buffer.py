@@ -56,7 +56,7 @@ class Replay(ReplayBufferManager):  # type: ignore[misc]  # tianshou is not foll
         super().__init__([ReplayBuffer(part, ignore_obs_next=True) for part in sizes])
         self._next = NextObservations(self)
         self.cut = np.zeros(self.maxsize, dtype=bool)  # rows after which a reset ended their episode
-        self.incomplete = self.cut.copy()  # rows by which an episode shows no time limit: those, recorded and torn ones
+        self.incomplete = self.cut.copy()  # of episodes that show no time limit: cut, recorded, their first rows lost
         # tianshou seeds none of them: each part, and the choice among parts, would draw from RandomState(42)
         for i, part in enumerate(self._with_random_state()):
             part._random_state = np.random.RandomState([seed, i])

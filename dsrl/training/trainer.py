@@ -201,7 +201,7 @@ class Trainer(TrainerState):
         save = self._checkpointer.prepared(self.state_dict(), counters.decisions, self._updates_alone())
         if which == "start":  # nothing was saved before, and a killed process saves nothing
             save()
-        with self._saving_at_failure(save, whoever=True):
+        with self._saving_at_failure(save, any_error=True):
             if which == "start":
                 self.validator.validate_start(counters)
             else:
@@ -214,15 +214,15 @@ class Trainer(TrainerState):
         return False
 
     @contextmanager
-    def _saving_at_failure(self, save: Callable[[], None], *, whoever: bool = False) -> Iterator[None]:
+    def _saving_at_failure(self, save: Callable[[], None], *, any_error: bool = False) -> Iterator[None]:
         """Call `save` where task or policy fail in the block: they, unlike a learner, may do better another time.
 
-        `whoever`: also where anything else fails, for a state from before the block.
+        `any_error`: also where anything else fails, for a state from before the block.
         """
         try:
             yield
         except (Exception, SystemExit):
-            if self.env.busy or whoever:
+            if self.env.busy or any_error:
                 with suppress(Exception):  # the failure itself is what ends the run
                     save()
             raise

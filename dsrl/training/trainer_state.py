@@ -52,11 +52,11 @@ class TrainerState:
 
         Raises FloatingPointError for an algorithm that is not finite: the checkpoint before stays.
         """
-        new_next = self.pending is not None or self.is_over()  # episodes begin before the next decision
-        env, algorithm = self.env.state_dict(worlds=not new_next), self.algorithm.state_dict()
+        new_episodes = self.pending is not None or self.is_over()  # episodes begin before the next decision
+        env, algorithm = self.env.state_dict(worlds=not new_episodes), self.algorithm.state_dict()
         check_finite(algorithm)
         return {
-            "exact": new_next or env["worlds"] is not None,
+            "exact": new_episodes or env["worlds"] is not None,
             "pending": self.pending,
             "algorithm": algorithm,
             "buffer": self.buffer.state_dict(),

@@ -29,6 +29,7 @@ import numpy as np
 
 from dsrl.evaluation.noise_choice import HEADROOM, SOLVED
 from dsrl.evaluation.outcomes import Outcomes, p_value
+from dsrl.evaluation.starts import NOT_REPEATED
 from scripts.preflight.measure import BASE, STILL, Preflight, clipped_name
 
 SIGNIFICANCE = 0.01
@@ -138,8 +139,8 @@ def _unrepeated(found: Preflight) -> str:
     base, actor = found.outcomes[BASE], found.outcomes[found.actor]
     scores = f"{actor.text(actor.score)} with the actor's noise, {base.text(base.score)} without"
     return (
-        f"seeds do not repeat the worlds of this task, so that the best of draws measures the worlds as well as the "
-        f"noise: head-room cannot be measured by random draws ({scores})"
+        f"{NOT_REPEATED}, so that the best of draws measures the worlds as well as the noise: head-room cannot be "
+        f"measured by random draws ({scores})"
     )
 
 

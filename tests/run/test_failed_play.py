@@ -71,14 +71,17 @@ def test_a_failed_step_costs_its_round(
     assert results(tmp_path)["summary"]["decisions"] == 120
 
 
+@pytest.mark.parametrize(("decisions", "pending"), [(52, None), (116, "round")])  # also after the last of 120
 def test_a_failed_reset_after_a_decision_costs_nothing_that_replay_has(
-    tmp_path: Path, failing: Callable[..., None]
+    decisions: int, pending: str | None, tmp_path: Path, failing: Callable[..., None]
 ) -> None:
-    failing("reset", "show", 52)
+    """After the last decision its learning and the validation are left to the next process."""
+    failing("reset", "show", decisions)
     with pytest.raises(RuntimeError, match="emergency stop"):
         run(tmp_path, short_parts("dsrl_sac"))
     state = _newest(tmp_path)
-    assert state["decisions"] > 52
+    assert state["decisions"] > decisions
+    assert (state["loop"]["pending"], state["decisions"] == 120) == (pending, pending == "round")
     assert state["decisions"] == sum(part["size"] for part in state["loop"]["buffer"]["parts"])
     run(tmp_path, short_parts("dsrl_sac"))
     summary = results(tmp_path)["summary"]
@@ -106,20 +109,6 @@ def test_a_failed_reset_after_a_validation_leaves_its_result(tmp_path: Path, mon
     assert (_newest(tmp_path)["decisions"], _newest(tmp_path)["loop"]["pending"]) == (40, None)
     run(tmp_path, short_parts("dsrl_sac"))
     assert results(tmp_path)["summary"]["decisions"] == 120
-
-
-def test_a_failed_reset_after_the_last_decision_leaves_its_learning_and_the_validation_to_the_next_process(
-    tmp_path: Path, failing: Callable[..., None]
-) -> None:
-    failing("reset", "show", 116)
-    with pytest.raises(RuntimeError, match="emergency stop"):
-        run(tmp_path, short_parts("dsrl_sac"))
-    state = _newest(tmp_path)
-    assert (state["decisions"], state["loop"]["pending"]) == (120, "round")
-    run(tmp_path, short_parts("dsrl_sac"))
-    summary = results(tmp_path)["summary"]
-    warm_up = short_parts("dsrl_sac").algorithm.critic_warmup_updates
-    assert (summary["decisions"], summary["gradient_steps"]) == (120, warm_up + 25)
 
 
 @pytest.mark.parametrize("algorithm", ["dsrl_sac", "dsrl_na"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dsrl.evaluation.episodes import Evaluation
+from dsrl.evaluation.episodes import Evaluation, repeated
 from dsrl.foreign_json import first_line
 from dsrl.run.saved.digests import same_values
 from dsrl.run.saved.files import LARGEST_WORLDS, read_json
@@ -37,7 +37,7 @@ def stored_or_played(
             except ValueError as error:
                 announce(f"{folder.base} is damaged ({error}): the base policy is played again")
                 continue
-            if not _repeated(restored):
+            if not repeated(restored.values()):
                 announce(
                     "the base policy was played earlier, in worlds that seeds do not repeat: where the task has become "
                     f"easier or harder since, delete {folder.base} and the base policy is played again"
@@ -47,12 +47,6 @@ def stored_or_played(
     content = {"key": whole, "results": {name: one.to_dict() for name, one in results.items()}}
     folders[0].write_json(folders[0].base, content)
     return results
-
-
-def _repeated(results: Mapping[str, Evaluation]) -> bool:
-    """Return whether seeds repeated the worlds from one evaluation to the next."""
-    first, *others = results.values()
-    return all(first.same_worlds(other) for other in others)
 
 
 def _stored_results(
